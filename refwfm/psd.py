@@ -1,0 +1,154 @@
+"""Positive semi-definite matrices: roots, factors and the Lyapunov equation, batched over leading axes.
+
+Rounding leaves eigenvalues of about ``d eps`` times the largest where the exact ones are zero. Their
+*roots* would be 1e-8 in float64 and spoil every distance between singular covariances, so all
+functions here set such eigenvalues to zero.
+"""
+
+from refwfm._array import Array, all_finite, array_namespace, eps, symmetrize, transpose
+from refwfm.measures import SingularCovarianceError, check_psd
+
+
+def _spectrum(cov: Array) -> tuple[Array, Array]:
+    """Eigenvalues, those below ``d eps`` of the largest set to zero, and eigenvectors."""
+    xp = array_namespace(cov)
+    values, vectors = xp.linalg.eigh(cov)
+    floor = cov.shape[-1] * eps(cov) * values[..., -1:]
+    return xp.where(values > floor, values, xp.zeros_like(values)), vectors
+
+
+def factor(cov: Array, /) -> Array:
+    """Square factor L of a covariance, ``L Lᵀ = cov``, with zero columns where cov is singular.
+
+    Equation: WFM-8 (its L_A). Shapes (..., d, d) to (..., d, d).
+    """
+    values, vectors = _spectrum(cov)
+    return vectors * array_namespace(cov).sqrt(values)[..., None, :]
+
+
+def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
+    """Symmetric positive semi-definite square root of covariances, shape (..., d, d).
+
+    Equation: WFM-U4 (its A^{1/2}).
+
+    Raises
+    ------
+    ValueError
+        If ``cov`` is not symmetric, finite and positive semi-definite (``validate``).
+    """
+    cov = _check_matrix(cov, validate)
+    values, vectors = _spectrum(cov)
+    return (vectors * array_namespace(cov).sqrt(values)[..., None, :]) @ transpose(vectors)
+
+
+def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
+    """Inverse of the symmetric square root of positive definite covariances, shape (..., d, d).
+
+    Equation: WFM-U4 (its A^{-1/2}).
+
+    Raises
+    ------
+    SingularCovarianceError
+        If a covariance has an eigenvalue below ``d eps`` of its largest (``validate``).
+    """
+    cov = _check_matrix(cov, validate)
+    xp = array_namespace(cov)
+    values, vectors = _spectrum(cov)
+    if validate and bool(xp.any(values == 0)):
+        raise SingularCovarianceError(
+            "cov is singular, so it has no inverse root; add a multiple of the identity, "
+            "or use the functions that take singular covariances (interpolate, velocity, sq_distance)"
+        )
+    return (vectors / xp.sqrt(values)[..., None, :]) @ transpose(vectors)
+
+
+def project_psd(matrix: Array, /) -> Array:
+    """Nearest positive semi-definite matrix in Frobenius norm: negative eigenvalues become zero.
+
+    Equation: WFM Table 2 (the baselines' generation). Shapes (..., d, d) to (..., d, d).
+    """
+    xp = array_namespace(matrix)
+    values, vectors = xp.linalg.eigh(symmetrize(matrix))
+    values = xp.where(values > 0, values, xp.zeros_like(values))
+    return symmetrize((vectors * values[..., None, :]) @ transpose(vectors))
+
+
+def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
+    """Factors L, K of two covariances with ``Lᵀ K`` symmetric positive semi-definite.
+
+    Equation: WFM-8. With the singular value decomposition ``L_Aᵀ L_B = P diag(s) Qᵀ``:
+    ``L = L_A`` and ``K = L_B Q Pᵀ``. For any positive semi-definite pair.
+
+    Parameters
+    ----------
+    cov0, cov1 : array, shape (..., d, d)
+
+    Returns
+    -------
+    tuple of array, shape (..., d, d) each
+    """
+    xp = array_namespace(cov0, cov1)
+    root0, root1 = factor(cov0), factor(cov1)
+    left, _, right = xp.linalg.svd(transpose(root0) @ root1)
+    return root0, root1 @ transpose(left @ right)
+
+
+def solve_lift(factors: Array, rates: Array) -> Array:
+    """Symmetric S of least norm with ``S M = Ṁ`` on the range of M; WFM-9 in the singular basis of M.
+
+    With ``M = W diag(σ) Zᵀ``, ``S̃ = Wᵀ S W``, ``G = Wᵀ Ṁ Z`` the Lyapunov equation
+    ``S M Mᵀ + M Mᵀ S = Ṁ Mᵀ + M Ṁᵀ`` reads ``S̃ᵢⱼ (σᵢ² + σⱼ²) = Gᵢⱼ σⱼ + σᵢ Gⱼᵢ``: symmetric by
+    construction, zero where both σ vanish, and with an error of eps √κ(cov) where cov itself has eps κ.
+    """
+    xp = array_namespace(factors)
+    left, sigma, right = xp.linalg.svd(factors)
+    largest = sigma[..., :1]
+    largest = xp.where(largest > 0, largest, xp.ones_like(largest))
+    sigma = sigma / largest
+    floor = factors.shape[-1] * eps(factors)
+    sigma = xp.where(sigma > floor, sigma, xp.zeros_like(sigma))
+    rate = transpose(left) @ rates @ transpose(right) / largest[..., None]
+    weighted = rate * sigma[..., None, :]
+    scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
+    lift = (weighted + transpose(weighted)) / xp.where(scale > 0, scale, xp.ones_like(scale))
+    lift = xp.where(scale > 0, lift, xp.zeros_like(lift))
+    return symmetrize(left @ lift @ transpose(left))
+
+
+def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
+    """Symmetric S with ``S cov + cov S = matrix``; least norm where cov is singular.
+
+    Equation: WFM-9. Shapes (..., d, d), ``matrix`` symmetric.
+    """
+    xp = array_namespace(cov, matrix)
+    values, vectors = _spectrum(cov)
+    scale = values[..., :, None] + values[..., None, :]
+    rotated = transpose(vectors) @ matrix @ vectors / xp.where(scale > 0, scale, xp.ones_like(scale))
+    rotated = xp.where(scale > 0, rotated, xp.zeros_like(rotated))
+    return symmetrize(vectors @ rotated @ transpose(vectors))
+
+
+def nuclear_norm(matrix: Array, /) -> Array:
+    """Sum of the singular values of matrices (..., d, d), in closed form for d = 1 and 2. Shape (...).
+
+    For d = 2 and ``M = [[a, b], [c, e]]`` the numbers ``hypot(a + e, b - c)`` and ``hypot(a - e, b + c)`` are
+    ``σ₁ + σ₂`` and ``σ₁ - σ₂``, in an order that depends on the sign of det M. Nothing is squared, so that
+    nothing overflows.
+    """
+    xp = array_namespace(matrix)
+    if matrix.shape[-1] == 1:
+        return xp.abs(matrix[..., 0, 0])
+    if matrix.shape[-1] == 2:
+        a, b, c, e = (matrix[..., i, j] for i in (0, 1) for j in (0, 1))
+        return xp.maximum(xp.hypot(a + e, b - c), xp.hypot(a - e, b + c))
+    return xp.sum(xp.linalg.svdvals(matrix), axis=-1)
+
+
+def _check_matrix(cov: Array, validate: bool) -> Array:
+    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2] or cov.shape[-1] == 0:
+        raise ValueError(f"cov must have shape (..., d, d) with d >= 1; got {tuple(cov.shape)}")
+    if not validate or 0 in cov.shape:
+        return cov
+    if not all_finite(cov):
+        raise ValueError("cov must be finite; got NaN or infinity")
+    return check_psd(cov)

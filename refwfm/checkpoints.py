@@ -1,0 +1,98 @@
+"""Checkpoints: named arrays with a description in one safetensors file, written whole or not at all."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VERSION = 1
+"""Of the layout of the file; a newer one is refused."""
+
+_KEY = "refwfm"
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint that can be read."""
+
+
+def save(path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any], /) -> None:
+    """Write arrays and a description atomically: after a crash the old file or the new one is there.
+
+    Parameters
+    ----------
+    path : path
+        An existing file is replaced.
+    arrays : dict of numpy.ndarray
+    about : dict
+        Anything JSON can hold.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk is full; the file is then as it was before.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    path = Path(path)
+    metadata = {_KEY: json.dumps({"version": VERSION, **about})}
+    data = to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(path.parent)
+
+
+def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read arrays and description; nothing in the file is executed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is truncated, foreign, or of a newer version. The file is left untouched.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is truncated or is no safetensors file: {error}") from None
+    try:
+        about = json.loads(metadata[_KEY])
+        version = int(about.pop("version"))
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of refwfm") from None
+    if version > VERSION:
+        raise CheckpointError(
+            f"{path} has version {version}, this refwfm reads up to {VERSION}: it was written by a newer "
+            "refwfm; upgrade to read it"
+        )
+    return arrays, about
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

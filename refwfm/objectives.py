@@ -1,0 +1,80 @@
+"""The three regression losses of Bures-Wasserstein flow matching, each with its derivative.
+
+All regress a network's (mean, matrix) output onto the velocity of a geodesic at its point mu_t. They
+differ in which velocity of the covariance that is, and in which norm the error is measured:
+
+=============  ============================  ===============================================
+riemannian     S_t (WFM-10)                  Riemannian norm at mu_t: ``tr(R Σ Rᵀ)``
+euclidean      dΣ/dt (WFM-9)                 the same norm, of the field R with ``R Σ + Σ R = E``
+frobenius      dΣ/dt (WFM-9)                 Frobenius norm of the error E
+=============  ============================  ===============================================
+
+Each returns the mean over the batch and its derivative with respect to the prediction.
+"""
+
+from refwfm._array import Array, array_namespace, sq_frobenius, sq_norm
+from refwfm.bures import EuclideanTangent, Tangent, solve_lyapunov
+from refwfm.measures import Gaussian
+
+
+def riemannian_loss(pred: Tangent, target: Tangent, mu_t: Gaussian, /) -> tuple[Array, Tangent]:
+    """Mean of ``‖a - ṁ‖² + tr((S - S_t) Σ_t (S - S_t)ᵀ)``, the squared error of the field in L²(mu_t).
+
+    Equation: WFM-11 for Gaussians (WFM-U6); derivative ``2 (a - ṁ), 2 (S - S_t) Σ_t`` over B.
+
+    Parameters
+    ----------
+    pred, target : Tangent, mean (B, d), lift (B, d, d)
+    mu_t : Gaussian, mean (B, d), cov (B, d, d)
+
+    Returns
+    -------
+    value : array, shape ()
+    derivative : Tangent
+        With respect to ``pred``; the lift's is that of a matrix with free entries, not symmetrised.
+    """
+    error_mean, error_lift = pred.mean - target.mean, pred.lift - target.lift
+    weighted = error_lift @ mu_t.cov
+    xp = array_namespace(weighted)
+    value = xp.mean(sq_norm(error_mean) + xp.sum(weighted * error_lift, axis=(-2, -1)))
+    scale = 2.0 / error_mean.shape[0]
+    return value, Tangent(scale * error_mean, scale * weighted)
+
+
+def euclidean_loss(
+    pred: EuclideanTangent, target: EuclideanTangent, mu_t: Gaussian, /
+) -> tuple[Array, EuclideanTangent]:
+    """Mean Riemannian norm of the error of the *Euclidean* derivative: ``‖a - ṁ‖² + tr(R Σ_t R)``.
+
+    Equation: WFM Table 2, BW-FM (Euclidean). R solves ``R Σ_t + Σ_t R = E``, ``E = D - dΣ/dt``; then
+    ``tr(R Σ_t R) = tr(E R) / 2`` with derivative R in D.
+
+    Parameters
+    ----------
+    pred, target : EuclideanTangent, mean (B, d), cov (B, d, d) symmetric
+    mu_t : Gaussian, mean (B, d), cov (B, d, d)
+
+    Returns
+    -------
+    value : array, shape ()
+    derivative : EuclideanTangent
+    """
+    error_mean, error_cov = pred.mean - target.mean, pred.cov - target.cov
+    lift = solve_lyapunov(mu_t.cov, error_cov)
+    xp = array_namespace(lift)
+    value = xp.mean(sq_norm(error_mean) + 0.5 * xp.sum(lift * error_cov, axis=(-2, -1)))
+    scale = 1.0 / error_mean.shape[0]
+    return value, EuclideanTangent(2.0 * scale * error_mean, scale * lift)
+
+
+def frobenius_loss(
+    pred: EuclideanTangent, target: EuclideanTangent, mu_t: Gaussian, /
+) -> tuple[Array, EuclideanTangent]:
+    """Mean of ``‖a - ṁ‖² + ‖D - dΣ/dt‖_F²``: flow matching on the numbers in mean and covariance.
+
+    Equation: WFM Table 2, Frobenius FM. Parameters and results as for ``euclidean_loss``; mu_t is unused.
+    """
+    error_mean, error_cov = pred.mean - target.mean, pred.cov - target.cov
+    value = array_namespace(error_cov).mean(sq_norm(error_mean) + sq_frobenius(error_cov))
+    scale = 2.0 / error_mean.shape[0]
+    return value, EuclideanTangent(scale * error_mean, scale * error_cov)

@@ -1,0 +1,93 @@
+"""Source meta-measures: where the flow starts, a law over Gaussians fitted to the targets.
+
+``fit_gaussian_wishart`` looks at the data once; ``sample_gaussian_wishart`` draws as many Gaussians
+as asked for. ``sample_empirical`` draws members of any family, for flows between two families.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, like, symmetrize, transpose
+from refwfm.barycenter import barycenter
+from refwfm.measures import Gaussian, check_gaussian, take
+from refwfm.psd import factor
+
+
+class GaussianWishart(NamedTuple):
+    """Independent normal means and Wishart covariances.
+
+    Attributes
+    ----------
+    mean, std : array, shape (d,)
+        Of the random means, for each coordinate.
+    root : array, shape (d, d)
+        A factor of the mean covariance, ``root rootᵀ = Σ̄``.
+    df : int
+        Degrees of freedom of the Wishart law, at least d. Large: all covariances near Σ̄.
+    """
+
+    mean: Array
+    std: Array
+    root: Array
+    df: int
+
+
+def fit_gaussian_wishart(
+    family: Gaussian, /, *, df: int | None = None, validate: bool = True
+) -> GaussianWishart:
+    """Source fitted to a family: its means' moments, and its covariances' Bures barycenter.
+
+    Equation: WFM App. D. ``m ~ N(m̄, diag(s²))`` and ``Σ ~ Wishart(Σ̄ / df, df)``, so that ``E Σ = Σ̄``.
+    (The paper prints the scale Σ̄, whose Wishart law has mean ``df Σ̄``.)
+
+    Parameters
+    ----------
+    family : Gaussian, mean (n, d), cov (n, d, d)
+    df : int, optional
+        Degrees of freedom, at least d; the paper does not state its value. 2 d when left out.
+
+    Raises
+    ------
+    ValueError
+        If df is not an integer of at least d (the draws would be singular).
+    """
+    family = check_gaussian(family, "family", validate=validate)
+    d = family.mean.shape[-1]
+    df = 2 * d if df is None else df
+    if not isinstance(df, int) or df < d:
+        raise ValueError(f"df must be an integer of at least d = {d} for covariances of full rank; got {df}")
+    xp = array_namespace(family.mean)
+    center = barycenter(family, validate=False)
+    std = xp.std(family.mean, axis=0)
+    return GaussianWishart(xp.mean(family.mean, axis=0), std, factor(center.gaussian.cov), df)
+
+
+def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Generator, size: int) -> Gaussian:
+    """Draw ``size`` Gaussians: ``m = m̄ + s z``, ``Σ = L Z Zᵀ Lᵀ / df`` with standard normal z, Z.
+
+    Equation: WFM App. D. Drawn on the host in float64: the same on every library and device.
+
+    Returns
+    -------
+    Gaussian, mean (size, d), cov (size, d, d)
+    """
+    d = source.mean.shape[0]
+    z = like(rng.standard_normal((size, d)), source.mean)
+    Z = like(rng.standard_normal((size, d, source.df)), source.mean)
+    half = source.root @ Z
+    return Gaussian(source.mean + source.std * z, symmetrize(half @ transpose(half)) / source.df)
+
+
+def sample_empirical(
+    family: Gaussian, /, *, rng: np.random.Generator, size: int
+) -> tuple[Gaussian, np.ndarray]:
+    """Draw ``size`` members of a family with replacement, and their indices (on the host).
+
+    Equation: SRC-3 (and the targets of WFM Algorithm 1).
+    """
+    n = family.mean.shape[0]
+    if n == 0:
+        raise ValueError("family must have at least one member; got none")
+    index = rng.integers(n, size=size)
+    return take(family, index), index

@@ -1,0 +1,36 @@
+"""JAX: eager calls of the same functions, with the step's loss and update compiled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from refwfm._array import to_host
+from refwfm.backends import Backend, BackendError, check_device
+from refwfm.training import REFERENCE, loss_and_grad
+
+
+def load(device: str, dtype: str, /) -> Backend:
+    """Backend record for "cpu" or "cuda"; float64 needs JAX's 64-bit mode, which this turns on."""
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    name = check_device("jax", device, ("cpu", "cuda"))
+    try:
+        place = jax.devices("gpu" if name == "cuda" else "cpu")[0]
+    except RuntimeError:
+        raise BackendError("jax sees no CUDA device; use jax:cpu, or install a CUDA build of jax") from None
+    kind = jnp.dtype(dtype)
+
+    def asarray(values: object) -> jax.Array:
+        array = np.asarray(values)
+        return jax.device_put(array.astype(kind) if array.dtype.kind == "f" else array, place)
+
+    return Backend(
+        name=f"jax:{name}",
+        device=name,
+        dtype=dtype,
+        asarray=asarray,
+        to_numpy=to_host,
+        synchronize=jax.effects_barrier,
+        ops=REFERENCE._replace(loss_and_grad=jax.jit(loss_and_grad, static_argnames="method")),
+        version=jax.__version__,
+    )

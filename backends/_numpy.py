@@ -1,0 +1,28 @@
+"""NumPy on the CPU: the default."""
+
+import numpy as np
+
+from refwfm.backends import Backend, check_device
+from refwfm.backends._numpy_bures import pairwise_sq_distance
+from refwfm.backends._numpy_ops import adam, ema
+from refwfm.training import REFERENCE
+
+
+def load(device: str, dtype: str, /) -> Backend:
+    """Backend record; the only device is "cpu"."""
+    kind = np.dtype(dtype)
+
+    def asarray(values: object) -> np.ndarray:
+        array = np.asarray(values)
+        return array.astype(kind) if array.dtype.kind == "f" else array
+
+    return Backend(
+        name="numpy",
+        device=check_device("numpy", device, ("cpu",)),
+        dtype=dtype,
+        asarray=asarray,
+        to_numpy=np.asarray,
+        synchronize=lambda: None,
+        ops=REFERENCE._replace(adam=adam, ema=ema, pairwise_sq_distance=pairwise_sq_distance),
+        version=np.__version__,
+    )

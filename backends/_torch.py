@@ -1,0 +1,33 @@
+"""PyTorch, on the CPU or on a CUDA GPU."""
+
+import numpy as np
+import torch
+
+from refwfm._array import to_host
+from refwfm.backends import Backend, BackendError, check_device
+from refwfm.backends._torch_ops import adam, ema
+from refwfm.training import REFERENCE
+
+
+def load(device: str, dtype: str, /) -> Backend:
+    """Backend record for "cpu", "cuda" or "cuda:1"; without a wish, the GPU if there is one."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BackendError("torch sees no CUDA device; use torch:cpu, or install a CUDA build of torch")
+    known = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")
+    device = check_device("torch", device, known)
+    kind = getattr(torch, dtype)
+
+    def asarray(values: object) -> torch.Tensor:
+        array = np.asarray(values)
+        return torch.tensor(array, dtype=kind if array.dtype.kind == "f" else None, device=device)
+
+    return Backend(
+        name=f"torch:{device}",
+        device=device,
+        dtype=dtype,
+        asarray=asarray,
+        to_numpy=to_host,
+        synchronize=torch.cuda.synchronize if device.startswith("cuda") else lambda: None,
+        ops=REFERENCE._replace(adam=adam, ema=ema),
+        version=torch.__version__,
+    )

@@ -1,0 +1,123 @@
+"""Twins for torch: the same functions as in `refwfm`, over torch's fused kernels and its autograd.
+
+The optimiser works *in place*: parameters, moments, averages, and gradients that are clipped are consumed
+(overwritten and returned).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+from torch.optim.adam import adam as torch_adam
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from refwfm.measures import Gaussian
+from refwfm.methods import METHODS
+from refwfm.networks import Params, input_features, unvech
+from refwfm.optim import AdamState, Tree, check_max_norm, check_same_shapes, flatten, tree_leaves, unflatten
+from refwfm.training import Batch
+
+
+def adam(
+    params: Tree,
+    grads: Tree,
+    state: AdamState,
+    /,
+    *,
+    learning_rate: float,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> tuple[Tree, AdamState]:
+    """Twin of `refwfm.optim.adam`; ``params`` and ``state`` are consumed."""
+    leaves = _matching_leaves(params, grads, state.first, state.second)
+    # torch counts steps per array and adds one itself; the pieces of one array are those counters.
+    n, device = len(leaves[0]), leaves[0][0].device
+    counters = list(torch.full((n,), float(state.steps), device=device).unbind())
+    with torch.no_grad():
+        torch_adam(
+            *leaves,
+            [],
+            counters,
+            fused=True,
+            amsgrad=False,
+            beta1=b1,
+            beta2=b2,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=eps,
+            maximize=False,
+        )
+    return params, AdamState(state.first, state.second, state.steps + 1)
+
+
+def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
+    """Twin of `refwfm.optim.ema`; ``average`` is consumed and must not share memory with ``params``."""
+    averages, leaves = _matching_leaves(average, params)
+    get_ema_multi_avg_fn(decay)(averages, leaves, None)
+    return average
+
+
+def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, torch.Tensor]:
+    """Twin of `refwfm.optim.clip_by_global_norm`; ``grads`` is consumed."""
+    check_max_norm(max_norm)
+    leaves = tree_leaves(grads)
+    with torch.no_grad():
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(leaves)))
+        torch._foreach_mul_(leaves, max_norm / norm.clamp(min=max_norm))
+    return grads, norm
+
+
+def _matching_leaves(*trees: Tree) -> list[list[torch.Tensor]]:
+    check_same_shapes(*trees)
+    return [tree_leaves(tree) for tree in trees]
+
+
+def loss_and_grad(
+    params: Tree, scaling: dict[str, torch.Tensor], batch: Batch, /, *, method: str
+) -> tuple[torch.Tensor, Tree]:
+    """Twin of `refwfm.training.loss_and_grad`: the same, over the twin of the network."""
+    chosen = METHODS[method]
+    output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
+    value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
+    return value, pullback(tuple(derivative))
+
+
+def bures_mlp(
+    params: Params, scaling: Params, mu: Gaussian, t: torch.Tensor, /, labels: torch.Tensor | None = None
+) -> tuple[tuple[torch.Tensor, torch.Tensor], Callable[[tuple[torch.Tensor, torch.Tensor]], Params]]:
+    """Twin of `refwfm.networks.bures_mlp`: fused layer norms, and autograd for the pullback.
+
+    The pullback can be called once: it frees what the forward pass stored.
+    """
+    x = input_features(params, scaling, mu, t, labels)
+    leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(params).items()}
+    with torch.enable_grad():
+        tree = unflatten(leaves)
+        mean = _labelled_mlp(tree["mean"], x, labels) * scaling["mean_scale"]
+        entries = _labelled_mlp(tree["matrix"], x, labels) * scaling["matrix_scale"]
+        matrix = unvech(entries, mu.mean.shape[-1])[0]
+
+    def pullback(d_output: tuple[torch.Tensor, torch.Tensor]) -> Params:
+        grads = torch.autograd.grad((mean, matrix), list(leaves.values()), d_output)
+        return unflatten(dict(zip(leaves, grads, strict=True)))
+
+    return (mean.detach(), matrix.detach()), pullback
+
+
+def _labelled_mlp(params: Params, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+    if labels is not None:
+        x = torch.cat([x, functional.embedding(labels, params["labels"]["table"])], dim=-1)
+    net = params["mlp"]
+    h = _dense(net["in"], x)
+    for block in net["blocks"].values():
+        h = h + torch.relu(_dense(block["dense"], _layer_norm(block["norm"], h)))
+    return _dense(net["out"], _layer_norm(net["norm"], h))
+
+
+def _dense(params: Params, x: torch.Tensor) -> torch.Tensor:
+    return functional.linear(x, params["weight"].T, params["bias"])
+
+
+def _layer_norm(params: Params, x: torch.Tensor) -> torch.Tensor:
+    return functional.layer_norm(x, params["scale"].shape, params["scale"], params["shift"])

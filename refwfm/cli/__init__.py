@@ -1,0 +1,25 @@
+"""The ``refwfm`` command."""
+
+import typer
+
+from refwfm.cli import data, figures, info, runs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Wasserstein Flow Matching: generative models over probability distributions.",
+)
+app.command()(figures.demo)
+app.command()(runs.train)
+app.command()(runs.generate)
+app.command()(runs.evaluate)
+app.command()(figures.reproduce)
+app.add_typer(data.app, name="data")
+app.command()(info.info)
+app.command()(info.bench)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

@@ -1,0 +1,143 @@
+"""``refwfm data``: which families there are, what is in them, and how to make one's own."""
+
+import hashlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from refwfm.cli._errors import clear_errors
+from refwfm.datasets import CATALOGUE, Family, build_shipped, from_anndata, load, save_family
+
+app = typer.Typer(no_args_is_help=True, help="Families of Gaussians: list, show, make your own.")
+
+
+class By(StrEnum):
+    """Which cells make one Gaussian."""
+
+    niche = "niche"
+    cluster = "cluster"
+    neighbourhood = "neighbourhood"
+
+
+@app.command("list")
+def list_families() -> None:
+    """List the families that can be loaded by name."""
+    table = Table("name", title="Families of N Gaussians on R^d")
+    for heading in ("N", "d", "classes"):
+        table.add_column(heading, justify="right")
+    table.add_column("about")
+    table.add_column("data")
+    for name, entry in CATALOGUE.items():
+        classes = str(entry.n_labels) if entry.n_labels else "-"
+        where = "shipped" if entry.shipped else "fetched"
+        table.add_row(name, str(entry.size), str(entry.dimension), classes, entry.about, where)
+    table.caption = "fetched: from the folder REFWFM_DATA, or else downloaded"
+    Console().print(table)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A family's name, or a file ending in .npz.")],
+    figure: Annotated[Path | None, typer.Option(help="Save a picture there (.png, .pdf, .svg).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="For families drawn at random.")] = 0,
+) -> None:
+    """Summarise a family: sizes, scales, ranks, classes; draw it with --figure."""
+    with clear_errors():
+        family = load(name, seed=seed)
+        _summarise(family)
+        if figure is not None:
+            _draw(family, figure)
+
+
+@app.command()
+def gaussians(
+    file: Annotated[Path, typer.Argument(help="An AnnData file (.h5ad).")],
+    by: Annotated[By, typer.Option(help="Which cells make one Gaussian.")] = By.niche,
+    k: Annotated[int, typer.Option("--k", min=1, help="Cells in a niche or neighbourhood.")] = 40,
+    pcs: Annotated[int, typer.Option(min=1, help="Number of principal components.")] = 16,
+    label: Annotated[str | None, typer.Option(help="Column of obs with each cell's class.")] = None,
+    spatial_key: Annotated[str, typer.Option(help="Entry of obsm with the coordinates.")] = "spatial",
+    cluster_key: Annotated[str | None, typer.Option(help="Column of obs with the clusters.")] = None,
+    section_key: Annotated[str | None, typer.Option(help="Column of obs with the sections.")] = None,
+    basis: Annotated[str | None, typer.Option(help="Entry of obsm with the components [X_pca].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the family [<file>.npz].")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Turn an AnnData file into a family of Gaussians and save it as .npz."""
+    out = Path(f"{file.stem}.npz") if out is None else out
+    with clear_errors():
+        if out.exists() and not force:
+            raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
+        family = from_anndata(
+            file,
+            by=by.value,
+            k=k,
+            pcs=pcs,
+            label=label,
+            spatial_key=spatial_key,
+            cluster_key=cluster_key,
+            section_key=section_key,
+            basis=basis,
+        )
+        save_family(out, family)
+        _summarise(family)
+        _say(f"wrote {out}: load it by that name")
+
+
+@app.command()
+def build(out: Annotated[Path, typer.Option(help="Folder for the files; made if it is missing.")]) -> None:
+    """Rebuild the shipped files from the original data in REFWFM_DATA."""
+    with clear_errors():
+        out.mkdir(parents=True, exist_ok=True)
+        for path in build_shipped(out):
+            _say(f"wrote {path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+
+
+def _summarise(family: Family) -> None:
+    mean, cov = family.gaussians
+    eigenvalues = np.clip(np.linalg.eigvalsh(cov), 0, None)  # (N, d), ascending; rounding can push below 0
+    largest, smallest = np.sqrt(eigenvalues[:, -1]), np.sqrt(eigenvalues[:, 0])
+    ranks = np.linalg.matrix_rank(cov, hermitian=True)
+    table = Table(title=family.name, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("members", str(len(family)))
+    table.add_row("dimension", str(family.dimension))
+    table.add_row("means, smallest and largest coordinate", f"{mean.min():.4g} ... {mean.max():.4g}")
+    table.add_row("means, standard deviation in all", f"{np.sqrt(mean.var(axis=0).sum()):.4g}")
+    table.add_row("longest axis of a member (1 s.d.)", _range(largest))
+    table.add_row("shortest axis of a member (1 s.d.)", _range(smallest))
+    table.add_row("rank of the covariances", f"{ranks.min()} ... {ranks.max()} of {family.dimension}")
+    if family.labels is not None:
+        counts = np.bincount(family.labels, minlength=len(family.label_names))
+        table.add_row(
+            "classes", ", ".join(f"{n} {c}" for n, c in zip(family.label_names, counts, strict=True))
+        )
+    if family.members:
+        table.add_row("names", f"{family.members[0]} ... {family.members[-1]}")
+    table.add_row("about", family.about)
+    Console().print(table)
+
+
+def _range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return f"{values.min():.4g} ... {values.max():.4g}, median {np.median(values):.4g}"
+
+
+def _draw(family: Family, path: Path) -> None:
+    try:
+        from refwfm.paper_figures.ellipses import draw_family
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("matplotlib"):
+            raise
+        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
+    draw_family(family, path)
+    _say(f"wrote {path}")
+
+
+def _say(line: str) -> None:
+    Console().print(line, soft_wrap=True, markup=False, highlight=False)

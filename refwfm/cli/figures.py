@@ -1,0 +1,152 @@
+"""``refwfm demo`` and ``refwfm reproduce``."""
+
+import json
+import time
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich import box
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from refwfm.cli._common import console, mean_and_spread, say
+from refwfm.cli._errors import clear_errors
+from refwfm.methods import METHODS
+
+
+class ScaleName(StrEnum):
+    """Sizes of an experiment."""
+
+    smoke = "smoke"
+    laptop = "laptop"
+    paper = "paper"
+
+
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes [one per core].")]
+Backend = Annotated[str | None, typer.Option(help="As for train.")]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for picture and numbers.")] = Path("refwfm-demo"),
+    scale: Annotated[ScaleName, typer.Option(help="smoke: seconds; laptop: minutes.")] = ScaleName.laptop,
+    backend: Backend = None,
+    jobs: Jobs = None,
+) -> None:
+    """Train the three methods on the 100 largest US cities, compare them, draw them."""
+    _experiment("demo", "refwfm.paper_figures.figure_s4", scale, out, backend, jobs, None)
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="table-2, figure-2, figure-s1 or figure-s4.")],
+    scale: Annotated[ScaleName, typer.Option(help="How much of the paper's effort.")] = ScaleName.laptop,
+    data: Annotated[list[str] | None, typer.Option(help="Only these families (may be repeated).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training [the scale's].")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds [the scale's].")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for pictures and numbers.")] = Path("reproduced"),
+    backend: Backend = None,
+    jobs: Jobs = None,
+) -> None:
+    """Reproduce a table or figure of the paper: our numbers beside the paper's."""
+    with clear_errors():
+        from refwfm.paper_figures import FIGURES
+
+        if name not in FIGURES:
+            raise ValueError(f"unknown figure or table {name!r}; choose one of {', '.join(FIGURES)}")
+        changes = {key: value for key, value in (("steps", steps), ("seeds", seeds)) if value is not None}
+    _experiment(name, FIGURES[name], scale, out, backend, jobs, data, **changes)
+
+
+def _experiment(
+    name: str,
+    module_name: str,
+    scale: ScaleName,
+    out: Path,
+    backend: str | None,
+    jobs: int | None,
+    only: list[str] | None,
+    **changes: Any,
+) -> None:
+    with clear_errors():
+        _need_matplotlib()
+        from refwfm.datasets import CATALOGUE
+        from refwfm.paper_figures import experiment
+
+        figure = import_module(module_name)
+        families = tuple(only or figure.FAMILIES)
+        for family in families:
+            if family not in CATALOGUE and not family.endswith(".npz"):
+                raise ValueError(f"unknown family {family!r}; choose from {', '.join(CATALOGUE)}")
+        size = experiment.SCALES[scale.value]._replace(**changes)
+        out.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        total = len(families) * len(METHODS) * size.seeds
+        say(
+            f"{figure.TITLE}: {total} runs of {size.steps} steps, two networks {size.depth} x {size.width}, "
+            f"scale {scale.value}"
+        )
+        with _runs_progress(total) as progress:
+            task = progress.add_task("training", total=total)
+            outcomes = experiment.compare(
+                families,
+                size,
+                backend=backend,
+                jobs=jobs,
+                done=lambda outcome: progress.advance(task),
+            )
+        console.print(_table(families, outcomes))
+        say(
+            f"ours: mean ± spread over {size.seeds} seeds, each the mean of {size.size} generated Gaussians, "
+            "in squared units of the data; covariances: their share of it; ratio: to Riemannian"
+        )
+        numbers = out / f"{name}.json"
+        numbers.write_text(
+            json.dumps({"scale": scale.value, "rows": experiment.as_rows(outcomes)}, indent=1) + "\n"
+        )
+        paths = [numbers]
+        if hasattr(figure, "draw"):
+            paths = [*figure.draw(outcomes, out), numbers]
+        say(f"wrote {', '.join(map(str, paths))} after {time.perf_counter() - start:.0f} s")
+
+
+def _table(families: tuple[str, ...], outcomes: list[Any]) -> Table:
+    from refwfm.paper_figures.experiment import by_method, seed_means
+    from refwfm.paper_figures.table_2 import paper_value
+
+    table = Table(title="min W2² to the data", box=box.SIMPLE, pad_edge=False)
+    for heading in ("data", "method"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("ours", "± over generated", "ratio", "covariances", "paper", "ratio"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for family in families:
+        found = by_method(outcomes, family)
+        base, paper_base = seed_means(found["riemannian"]), paper_value(family, "riemannian")
+        for method, each in found.items():
+            ours, paper = seed_means(each), paper_value(family, method)
+            table.add_row(
+                family if method == "riemannian" else "",
+                method,
+                mean_and_spread(ours),
+                f"{np.mean(seed_means(each, 'deviation')):.2g}",
+                f"{np.mean(ours) / np.mean(base):.2f}",
+                f"{np.mean(seed_means(each, 'bures_part')):.3g}",
+                "" if paper is None else f"{paper:.3g}",
+                "" if paper is None or paper_base is None else f"{paper / paper_base:.2f}",
+            )
+        table.add_section()
+    return table
+
+
+def _runs_progress(total: int) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal or total == 0)
+
+
+def _need_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from None

@@ -1,0 +1,52 @@
+"""``refwfm info`` and ``refwfm bench``."""
+
+import json
+import platform
+from importlib import import_module, metadata
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+import refwfm
+from refwfm import backends
+from refwfm.cli._common import console, say
+from refwfm.cli._errors import clear_errors
+
+BENCHES = {
+    "bures": "pairwise Bures distances against POT",
+    "train-bw": "a training step of the default networks against plain torch",
+}
+
+
+def info() -> None:
+    """Versions, backends and devices."""
+    table = Table(title=f"refwfm {refwfm.__version__}", show_header=False)
+    table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
+    for name in ("numpy", "scipy", "POT", "array-api-compat", "safetensors", "matplotlib"):
+        try:
+            table.add_row(name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            table.add_row(name, "not installed")
+    table.add_section()
+    for name, state in backends.available().items():
+        table.add_row(f"backend {name}", state)
+    console.print(table)
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHES)}.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each side, taken in turns.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
+) -> None:
+    """Measure speed against the named peer library, in turns, medians."""
+    with clear_errors():
+        if name not in BENCHES:
+            raise ValueError(f"unknown benchmark {name!r}; choose one of {', '.join(BENCHES)}")
+        from refwfm.validation.bench import table, to_json
+
+        rows = import_module(f"refwfm.validation.bench_{name.replace('-', '_')}").rows(repeats)
+        if as_json:
+            say(json.dumps(to_json(name, rows)))
+        else:
+            console.print(table(name, rows))

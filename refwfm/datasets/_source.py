@@ -1,0 +1,117 @@
+"""Where the data files are: in the folder ``REFWFM_DATA``, or downloaded from their home."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Source(NamedTuple):
+    """A file of data: what it is, its checksum, and its home."""
+
+    what: str
+    sha256: str
+    url: str | None
+    """A public address that serves this very file, or None where there is none."""
+    original: str
+    """Where the data come from, for a file that was assembled."""
+
+
+REGISTRY: dict[str, Source] = {
+    "us_cities/us_cities_top100_boundaries.geojson.gz": Source(
+        what="the limits of the 100 most populous cities of the contiguous US, assembled into one file",
+        sha256="e51a2cafe82bc0a6baecf68e1c4fa2706a3af4b678d16115c0f27582a1be175b",
+        url=None,
+        original="US Census TIGER/Line 2019 places, https://www2.census.gov/geo/tiger/TIGER2019/PLACE/",
+    ),
+    "merfish_hypothalamus/merfish_hypothalamus.npz": Source(
+        what="two MERFISH sections of the mouse hypothalamic preoptic region, assembled into one file",
+        sha256="8ab6c4b9935bbbe716ad0f632418bacb0882e42ff74cceee9ba69446df79e4a5",
+        url=None,
+        original="Moffitt et al. 2018, https://doi.org/10.5061/dryad.8t8s248",
+    ),
+    "pbmc68k_reduced/10x_pbmc68k_reduced.h5ad": Source(
+        what="700 of the 10x Genomics fresh 68k PBMC cells, as published with scanpy",
+        sha256="e71d41e737c941559b7c57c9243bdb3d2c889c2adfdf00e3422ac6b46783676f",
+        url="https://raw.githubusercontent.com/scverse/scanpy/f03d4f40594a1f1b3216212dc60273c809882a4c/"
+        "src/scanpy/datasets/10x_pbmc68k_reduced.h5ad",
+        original="Zheng et al. 2017, https://www.10xgenomics.com/datasets",
+    ),
+}
+"""Relative path -> source. The path is the file's place under ``REFWFM_DATA`` and in the cache."""
+
+
+def locate(relative_path: str, /) -> Path:
+    """Path of a data file on this machine, downloaded first if that is needed and possible.
+
+    With the environment variable ``REFWFM_DATA`` set, the file is taken from that folder and nothing
+    is downloaded; what lies there is the user's choice and its checksum is not compared. Otherwise
+    the file comes from its home, once, with its checksum compared, into the user's cache folder.
+
+    Parameters
+    ----------
+    relative_path : str
+        A key of ``REGISTRY``.
+
+    Returns
+    -------
+    Path
+        An existing file.
+
+    Raises
+    ------
+    KeyError
+        If the path is not in the registry.
+    FileNotFoundError
+        If it is not under ``REFWFM_DATA``, or no home serves this very file.
+    ModuleNotFoundError
+        If it would have to be downloaded and pooch is not installed.
+    OSError
+        If the download fails, or what arrived has another checksum (nothing is kept then).
+    """
+    source = REGISTRY[relative_path]
+    folder = os.environ.get("REFWFM_DATA")
+    if folder:
+        path = Path(folder) / relative_path
+        if not path.is_file():
+            raise FileNotFoundError(f"REFWFM_DATA is {folder}, but there is no file {path} ({source.what})")
+        return path
+    if source.url is None:
+        raise FileNotFoundError(
+            f"{relative_path} is {source.what}; no public address serves this very file (original data: "
+            f"{source.original}). Set REFWFM_DATA to a folder that holds it"
+        )
+    return _download(relative_path, source)
+
+
+def _download(relative_path: str, source: Source) -> Path:
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'downloading {relative_path} needs pooch: pip install "refwfm[data]", '
+            "or set REFWFM_DATA to a folder that holds the file"
+        ) from error
+    path = Path(pooch.os_cache("refwfm")) / relative_path
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # pooch announces every download on stderr
+    try:
+        # pooch downloads to a temporary file, compares the checksum and only then renames it.
+        found: str = pooch.retrieve(
+            source.url,
+            known_hash=f"sha256:{source.sha256}",
+            fname=path.name,
+            path=path.parent,
+            # Not streamed: a refused download would leave its connection open.
+            downloader=pooch.HTTPDownloader(timeout=30, stream=False),
+        )
+    except ValueError as error:  # pooch's word for a wrong checksum
+        raise OSError(f"{source.url} no longer serves the expected file: its SHA-256 differs") from error
+    except OSError as error:  # includes every error of requests
+        raise OSError(
+            f"could not download {source.url} ({type(error).__name__}); fetch it by hand into "
+            f"{relative_path} under a folder and set REFWFM_DATA to that folder"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    return Path(found)

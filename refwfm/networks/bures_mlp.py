@@ -1,0 +1,194 @@
+"""The field of Bures-Wasserstein flow matching: two perceptrons that read a Gaussian and a time.
+
+A tangent vector at N(m, Σ) is the affine map ``x -> a + S (x - m)`` with S symmetric: one network returns the
+mean's velocity a, the other the matrix S.
+"""
+
+from typing import TYPE_CHECKING
+
+from refwfm._array import Array, array_namespace, device
+from refwfm.measures import Gaussian
+from refwfm.networks.layers import (
+    Params,
+    Pullback,
+    fourier_features,
+    init_label_embedding,
+    label_embedding,
+    unvech,
+    vech,
+)
+from refwfm.networks.mlp import init_mlp, mlp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.random import Generator
+
+
+def init_bures_mlp(
+    rng: "Generator",
+    d: int,
+    *,
+    like: Array,
+    width: int = 1024,
+    depth: int = 6,
+    n_frequencies: int = 16,
+    n_labels: int = 0,
+    label_dim: int = 32,
+) -> Params:
+    """Draw the parameters of `bures_mlp`.
+
+    Equation: App. E.1.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    d : int
+        Dimension of the Gaussians.
+    like : array
+        Fixes library, dtype and device.
+    width, depth : int
+        Of each of the two networks.
+    n_frequencies : int
+        Of the Fourier features of time.
+    n_labels, label_dim : int
+        Number of classes (0: no labels) and length of their learned vectors.
+
+    Returns
+    -------
+    dict
+        ``mean`` and ``matrix``: for each network ``mlp``, and ``labels`` when there are some.
+    """
+    n_in = d + d * (d + 1) // 2 + 2 * n_frequencies + (label_dim if n_labels else 0)
+    params: Params = {}
+    for name, n_out in (("mean", d), ("matrix", d * (d + 1) // 2)):
+        params[name] = {"mlp": init_mlp(rng, n_in, n_out, like=like, width=width, depth=depth)}
+        if n_labels:
+            params[name]["labels"] = init_label_embedding(rng, n_labels, label_dim, like=like)
+    return params
+
+
+def identity_scaling(d: int, /, *, like: Array) -> Params:
+    """Return the scaling of `bures_mlp` that changes nothing (shifts 0, scales 1).
+
+    Returns
+    -------
+    dict
+        ``input_shift`` and ``input_scale``, shape (d + d (d + 1) / 2,), for the mean and vech(cov);
+        ``mean_scale`` (d,) and ``matrix_scale`` (d (d + 1) / 2,) for the outputs.
+    """
+    xp = array_namespace(like)
+    options = {"dtype": like.dtype, "device": device(like)}
+    n = d * (d + 1) // 2
+    return {
+        "input_shift": xp.zeros(d + n, **options),
+        "input_scale": xp.ones(d + n, **options),
+        "mean_scale": xp.ones(d, **options),
+        "matrix_scale": xp.ones(n, **options),
+    }
+
+
+def bures_mlp(
+    params: Params, scaling: Params, mu: Gaussian, t: Array, /, labels: Array | None = None
+) -> tuple[tuple[Array, Array], "Callable[[tuple[Array, Array]], Params]"]:
+    """Tangent vector ``(a, S)`` that the two networks predict at the Gaussians ``mu`` and times ``t``.
+
+    Equation: App. E.1. Both networks read the mean and the lower-triangular entries of the covariance
+    (standardised by ``scaling``), the Fourier features of time and, when there are labels, a learned vector.
+
+    Parameters
+    ----------
+    params : dict
+        As `init_bures_mlp` returns them.
+    scaling : dict
+        Constants of the data, as in `identity_scaling`; they get no gradient.
+    mu : Gaussian, mean (..., d), cov (..., d, d)
+    t : array, shape (...)
+    labels : array of integers, shape (...), optional
+        In range (`check_labels`); required exactly when the parameters have label tables.
+
+    Returns
+    -------
+    (mean_velocity, matrix) : arrays, shapes (..., d) and (..., d, d), the second symmetric
+    pullback : function
+        ``(d_mean_velocity, d_matrix) -> d_params``.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing or not expected, or shapes disagree.
+    """
+    x = input_features(params, scaling, mu, t, labels)
+    mean, mean_pullback = _labelled_mlp(params["mean"], x, labels)
+    entries, matrix_pullback = _labelled_mlp(params["matrix"], x, labels)
+    matrix, unvech_pullback = unvech(entries * scaling["matrix_scale"], mu.mean.shape[-1])
+
+    def pullback(d_output: tuple[Array, Array]) -> Params:
+        d_mean, d_matrix = d_output
+        return {
+            "mean": mean_pullback(d_mean * scaling["mean_scale"]),
+            "matrix": matrix_pullback(unvech_pullback(d_matrix) * scaling["matrix_scale"]),
+        }
+
+    return (mean * scaling["mean_scale"], matrix), pullback
+
+
+def input_features(
+    params: Params, scaling: Params, mu: Gaussian, t: Array, labels: Array | None = None, /
+) -> Array:
+    """Return what both networks of `bures_mlp` read: standardised mean and vech(cov), and time (no labels).
+
+    Returns
+    -------
+    array, shape (..., d + d (d + 1) / 2 + 2 n_frequencies)
+
+    Raises
+    ------
+    ValueError
+        As `bures_mlp`.
+    """
+    batch, d = tuple(mu.mean.shape[:-1]), mu.mean.shape[-1]
+    if tuple(mu.cov.shape) != (*batch, d, d):
+        raise ValueError(
+            "mu must have a mean of shape (..., d) and a cov of shape (..., d, d); "
+            f"got {tuple(mu.mean.shape)} and {tuple(mu.cov.shape)}"
+        )
+    n_state = d + d * (d + 1) // 2
+    tables = params["mean"].get("labels")
+    if (tables is None) != (labels is None):
+        raise ValueError(
+            "these parameters expect no labels; got some"
+            if tables is None
+            else "these parameters expect labels, one per Gaussian; got none"
+        )
+    if tuple(t.shape) != batch or (labels is not None and tuple(labels.shape) != batch):
+        raise ValueError(
+            f"t and labels must have the shape {batch} of the batch of Gaussians; got t {tuple(t.shape)}"
+            + ("" if labels is None else f" and labels {tuple(labels.shape)}")
+        )
+    n_time = params["mean"]["mlp"]["in"]["weight"].shape[0] - n_state
+    n_time -= 0 if tables is None else tables["table"].shape[1]
+    if tuple(scaling["mean_scale"].shape) != (d,) or n_time < 0:
+        raise ValueError(f"mu has dimension d = {d}, but the parameters or the scaling are for another one")
+    xp = array_namespace(mu.mean, t)
+    state = xp.concat([mu.mean, vech(mu.cov)[0]], axis=-1)
+    state = (state - scaling["input_shift"]) / scaling["input_scale"]
+    return xp.concat([state, fourier_features(t, n_time // 2)[0]], axis=-1)
+
+
+def _labelled_mlp(params: Params, x: Array, labels: Array | None) -> tuple[Array, Pullback]:
+    """One of the two networks; its pullback returns only the parameters' gradient."""
+    if labels is None:
+        y, mlp_pullback = mlp(params["mlp"], x)
+        return y, lambda d_y: {"mlp": mlp_pullback(d_y)[0]}
+
+    xp = array_namespace(x)
+    n = x.shape[-1]
+    embedded, embedding_pullback = label_embedding(params["labels"], labels)
+    y, mlp_pullback = mlp(params["mlp"], xp.concat([x, embedded], axis=-1))
+
+    def pullback(d_y: Array) -> Params:
+        d_mlp, d_x = mlp_pullback(d_y)
+        return {"mlp": d_mlp, "labels": embedding_pullback(d_x[..., n:])[0]}
+
+    return y, pullback

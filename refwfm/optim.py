@@ -1,0 +1,225 @@
+"""Optimisation on trees of parameters: Adam, learning-rate decay, gradient clipping, averaging.
+
+A *tree* is an array or a dictionary of trees with string keys, as the networks' parameters and gradients
+are. Every function returns new trees.
+
+References
+----------
+Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, Algorithm 1.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from refwfm._array import Array, array_namespace
+
+Tree: TypeAlias = Any
+"""An array, or a dictionary of trees with string keys."""
+
+
+def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
+    """Apply ``f`` to the leaves that stand at the same place of the trees.
+
+    Raises
+    ------
+    ValueError
+        If the trees differ in their keys.
+    """
+    first = trees[0]
+    if not isinstance(first, dict):
+        return f(*trees)
+    for other in trees[1:]:
+        if not isinstance(other, dict) or other.keys() != first.keys():
+            got = sorted(other) if isinstance(other, dict) else type(other).__name__
+            raise ValueError(f"trees must have the same keys; got {sorted(first)} and {got}")
+    return {key: tree_map(f, *(tree[key] for tree in trees)) for key in first}
+
+
+def check_same_shapes(*trees: Tree) -> None:
+    """Raise ``ValueError`` unless the trees have the same keys and, at each place, arrays of one shape."""
+
+    def check(first: Array, *others: Array) -> None:
+        for other in others:
+            if tuple(other.shape) != tuple(first.shape):
+                raise ValueError(
+                    "trees must hold arrays of the same shapes; "
+                    f"got {tuple(first.shape)} and {tuple(other.shape)}"
+                )
+
+    tree_map(check, *trees)
+
+
+def tree_leaves(tree: Tree, /) -> list[Array]:
+    """List the arrays of a tree, in sorted order of their paths."""
+    flat = flatten(tree)
+    return [flat[path] for path in sorted(flat)]
+
+
+def flatten(tree: Tree, /) -> dict[str, Array]:
+    """Name the arrays of a tree by their paths, ``"a/b/c"``.
+
+    Examples
+    --------
+    >>> flatten({"in": {"weight": 1.0, "bias": 2.0}})
+    {'in/weight': 1.0, 'in/bias': 2.0}
+    """
+    if not isinstance(tree, dict):
+        return {"": tree}
+    return {
+        f"{key}/{path}" if path else key: leaf
+        for key, child in tree.items()
+        for path, leaf in flatten(child).items()
+    }
+
+
+def unflatten(flat: dict[str, Array], /) -> Tree:
+    """Build the tree whose arrays have these paths: the inverse of `flatten`.
+
+    Raises
+    ------
+    ValueError
+        If one path goes through another, such as ``"a"`` and ``"a/b"``.
+    """
+    if list(flat) == [""]:
+        return flat[""]
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"path {path!r} goes through an array")
+        if name in node:
+            raise ValueError(f"path {path!r} stands for an array and for a tree, or twice")
+        node[name] = leaf
+    return tree
+
+
+class AdamState(NamedTuple):
+    """What Adam remembers.
+
+    Attributes
+    ----------
+    first, second : trees like the parameters
+        Running means of the gradient and of its square.
+    steps : int
+        How many were taken.
+    """
+
+    first: Tree
+    second: Tree
+    steps: int
+
+
+def init_adam(params: Tree, /) -> AdamState:
+    """Return the state of Adam before the first step: zeros like the parameters."""
+    return AdamState(_zeros_like(params), _zeros_like(params), 0)
+
+
+def _zeros_like(tree: Tree) -> Tree:
+    return tree_map(lambda leaf: array_namespace(leaf).zeros_like(leaf), tree)
+
+
+def adam(
+    params: Tree,
+    grads: Tree,
+    state: AdamState,
+    /,
+    *,
+    learning_rate: float,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> tuple[Tree, AdamState]:
+    """One step of Adam: ``p ← p - lr m̂ / (sqrt(v̂) + eps)``.
+
+    Equation: App. E.1. ``m ← b1 m + (1 - b1) g``, ``v ← b2 v + (1 - b2) g²``, and for step k
+    ``m̂ = m / (1 - b1ᵏ)``, ``v̂ = v / (1 - b2ᵏ)``.
+
+    Parameters
+    ----------
+    params, grads : trees of arrays with the same keys and shapes
+    state : AdamState
+    learning_rate, b1, b2, eps : float
+
+    Returns
+    -------
+    params : tree
+    state : AdamState
+
+    Raises
+    ------
+    ValueError
+        If the trees differ.
+    """
+    check_same_shapes(params, grads, state.first, state.second)
+    steps = state.steps + 1
+    first = tree_map(lambda m, g: b1 * m + (1.0 - b1) * g, state.first, grads)
+    second = tree_map(lambda v, g: b2 * v + (1.0 - b2) * (g * g), state.second, grads)
+    rate = learning_rate / (1.0 - b1**steps)
+    unbias = 1.0 / math.sqrt(1.0 - b2**steps)
+
+    def move(p: Array, m: Array, v: Array) -> Array:
+        return p - rate * m / (unbias * array_namespace(v).sqrt(v) + eps)
+
+    return tree_map(move, params, first, second), AdamState(first, second, steps)
+
+
+def exponential_decay(step: int, /, *, base: float, rate: float = 0.97, every: int = 1000) -> float:
+    """Learning rate ``base · rate^(step / every)``, falling smoothly and not in stairs.
+
+    Equation: App. E.1 (× 0.97 every 1000 steps; it does not say which of the two).
+    """
+    return base * float(rate ** (step / every))
+
+
+def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
+    """Shorten gradients, all by the same factor, so that their common norm is at most ``max_norm``.
+
+    Parameters
+    ----------
+    grads : tree of arrays
+    max_norm : float
+        Positive.
+
+    Returns
+    -------
+    grads : tree
+    norm : array, shape ()
+        The Euclidean norm of all entries before clipping.
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` is not positive.
+
+    Notes
+    -----
+    A NaN or infinite gradient stays visible in ``norm``, and in the gradients as NaN.
+    """
+    check_max_norm(max_norm)
+    leaves = tree_leaves(grads)
+    xp = array_namespace(*leaves)
+    norm = xp.sqrt(xp.sum(xp.stack([xp.sum(leaf * leaf) for leaf in leaves])))
+    factor = max_norm / xp.clip(norm, min=max_norm)  # one when short enough
+    return tree_map(lambda g: g * factor, grads), norm
+
+
+def check_max_norm(max_norm: float, /) -> None:
+    """Raise ``ValueError`` unless ``max_norm`` is positive."""
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be positive; got {max_norm}")
+
+
+def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
+    """Exponential moving average of parameters, ``decay · average + (1 - decay) · params``.
+
+    Raises
+    ------
+    ValueError
+        If the trees differ.
+    """
+    check_same_shapes(average, params)
+    return tree_map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)

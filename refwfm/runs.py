@@ -1,0 +1,344 @@
+"""A run on disk: its folder with configuration, log, checkpoints; saving, resuming, loading a model.
+
+::
+
+    runs/cities/
+        config.toml                        what was asked for
+        log.jsonl                          one line for each report: step, loss, gradient norm, rate
+        checkpoints/00002000.safetensors   the last ones, each complete
+        figures/
+
+Everything random is keyed by (seed, step), and a checkpoint holds the whole state: a run that was killed
+continues from its last checkpoint to the very same numbers as one that was not.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tomli_w
+
+from refwfm import checkpoints, training
+from refwfm.measures import Gaussian
+from refwfm.optim import AdamState, flatten, unflatten
+from refwfm.psd import project_psd
+from refwfm.sources import GaussianWishart
+from refwfm.training import Config, Setting, State
+
+KEEP = 2
+"""Checkpoints kept, the newest."""
+
+RUN_NAMES = {"data", "backend", "dtype", "out", "reference", "log_every", "checkpoint_every"}
+"""What the table [run] of a configuration may hold; [train] holds the fields of ``Config``."""
+
+
+class Backend(Protocol):
+    """What a run needs of a backend (see ``refwfm.backends.Backend``)."""
+
+    @property
+    def asarray(self) -> Callable[[Any], Any]: ...  # noqa: D102
+    @property
+    def to_numpy(self) -> Callable[[Any], np.ndarray]: ...  # noqa: D102
+    @property
+    def ops(self) -> training.Ops: ...  # noqa: D102
+
+
+class Data(Protocol):
+    """What a run needs of a family (see ``refwfm.datasets.Family``)."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def gaussians(self) -> Gaussian: ...  # noqa: D102
+    @property
+    def labels(self) -> np.ndarray | None: ...  # noqa: D102
+    @property
+    def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class Model(NamedTuple):
+    """A model in the making or made: configuration, setting, state, and what it was trained on.
+
+    ``about`` has the data's name, its fingerprint and the names of its classes.
+    """
+
+    config: Config
+    setting: Setting
+    state: State
+    about: dict[str, Any]
+
+
+class RunError(ValueError):
+    """A run folder that cannot be started in, or continued."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a report tells: steps done and asked for, means of loss and gradient norm, steps per second."""
+
+    step: int
+    steps: int
+    loss: float
+    grad_norm: float
+    rate: float
+
+
+def prepare(config: Config, data: Data, backend: Backend, /) -> tuple[Model, Gaussian]:
+    """Fit the setting, draw the first state; also return the family in the model's units."""
+    family = Gaussian(*map(backend.asarray, data.gaussians))
+    setting, family = training.fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
+    about = {
+        "data": data.name,
+        "fingerprint": fingerprint(data),
+        "label_names": list(data.label_names) if len(setting.label_counts) else [],
+    }
+    return Model(config, setting, training.init_state(config, setting), about), family
+
+
+def fingerprint(data: Data, /) -> str:
+    """SHA-256 of a family's numbers, so that a run is never continued on other data."""
+    digest = hashlib.sha256()
+    for array in (*data.gaussians, data.labels):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+# Checkpoints of a model
+
+
+def save_model(path: Path, model: Model, backend: Backend, /) -> None:
+    """Write a checkpoint of a model; see ``checkpoints.save``."""
+    setting, state = model.setting, model.state
+    tree: dict[str, Any] = {
+        "params": state.params,
+        "adam": {"first": state.adam.first, "second": state.adam.second},
+        "setting": {
+            "shift": setting.shift,
+            "scaling": setting.scaling,
+            "source": {"mean": setting.source.mean, "std": setting.source.std, "root": setting.source.root},
+            "label_counts": setting.label_counts,
+        },
+    }
+    if state.ema is not None:
+        tree["ema"] = state.ema
+    arrays = {
+        name: leaf if isinstance(leaf, np.ndarray) else backend.to_numpy(leaf)
+        for name, leaf in flatten(tree).items()
+    }
+    about = {
+        "config": asdict(model.config),
+        "step": state.step,
+        "unit": setting.unit,
+        "df": setting.source.df,
+        "about": model.about,
+    }
+    checkpoints.save(path, arrays, about)
+
+
+def load_model(path: Path | str, backend: Backend, /) -> Model:
+    """Read a model from a checkpoint, or from the newest one of a run's folder.
+
+    Raises
+    ------
+    FileNotFoundError, checkpoints.CheckpointError
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = newest_checkpoint(path)
+    arrays, about = checkpoints.load(path)
+    try:
+        config = Config(**about["config"])
+        tree = unflatten(
+            {k: v if k == "setting/label_counts" else backend.asarray(v) for k, v in arrays.items()}
+        )
+        fitted = tree["setting"]
+        source = GaussianWishart(**fitted["source"], df=about["df"])
+        setting = Setting(fitted["shift"], about["unit"], source, fitted["scaling"], fitted["label_counts"])
+        adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
+        state = State(tree["params"], adam, tree.get("ema"), about["step"])
+        return Model(config, setting, state, about["about"])
+    except (KeyError, TypeError) as error:
+        raise checkpoints.CheckpointError(
+            f"{path} is a checkpoint, but not of a model: {error!r} is missing or wrong"
+        ) from None
+
+
+def newest_checkpoint(folder: Path, /) -> Path:
+    """The newest checkpoint of a run's folder."""
+    found = sorted((folder / "checkpoints").glob("*.safetensors"))
+    if not found:
+        raise FileNotFoundError(f"no checkpoint in {folder / 'checkpoints'}")
+    return found[-1]
+
+
+# Runs
+
+
+def train(
+    config: Config,
+    data: Data,
+    backend: Backend,
+    folder: Path,
+    /,
+    *,
+    run: dict[str, Any],
+    resume: bool = False,
+    log_every: int = 50,
+    checkpoint_every: int = 1000,
+    progress: Callable[[Progress], None] | None = None,
+) -> Model:
+    """Train in a run's folder, with log and checkpoints.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is missing. One that holds a run is refused without ``resume``.
+    run : dict
+        What else belongs into ``config.toml`` (data, backend, dtype).
+    resume : bool
+        Continue from the newest checkpoint, if there is one. The configuration must be the run's own, but
+        for a larger number of steps.
+    progress : callable, optional
+        Called at each report.
+
+    Raises
+    ------
+    RunError
+        If the folder holds a run already, or another one than asked for.
+    OSError
+        If the folder cannot be written.
+    training.NonFiniteLossError
+        Names the last checkpoint.
+    """
+    saved = folder / "checkpoints"
+    log = folder / "log.jsonl"
+    started = (folder / "config.toml").exists()
+    if started and not resume:
+        raise RunError(f"{folder} holds a run already; pass --resume to continue it, or another --out")
+    saved.mkdir(parents=True, exist_ok=True)
+    for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
+        leftover.unlink()
+    model, family = prepare(config, data, backend)
+    if started and any(saved.glob("*.safetensors")):
+        model = _continue(model, load_model(folder, backend), folder)
+    _write_text(folder / "config.toml", tomli_w.dumps({"run": run, "train": _without_none(asdict(config))}))
+    _cut_log(log, model.state.step)
+    last_time, last_step = time.perf_counter(), model.state.step
+    newest = model.state.step
+
+    def report(state: State, loss: float, grad_norm: float) -> None:
+        nonlocal last_time, last_step, newest
+        now = time.perf_counter()
+        rate = (state.step - last_step) / max(now - last_time, 1e-9)
+        last_time, last_step = now, state.step
+        entry = {
+            "step": state.step,
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "learning_rate": training.learning_rate(config, state.step - 1),
+            "steps_per_s": round(rate, 3),
+        }
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        if state.step - newest >= checkpoint_every or state.step == config.steps:
+            save_model(saved / f"{state.step:08d}.safetensors", model._replace(state=state), backend)
+            for old in sorted(saved.glob("*.safetensors"))[:-KEEP]:
+                old.unlink()
+            newest = state.step
+        if progress is not None:
+            progress(Progress(state.step, config.steps, loss, grad_norm, rate))
+
+    try:
+        state = training.train(
+            config,
+            model.setting,
+            family,
+            data.labels,
+            model.state,
+            ops=backend.ops,
+            every=log_every,
+            report=report,
+        )
+    except training.NonFiniteLossError as error:
+        good = newest_checkpoint(folder) if newest else "none"
+        raise training.NonFiniteLossError(f"{error}; last good checkpoint: {good}") from None
+    return model._replace(state=state)
+
+
+def _continue(fresh: Model, saved: Model, folder: Path) -> Model:
+    wanted, had = asdict(fresh.config), asdict(saved.config)
+    differing = [key for key in wanted if key != "steps" and wanted[key] != had[key]]
+    if differing:
+        changes = ", ".join(f"{key} = {had[key]} (now {wanted[key]})" for key in differing)
+        raise RunError(f"{folder} was started with {changes}; resume with the same, or use another --out")
+    if fresh.about["fingerprint"] != saved.about["fingerprint"]:
+        raise RunError(f"{folder} was trained on other data ({saved.about['data']}); use another --out")
+    if fresh.config.steps < saved.state.step:
+        raise RunError(
+            f"{folder} has done {saved.state.step} steps, more than the {fresh.config.steps} asked"
+        )
+    return saved._replace(config=fresh.config)
+
+
+def _cut_log(log: Path, step: int) -> None:
+    """Drop the lines after the checkpoint that a run continues from, and one cut short by a kill."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    _write_text(log, "".join(kept))
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a TOML file's tables ``run`` and ``train``.
+
+    Raises
+    ------
+    ValueError
+        If it is no TOML, or has a name that means nothing.
+    """
+    import tomllib
+
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from None
+    known = {"run": RUN_NAMES, "train": {field.name for field in fields(Config)}}
+    for table, values in tables.items():
+        if table not in known or not isinstance(values, dict):
+            raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")
+        for key in values:
+            if key not in known[table]:
+                raise ValueError(
+                    f"{path}: unknown name {key!r} in [{table}]; expected one of "
+                    f"{', '.join(sorted(known[table]))}"
+                )
+    return tables.get("run", {}), tables.get("train", {})
+
+
+def to_host(mu: Gaussian, backend: Backend, /) -> Gaussian:
+    """Gaussians as NumPy float64, their covariances freed of the rounding of the run's dtype."""
+    mean, cov = (backend.to_numpy(part).astype(np.float64) for part in mu)
+    return Gaussian(mean, project_psd(cov))

@@ -1,0 +1,112 @@
+"""What the tests share: array libraries in both float types, and modest settings for property tests.
+
+``REFWFM_TEST_XP`` chooses the libraries (a comma-separated list), ``REFWFM_TEST_DEVICE`` the device of torch.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from array_api_compat import array_namespace
+from hypothesis import settings
+
+from refwfm._array import to_host
+
+# The same examples in every run; the machine may be slow.
+settings.register_profile("refwfm", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("refwfm")
+
+LIBRARIES = os.environ.get("REFWFM_TEST_XP", "numpy,array_api_strict,torch,jax").split(",")
+DEVICE = os.environ.get("REFWFM_TEST_DEVICE", "cpu")
+
+
+def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to the arrays in nested tuples, named tuples, lists and dictionaries."""
+    if isinstance(tree, dict):
+        return {key: map_arrays(function, value) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        values = [map_arrays(function, value) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return function(tree) if hasattr(tree, "dtype") else tree
+
+
+def arrays_in(tree: Any) -> list[Any]:
+    found: list[Any] = []
+    map_arrays(found.append, tree)
+    return found
+
+
+class Library(NamedTuple):
+    """An array library in one floating dtype."""
+
+    name: str
+    dtype: str
+
+    @property
+    def eps(self) -> float:
+        return float(np.finfo(self.dtype).eps)
+
+    def array(self, values: Any) -> Any:
+        """Host values in this library; floating ones in this dtype. NumPy's cannot be written to."""
+        host = np.array(values)
+        host = host.astype(self.dtype) if host.dtype.kind == "f" else host
+        if self.name == "torch":
+            torch = pytest.importorskip("torch")
+            return torch.asarray(host, device=DEVICE)
+        if self.name == "jax":
+            return pytest.importorskip("jax.numpy").asarray(host)
+        if self.name == "array_api_strict":
+            return pytest.importorskip("array_api_strict").asarray(host)
+        host.flags.writeable = False
+        return host
+
+    def arrays(self, tree: Any) -> Any:
+        return map_arrays(self.array, tree)
+
+    def owns(self, array: Any) -> bool:
+        """Whether an array is of this library and dtype."""
+        xp = array_namespace(array)
+        return xp is array_namespace(self.array(0.0)) and array.dtype == getattr(xp, self.dtype)
+
+    def check(self, function: Callable[..., Any], *arguments: Any, ulps: float, scale: float = 0.0) -> None:
+        """Assert that a function does here what it does on NumPy in float64.
+
+        Library, dtype and shape must be right, the arguments untouched, and the values equal up to ``ulps``
+        machine epsilons of the largest number in the result, or of ``scale`` where that is larger.
+        """
+        rounded = map_arrays(lambda x: x.astype(self.dtype).astype(x.dtype) if x.dtype.kind == "f" else x, arguments)
+        given = self.arrays(arguments)
+        results, truths = function(*given), function(*rounded)
+        for array, before in zip(arrays_in(given), arrays_in(self.arrays(arguments)), strict=True):
+            np.testing.assert_array_equal(to_host(array), to_host(before), err_msg="an argument was changed")
+        for result, truth in zip(arrays_in(results), arrays_in(truths), strict=True):
+            assert self.owns(result), f"got {type(result)} of {result.dtype}, wanted {self.name} {self.dtype}"
+            assert tuple(result.shape) == truth.shape
+            allowed = ulps * self.eps * max(scale, float(np.max(np.abs(truth), initial=0.0)))
+            np.testing.assert_allclose(to_host(result).astype(np.float64), truth, rtol=0.0, atol=allowed)
+
+
+@pytest.fixture(scope="session", params=LIBRARIES)
+def library_name(request: pytest.FixtureRequest) -> str:
+    pytest.importorskip(request.param)
+    if request.param == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    if request.param == "array_api_strict":
+        import array_api_strict
+
+        array_api_strict.set_array_api_strict_flags(api_version="2024.12")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session", params=["float32", "float64"])
+def library(library_name: str, request: pytest.FixtureRequest) -> Library:
+    return Library(library_name, request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(2025)

@@ -22,7 +22,6 @@ def draw_comparison(
     /,
     *,
     title: str | None = None,
-    outline: np.ndarray | None = None,
 ) -> None:
     """Save one panel for the data and one for each method, generated ellipses over the real ones.
 
@@ -35,25 +34,27 @@ def draw_comparison(
     path : path
         The ending chooses the format.
     title : str, optional
-    outline : array, shape (k, 2), optional
-        A line to draw underneath (a coast), NaN between its pieces.
     """
     times = magnification(family.gaussians, N_STD)
     panels = 1 + len(generated)
-    columns = panels if panels <= 4 and outline is None else 2
+    low, high = _limits(family.gaussians)
+    width, height = high - low
+    columns = 2 if width > 1.3 * height else min(panels, 4)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(4.2 * columns, (4.4 if outline is None else 2.9) * rows), layout="constrained")
+    side = 11 / columns if columns == 2 else 3.6
+    figure = Figure(
+        figsize=(side * columns, (side * height / width + 0.4) * rows + 0.4), layout="constrained"
+    )
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     real = _spread(family.gaussians)
     for ax, (name, members) in zip(axes, [("data", None), *generated.items()], strict=False):
-        if outline is not None:
-            ax.plot(*outline.T, color="0.8", lw=0.8, zorder=0)
         _panel(ax, real, members, times)
         ax.set_title(name, fontsize="medium")
         ax.set_aspect("equal", adjustable="box")
     for ax in axes[panels:]:
         ax.set_axis_off()
-    _show_the_data(axes[0], family.gaussians)
+    axes[0].set_xlim(low[0], high[0])
+    axes[0].set_ylim(low[1], high[1])
     notes = f"{N_STD:g} standard deviations" + (f", drawn {times:g} times larger" if times > 1 else "")
     figure.suptitle(f"{title or family.name}   ({notes})", fontsize="medium")
     figure.savefig(path, dpi=150)
@@ -82,10 +83,9 @@ def _spread(mu: Gaussian) -> Gaussian:
     return mu if n <= MOST_DRAWN else take(mu, np.linspace(0, n - 1, MOST_DRAWN).round().astype(int))
 
 
-def _show_the_data(ax: Axes, mu: Gaussian) -> None:
-    """Limits from the data, so that one stray generated Gaussian does not make everything small."""
-    deviation = 2 * N_STD * np.sqrt(np.median(np.diagonal(mu.cov, axis1=-2, axis2=-1), axis=0))[:2]
-    low, high = mu.mean[:, :2].min(axis=0) - deviation, mu.mean[:, :2].max(axis=0) + deviation
+def _limits(mu: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+    """Lower left and upper right corner of the data: a stray generated Gaussian must not shrink the rest."""
+    reach = N_STD * np.sqrt(np.median(np.diagonal(mu.cov, axis1=-2, axis2=-1), axis=0))[:2]
+    low, high = mu.mean[:, :2].min(axis=0) - reach, mu.mean[:, :2].max(axis=0) + reach
     margin = 0.05 * (high - low)
-    ax.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    ax.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    return low - margin, high + margin

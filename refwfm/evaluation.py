@@ -9,6 +9,7 @@ from refwfm._array import sq_norm
 from refwfm.measures import Gaussian, take
 from refwfm.metrics import Nearest, label_accuracy, nearest
 from refwfm.runs import Backend, Data, Model, to_host
+from refwfm.sources import sample_gaussian_wishart
 from refwfm.training import random_stream
 
 
@@ -58,7 +59,7 @@ def evaluate(
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:
-        accuracy = label_accuracy(found.index, data.labels, labels)
+        accuracy = label_accuracy(found.member, data.labels, labels)
     repaired = float(np.mean(backend.to_numpy(result.lowest) < 0.0))
     return Evaluation(generated, labels, np.asarray(found.sq_distance), bures, accuracy, repaired)
 
@@ -68,12 +69,12 @@ def evaluate_source(
 ) -> np.ndarray:
     """Smallest W2² to the data of the source's own draws, shape (size,): what no training at all gives."""
     rng = random_stream(seed, "generation")
-    start = training.sample_gaussian_wishart(model.setting.source, rng=rng, size=size)
+    start = sample_gaussian_wishart(model.setting.source, rng=rng, size=size)
     moved = to_host(training.to_data_units(start, model.setting), backend)
     return np.asarray(_nearest(moved, data.gaussians)[0].sq_distance)
 
 
 def _nearest(generated: Gaussian, reference: Gaussian) -> tuple[Nearest, np.ndarray]:
     found = nearest(generated, reference, validate=False)
-    means = sq_norm(generated.mean - take(reference, found.index).mean)
+    means = sq_norm(generated.mean - take(reference, found.member).mean)
     return found, np.maximum(found.sq_distance - means, 0.0)

@@ -17,7 +17,7 @@ class Nearest(NamedTuple):
     """Nearest reference members: squared distances (n,) in the data's library, indices (n,) on the host."""
 
     sq_distance: Array
-    index: np.ndarray
+    member: np.ndarray
 
 
 def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = True) -> Nearest:
@@ -102,18 +102,18 @@ def _pairwise_sq_euclidean(x: Array, y: Array) -> Array:
     return sq_norm(x)[:, None] + sq_norm(y)[None, :] - 2.0 * (x @ xp.matrix_transpose(y))
 
 
-def label_accuracy(index: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /) -> float:
+def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /) -> float:
     """Share of generated Gaussians whose nearest reference member has the label they were generated for.
 
     Parameters
     ----------
-    index : numpy.ndarray, shape (n,)
+    member : numpy.ndarray, shape (n,)
         Nearest members, from ``nearest``.
     labels : numpy.ndarray, shape (m,)
         Of the reference.
     wanted : numpy.ndarray, shape (n,)
         That the generated ones were conditioned on.
     """
-    if index.shape != wanted.shape:
-        raise ValueError(f"index and wanted must have the same shape; got {index.shape} and {wanted.shape}")
-    return float(np.mean(labels[index] == wanted))
+    if member.shape != wanted.shape:
+        raise ValueError(f"member and wanted must have the same shape; got {member.shape} and {wanted.shape}")
+    return float(np.mean(labels[member] == wanted))

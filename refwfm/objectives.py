@@ -13,8 +13,9 @@ Each returns the mean over the batch and its derivative with respect to the pred
 """
 
 from refwfm._array import Array, array_namespace, sq_frobenius, sq_norm
-from refwfm.bures import EuclideanTangent, Tangent, solve_lyapunov
+from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
+from refwfm.psd import solve_lyapunov
 
 
 def riemannian_loss(pred: Tangent, target: Tangent, mu_t: Gaussian, /) -> tuple[Array, Tangent]:

@@ -72,11 +72,9 @@ class Config:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, kind = getattr(self, field.name), field.type
-            allowed = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}.get(
-                kind, (int, type(None))
-            )  # type: ignore[call-overload]
+            allowed: Any = int | float if kind is float else kind
             if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-                name = "int or nothing" if kind not in (int, float, bool, str) else kind.__name__
+                name = getattr(kind, "__name__", kind)
                 raise ValueError(f"{field.name} must be of type {name}; got {value!r}")
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")

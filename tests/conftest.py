@@ -107,6 +107,12 @@ def library(library_name: str, request: pytest.FixtureRequest) -> Library:
     return Library(library_name, request.param)
 
 
+@pytest.fixture(scope="session")
+def xp_like(library_name: str) -> Callable[[str], Any]:
+    """``xp_like(dtype)``: an empty array that stands for a library, as the argument of ``like``."""
+    return lambda dtype: Library(library_name, dtype).array(np.zeros(0))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(2025)

@@ -19,7 +19,7 @@ def covariances(draw, d, singular=False):
     values = 10.0 ** np.array(exponents)
     if singular:
         values *= draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=d, max_size=d))
-    return oracles.from_spectrum(oracles.rotation(np.random.default_rng(draw(seeds)), d, d)[:d], values)
+    return oracles.from_spectrum(oracles.rotation(np.random.default_rng(draw(seeds)), d), values)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refwfm import networks as nets
@@ -276,7 +276,6 @@ def test_vech_and_unvech_undo_each_other(seed, d, batch):
     np.testing.assert_array_equal(vector, matrix[..., *np.tril_indices(d)])
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, d=st.integers(1, 5), labelled=st.booleans())
 def test_matrix_is_symmetric_and_batch_order_does_not_matter(seed, d, labelled):
     rng = np.random.default_rng(seed)
@@ -298,7 +297,6 @@ def test_matrix_is_symmetric_and_batch_order_does_not_matter(seed, d, labelled):
     np.testing.assert_allclose(moved_matrix, matrix[order], rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, d=st.integers(1, 5))
 def test_untrained_field_is_zero(seed, d):
     rng = np.random.default_rng(seed)

@@ -16,13 +16,13 @@ DTYPES = {"float32": 2e-6, "float64": 1e-14}  # some ten roundings
 
 
 @pytest.fixture(params=["numpy", "torch"])
-def library(request):
+def lib(request):
     return pytest.importorskip(request.param)
 
 
 @pytest.fixture
-def ops(library):
-    return importlib.import_module(f"refwfm.backends._{library.__name__}_ops")
+def ops(lib):
+    return importlib.import_module(f"refwfm.backends._{lib.__name__}_ops")
 
 
 def random_tree(rng):
@@ -37,8 +37,8 @@ def random_tree(rng):
     }
 
 
-def empty(library, dtype):
-    return library.zeros(0, dtype=getattr(library, dtype))
+def empty(lib, dtype):
+    return lib.zeros(0, dtype=getattr(lib, dtype))
 
 
 def converted(tree, to):
@@ -56,8 +56,8 @@ def assert_trees_close(actual, expected, rtol):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_optimiser(library, ops, dtype):
-    to, rng = empty(library, dtype), np.random.default_rng(0)
+def test_optimiser(lib, ops, dtype):
+    to, rng = empty(lib, dtype), np.random.default_rng(0)
     start = random_tree(rng)
     results = []
     gradients = [random_tree(rng) for _ in range(5)]
@@ -77,24 +77,24 @@ def test_optimiser(library, ops, dtype):
                 "first": state.first,
                 "second": state.second,
                 "grads": grads,
-                "norm": library.asarray(norm),
+                "norm": lib.asarray(norm),
             }
         )
     assert_trees_close(*results, 5 * DTYPES[dtype])
 
 
-def test_memory_is_used_again(library, ops):
-    to, rng = empty(library, "float32"), np.random.default_rng(0)
+def test_memory_is_used_again(lib, ops):
+    to, rng = empty(lib, "float32"), np.random.default_rng(0)
     params, grads = converted(random_tree(rng), to), converted(random_tree(rng), to)
-    kept = converted(grads, to) if library is np else optim.tree_map(lambda g: g.clone(), grads)
+    kept = converted(grads, to) if lib is np else optim.tree_map(lambda g: g.clone(), grads)
     moved, state = ops.adam(params, grads, optim.init_adam(params), learning_rate=0.01)
     assert moved["long"] is params["long"]
     assert_trees_close(grads, kept, 0.0)
     assert ops.adam(moved, grads, state, learning_rate=0.01)[1].first["long"] is state.first["long"]
 
 
-def test_trees_that_differ_are_refused(library, ops):
-    to = empty(library, "float32")
+def test_trees_that_differ_are_refused(lib, ops):
+    to = empty(lib, "float32")
     params = converted({"a": np.ones(3), "b": np.ones(1)}, to)
     state = optim.init_adam(params)
     for grads in ({"a": np.ones(3)}, {"a": np.ones(1), "b": np.ones(1)}):
@@ -106,8 +106,8 @@ def test_trees_that_differ_are_refused(library, ops):
         ops.clip_by_global_norm(params, 0.0)
 
 
-def test_clipping_does_not_hide_a_bad_gradient(library, ops):
-    to = empty(library, "float32")
+def test_clipping_does_not_hide_a_bad_gradient(lib, ops):
+    to = empty(lib, "float32")
     for bad in (np.nan, np.inf):
         grads, norm = ops.clip_by_global_norm(converted({"g": np.asarray([bad, 1.0])}, to), 1.0)
         assert not np.isfinite(float(norm))

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 import refwfm
-from refwfm import backends
+from refwfm.backends import available
 from refwfm.cli._common import console, say
 from refwfm.cli._errors import clear_errors
 
@@ -29,7 +29,7 @@ def info() -> None:
         except metadata.PackageNotFoundError:
             table.add_row(name, "not installed")
     table.add_section()
-    for name, state in backends.available().items():
+    for name, state in available().items():
         table.add_row(f"backend {name}", state)
     console.print(table)
 

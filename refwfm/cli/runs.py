@@ -9,7 +9,8 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from refwfm import backends, runs, training
+from refwfm import runs, training
+from refwfm.backends import load as load_backend
 from refwfm.cli._common import console, mean_and_spread, say, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import Family, load, save_family
@@ -70,7 +71,7 @@ def train(  # the options are the fields of training.Config, and the run's own
         names = {field.name for field in fields(training.Config)}
         chosen = training.Config(**{**from_file[1], **{k: v for k, v in given.items() if k in names}})
         folder = Path(run.pop("out", f"runs/{Path(run['data']).stem}-{chosen.method}"))
-        place = backends.load(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
+        place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
         family = load(run["data"])
         say(
@@ -115,7 +116,7 @@ def generate(
     with clear_errors():
         if out.exists() and not force:
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
-        place = backends.load(backend, dtype=dtype)
+        place = load_backend(backend, dtype=dtype)
         model = runs.load_model(run, place)
         names: list[str] = model.about["label_names"]
         wanted = None
@@ -154,7 +155,7 @@ def evaluate(
 ) -> None:
     """Measure a trained model: smallest W2² of each generated Gaussian to the data (Table 2)."""
     with clear_errors():
-        place = backends.load(backend, dtype=dtype)
+        place = load_backend(backend, dtype=dtype)
         model = runs.load_model(run, place)
         family = load(data if data is not None else model.about["data"])
         _check_comparable(model, family)

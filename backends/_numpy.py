@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.backends import Backend, check_device
 from refwfm.backends._numpy_bures import pairwise_sq_distance
-from refwfm.backends._numpy_ops import adam, ema
+from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
 from refwfm.training import REFERENCE
 
 
@@ -23,6 +23,11 @@ def load(device: str, dtype: str, /) -> Backend:
         asarray=asarray,
         to_numpy=np.asarray,
         synchronize=lambda: None,
-        ops=REFERENCE._replace(adam=adam, ema=ema, pairwise_sq_distance=pairwise_sq_distance),
+        ops=REFERENCE._replace(
+            pairwise_sq_distance=pairwise_sq_distance,
+            clip_by_global_norm=clip_by_global_norm,
+            adam=adam,
+            ema=ema,
+        ),
         version=np.__version__,
     )

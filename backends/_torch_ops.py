@@ -64,7 +64,7 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, torch.Te
     leaves = tree_leaves(grads)
     with torch.no_grad():
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(leaves)))
-        torch._foreach_mul_(leaves, max_norm / norm.clamp(min=max_norm))
+        torch._foreach_mul_(leaves, 1.0 / (norm / max_norm).clamp(min=1.0))
     return grads, norm
 
 

@@ -44,8 +44,8 @@ class Scale(NamedTuple):
 
 
 SCALES = {
-    "smoke": Scale(30, 16, 2, 3e-3, 2, 32, 10),
-    "laptop": Scale(3000, 128, 3, 3e-3, 3, 512, 50),
+    "smoke": Scale(30, 16, 2, 1e-2, 2, 32, 10),
+    "laptop": Scale(3000, 128, 3, 1e-2, 3, 512, 50),
     "paper": Scale(100_000, 1024, 6, 1e-3, 3, 1024, 100),
 }
 

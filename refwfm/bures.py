@@ -332,15 +332,12 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
     """
     mu, nu = check_families(mu, nu, validate=validate)
     left, right = factor(mu.cov), factor(nu.cov)
-    rows = rows_per_block(nu)
+    n, rows = mu.mean.shape[0], rows_per_block(nu)
     blocks = [
         factored_sq_distance(
-            mu.mean[i : i + rows, None, :],
-            left[i : i + rows, None, :, :],
-            nu.mean[None, :, :],
-            right[None, :, :, :],
+            mu.mean[block, None, :], left[block, None, :, :], nu.mean[None, :, :], right[None, :, :, :]
         )
-        for i in range(0, max(mu.mean.shape[0], 1), rows)
+        for block in (slice(i, min(i + rows, n)) for i in range(0, max(n, 1), rows))
     ]
     return array_namespace(left).concat(blocks, axis=0)
 

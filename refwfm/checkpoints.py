@@ -39,7 +39,7 @@ def save(path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any],
 
     path = Path(path)
     metadata = {_KEY: json.dumps({"version": VERSION, **about})}
-    data = to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata)
+    data = to_bytes({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -71,12 +71,16 @@ def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            about = _about(path, file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or is no safetensors file: {error}") from None
+    return arrays, about
+
+
+def _about(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        about = json.loads(metadata[_KEY])
+        about: dict[str, Any] = dict(json.loads(metadata[_KEY]))
         version = int(about.pop("version"))
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of refwfm") from None
@@ -85,7 +89,7 @@ def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"{path} has version {version}, this refwfm reads up to {VERSION}: it was written by a newer "
             "refwfm; upgrade to read it"
         )
-    return arrays, about
+    return about
 
 
 def _sync_folder(folder: Path) -> None:

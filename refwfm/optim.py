@@ -182,7 +182,7 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     ----------
     grads : tree of arrays
     max_norm : float
-        Positive.
+        Positive; infinity measures the norm and clips nothing.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     leaves = tree_leaves(grads)
     xp = array_namespace(*leaves)
     norm = xp.sqrt(xp.sum(xp.stack([xp.sum(leaf * leaf) for leaf in leaves])))
-    factor = max_norm / xp.clip(norm, min=max_norm)  # one when short enough
+    factor = 1.0 / xp.clip(norm / max_norm, min=1.0)  # one when short enough
     return tree_map(lambda g: g * factor, grads), norm
 
 

@@ -16,7 +16,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -31,16 +32,31 @@ from refwfm.psd import project_psd
 from refwfm.sources import GaussianWishart
 from refwfm.training import Config, Setting, State
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 KEEP = 2
 """Checkpoints kept, the newest."""
 
-RUN_NAMES = {"data", "backend", "dtype", "out", "reference", "log_every", "checkpoint_every"}
+RUN_TYPES: dict[str, type] = {
+    "data": str,
+    "backend": str,
+    "dtype": str,
+    "out": str,
+    "reference": bool,
+    "log_every": int,
+    "checkpoint_every": int,
+}
 """What the table [run] of a configuration may hold; [train] holds the fields of ``Config``."""
 
 
 class Backend(Protocol):
     """What a run needs of a backend (see ``refwfm.backends.Backend``)."""
 
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
     @property
     def asarray(self) -> Callable[[Any], Any]: ...  # noqa: D102
     @property
@@ -65,7 +81,7 @@ class Data(Protocol):
 class Model(NamedTuple):
     """A model in the making or made: configuration, setting, state, and what it was trained on.
 
-    ``about`` has the data's name, its fingerprint and the names of its classes.
+    ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
     """
 
     config: Config
@@ -96,6 +112,7 @@ def prepare(config: Config, data: Data, backend: Backend, /) -> tuple[Model, Gau
     about = {
         "data": data.name,
         "fingerprint": fingerprint(data),
+        "dtype": backend.dtype,
         "label_names": list(data.label_names) if len(setting.label_counts) else [],
     }
     return Model(config, setting, training.init_state(config, setting), about), family
@@ -164,9 +181,9 @@ def load_model(path: Path | str, backend: Backend, /) -> Model:
         adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
         state = State(tree["params"], adam, tree.get("ema"), about["step"])
         return Model(config, setting, state, about["about"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise checkpoints.CheckpointError(
-            f"{path} is a checkpoint, but not of a model: {error!r} is missing or wrong"
+            f"{path} is a checkpoint, but not of a model that this version knows ({error})"
         ) from None
 
 
@@ -217,27 +234,59 @@ def train(
     training.NonFiniteLossError
         Names the last checkpoint.
     """
-    saved = folder / "checkpoints"
-    log = folder / "log.jsonl"
     started = (folder / "config.toml").exists()
     if started and not resume:
         raise RunError(f"{folder} holds a run already; pass --resume to continue it, or another --out")
+    saved = folder / "checkpoints"
     saved.mkdir(parents=True, exist_ok=True)
-    for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
-        leftover.unlink()
-    model, family = prepare(config, data, backend)
-    if started and any(saved.glob("*.safetensors")):
-        model = _continue(model, load_model(folder, backend), folder)
-    _write_text(folder / "config.toml", tomli_w.dumps({"run": run, "train": _without_none(asdict(config))}))
-    _cut_log(log, model.state.step)
-    last_time, last_step = time.perf_counter(), model.state.step
-    newest = model.state.step
+    with _only_process(folder):
+        for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
+            leftover.unlink()
+        model, family = prepare(config, data, backend)
+        if started and any(saved.glob("*.safetensors")):
+            model = _continue(model, load_model(folder, backend), folder)
+        tables = {"run": run, "train": _without_none(asdict(config))}
+        _write_text(folder / "config.toml", tomli_w.dumps(tables))
+        _cut_log(folder / "log.jsonl", model.state.step)
+        recorder = _Recorder(model, backend, folder, checkpoint_every, progress)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the loss
+                state = training.train(
+                    config,
+                    model.setting,
+                    family,
+                    data.labels,
+                    model.state,
+                    ops=backend.ops,
+                    every=log_every,
+                    report=recorder,
+                )
+        except training.NonFiniteLossError as error:
+            good = newest_checkpoint(folder) if recorder.newest else "none"
+            raise training.NonFiniteLossError(f"{error}; last good checkpoint: {good}") from None
+    return model._replace(state=state)
 
-    def report(state: State, loss: float, grad_norm: float) -> None:
-        nonlocal last_time, last_step, newest
-        now = time.perf_counter()
-        rate = (state.step - last_step) / max(now - last_time, 1e-9)
-        last_time, last_step = now, state.step
+
+class _Recorder:
+    """What is done at each report of a training: a line in the log, a checkpoint when it is time."""
+
+    def __init__(
+        self,
+        model: Model,
+        backend: Backend,
+        folder: Path,
+        checkpoint_every: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.model, self.backend, self.folder = model, backend, folder
+        self.checkpoint_every, self.progress = checkpoint_every, progress
+        self.newest = self.last_step = model.state.step
+        self.last_time = time.perf_counter()
+
+    def __call__(self, state: State, loss: float, grad_norm: float) -> None:
+        config, now = self.model.config, time.perf_counter()
+        rate = (state.step - self.last_step) / max(now - self.last_time, 1e-9)
+        self.last_time, self.last_step = now, state.step
         entry = {
             "step": state.step,
             "loss": loss,
@@ -245,35 +294,47 @@ def train(
             "learning_rate": training.learning_rate(config, state.step - 1),
             "steps_per_s": round(rate, 3),
         }
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        if state.step - newest >= checkpoint_every or state.step == config.steps:
-            save_model(saved / f"{state.step:08d}.safetensors", model._replace(state=state), backend)
-            for old in sorted(saved.glob("*.safetensors"))[:-KEEP]:
-                old.unlink()
-            newest = state.step
-        if progress is not None:
-            progress(Progress(state.step, config.steps, loss, grad_norm, rate))
+        try:
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+            if state.step - self.newest >= self.checkpoint_every or state.step == config.steps:
+                self._save(state)
+        except OSError as error:
+            raise OSError(
+                f"cannot write in {self.folder} at step {state.step}: {error.strerror or error}; "
+                f"the last checkpoint is of step {self.newest}"
+            ) from error
+        if self.progress is not None:
+            self.progress(Progress(state.step, config.steps, loss, grad_norm, rate))
 
-    try:
-        state = training.train(
-            config,
-            model.setting,
-            family,
-            data.labels,
-            model.state,
-            ops=backend.ops,
-            every=log_every,
-            report=report,
-        )
-    except training.NonFiniteLossError as error:
-        good = newest_checkpoint(folder) if newest else "none"
-        raise training.NonFiniteLossError(f"{error}; last good checkpoint: {good}") from None
-    return model._replace(state=state)
+    def _save(self, state: State) -> None:
+        saved = self.folder / "checkpoints"
+        save_model(saved / f"{state.step:08d}.safetensors", self.model._replace(state=state), self.backend)
+        self.newest = state.step
+        for old in sorted(saved.glob("*.safetensors"))[:-KEEP]:
+            old.unlink()
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a run's folder; the system lifts the lock of one that was killed."""
+    if fcntl is None:
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another process is training in {folder}; use another --out") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def _continue(fresh: Model, saved: Model, folder: Path) -> Model:
-    wanted, had = asdict(fresh.config), asdict(saved.config)
+    wanted, had = (
+        {"dtype": model.about.get("dtype", "float32"), **asdict(model.config)} for model in (fresh, saved)
+    )
     differing = [key for key in wanted if key != "steps" and wanted[key] != had[key]]
     if differing:
         changes = ", ".join(f"{key} = {had[key]} (now {wanted[key]})" for key in differing)
@@ -325,17 +386,27 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
-    known = {"run": RUN_NAMES, "train": {field.name for field in fields(Config)}}
+    known = {"run": set(RUN_TYPES), "train": {field.name for field in fields(Config)}}
     for table, values in tables.items():
         if table not in known or not isinstance(values, dict):
             raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")
-        for key in values:
+        for key, value in values.items():
             if key not in known[table]:
                 raise ValueError(
                     f"{path}: unknown name {key!r} in [{table}]; expected one of "
                     f"{', '.join(sorted(known[table]))}"
                 )
+            if table == "run":
+                _check_run_value(path, key, value)
     return tables.get("run", {}), tables.get("train", {})
+
+
+def _check_run_value(path: Path, key: str, value: Any) -> None:
+    kind = RUN_TYPES[key]
+    if type(value) is not kind:  # a bool is no number of steps
+        raise ValueError(f"{path}: {key} must be of type {kind.__name__}; got {value!r}")
+    if kind is int and isinstance(value, int) and value < 1:
+        raise ValueError(f"{path}: {key} must be at least 1; got {value}")
 
 
 def to_host(mu: Gaussian, backend: Backend, /) -> Gaussian:

@@ -11,7 +11,7 @@ import numpy as np
 from refwfm._array import Array, array_namespace, like, symmetrize, transpose
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian, check_gaussian, take
-from refwfm.psd import factor
+from refwfm.psd import sqrtm
 
 
 class GaussianWishart(NamedTuple):
@@ -22,7 +22,8 @@ class GaussianWishart(NamedTuple):
     mean, std : array, shape (d,)
         Of the random means, for each coordinate.
     root : array, shape (d, d)
-        A factor of the mean covariance, ``root rootᵀ = Σ̄``.
+        Symmetric root of the mean covariance Σ̄: unlike other factors it is unique, so that all libraries and
+        devices draw the same covariances.
     df : int
         Degrees of freedom of the Wishart law, at least d. Large: all covariances near Σ̄.
     """
@@ -60,11 +61,12 @@ def fit_gaussian_wishart(
     xp = array_namespace(family.mean)
     center = barycenter(family, validate=False)
     std = xp.std(family.mean, axis=0)
-    return GaussianWishart(xp.mean(family.mean, axis=0), std, factor(center.gaussian.cov), df)
+    root = sqrtm(center.gaussian.cov, validate=False)
+    return GaussianWishart(xp.mean(family.mean, axis=0), std, root, df)
 
 
 def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Generator, size: int) -> Gaussian:
-    """Draw ``size`` Gaussians: ``m = m̄ + s z``, ``Σ = L Z Zᵀ Lᵀ / df`` with standard normal z, Z.
+    """Draw ``size`` Gaussians: ``m = m̄ + s z``, ``Σ = Σ̄^{1/2} Z Zᵀ Σ̄^{1/2} / df`` with standard normal z, Z.
 
     Equation: WFM App. D. Drawn on the host in float64: the same on every library and device.
 

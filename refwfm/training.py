@@ -5,6 +5,7 @@ source, units, network scaling), a family to learn, and a ``State`` that ``step`
 randomness of step k is keyed by (seed, k), so that step k can be recomputed alone, on any backend.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -282,11 +283,12 @@ class Ops(NamedTuple):
 
     pairwise_sq_distance: Callable[..., Array]
     loss_and_grad: Callable[..., tuple[Array, Tree]]
+    clip_by_global_norm: Callable[..., tuple[Tree, Array]]
     adam: Callable[..., tuple[Tree, optim.AdamState]]
     ema: Callable[..., Tree]
 
 
-REFERENCE = Ops(pairwise_sq_distance, loss_and_grad, optim.adam, optim.ema)
+REFERENCE = Ops(pairwise_sq_distance, loss_and_grad, optim.clip_by_global_norm, optim.adam, optim.ema)
 
 
 def step(
@@ -305,7 +307,7 @@ def step(
     """
     batch = draw_batch(config, setting, family, labels, state.step, cost=ops.pairwise_sq_distance)
     loss, grads = ops.loss_and_grad(state.params, setting.scaling, batch, method=config.method)
-    grads, norm = optim.clip_by_global_norm(grads, config.clip_norm or 1e30)
+    grads, norm = ops.clip_by_global_norm(grads, config.clip_norm or math.inf)
     rate = learning_rate(config, state.step)
     params, adam = ops.adam(state.params, grads, state.adam, learning_rate=rate)
     ema = None

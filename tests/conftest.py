@@ -45,6 +45,11 @@ class Library(NamedTuple):
     dtype: str
 
     @property
+    def batches(self) -> list[tuple[int, ...]]:
+        """Leading axes to test. JAX compiles every operation for every shape: it gets one."""
+        return [(3,)] if self.name == "jax" else [(), (3,), (2, 1), (0,)]
+
+    @property
     def eps(self) -> float:
         return float(np.finfo(self.dtype).eps)
 

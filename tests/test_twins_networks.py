@@ -176,3 +176,14 @@ def test_torch_loss_and_grad(method):
         )
     ]
     assert_trees_close(*results, 1e-11)
+
+
+def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):
+    memory = importlib.import_module("refwfm.backends._memory")
+    assert memory.keep_freed_memory() in (True, False)
+
+    def refuse(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
+    assert memory.keep_freed_memory.__wrapped__() is False

@@ -13,6 +13,7 @@ from torch import nn
 
 from refwfm._array import like
 from refwfm.backends import Backend, load
+from refwfm.backends._memory import keep_freed_memory
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.networks import Params, identity_scaling, init_bures_mlp
@@ -25,6 +26,7 @@ D, BATCH, N_FREQUENCIES, LEARNING_RATE = 16, 128, 16, 1e-4
 
 def rows(repeats: int = 7) -> list[Row]:
     """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss."""
+    keep_freed_memory()  # as the command line does; to the peer it makes no difference
     # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     rng = np.random.default_rng(0)

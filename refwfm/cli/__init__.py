@@ -2,6 +2,7 @@
 
 import typer
 
+from refwfm.backends._memory import keep_freed_memory
 from refwfm.cli import data, figures, info, runs
 
 app = typer.Typer(
@@ -22,4 +23,5 @@ app.command()(info.bench)
 
 def main() -> None:
     """Entry point of the command."""
+    keep_freed_memory()
     app()

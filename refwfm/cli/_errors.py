@@ -1,5 +1,6 @@
 """Errors on the command line: one clear line, never a traceback."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,14 +8,28 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from refwfm.backends import BackendError
+from refwfm.training import NonFiniteLossError
+
+EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, NonFiniteLossError)
+"""What a user can cause; anything else is a bug, and its traceback is wanted."""
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn bad input, files that cannot be used and missing libraries into one line and exit code 2."""
+    """Turn what a user can cause into one line and exit code 2, and Ctrl-C into exit code 130."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
-        line = " ".join(str(error).split())
-        console = Console(stderr=True)
-        console.print(Text("error: ", style="bold red").append(line, style="default"), soft_wrap=True)
+    except KeyboardInterrupt:
+        _print(Text("stopped"))
+        raise typer.Exit(130) from None
+    except EXPECTED as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise  # the reader of a pipe has seen enough (`| head`); typer ends quietly
+        line = " ".join(str(error).split()) or "out of memory"
+        _print(Text("error: ", style="bold red").append(line, style="default"))
         raise typer.Exit(2) from error
+
+
+def _print(line: Text) -> None:
+    Console(stderr=True).print(line, soft_wrap=True)

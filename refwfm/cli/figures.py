@@ -72,14 +72,15 @@ def _experiment(
 ) -> None:
     with clear_errors():
         _need_matplotlib()
-        from refwfm.datasets import CATALOGUE
+        from refwfm.datasets import load
         from refwfm.paper_figures import experiment
 
         figure = import_module(module_name)
-        families = tuple(only or figure.FAMILIES)
+        if only and hasattr(figure, "draw"):
+            raise ValueError(f"--data is for tables: {name} is a picture of {', '.join(figure.FAMILIES)}")
+        families = tuple(dict.fromkeys(only or figure.FAMILIES))
         for family in families:
-            if family not in CATALOGUE and not family.endswith(".npz"):
-                raise ValueError(f"unknown family {family!r}; choose from {', '.join(CATALOGUE)}")
+            load(family)  # what cannot be loaded is better known before an hour of training than after
         size = experiment.SCALES[scale.value]._replace(**changes)
         out.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()

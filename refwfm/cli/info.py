@@ -6,6 +6,7 @@ from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 import refwfm
@@ -30,7 +31,7 @@ def info() -> None:
             table.add_row(name, "not installed")
     table.add_section()
     for name, state in available().items():
-        table.add_row(f"backend {name}", state)
+        table.add_row(f"backend {name}", escape(state))  # "refwfm[torch]" is no markup
     console.print(table)
 
 

@@ -1,6 +1,7 @@
 """``refwfm train``, ``generate`` and ``evaluate``."""
 
 import json
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,23 +55,26 @@ def train(  # the options are the fields of training.Config, and the run's own
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     reference: Reference = False,
     log_every: Annotated[int | None, typer.Option(min=1, help="Steps between lines of the log.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=1, help="... between checkpoints, at such a line.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model over Gaussians; its folder holds configuration, log, checkpoints and a figure."""
     given = {key: value for key, value in locals().items() if value is not None}
     with clear_errors():
-        from_file: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-        if config is not None:
-            from_file = runs.read_config(config)
-        elif resume and out is not None and (out / "config.toml").exists():
-            from_file = runs.read_config(out / "config.toml")
-        run = {**DEFAULTS, **from_file[0], **{k: v for k, v in given.items() if k in runs.RUN_NAMES}}
-        run["reference"] = reference or bool(from_file[0].get("reference", False))
+        from_file = ({}, {}) if config is None else runs.read_config(config)
+        folder = out or _default_folder(*({**part, **given} for part in from_file))
+        if config is None and resume and (folder / "config.toml").exists():
+            from_file = runs.read_config(folder / "config.toml")
+        run = {**DEFAULTS, **from_file[0], **{k: v for k, v in given.items() if k in runs.RUN_TYPES}}
+        run["reference"] = reference or from_file[0].get("reference", False)
+        run.pop("out", None)
+        if run["data"].endswith(".npz"):
+            run["data"] = str(Path(run["data"]).resolve())  # to be found again from another folder
         names = {field.name for field in fields(training.Config)}
         chosen = training.Config(**{**from_file[1], **{k: v for k, v in given.items() if k in names}})
-        folder = Path(run.pop("out", f"runs/{Path(run['data']).stem}-{chosen.method}"))
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
         family = load(run["data"])
@@ -92,12 +96,19 @@ def train(  # the options are the fields of training.Config, and the run's own
                     progress=progress,
                 )
         except KeyboardInterrupt:
-            say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {folder}")
+            where = shlex.quote(str(folder))
+            say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {where}")
             raise typer.Exit(130) from None
         result = evaluate_model(model, family, place)
         _figure(folder / "figures" / "generated.png", result, family, model)
         say(f"min W2² to the data: {result.sq_distance.mean():.4g} (mean of {len(result.sq_distance)})")
-        say(f"the run is in {folder}; refwfm generate {folder} draws more")
+        say(f"the run is in {folder}; refwfm generate {shlex.quote(str(folder))} draws more")
+
+
+def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
+    """Folder of a run that names none: after its data and method."""
+    data, method = run.get("data", DEFAULTS["data"]), train.get("method", training.Config.method)
+    return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"
 
 
 def generate(
@@ -118,6 +129,8 @@ def generate(
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
         place = load_backend(backend, dtype=dtype)
         model = runs.load_model(run, place)
+        if figure is not None and model.setting.shift.shape[0] < 2:
+            raise ValueError("--figure: a picture needs two coordinates; the model's Gaussians are 1-D")
         names: list[str] = model.about["label_names"]
         wanted = None
         if label is not None:
@@ -157,7 +170,7 @@ def evaluate(
     with clear_errors():
         place = load_backend(backend, dtype=dtype)
         model = runs.load_model(run, place)
-        family = load(data if data is not None else model.about["data"])
+        family = load(data) if data is not None else _own_data(run, model)
         _check_comparable(model, family)
         results = [
             evaluate_model(model, family, place, size=size, n_steps=steps, seed=seed) for seed in range(seeds)
@@ -190,6 +203,23 @@ def evaluate(
     say(f"mean ± spread over {seeds} draws of {size} sources, {steps} steps")
 
 
+def _own_data(run: Path, model: runs.Model) -> Family:
+    """The family that a model was trained on, or an error when it cannot be found unchanged."""
+    config = (run if run.is_dir() else run.absolute().parents[1]) / "config.toml"
+    name: str = model.about["data"]
+    if config.exists() and (run.is_dir() or run.absolute().parent.name == "checkpoints"):
+        name = runs.read_config(config)[0].get("data", name)
+    try:
+        family = load(name)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
+    if runs.fingerprint(family) != model.about["fingerprint"]:
+        raise ValueError(
+            f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"
+        )
+    return family
+
+
 def _check_comparable(model: runs.Model, family: Family) -> None:
     d = model.setting.shift.shape[0]
     if family.dimension != d:
@@ -201,6 +231,7 @@ def _check_comparable(model: runs.Model, family: Family) -> None:
 def _figure(path: Path, result: Evaluation, family: Family, model: runs.Model) -> None:
     """Picture of generated over real, where there is something to draw and to draw with."""
     if family.dimension < 2:
+        say("no picture: it needs at least two coordinates")
         return
     try:
         from refwfm.paper_figures.comparison import draw_comparison

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm import backends, runs, training
+from refwfm.config import Config
 from refwfm.datasets import Family, load
 from refwfm.evaluation import evaluate
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
-from refwfm.training import Config
 
 
 class Scale(NamedTuple):

@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm import training
 from refwfm._array import sq_norm
 from refwfm.measures import Gaussian, take
 from refwfm.metrics import Nearest, label_accuracy, nearest
+from refwfm.randomness import random_stream
 from refwfm.runs import Backend, Data, Model, to_host
+from refwfm.sampling import sample
+from refwfm.setting import to_data_units
 from refwfm.sources import sample_gaussian_wishart
-from refwfm.training import random_stream
 
 
 class Evaluation(NamedTuple):
@@ -40,6 +41,36 @@ class Evaluation(NamedTuple):
     repaired: float
 
 
+def draw(
+    model: Model,
+    backend: Backend,
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    labels: np.ndarray | None = None,
+) -> tuple[Gaussian, np.ndarray | None, np.ndarray]:
+    """Generate Gaussians: on the host, in data units, with their labels and ``Generated.lowest``.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite: the model has diverged.
+    """
+    with np.errstate(all="ignore"):  # what overflows is found below
+        result, labels = sample(
+            model.config, model.setting, model.state, size=size, n_steps=n_steps, seed=seed, labels=labels
+        )
+    finite = [np.isfinite(backend.to_numpy(part)).reshape(size, -1).all(axis=1) for part in result.gaussian]
+    if not np.all(finite):
+        raise ValueError(
+            f"{size - np.sum(np.all(finite, axis=0))} of {size} generated Gaussians are not finite: "
+            "the model has diverged; train with a smaller learning_rate"
+        )
+    return to_host(result.gaussian, backend), labels, backend.to_numpy(result.lowest)
+
+
 def evaluate(
     model: Model, data: Data, backend: Backend, /, *, size: int = 512, n_steps: int = 50, seed: int = 0
 ) -> Evaluation:
@@ -52,15 +83,12 @@ def evaluate(
     size, n_steps, seed : int
         Gaussians, steps of Algorithm 2, randomness of the sources.
     """
-    result, labels = training.sample(
-        model.config, model.setting, model.state, size=size, n_steps=n_steps, seed=seed
-    )
-    generated = to_host(result.gaussian, backend)
+    generated, labels, lowest = draw(model, backend, size=size, n_steps=n_steps, seed=seed)
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:
         accuracy = label_accuracy(found.member, data.labels, labels)
-    repaired = float(np.mean(backend.to_numpy(result.lowest) < 0.0))
+    repaired = float(np.mean(lowest < 0.0))
     return Evaluation(generated, labels, np.asarray(found.sq_distance), bures, accuracy, repaired)
 
 
@@ -70,7 +98,7 @@ def evaluate_source(
     """Smallest W2² to the data of the source's own draws, shape (size,): what no training at all gives."""
     rng = random_stream(seed, "generation")
     start = sample_gaussian_wishart(model.setting.source, rng=rng, size=size)
-    moved = to_host(training.to_data_units(start, model.setting), backend)
+    moved = to_host(to_data_units(start, model.setting), backend)
     return np.asarray(_nearest(moved, data.gaussians)[0].sq_distance)
 
 

@@ -26,11 +26,13 @@ import numpy as np
 import tomli_w
 
 from refwfm import checkpoints, training
+from refwfm.config import Config
 from refwfm.measures import Gaussian
 from refwfm.optim import AdamState, flatten, unflatten
 from refwfm.psd import project_psd
+from refwfm.setting import Setting, fit_setting
 from refwfm.sources import GaussianWishart
-from refwfm.training import Config, Setting, State
+from refwfm.training import State
 
 try:
     import fcntl
@@ -108,7 +110,7 @@ class Progress:
 def prepare(config: Config, data: Data, backend: Backend, /) -> tuple[Model, Gaussian]:
     """Fit the setting, draw the first state; also return the family in the model's units."""
     family = Gaussian(*map(backend.asarray, data.gaussians))
-    setting, family = training.fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
+    setting, family = fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
     about = {
         "data": data.name,
         "fingerprint": fingerprint(data),

@@ -7,113 +7,22 @@ randomness of step k is keyed by (seed, k), so that step k can be recomputed alo
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refwfm import optim
-from refwfm._array import Array, array_namespace, device, like, sq_norm
+from refwfm._array import Array, array_namespace, device, like
 from refwfm.bures import pairwise_sq_distance
+from refwfm.config import Config
 from refwfm.couplings import match_minibatch
-from refwfm.generation import Field, Generated, generate
-from refwfm.measures import Gaussian, check_gaussian, rescale, take
+from refwfm.measures import Gaussian, take
 from refwfm.methods import METHODS
-from refwfm.networks import bures_mlp, init_bures_mlp, vech
+from refwfm.networks import bures_mlp, init_bures_mlp
 from refwfm.optim import Tree
-from refwfm.sources import GaussianWishart, fit_gaussian_wishart, sample_empirical, sample_gaussian_wishart
-
-SCALING_DRAWS = 4096
-"""Points of random geodesics from which the scaling of the network is read off."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What a run was asked for; the defaults are the paper's settings (WFM App. E.1) where it states them.
-
-    Attributes
-    ----------
-    method : str
-        A key of ``methods.METHODS``.
-    steps, batch : int
-    width, depth, n_frequencies, label_dim : int
-        Of the two networks: hidden layers ``depth`` x ``width``, Fourier features of time, label embedding.
-    learning_rate, decay, decay_every : float, float, int
-        The rate is multiplied by ``decay`` every ``decay_every`` steps. (The base rate is not stated.)
-    df : int, optional
-        Degrees of freedom of the source's Wishart law; 2 d when left out. (Not stated.)
-    matching : bool
-        Optimal pairing of source and target within each batch (App. C).
-    conditional : bool
-        Condition on the labels of the family where it has them.
-    clip_norm : float
-        Bound on the gradient's global norm; 0 turns clipping off.
-    ema : float
-        Decay of the running mean of the parameters, which generation uses; 0 turns it off.
-    seed : int
-    """
-
-    method: str = "riemannian"
-    steps: int = 100_000
-    batch: int = 128
-    width: int = 1024
-    depth: int = 6
-    n_frequencies: int = 16
-    label_dim: int = 32
-    learning_rate: float = 1e-3
-    decay: float = 0.97
-    decay_every: int = 1000
-    df: int | None = None
-    matching: bool = False
-    conditional: bool = True
-    clip_norm: float = 1.0
-    ema: float = 0.999
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kind = getattr(self, field.name), field.type
-            allowed: Any = int | float if kind is float else kind
-            if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-                name = getattr(kind, "__name__", kind)
-                raise ValueError(f"{field.name} must be of type {name}; got {value!r}")
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
-        for name in ("steps", "batch", "width", "depth", "n_frequencies", "label_dim", "decay_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if not self.learning_rate > 0 or not 0 < self.decay <= 1:
-            raise ValueError(
-                "learning_rate must be positive and decay in (0, 1]; "
-                f"got {self.learning_rate} and {self.decay}"
-            )
-        if self.clip_norm < 0 or not 0 <= self.ema < 1 or self.seed < 0:
-            raise ValueError(
-                "clip_norm and seed must not be negative and ema must lie in [0, 1); "
-                f"got {self.clip_norm}, {self.seed} and {self.ema}"
-            )
-
-
-class Setting(NamedTuple):
-    """What is fitted to a family once, before training, and needed again for generating.
-
-    Attributes
-    ----------
-    shift : array, shape (d,); unit : float
-        The model works on ``(x - shift) / unit``, where the family has variance 1 per coordinate. A
-        similarity changes the geometry by nothing but the factor ``unit²`` of squared distances.
-    source : GaussianWishart, in these units
-    scaling : dict of arrays
-        Constants of the network's input and output layers (``networks.bures_mlp``).
-    label_counts : numpy.ndarray, shape (n_labels,)
-        Members of each class, empty for an unconditional model.
-    """
-
-    shift: Array
-    unit: float
-    source: GaussianWishart
-    scaling: dict[str, Array]
-    label_counts: np.ndarray
+from refwfm.randomness import random_stream
+from refwfm.setting import Setting
+from refwfm.sources import sample_empirical, sample_gaussian_wishart
 
 
 class State(NamedTuple):
@@ -143,74 +52,6 @@ class Metrics(NamedTuple):
 
 class NonFiniteLossError(RuntimeError):
     """The loss became NaN or infinite."""
-
-
-def random_stream(seed: int, stream: str, step: int = 0, /) -> np.random.Generator:
-    """Counter-based generator keyed by (seed, purpose, step): any step can be drawn again alone."""
-    number = ("init", "scaling", "batch", "generation", "evaluation").index(stream)
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, step]))
-
-
-def fit_setting(
-    config: Config, family: Gaussian, /, *, labels: np.ndarray | None = None, n_labels: int = 0
-) -> tuple[Setting, Gaussian]:
-    """Fit units, source and network scaling to a family; also return the family in these units.
-
-    Equation: WFM App. D for the source.
-
-    Parameters
-    ----------
-    family : Gaussian, mean (n, d), cov (n, d, d), in data units
-    labels : numpy.ndarray, shape (n,), optional
-    n_labels : int
-        Number of classes; 0 makes the model unconditional.
-    """
-    family = check_gaussian(family, "family")
-    if family.mean.ndim != 2 or family.mean.shape[0] == 0:
-        raise ValueError(f"family must have at least one member, mean (n, d); got {tuple(family.mean.shape)}")
-    xp = array_namespace(family.mean)
-    shift = xp.mean(family.mean, axis=0)
-    variance = xp.mean(sq_norm(family.mean - shift) + xp.linalg.trace(family.cov)) / family.mean.shape[1]
-    unit = float(xp.sqrt(variance)) or 1.0
-    family = rescale(Gaussian(family.mean - shift, family.cov), 1.0 / unit)
-    source = fit_gaussian_wishart(family, df=config.df, validate=False)
-    counts = np.zeros(0, dtype=np.int64)
-    if config.conditional and labels is not None:
-        counts = np.bincount(labels, minlength=n_labels)
-    rng = random_stream(config.seed, "scaling")
-    mu = sample_gaussian_wishart(source, rng=rng, size=SCALING_DRAWS)
-    nu, _ = sample_empirical(family, rng=rng, size=SCALING_DRAWS)
-    t = like(rng.random(SCALING_DRAWS), family.mean)
-    mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
-    return Setting(shift, unit, source, fit_scaling(mu_t, target), counts), family
-
-
-def fit_scaling(mu_t: Gaussian, target: Any, /) -> dict[str, Array]:
-    """Constants that bring the network's inputs to mean 0 and deviation 1, and its outputs to their size.
-
-    Parameters
-    ----------
-    mu_t : Gaussian, mean (n, d), cov (n, d, d)
-    target : Tangent or EuclideanTangent, (n, d) and (n, d, d)
-    """
-    xp = array_namespace(mu_t.mean)
-    features = xp.concat([mu_t.mean, vech(mu_t.cov)[0]], axis=-1)
-    deviation = xp.std(features, axis=0)
-    size = xp.sqrt(xp.mean(features * features, axis=0))
-    # A constant feature carries nothing but rounding, which must not be blown up.
-    constant = deviation <= 1e-6 * xp.max(size)
-    return {
-        "input_shift": xp.mean(features, axis=0),
-        "input_scale": xp.where(constant, xp.ones_like(deviation), deviation),
-        "mean_scale": _root_mean_square(target[0]),
-        "matrix_scale": _root_mean_square(vech(target[1])[0]),
-    }
-
-
-def _root_mean_square(values: Array) -> Array:
-    xp = array_namespace(values)
-    scale = xp.sqrt(xp.mean(values * values, axis=0))
-    return xp.where(scale > 0, scale, xp.ones_like(scale))
 
 
 def init_state(config: Config, setting: Setting, /) -> State:
@@ -260,7 +101,7 @@ def draw_batch(
     mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
     drawn = None
     if len(setting.label_counts):
-        assert labels is not None
+        assert labels is not None  # fit_setting counted them
         drawn = array_namespace(t).asarray(labels[index], device=device(t))
     return Batch(mu_t, target, t, drawn)
 
@@ -370,70 +211,3 @@ def train(
                 report(state, float(np.mean(losses)), float(np.mean(norms)))
             pending = []
     return state
-
-
-def learned_field(config: Config, setting: Setting, params: Tree, labels: Array | None = None, /) -> Field:
-    """Field ``(mu, t) -> velocity`` of a trained network, for Gaussians in the setting's units."""
-    velocity = METHODS[config.method].velocity
-
-    def field(mu: Gaussian, t: Array) -> Any:
-        output, _ = bures_mlp(params, setting.scaling, mu, t, labels)
-        return velocity(*output)
-
-    return field
-
-
-def sample(
-    config: Config,
-    setting: Setting,
-    state: State,
-    /,
-    *,
-    size: int,
-    n_steps: int,
-    seed: int,
-    labels: np.ndarray | None = None,
-    observe: Callable[[int, Gaussian], None] | None = None,
-) -> tuple[Generated, np.ndarray | None]:
-    """Generate new Gaussians, in data units, with the labels they were generated for.
-
-    Equation: WFM Algorithm 2 (Riemannian), or Euler steps with projection (the baselines).
-
-    Parameters
-    ----------
-    size, n_steps, seed : int
-    labels : numpy.ndarray, shape (size,), optional
-        Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
-    observe : callable, optional
-        Called with (k, mu) before the first step and after each; mu is in the setting's units.
-
-    Returns
-    -------
-    Generated, labels or None
-    """
-    rng = random_stream(seed, "generation")
-    mu = sample_gaussian_wishart(setting.source, rng=rng, size=size)
-    counts, wanted = setting.label_counts, None
-    if len(counts):
-        drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
-        labels = drawn if labels is None else np.asarray(labels)
-        if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
-            raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
-        wanted = array_namespace(mu.mean).asarray(labels, device=device(mu.mean))
-    elif labels is not None:
-        raise ValueError("labels were given, but the model is unconditional")
-    params = state.params if state.ema is None else state.ema
-    result = generate(
-        learned_field(config, setting, params, wanted),
-        mu,
-        n_steps=n_steps,
-        step=METHODS[config.method].step,
-        observe=observe,
-    )
-    return Generated(to_data_units(result.gaussian, setting), result.lowest), labels
-
-
-def to_data_units(mu: Gaussian, setting: Setting, /) -> Gaussian:
-    """Undo the setting's shift and unit: law of ``unit x + shift`` for x ~ mu."""
-    moved = rescale(mu, setting.unit)
-    return Gaussian(moved.mean + setting.shift, moved.cov)

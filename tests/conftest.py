@@ -81,7 +81,9 @@ class Library(NamedTuple):
         Library, dtype and shape must be right, the arguments untouched, and the values equal up to ``ulps``
         machine epsilons of the largest number in the result, or of ``scale`` where that is larger.
         """
-        rounded = map_arrays(lambda x: x.astype(self.dtype).astype(x.dtype) if x.dtype.kind == "f" else x, arguments)
+        rounded = map_arrays(
+            lambda x: x.astype(self.dtype).astype(x.dtype) if x.dtype.kind == "f" else x, arguments
+        )
         given = self.arrays(arguments)
         results, truths = function(*given), function(*rounded)
         for array, before in zip(arrays_in(given), arrays_in(self.arrays(arguments)), strict=True):

@@ -1,4 +1,4 @@
-"""Closed forms and textbook formulas that share no code with the package: what its results are held against."""
+"""Closed forms and textbook formulas, without code of the package: what its results are held against."""
 
 from collections.abc import Callable
 from typing import Any

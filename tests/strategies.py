@@ -1,9 +1,9 @@
 """Hypothesis strategies: covariances with eigenvalues over six orders of magnitude, and Gaussians."""
 
 import numpy as np
+import oracles
 from hypothesis import strategies as st
 
-import oracles
 from refwfm.measures import Gaussian
 
 dimensions = st.integers(1, 6)

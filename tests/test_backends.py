@@ -4,11 +4,11 @@ import sys
 import types
 
 import numpy as np
+import oracles
 import pytest
 from array_api_compat import array_namespace, is_cupy_array
-
-import oracles
 from conftest import LIBRARIES
+
 from refwfm import _array, backends, bures
 from refwfm.backends import BackendError, available, load
 from refwfm.measures import Gaussian
@@ -76,7 +76,9 @@ def test_environment_chooses(monkeypatch):
 
 
 def test_unknown_names_are_refused(monkeypatch):
-    with pytest.raises(BackendError, match="unknown backend 'tensorflow'; choose one of numpy, torch, cupy, jax"):
+    with pytest.raises(
+        BackendError, match="unknown backend 'tensorflow'; choose one of numpy, torch, cupy, jax"
+    ):
         load("tensorflow")
     with pytest.raises(BackendError, match="unknown dtype 'float16'; choose float32 or float64"):
         load("numpy", dtype="float16")

@@ -1,13 +1,13 @@
 """The Bures-Wasserstein barycenter: closed form, first-order condition, POT, and that it is the minimum."""
 
 import numpy as np
+import oracles
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracles
-import strategies
 from oracles import relative
+
 from refwfm import bures
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian, SingularCovarianceError
@@ -33,7 +33,9 @@ def test_commuting_members(n, d, seed):
     assert result.converged
     assert result.residual <= ITER
     if n > 1:
-        assert relative(oracles.from_spectrum(basis, weights @ values), truth) > 1e-6  # the mean of covariances
+        assert (
+            relative(oracles.from_spectrum(basis, weights @ values), truth) > 1e-6
+        )  # the mean of covariances
 
 
 @given(st.integers(2, 5), st.integers(1, 4), strategies.seeds)
@@ -43,7 +45,9 @@ def test_first_order_condition(n, d, seed):
     family, weights = oracles.random_gaussian(rng, n, d), rng.dirichlet(np.ones(n))
     cov = barycenter(family, weights).gaussian.cov
     np.testing.assert_array_equal(cov, cov.T)
-    average = sum(w * oracles.gelbrich_map(cov, member) for w, member in zip(weights, family.cov, strict=True))
+    average = sum(
+        w * oracles.gelbrich_map(cov, member) for w, member in zip(weights, family.cov, strict=True)
+    )
     assert relative(average, np.eye(d)) < 10 * ITER
 
 

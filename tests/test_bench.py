@@ -1,54 +1,117 @@
-"""The benchmark's bookkeeping, and the training benchmark's claim that both sides compute the same."""
+"""The benchmarks' frame: turns, medians, table and JSON; and the ``refwfm bench`` command around it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from typer.testing import CliRunner
 
+from refwfm.cli import app, info
 from refwfm.validation import bench
+from refwfm.validation.bench import Row
+
+ROWS = [
+    Row("d = 2", 0.002, "POT", 0.005, 2.5, 1e-12, 2e-8),
+    Row("d = 16", 1.5, "plain torch", 1.2, 0.8, None, None),
+]
 
 
-def test_compare_takes_turns_and_reports_both_errors():
-    calls = []
+class Clock:
+    """A clock that only the benchmarked functions move."""
 
-    def side(name):
-        def run():
-            calls.append(name)
-            return len(calls)
+    def __init__(self):
+        self.now, self.calls = 0.0, []
 
-        return run
+    def __call__(self):
+        return self.now
 
+    def function(self, name, *seconds):
+        """Takes these many seconds at its timed (every second) calls, and a hundred at the others."""
+
+        def work():
+            count = self.calls.count(name)
+            self.calls.append(name)
+            self.now += 100.0 if count % 2 == 0 else seconds[count // 2]
+            return f"{name}{count}"
+
+        return work
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(bench.time, "perf_counter", clock)
+    return clock
+
+
+def test_sides_take_turns_and_each_timed_call_follows_an_untimed_one(clock):
+    bench.compare("c", clock.function("a", 1, 1), clock.function("b", 1, 1), "peer", repeats=2)
+    assert clock.calls == ["a", "a", "b", "b", "a", "a", "b", "b"]
+
+
+def test_times_are_medians_of_the_timed_calls_and_speedup_is_their_ratio(clock):
+    ours, peer = clock.function("a", 1, 9, 2), clock.function("b", 5, 5, 800)
+    row = bench.compare("c", ours, peer, "POT", repeats=3)
+    assert row == Row("c", 2.0, "POT", 5.0, 2.5, None, None)
+
+
+def test_errors_are_of_the_last_values(clock):
     row = bench.compare(
-        "case", side("ours"), side("peer"), "other", repeats=3, error=lambda ours, peer: (ours, peer)
+        *("c", clock.function("a", 1, 1), clock.function("b", 1, 1), "POT"),
+        repeats=2,
+        error=lambda ours, peer: (ours, peer),
     )
-    assert calls == 3 * ["ours", "ours", "peer", "peer"]  # one untimed call before each timed one
-    assert (row.case, row.peer, row.ours_error, row.peer_error) == ("case", "other", 10, 12)
-    assert row.speedup == row.peer_s / row.ours_s
-    plain = bench.compare("case", side("ours"), side("peer"), "other", repeats=1)
-    assert plain.ours_error is plain.peer_error is None
+    assert (row.ours_error, row.peer_error) == ("a3", "b3")
 
 
-def test_table_and_json():
-    rows = [bench.Row("a case", 0.002, "other", 3.0, 1500.0, 1e-9, None)]
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(bench.table("name", rows))
-    for text in ("a case", "2.00 ms", "other", "3.00 s", "1500.00", "1.0e-09"):
-        assert text in capture.get()
-    report = json.loads(json.dumps(bench.to_json("name", rows)))
-    assert report["name"] == "name"
-    assert {"cpu", "cores", "python", "numpy", "torch"} <= report["machine"].keys()
-    assert report["rows"] == [
-        {
-            "case": "a case",
-            "ours_s": 0.002,
-            "peer": "other",
-            "peer_s": 3.0,
-            "speedup": 1500.0,
-            "ours_error": 1e-9,
-            "peer_error": None,
-        }
-    ]
+def test_json_has_the_name_the_machine_and_a_row_for_each_case():
+    found = json.loads(json.dumps(bench.to_json("bures", ROWS)))
+    assert set(found) == {"name", "machine", "rows"}
+    assert found["name"] == "bures"
+    assert {"cpu", "cores", "python", "numpy", "torch"} <= set(found["machine"])
+    keys = {"case", "ours_s", "peer", "peer_s", "speedup", "ours_error", "peer_error"}
+    assert [set(row) for row in found["rows"]] == [keys, keys]
+    assert found["rows"][0]["peer_error"] == 2e-8
+    assert found["rows"][1]["ours_error"] is None
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """In the place of every benchmark: it remembers the number of repeats."""
+    asked = []
+    module = SimpleNamespace(rows=lambda repeats: asked.append(repeats) or ROWS)
+    monkeypatch.setattr(info, "import_module", lambda name: module)
+    return asked
+
+
+def refwfm(*arguments):
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", info.BENCHES)
+def test_the_command_prints_a_table(stub, name):
+    result = refwfm(name, "--repeats", 3)
+    assert result.exit_code == 0
+    assert stub == [3]
+    for words in (f"bench {name}", "2.00 ms", "5.00 ms", "2.50", "1.0e-12", "plain torch", "1.50 s"):
+        assert words in result.stdout
+    assert "None" not in result.stdout
+
+
+@pytest.mark.parametrize("name", info.BENCHES)
+def test_the_command_prints_json(stub, name):
+    result = refwfm(name, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["name"] == name
+    assert found["rows"] == bench.to_json(name, ROWS)["rows"]
+
+
+def test_an_unknown_benchmark_is_one_line():
+    result = refwfm("speed")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: unknown benchmark 'speed'; choose one of bures, train-bw")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def test_newer_files_are_refused(path, monkeypatch):
     save(path, ARRAYS, ABOUT)
     before = path.read_bytes()
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="version 2, this refwfm reads up to 1.*upgrade"):
+    with pytest.raises(CheckpointError, match=r"version 2, this refwfm reads up to 1.*upgrade"):
         load(path)
     assert path.read_bytes() == before
 
@@ -237,7 +237,9 @@ def test_killed_while_writing(path):
     rng = np.random.default_rng(0)
     done = 0
     for _ in range(6):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        )
         writer.stdout.readline()
         time.sleep(rng.uniform(0.0, 0.2))
         writer.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The ``refwfm`` command: what each one does, what it says, and one clear line for everything that goes wrong."""
+"""The ``refwfm`` command: what it does and says, and one clear line for everything that goes wrong."""
 
 import errno
 import json
@@ -15,6 +15,7 @@ from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import app, figures, info
 from refwfm.cli import runs as commands
+from refwfm.config import Config
 
 TINY = ("--steps", 6, "--batch", 4, "--width", 4, "--depth", 1, "--log-every", 2)
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -80,7 +81,7 @@ def test_train_says_what_it_does_and_leaves_a_run(tmp_path):
     assert "step 6/6  loss" in out
     assert "min W2² to the data: " in out
     assert (folder / "figures" / "generated.png").read_bytes().startswith(PNG)
-    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").open()] == [2, 4, 6]
+    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [2, 4, 6]
     assert saved_config(folder)["seed"] == 3
 
 
@@ -93,7 +94,7 @@ def test_flags_go_before_the_configuration_file_and_that_before_the_defaults(tmp
     config = saved_config(tmp_path / "here")
     assert (config["data"], config["method"], config["log_every"]) == ("spiral-16", "frobenius", 3)
     assert (config["width"], config["matching"]) == (5, False)
-    assert (config["clip_norm"], config["dtype"]) == (training.Config.clip_norm, "float32")
+    assert (config["clip_norm"], config["dtype"]) == (Config.clip_norm, "float32")
 
 
 def test_a_run_s_own_configuration_starts_the_same_run_elsewhere(tmp_path, moons):
@@ -117,7 +118,7 @@ def test_resume_takes_the_configuration_from_the_run(tmp_path, out):
 
 def test_quiet_prints_the_first_and_the_last_step_only():
     out = succeed("train", *TINY, "--data", "spiral-16", "--quiet")
-    assert out.count("step") == 2
+    assert out.count(": step ") == 2
     assert "step 2/6" in out
     assert "step 6/6" in out
 
@@ -224,7 +225,7 @@ def test_data_that_is_none_is_refused_in_one_line(tmp_path):
 
 
 def test_no_memory_is_one_line(monkeypatch):
-    monkeypatch.setattr(training, "init_state", lambda *_: np.empty(2**60))
+    monkeypatch.setattr(training, "init_state", lambda *_: np.empty(2**58))
     assert_error(refwfm("train", *TINY), "Unable to allocate")
 
 

@@ -3,12 +3,12 @@
 import itertools
 
 import numpy as np
+import oracles
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-import oracles
-import strategies
 from refwfm.couplings import match_minibatch
 from refwfm.exact import assignment
 from refwfm.measures import Gaussian

@@ -1,13 +1,13 @@
 """Generation: exact on known fields for every number of steps, and always positive semi-definite."""
 
 import numpy as np
+import oracles
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracles
-import strategies
 from oracles import EPS, relative
+
 from refwfm import bures
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.generation import exponential_step, generate, projected_euler_step
@@ -51,7 +51,10 @@ def test_exponential_steps_telescope_along_a_geodesic(ends, n_steps):
     mu, nu = ends
     seen = []
     result = generate(
-        lambda _, t: bures.velocity(mu, nu, t), mu, n_steps=n_steps, observe=lambda k, point: seen.append((k, point))
+        lambda _, t: bures.velocity(mu, nu, t),
+        mu,
+        n_steps=n_steps,
+        observe=lambda k, point: seen.append((k, point)),
     )
     assert [k for k, _ in seen] == list(range(n_steps + 1))
     for k, point in seen:
@@ -66,7 +69,9 @@ def test_exponential_steps_telescope_along_a_geodesic(ends, n_steps):
         "the Euclidean derivative (the paper's eq. 9) in exponential steps": generate(
             lambda _, t: Tangent(*bures.euclidean_velocity(mu, nu, t)), mu, n_steps=n_steps
         ),
-        "the velocity of the start": generate(lambda _, t: bures.velocity(mu, nu, 0.0 * t), mu, n_steps=n_steps),
+        "the velocity of the start": generate(
+            lambda _, t: bures.velocity(mu, nu, 0.0 * t), mu, n_steps=n_steps
+        ),
     }
     if n_steps == 1:
         del wrong["the velocity of the start"]
@@ -114,7 +119,10 @@ def test_euler_steps_are_repaired_and_say_so(d, n_steps, seed, size):
     rates = size * rng.standard_normal((3, d, d))
     rates = (rates + rates.mT) / 2
     result = generate(
-        lambda mu, t: EuclideanTangent(np.zeros((3, d)), rates), mu, n_steps=n_steps, step=projected_euler_step
+        lambda mu, t: EuclideanTangent(np.zeros((3, d)), rates),
+        mu,
+        n_steps=n_steps,
+        step=projected_euler_step,
     )
     values = np.linalg.eigvalsh(result.gaussian.cov)
     assert np.all(values[:, 0] >= -100 * d * EPS * np.maximum(values[:, -1], size))

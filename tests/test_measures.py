@@ -1,11 +1,11 @@
 """Gaussians, families and moments."""
 
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import oracles
 from refwfm import measures
 from refwfm.measures import Gaussian, check_gaussian, moments, rescale, take
 
@@ -145,7 +145,7 @@ def test_one_bad_member_of_a_family_is_found(bad, rng):
     family = oracles.random_gaussian(rng, 4, 2)
     cov = family.cov.copy()
     cov[2, 0, 0] = bad
-    with pytest.raises(ValueError, match="family.cov must be finite"):
+    with pytest.raises(ValueError, match=r"family\.cov must be finite"):
         check_gaussian(Gaussian(family.mean, cov), "family")
     assert check_gaussian(Gaussian(family.mean, cov), validate=False).cov is cov
     cov[2] = -family.cov[2]

@@ -1,13 +1,13 @@
 """The nearest reference member, exactly, without computing most of the distances."""
 
 import numpy as np
+import oracles
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracles
-import strategies
 from oracles import EPS, relative
+
 from refwfm import metrics
 from refwfm.measures import Gaussian
 from refwfm.metrics import label_accuracy, nearest
@@ -15,7 +15,10 @@ from refwfm.metrics import label_accuracy, nearest
 
 def textbook_matrix(mu, nu):
     return np.array(
-        [[oracles.sq_distance(Gaussian(*a), Gaussian(*b)) for b in zip(*nu, strict=True)] for a in zip(*mu, strict=True)]
+        [
+            [oracles.sq_distance(Gaussian(*a), Gaussian(*b)) for b in zip(*nu, strict=True)]
+            for a in zip(*mu, strict=True)
+        ]
     )
 
 
@@ -28,13 +31,15 @@ def test_it_is_the_least_of_all_distances(n, m, d, seed, offset):
     result = nearest(mu, nu)
     scale = np.max(np.sum(mu.mean**2, axis=1)) + 30 * d
     np.testing.assert_allclose(result.sq_distance, matrix.min(axis=1), rtol=0, atol=1e-12 * scale)
-    np.testing.assert_allclose(matrix[np.arange(n), result.member], matrix.min(axis=1), rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(
+        matrix[np.arange(n), result.member], matrix.min(axis=1), rtol=0, atol=1e-12 * scale
+    )
     assert type(result.member) is np.ndarray
 
 
 @given(strategies.tuples_of_gaussians(2, singular=True))
 def test_the_bounds_hold(pair):
-    """``h / 2 <= bures² <= h`` with ``h = ‖A^{1/2} - B^{1/2}‖_F²``, roots by eigenvalues of the oracle's own."""
+    """``h / 2 <= bures² <= h`` with ``h = ‖A^{1/2} - B^{1/2}‖_F²``, with NumPy's roots."""
     A, B = (m.cov for m in pair)
     d = len(A)
     (a, U), (b, V) = np.linalg.eigh(A), np.linalg.eigh(B)

@@ -1,13 +1,13 @@
 """The three losses: what they are integrals of, their derivatives, and where they vanish."""
 
 import numpy as np
+import oracles
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracles
-import strategies
 from oracles import EPS, derivative, relative
+
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
@@ -25,7 +25,8 @@ def instance(rng):
 def random_instance(rng):
     mu_t = oracles.random_gaussian(rng, B, D)
     pred, target = (
-        (rng.standard_normal((B, D)), oracles.random_cov(rng, B, D) - oracles.random_cov(rng, B, D)) for _ in range(2)
+        (rng.standard_normal((B, D)), oracles.random_cov(rng, B, D) - oracles.random_cov(rng, B, D))
+        for _ in range(2)
     )
     return pred, target, mu_t
 
@@ -62,7 +63,8 @@ def test_riemannian_loss_is_the_mean_over_the_measure(rng):
 def test_euclidean_loss_is_the_riemannian_one_of_the_lyapunov_solution(instance):
     pred, target, mu_t = instance
     lifts = [
-        np.stack([oracles.lyapunov(c, m) for c, m in zip(mu_t.cov, part[1], strict=True)]) for part in (pred, target)
+        np.stack([oracles.lyapunov(c, m) for c, m in zip(mu_t.cov, part[1], strict=True)])
+        for part in (pred, target)
     ]
     truth = call("riemannian", (pred[0], lifts[0]), (target[0], lifts[1]), mu_t)[0]
     value = call("euclidean", pred, target, mu_t)[0]

@@ -1,13 +1,13 @@
 """Roots, factors, projection and the Lyapunov equation."""
 
 import numpy as np
+import oracles
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracles
-import strategies
 from oracles import EPS, relative
+
 from refwfm import psd
 from refwfm.measures import SingularCovarianceError
 
@@ -85,7 +85,9 @@ def test_lyapunov_solution_of_least_norm():
     """Where two eigenvalues vanish the equation says nothing: zero."""
     cov = np.diag([4.0, 0.0, 0.0])
     matrix = np.array([[8.0, 2.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(psd.solve_lyapunov(cov, matrix), [[1.0, 0.5, 0.0], [0.5, 0, 0], [0, 0, 0]], atol=1e-15)
+    np.testing.assert_allclose(
+        psd.solve_lyapunov(cov, matrix), [[1.0, 0.5, 0.0], [0.5, 0, 0], [0, 0, 0]], atol=1e-15
+    )
     np.testing.assert_array_equal(psd.solve_lyapunov(np.zeros((2, 2)), np.zeros((2, 2))), np.zeros((2, 2)))
 
 

@@ -17,8 +17,9 @@ import pytest
 
 from refwfm import checkpoints, datasets, runs, training
 from refwfm.backends import load as load_backend
+from refwfm.config import Config
 from refwfm.measures import Gaussian
-from refwfm.training import Config
+from refwfm.sampling import sample
 
 TINY = Config(steps=6, batch=4, width=4, depth=1, n_frequencies=2, label_dim=2)
 RUN = {"data": "blobs", "dtype": "float32"}
@@ -143,9 +144,7 @@ def test_a_model_saved_and_loaded_is_the_same(tmp_path, backend):
     again = runs.load_model(tmp_path, backend)
     assert again.config == model.config
     assert again.about == model.about
-    got, want = (
-        training.sample(m.config, m.setting, m.state, size=5, n_steps=3, seed=1) for m in (again, model)
-    )
+    got, want = (sample(m.config, m.setting, m.state, size=5, n_steps=3, seed=1) for m in (again, model))
     for a, b in zip(got[0].gaussian, want[0].gaussian, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(got[1], want[1])
@@ -159,7 +158,7 @@ def test_saved_on_numpy_a_model_generates_the_same_on_torch(tmp_path, conditiona
     generated = []
     for place in places:
         model = runs.load_model(tmp_path, place)
-        result, _ = training.sample(model.config, model.setting, model.state, size=8, n_steps=5, seed=3)
+        result, _ = sample(model.config, model.setting, model.state, size=8, n_steps=5, seed=3)
         generated.append(runs.to_host(result.gaussian, place))
     for a, b in zip(*generated, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(a).max())
@@ -206,7 +205,10 @@ def test_killed_at_random_moments_and_resumed_a_run_ends_with_the_very_same_numb
 
 def test_ctrl_c_says_one_line_and_the_run_can_be_resumed(tmp_path):
     folder = tmp_path / "a run"
+    # A shell's background job ignores Ctrl-C, and its children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start("-m", "refwfm", *COMMAND, "--steps", "1000000", "--out", folder)
+    signal.signal(signal.SIGINT, before)
     wait_for_step(folder, 5, process)
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)

@@ -1,12 +1,12 @@
 """Sources: the fitted Gaussian-Wishart law, and draws from a family."""
 
 import numpy as np
-import pytest
-from hypothesis import given
-
 import oracles
+import pytest
 import strategies
+from hypothesis import given
 from oracles import relative
+
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian
 from refwfm.sources import fit_gaussian_wishart, sample_empirical, sample_gaussian_wishart
@@ -22,7 +22,9 @@ def family():
 def test_fit(family):
     source = fit_gaussian_wishart(family, df=7)
     np.testing.assert_allclose(source.mean, family.mean.mean(axis=0), rtol=1e-13)
-    np.testing.assert_allclose(source.std, family.mean.std(axis=0), rtol=1e-13)  # ddof 0: of the family itself
+    np.testing.assert_allclose(
+        source.std, family.mean.std(axis=0), rtol=1e-13
+    )  # ddof 0: of the family itself
     assert np.max(np.abs(source.std - family.mean.std(axis=0, ddof=1))) > 0.01
     assert relative(source.root @ source.root.T, barycenter(family).gaussian.cov) < 1e-13
     assert source.df == 7
@@ -67,7 +69,9 @@ def test_many_degrees_of_freedom_concentrate(family):
 
 def test_same_generator_same_draws(family):
     source = fit_gaussian_wishart(family)
-    one, two, other = (sample_gaussian_wishart(source, rng=np.random.default_rng(s), size=4) for s in (3, 3, 4))
+    one, two, other = (
+        sample_gaussian_wishart(source, rng=np.random.default_rng(s), size=4) for s in (3, 3, 4)
+    )
     np.testing.assert_array_equal(one.cov, two.cov)
     assert np.max(np.abs(one.cov - other.cov)) > 0.01
 
@@ -90,7 +94,9 @@ def test_libraries_agree(library, family):
 
     # The barycenter is converged to 1e-9 or 1e-5 and not to rounding.
     library.check(draw, family, ulps=1e-8 / 2.2e-16)
-    repeated = Gaussian(family.mean, np.broadcast_to(np.eye(3), (6, 3, 3)))  # any basis is one of eigenvectors
+    repeated = Gaussian(
+        family.mean, np.broadcast_to(np.eye(3), (6, 3, 3))
+    )  # any basis is one of eigenvectors
     library.check(draw, repeated, ulps=1e-8 / 2.2e-16)
 
 
@@ -106,5 +112,5 @@ def test_empty_and_bad_families():
         fit_gaussian_wishart(empty)
     with pytest.raises(ValueError, match="at least one member"):
         sample_empirical(empty, rng=np.random.default_rng(0), size=2)
-    with pytest.raises(ValueError, match="family.cov must be positive semi-definite"):
+    with pytest.raises(ValueError, match=r"family\.cov must be positive semi-definite"):
         fit_gaussian_wishart(Gaussian(np.zeros((1, 2)), -np.eye(2)[None]))

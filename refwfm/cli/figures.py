@@ -91,13 +91,15 @@ def _experiment(
         )
         with _runs_progress(total) as progress:
             task = progress.add_task("training", total=total)
-            outcomes = experiment.compare(
-                families,
-                size,
-                backend=backend,
-                jobs=jobs,
-                done=lambda outcome: progress.advance(task),
-            )
+
+            def done(outcome: Any) -> None:
+                progress.advance(task)
+                if progress.disable:
+                    each = outcome.task
+                    took = f"{outcome.train_s:.0f} s of training"
+                    say(f"{each.data} {each.method} seed {each.seed}: {outcome.min_w2_sq:.4g}, {took}")
+
+            outcomes = experiment.compare(families, size, backend=backend, jobs=jobs, done=done)
         console.print(_table(families, outcomes))
         say(
             f"ours: mean ± spread over {size.seeds} seeds, each the mean of {size.size} generated Gaussians, "

@@ -1,0 +1,253 @@
+"""The demo, figures and tables: complete numbers, pictures with something on them, the same every time."""
+
+import json
+import os
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from refwfm import datasets, training
+from refwfm.cli import app
+from refwfm.measures import Gaussian
+from refwfm.methods import METHODS
+from refwfm.paper_figures import FIGURES, experiment
+from refwfm.paper_figures.comparison import draw_comparison
+from refwfm.paper_figures.table_2 import paper_value
+
+SMALL = experiment.SCALES["smoke"]._replace(steps=4, width=4, depth=1, size=6, n_steps=3)
+RED = np.array([0.82, 0.29, 0.36])
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REFWFM_BACKEND", raising=False)
+
+
+def refwfm(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments):
+    result = refwfm(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout
+
+
+def assert_error(result, *words):
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def assert_rows_are_complete(path, families, scale=experiment.SCALES["smoke"]):
+    found = json.loads(path.read_text())
+    assert found["scale"] == "smoke"
+    keys = [(row["data"], row["method"], row["seed"]) for row in found["rows"]]
+    assert sorted(keys) == sorted((f, m, s) for f in families for m in METHODS for s in range(scale.seeds))
+    for row in found["rows"]:
+        assert scale._asdict().items() <= row.items()
+        assert 0 < row["bures_part"] < row["min_w2_sq"]
+        assert row["deviation_over_generated"] > 0
+        assert 0 <= row["repaired"] <= 1
+        assert row["train_s"] > 0
+        labelled = datasets.CATALOGUE[row["data"]].n_labels > 0
+        assert (row["label_accuracy"] is not None) == labelled
+    return found["rows"]
+
+
+def dark_and_red(path, rows, columns):
+    """Whether each panel has grey lines, and whether it has red ones: (rows * columns,) each."""
+    picture = matplotlib.image.imread(path)[..., :3]
+    colourful = np.ptp(picture, axis=-1) > 0.1
+    red = colourful & (picture[..., 0] > picture[..., 1] + 0.1)
+    grey = ~colourful & (picture[..., 0] < 0.9)
+    counts = []
+    for mask in (grey, red):
+        halves = [part for row in np.array_split(mask, rows) for part in np.array_split(row, columns, axis=1)]
+        counts.append(np.array([half.sum() for half in halves]))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "family", "panels"),
+    [
+        (("demo",), ("demo", "figure-s4"), "cities", (2, 2)),
+        (("reproduce", "figure-2"), ("figure-2",) * 2, "spiral-128", (1, 4)),
+        (("reproduce", "figure-s1"), ("figure-s1",) * 2, "spiral-16", (1, 4)),
+        (("reproduce", "figure-s4"), ("figure-s4",) * 2, "cities", (2, 2)),
+    ],
+)
+def test_figures_draw_data_and_three_methods_and_keep_the_numbers(tmp_path, arguments, name, family, panels):
+    out = succeed(*arguments, "--scale", "smoke", "--jobs", 1, "--out", "here")
+    numbers, picture = (
+        tmp_path / "here" / f"{n}.{end}" for n, end in zip(name, ("json", "png"), strict=True)
+    )
+    rows = assert_rows_are_complete(numbers, [family])
+    grey, red = dark_and_red(picture, *panels)
+    assert np.all(grey > 500)
+    assert red[0] == 0  # the data alone
+    assert np.all(red[1:] > 500)
+    assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert f"wrote here/{name[1]}.png, here/{name[1]}.pdf, here/{name[0]}.json" in out
+    assert "6 runs of 30 steps, two networks 2 x 16, scale smoke" in out
+    for method in METHODS:
+        ours = np.mean([row["min_w2_sq"] for row in rows if row["method"] == method])
+        (line,) = (line for line in out.splitlines() if f" {method} " in line and "±" in line)
+        assert f"{ours:.3g} ± " in line
+
+
+FAMILIES = ("two-moons", "sphere", "pbmc") if "REFWFM_DATA" in os.environ else ("two-moons", "sphere")
+
+
+def test_table_2_has_our_numbers_beside_the_paper_s(tmp_path):
+    chosen = [word for family in FAMILIES for word in ("--data", family)]
+    out = succeed("reproduce", "table-2", "--scale", "smoke", "--jobs", 1, *chosen, "--out", ".")
+    rows = assert_rows_are_complete(tmp_path / "table-2.json", FAMILIES)
+    lines = [
+        line.split() for line in out.splitlines() if any(f" {m} " in line for m in METHODS) and "±" in line
+    ]
+    assert len(lines) == 3 * len(FAMILIES)
+    # Table 2 of the paper: two moons, Euclidean: 8.96e-4, and 1.84e-4 for the Riemannian method.
+    euclidean = next(line for line in lines if line[0] == "euclidean")
+    assert euclidean[-2:] == ["0.000896", "4.87"]
+    ours = [
+        [r["min_w2_sq"] for r in rows if (r["data"], r["method"]) == ("two-moons", method)]
+        for method in ("euclidean", "riemannian")
+    ]
+    assert euclidean[1] == f"{np.mean(ours[0]):.3g}"
+    assert euclidean[5] == f"{np.mean(ours[0]) / np.mean(ours[1]):.2f}"
+
+
+def test_the_paper_s_values_stand_in_their_places():
+    assert paper_value("spiral-16", "riemannian") == 2.98e-4
+    assert paper_value("cities", "euclidean") == 7.26e-3
+    assert paper_value("sphere", "frobenius") == 2.25e-3
+    assert paper_value("niches", "riemannian") is None
+
+
+def test_the_same_seed_gives_the_same_numbers_however_many_processes():
+    one, two, other = (
+        experiment.compare(["two-moons"], SMALL, jobs=jobs, methods=methods)
+        for jobs, methods in (
+            (1, ("riemannian", "frobenius")),
+            (2, ("riemannian", "frobenius")),
+            (1, METHODS),
+        )
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a.task == b.task
+        np.testing.assert_allclose(a.min_w2_sq, b.min_w2_sq, rtol=1e-5)  # other threads, other rounding
+        np.testing.assert_allclose(a.generated.cov, b.generated.cov, rtol=1e-4, atol=1e-6)
+    assert [o.min_w2_sq for o in one] == [o.min_w2_sq for o in other if o.task.method != "euclidean"]
+    assert one[0].min_w2_sq != one[1].min_w2_sq  # another seed
+
+
+def test_outcomes_come_by_family_method_and_seed_and_each_is_told_when_done():
+    seen = []
+    outcomes = experiment.compare(["spiral-16", "sphere"], SMALL._replace(seeds=1), jobs=1, done=seen.append)
+    assert {o.task for o in seen} == {o.task for o in outcomes}
+    assert [(o.task.data, o.task.method) for o in outcomes] == [
+        (name, method) for name in ("spiral-16", "sphere") for method in METHODS
+    ]
+    grouped = experiment.by_method(outcomes, "sphere")
+    assert list(grouped) == list(METHODS)
+    assert experiment.seed_means(grouped["frobenius"]).shape == (1,)
+
+
+def test_a_long_run_decays_its_rate_a_hundred_times_like_the_paper_s():
+    for scale in experiment.SCALES.values():
+        config = scale.config("riemannian", 0)
+        last = training.learning_rate(config, scale.steps) / config.learning_rate
+        assert last == pytest.approx(0.97 ** (scale.steps / max(1, scale.steps // 100)))
+    assert experiment.SCALES["paper"].config("riemannian", 0).decay_every == 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("reproduce", "figure-9"), ("unknown figure or table 'figure-9'", *FIGURES)),
+        (("reproduce", "table-2", "--data", "citys"), ("unknown family 'citys'", "cities")),
+        (("reproduce", "table-2", "--data", "cities", "--data", "no.npz"), ("no such file: no.npz",)),
+        (("reproduce", "figure-2", "--data", "cities"), ("--data is for tables", "spiral-128")),
+        (("demo", "--out", "taken"), ("taken",)),
+    ],
+)
+def test_what_cannot_be_reproduced_is_one_line_before_any_training(tmp_path, arguments, words, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(experiment, "compare", None)
+    assert_error(refwfm(*arguments, "--scale", "smoke"), *words)
+
+
+@pytest.mark.parametrize("command", [("demo",), ("reproduce", "table-2")])
+def test_without_matplotlib_it_is_one_line(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert_error(refwfm(*command, "--scale", "smoke"), 'pip install "refwfm[figures]"')
+
+
+def test_without_matplotlib_training_says_so_and_goes_on(monkeypatch):
+    for module in [m for m in sys.modules if m.startswith("matplotlib") or m.endswith("figures.comparison")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = ("--steps", 2, "--width", 4, "--depth", 1, "--batch", 4, "--data", "spiral-16")
+    out = succeed("train", *arguments, "--out", "here")
+    assert 'no picture: it needs matplotlib (pip install "refwfm[figures]")' in out
+    assert "min W2²" in out
+
+
+# The picture
+
+
+def family(mean, cov):
+    return datasets.Family(name="some", gaussians=Gaussian(np.asarray(mean), np.asarray(cov)))
+
+
+def drawn(data, generated, path, monkeypatch):
+    """The numbers of ellipses in each panel, grey before red."""
+    from refwfm.paper_figures import comparison
+
+    counts, plain = [], comparison.draw_ellipses
+    monkeypatch.setattr(
+        comparison, "draw_ellipses", lambda ax, mu, **how: (counts.append(len(mu.mean)), plain(ax, mu, **how))
+    )
+    draw_comparison(data, {"a": generated}, path)
+    return counts
+
+
+def test_large_families_are_thinned_and_the_title_says_so(tmp_path, monkeypatch):
+    niches = datasets.load("niches-16")
+    grey, *_, red = drawn(niches, niches.gaussians, tmp_path / "a.png", monkeypatch)
+    assert 8 <= grey < 400
+    assert 8 <= red <= max(grey, 64)
+    moons = datasets.load("two-moons")  # thin ones: there is room for all
+    assert drawn(moons, moons.gaussians, tmp_path / "b.png", monkeypatch)[0] == len(moons)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        family(np.zeros((3, 2)), np.zeros((3, 2, 2))),  # three times the same point
+        family(np.zeros((1, 2)), np.eye(2)[None]),
+        family([[0.0, 0], [0, 1000]], np.zeros((2, 2, 2))),  # points above each other
+        family([[0.0, 0], [1e9, 1]], 1e-9 * np.eye(2)[None].repeat(2, axis=0)),
+        family([[0.0, 0, 0], [1, 1, 1]], np.ones((2, 3, 3))),
+    ],
+)
+def test_degenerate_families_can_be_drawn(tmp_path, data):
+    draw_comparison(data, {"a": data.gaussians}, tmp_path / "a.png")
+    assert matplotlib.image.imread(tmp_path / "a.png").shape[0] < 4000
+
+
+def test_one_stray_gaussian_does_not_shrink_the_picture(tmp_path):
+    spiral = datasets.load("spiral-16")
+    stray = Gaussian(np.array([[1e6, 0.0]]), np.eye(2)[None])
+    draw_comparison(spiral, {"a": stray}, tmp_path / "a.png")
+    grey, _ = dark_and_red(tmp_path / "a.png", 1, 2)
+    assert np.all(grey > 500)

@@ -1,0 +1,194 @@
+"""What an audited formula is made of, and how its checks are run.
+
+A check computes the residual of an implementation against an oracle that shares no code with it. The same
+residual is then computed of plausible wrong implementations, its *negative controls*: misprints, signs,
+factors of two, missing roots. Each must exceed the tolerance; a check that does not notice them is blind, and
+fails.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from refwfm import backends
+from refwfm.backends import Backend
+from refwfm.validation.draws import Draw
+
+DIMENSIONS = (1, 2, 3, 6, 16)
+
+
+class Tolerance(NamedTuple):
+    """Largest residual allowed, for each dtype, and the reason for it."""
+
+    float64: float
+    float32: float
+    reason: str
+
+
+class Check(NamedTuple):
+    """One comparison with one oracle.
+
+    Attributes
+    ----------
+    oracle : str
+        What the implementation is held against.
+    residual : callable
+        ``residual(implementation, draw)``: a number, zero for the truth. Its docstring says what it measures.
+    implementation : callable
+        The function of the package.
+    controls : dict
+        Wrong implementations by what is wrong with them. They run on the host in float64.
+    tolerance : Tolerance
+    dimensions : tuple of int
+        Of the random instances; the residual is the largest over all of them, ``repeats`` draws each.
+    size, repeats : int
+        Members of a batch, and draws for each dimension.
+    needs : str, optional
+        A package without which the check is skipped.
+    """
+
+    oracle: str
+    residual: Callable[[Callable[..., Any], Draw], float]
+    implementation: Callable[..., Any]
+    controls: dict[str, Callable[..., Any]]
+    tolerance: Tolerance
+    dimensions: tuple[int, ...] = DIMENSIONS
+    size: int = 3
+    repeats: int = 2
+    needs: str | None = None
+
+
+class Misprint(NamedTuple):
+    """A place where the printed formula cannot be meant.
+
+    Attributes
+    ----------
+    id, printed, correct, note : str
+    control : str, optional
+        The negative control that is the formula as printed: its residual is the evidence.
+    """
+
+    id: str
+    printed: str
+    correct: str
+    note: str
+    control: str | None = None
+
+
+class Item(NamedTuple):
+    """One formula of the ledger: where it stands, what implements it, how that is checked."""
+
+    id: str
+    paper: str
+    place: str
+    title: str
+    latex: str
+    statement: str
+    functions: tuple[Callable[..., Any], ...]
+    checks: tuple[Check, ...]
+    misprints: tuple[Misprint, ...] = ()
+
+
+class ControlResult(NamedTuple):
+    """Residual of one wrong implementation; NaN if it could not run."""
+
+    variant: str
+    residual: float
+
+
+class CheckResult(NamedTuple):
+    """Outcome of one check: ``ok`` is None when it was skipped; ``note`` says why it was, or why it failed."""
+
+    check: Check
+    residual: float
+    tolerance: float
+    controls: tuple[ControlResult, ...]
+    ok: bool | None
+    note: str
+
+
+class ItemResult(NamedTuple):
+    """Outcomes of an item's checks on one backend."""
+
+    item: Item
+    backend: str
+    dtype: str
+    checks: tuple[CheckResult, ...]
+
+
+# Tolerances
+
+
+def roundings(factor: float, reason: str, /) -> Tolerance:
+    """``factor`` times machine epsilon."""
+    return Tolerance(
+        factor * float(np.finfo(np.float64).eps),
+        factor * float(np.finfo(np.float32).eps),
+        f"{factor:g} machine epsilons: {reason}",
+    )
+
+
+def differences(factor: float, reason: str = "of float32's rounding", /) -> Tolerance:
+    """Limited by finite differences in float64, by ``factor`` roundings in float32."""
+    return Tolerance(
+        1e-8,
+        factor * float(np.finfo(np.float32).eps),
+        f"float64: fourth-order differences, 1e-8; float32: {factor:g} machine epsilons, {reason}",
+    )
+
+
+STANDARD_ERRORS = Tolerance(5.0, 5.0, "the residual is in standard errors of the mean of the draws")
+
+
+# Running
+
+
+def run(items: list[Item], backend: Backend, *, seed: int = 0) -> Iterator[ItemResult]:
+    """Run the checks of the items on a backend, one item after the other."""
+    for item in items:
+        checks = tuple(run_check(check, item.id, backend, seed=seed) for check in item.checks)
+        yield ItemResult(item, backend.name, backend.dtype, checks)
+
+
+def run_check(check: Check, id: str, backend: Backend, /, *, seed: int = 0) -> CheckResult:
+    """Residual of the implementation and of all negative controls, on the same random inputs."""
+    tolerance = check.tolerance.float64 if backend.dtype == "float64" else check.tolerance.float32
+    if check.needs is not None and find_spec(check.needs) is None:
+        return CheckResult(check, math.nan, tolerance, (), None, f"skipped: needs {check.needs}")
+    host = backends.load("numpy", dtype="float64", reference=True)
+    key = [seed, crc32(f"{id}: {check.oracle}".encode())]
+    residual, error = _largest_residual(check, check.implementation, backend, backend.dtype, key)
+    controls, blind = [], []
+    for variant, implementation in check.controls.items():
+        value, trouble = _largest_residual(check, implementation, host, backend.dtype, key)
+        controls.append(ControlResult(variant, value))
+        if trouble or value <= tolerance:
+            blind.append(variant)
+    notes = []
+    if not residual <= tolerance:
+        notes.append(f"failed: {error}" if error else "failed")
+    if blind:
+        notes.append(f"blind: does not reject {', '.join(map(repr, blind))}")
+    if not controls:
+        notes.append("blind: has no negative control")
+    return CheckResult(check, residual, tolerance, tuple(controls), not notes, "; ".join(notes))
+
+
+def _largest_residual(
+    check: Check, implementation: Callable[..., Any], backend: Backend, dtype: str, key: list[int]
+) -> tuple[float, str]:
+    """Largest residual over all draws, and what went wrong when it is NaN."""
+    worst = 0.0
+    try:
+        for d in check.dimensions:
+            for repeat in range(check.repeats):
+                rng = np.random.default_rng([*key, d, repeat])
+                value = float(check.residual(implementation, Draw(rng, d, check.size, dtype, backend)))
+                worst = max(worst, math.inf if math.isnan(value) else value)
+    except Exception as error:  # whatever a broken implementation raises is the audit's result
+        return math.nan, f"{type(error).__name__}: {error}"
+    return worst, ""

@@ -1,0 +1,416 @@
+"""Audited formulas around training: barycenter, sources, minibatch matching, evaluation."""
+
+import itertools
+
+import numpy as np
+import scipy.optimize
+
+from refwfm.barycenter import barycenter
+from refwfm.couplings import match_minibatch
+from refwfm.exact import assignment
+from refwfm.measures import Gaussian
+from refwfm.metrics import label_accuracy, nearest
+from refwfm.sources import GaussianWishart, fit_gaussian_wishart, sample_empirical, sample_gaussian_wishart
+from refwfm.validation import textbook
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Misprint, Tolerance, roundings
+from refwfm.validation.draws import symmetric
+from refwfm.validation.textbook import identity, pot_gaussian, relative, sqrtm
+
+WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
+FIXED_POINT = Tolerance(
+    1e-8, 1e-4, "ten times the residual 1e-9 (float32: 1e-5) at which the fixed-point iteration stops"
+)
+EXACT = Tolerance(0.0, 0.0, "integers: there is nothing to round")
+DRAWS = 4000
+
+
+def items() -> list[Item]:
+    """Return the items in the order of the paper."""
+    return [app_c(), app_d1(), bw_barycenter(), src_3(), evaluation()]
+
+
+# Appendix C
+
+
+def app_c() -> Item:
+    """Multisample matching."""
+    return Item(
+        id="WFM-AppC",
+        paper="WFM",
+        place="appendix C",
+        title="multisample matching of a minibatch",
+        latex=r"\min_{\sigma\in S_n}\sum_iK_{i\sigma(i)},\qquad K_{ij}=W_2^2(\mu_i,\nu_j)",
+        statement="Sources and targets of a batch are paired at least total squared distance.",
+        functions=(match_minibatch, assignment),
+        checks=(
+            Check(
+                "exhaustive search, textbook distances",
+                matching_is_the_best_of_all,
+                match_minibatch,
+                {
+                    "as they come": lambda mu, nu: np.arange(len(mu.mean)),
+                    "the inverse permutation": lambda mu, nu: np.argsort(match_minibatch(mu, nu)),
+                    "by distances of the means": lambda mu, nu: assignment(
+                        np.sum((mu.mean[:, None] - nu.mean) ** 2, axis=-1)
+                    ),
+                    "by unsquared distances": lambda mu, nu: assignment(
+                        np.sqrt(textbook.pairwise_sq_distance(mu, nu))
+                    ),
+                },
+                roundings(300, WELL),
+                dimensions=(1, 2, 3, 6),
+                size=6,
+                repeats=4,
+            ),
+            Check(
+                "SciPy linprog (HiGHS)",
+                assignment_solves_the_linear_programme,
+                assignment,
+                {
+                    "nearest of each row": lambda cost: np.argmin(cost, axis=1),
+                    "largest total cost": lambda cost: assignment(-cost),
+                    "the inverse permutation": lambda cost: np.argsort(assignment(cost)),
+                },
+                roundings(1000, "HiGHS is exact at a vertex up to its sums"),
+                dimensions=(2, 6, 16),
+            ),
+        ),
+    )
+
+
+def matching_is_the_best_of_all(match, draw):
+    """Total cost of the pairing against the least of all 720, relative to it; infinite for no permutation."""
+    mu, nu = draw.gaussians(), draw.gaussians()
+    cost = textbook.pairwise_sq_distance(mu, nu)
+    permutations = np.array(list(itertools.permutations(range(draw.size))))
+    best = cost[np.arange(draw.size), permutations].sum(axis=1).min()
+    return _excess(draw.call(match, mu, nu), cost, best)
+
+
+def assignment_solves_the_linear_programme(assignment, draw):
+    """Total cost against the linear programme over doubly stochastic matrices."""
+    n = draw.d + 2
+    cost = draw.normal(n, n) ** 2
+    rows, columns = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
+    found = scipy.optimize.linprog(cost.ravel(), A_eq=np.concatenate([rows, columns]), b_eq=np.ones(2 * n))
+    return _excess(draw.call(assignment, cost), cost, found.fun)
+
+
+def _excess(perm, cost, best):
+    if sorted(np.asarray(perm).tolist()) != list(range(len(cost))):
+        return np.inf
+    return abs(cost[np.arange(len(cost)), perm].sum() - best) / best
+
+
+# Appendix D-1
+
+
+def app_d1() -> Item:
+    """Gaussian-Wishart source."""
+    return Item(
+        id="WFM-AppD1",
+        paper="WFM",
+        place="appendix D",
+        title="Gaussian-Wishart source",
+        latex=r"m\sim\mathcal N(\bar m,\mathrm{diag}(s^2)),\qquad \Sigma\sim\mathcal W(\bar\Sigma/\mathrm{df},\mathrm{df})",
+        statement="The source's means have the targets' moments; its covariances average to their barycenter.",
+        functions=(fit_gaussian_wishart, sample_gaussian_wishart),
+        checks=(
+            Check(
+                "first and second moments, Monte Carlo",
+                moments_of_the_source,
+                sample_gaussian_wishart,
+                {
+                    "as printed: scale Σ̄ instead of Σ̄ / df": _changed_draw(lambda cov, df: cov * df),
+                    "divided by df - 1": _changed_draw(lambda cov, df: cov * (df / (df - 1.0))),
+                    "s read as a variance": lambda source, *, rng, size: sample_gaussian_wishart(
+                        source._replace(std=np.sqrt(source.std)), rng=rng, size=size
+                    ),
+                    "factor transposed": lambda source, *, rng, size: sample_gaussian_wishart(
+                        source._replace(root=source.root.T), rng=rng, size=size
+                    ),
+                    "twice the degrees of freedom": lambda source, *, rng, size: sample_gaussian_wishart(
+                        source._replace(df=2 * source.df), rng=rng, size=size
+                    ),
+                },
+                STANDARD_ERRORS,
+                dimensions=(1, 2, 3),
+                repeats=1,
+            ),
+            Check(
+                "NumPy, and the closed form of commuting covariances",
+                source_is_fitted,
+                fit_gaussian_wishart,
+                {
+                    "s as a variance": lambda family, *, df: (
+                        lambda source: source._replace(std=source.std**2)
+                    )(fit_gaussian_wishart(family, df=df)),
+                    "mean of the covariances instead of their barycenter": lambda family, *, df: (
+                        fit_gaussian_wishart(family, df=df)._replace(
+                            root=np.linalg.cholesky(family.cov.mean(axis=0))
+                        )
+                    ),
+                },
+                FIXED_POINT,
+            ),
+        ),
+        misprints=(
+            Misprint(
+                "E14",
+                r"\Sigma\sim\mathcal W(\bar\Sigma,\mathrm{df}) \text{ with the barycenter as its scale}",
+                r"\Sigma\sim\mathcal W(\bar\Sigma/\mathrm{df},\mathrm{df})",
+                "A Wishart law W(V, df) has mean df V. The authors' released code divides by df.",
+                "as printed: scale Σ̄ instead of Σ̄ / df",
+            ),
+        ),
+    )
+
+
+def _changed_draw(change):
+    def sample(source, *, rng, size):
+        drawn = sample_gaussian_wishart(source, rng=rng, size=size)
+        return Gaussian(drawn.mean, change(drawn.cov, source.df))
+
+    return sample
+
+
+def moments_of_the_source(sample, draw):
+    """Means and variances of all entries of 4000 draws, in standard errors.
+
+    ``Var Σᵢⱼ = (Σ̄ᵢⱼ² + Σ̄ᵢᵢ Σ̄ⱼⱼ) / df`` for a Wishart law of mean Σ̄.
+    """
+    d, df = draw.d, draw.d + 3
+    root = draw.rounded(np.linalg.cholesky(draw.covariances(size=1)[0]))
+    std = draw.rounded(np.sqrt(draw.spectrum(30.0, d)))
+    source = GaussianWishart(draw.normal(d), std, root, df)
+    family = draw.call(lambda source: sample(source, rng=draw.rng, size=DRAWS), source)
+    center = root @ root.T
+    diagonal = np.diag(center)
+    wishart = (center**2 + np.outer(diagonal, diagonal)) / df
+    cases = ((family.mean, source.mean, std**2), (family.cov, center, wishart))
+    return max(max(_z_of_mean(x, m, v), _z_of_variance(x, m, v)) for x, m, v in cases)
+
+
+def _z_of_mean(x, mean, variance):
+    return float(np.max(np.abs(x.mean(axis=0) - mean) / np.sqrt(variance / len(x))))
+
+
+def _z_of_variance(x, mean, variance):
+    squares = (x - mean) ** 2
+    return float(np.max(np.abs(squares.mean(axis=0) - variance) / (squares.std(axis=0) / np.sqrt(len(x)))))
+
+
+def source_is_fitted(fit, draw):
+    """Mean, deviation (of the population) and covariance ``(mean of the roots)²`` of a commuting family."""
+    cov, roots = draw.commuting(5)
+    family = Gaussian(draw.normal(5, draw.d), cov)
+    df = draw.d + 2
+    source = draw.call(lambda family: fit(family, df=df), family)
+    center = np.mean(roots, axis=0)
+    errors = (
+        relative(source.mean[None], family.mean.mean(axis=0)[None], 1.0),
+        relative(source.std[None], family.mean.std(axis=0)[None]),
+        relative((source.root @ source.root.T)[None], (center @ center)[None]),
+    )
+    return max(errors) if source.df == df else np.inf
+
+
+# Barycenter
+
+
+def bw_barycenter() -> Item:
+    """Bures-Wasserstein barycenter."""
+    wrong = {
+        "mean of the covariances": lambda mu, w: _center(mu, w, np.einsum("n,nij->ij", w, mu.cov)),
+        "without the weights": lambda mu, w: barycenter(mu),
+    }
+    alike = {"look-alike: power mean of order ½": lambda mu, w: _center(mu, w, _power_mean(mu.cov, w))}
+    return Item(
+        id="WFM-Barycenter",
+        paper="WFM",
+        place="appendix D",
+        title="Bures-Wasserstein barycenter",
+        latex=r"\bar\Sigma=\sum_iw_i(\bar\Sigma^{1/2}\Sigma_i\bar\Sigma^{1/2})^{1/2}",
+        statement="The Gaussian of least mean squared distance; the maps from it average to the identity.",
+        functions=(barycenter,),
+        checks=(
+            Check(
+                "first-order condition, SciPy sqrtm",
+                maps_average_to_the_identity,
+                barycenter,
+                wrong | alike,
+                FIXED_POINT,
+            ),
+            Check(
+                "closed form, commuting covariances",
+                barycenter_of_commuting_covariances,
+                barycenter,
+                wrong,
+                FIXED_POINT,
+            ),
+            Check("POT", barycenter_is_pots, barycenter, wrong | alike, FIXED_POINT, needs="ot"),
+        ),
+    )
+
+
+def _center(mu, w, cov):
+    return barycenter(mu, w)._replace(gaussian=Gaussian(w @ mu.mean, cov))
+
+
+def _power_mean(cov, w):
+    """``Σ wᵢ S #  Σᵢ`` at its fixed point: the square of the mean of the roots is near it."""
+    S = np.einsum("n,nij->ij", w, cov)
+    for _ in range(100):
+        root = sqrtm(S[None])[0]
+        inverse = np.linalg.inv(root)
+        S = symmetric(root @ np.einsum("n,nij->ij", w, sqrtm(inverse @ cov @ inverse)) @ root)
+    return S
+
+
+def maps_average_to_the_identity(barycenter, draw):
+    """``Σ wᵢ C^{Σ̄ -> Σᵢ} - I``, and the mean."""
+    mu, w = draw.gaussians(size=5), draw.weights(5)
+    center = draw.call(barycenter, mu, w).gaussian
+    maps = textbook.gelbrich_map(np.repeat(center.cov[None], 5, axis=0), mu.cov)
+    average = np.einsum("n,nij->ij", w / w.sum(), maps)
+    return max(_mean_error(center, mu, w), relative(average[None], identity(average)[None]))
+
+
+def barycenter_of_commuting_covariances(barycenter, draw):
+    """``(Σ wᵢ Σᵢ^{1/2})²``."""
+    cov, roots = draw.commuting(5)
+    mu, w = Gaussian(draw.normal(5, draw.d), cov), draw.weights(5)
+    center = draw.call(barycenter, mu, w).gaussian
+    root = np.einsum("n,nij->ij", w / w.sum(), roots)
+    return max(_mean_error(center, mu, w), relative(center.cov[None], (root @ root)[None]))
+
+
+def barycenter_is_pots(barycenter, draw):
+    """POT's fixed-point iteration, run to 1e-12."""
+    mu, w = draw.gaussians(size=5), draw.weights(5)
+    center = draw.call(barycenter, mu, w).gaussian
+    _, cov = pot_gaussian().bures_wasserstein_barycenter(mu.mean, mu.cov, weights=w / w.sum(), eps=1e-12)
+    return max(_mean_error(center, mu, w), relative(center.cov[None], cov[None]))
+
+
+def _mean_error(center, mu, w):
+    return relative(center.mean[None], (w / w.sum() @ mu.mean)[None], 1.0)
+
+
+# Empirical source
+
+
+def src_3() -> Item:
+    """Empirical source."""
+    return Item(
+        id="GWFM-SRC3",
+        paper="GWFM",
+        place="section 4.1",
+        title="empirical source, and the targets of Algorithm 1",
+        latex=r"\mu=\mu_I,\qquad I\sim U\{1,\dots,n\}",
+        statement="Draws are members of the family, each equally often, with replacement.",
+        functions=(sample_empirical,),
+        checks=(
+            Check(
+                "the members, and their frequencies",
+                draws_are_members,
+                sample_empirical,
+                {
+                    "the first half only": lambda family, *, rng, size: sample_empirical(
+                        Gaussian(family.mean[:4], family.cov[:4]), rng=rng, size=size
+                    ),
+                    "without replacement": lambda family, *, rng, size: (
+                        family,
+                        rng.permutation(len(family.mean)),
+                    ),
+                    "indices of other members": lambda family, *, rng, size: (
+                        sample_empirical(family, rng=rng, size=size)[0],
+                        rng.integers(len(family.mean), size=size),
+                    ),
+                },
+                STANDARD_ERRORS,
+                size=8,
+                dimensions=(2,),
+            ),
+        ),
+    )
+
+
+def draws_are_members(sample, draw):
+    """Frequencies of 4000 draws in standard errors; infinite if a draw is not the member it is said to be."""
+    family = draw.gaussians()
+    members, index = draw.call(lambda family: sample(family, rng=draw.rng, size=DRAWS), family)
+    if len(index) != DRAWS or not np.array_equal(members.cov, family.cov[index]):
+        return np.inf
+    share = 1.0 / draw.size
+    counts = np.bincount(index, minlength=draw.size)
+    return np.max(np.abs(counts - DRAWS * share)) / np.sqrt(DRAWS * share * (1.0 - share))
+
+
+# Evaluation
+
+
+def evaluation() -> Item:
+    """Distance to the nearest real Gaussian."""
+    return Item(
+        id="WFM-Eval",
+        paper="WFM",
+        place="section 4 and table 2",
+        title="distance to the nearest real Gaussian",
+        latex=r"\frac1n\sum_{i=1}^n\min_jW_2^2(\hat\mu_i,\mu_j)",
+        statement="How far generated Gaussians are from the data, and whether the nearest has their label.",
+        functions=(nearest, label_accuracy),
+        checks=(
+            Check(
+                "all pairs, textbook distances",
+                nearest_of_all_pairs,
+                nearest,
+                {
+                    "by distance of the means": _nearest_mean,
+                    "not squared": lambda x, y: (lambda found: found._replace(sq_distance=found.sq_distance**0.5))(
+                        nearest(x, y)
+                    ),
+                    "the other way round": lambda x, y: nearest(y, x),
+                },
+                roundings(300, WELL),
+            ),
+            Check(
+                "count",
+                accuracy_is_a_count,
+                label_accuracy,
+                {
+                    "share of the wrong ones": lambda *args: 1.0 - label_accuracy(*args),
+                    "labels of the members' numbers": lambda member, labels, wanted: float(
+                        np.mean(member == wanted)
+                    ),
+                },
+                EXACT,
+                dimensions=(2,),
+            ),
+        ),
+    )
+
+
+def _nearest_mean(x, y):
+    member = np.argmin(np.sum((x.mean[:, None] - y.mean) ** 2, axis=-1), axis=1)
+    return nearest(x, y)._replace(
+        sq_distance=textbook.sq_distance(x, textbook.take(y, member)), member=member
+    )
+
+
+def nearest_of_all_pairs(nearest, draw):
+    """Least distance of each row, and that the named member has it."""
+    x, y = draw.gaussians(size=12), draw.gaussians(size=15)
+    truth = textbook.pairwise_sq_distance(x, y)
+    found = draw.call(nearest, x, y)
+    if len(found.member) != len(x.mean) or np.max(found.member) >= len(y.mean):
+        return np.inf
+    named = truth[np.arange(len(x.mean)), found.member]
+    least = truth.min(axis=1)
+    return max(relative(found.sq_distance, least), relative(named, least))
+
+
+def accuracy_is_a_count(label_accuracy, draw):
+    """Three of four right."""
+    member, labels = np.array([4, 2, 0, 1]), np.array([1, 0, 2, 2, 0])
+    return abs(float(label_accuracy(member, labels, np.array([0, 2, 1, 1]))) - 0.75)

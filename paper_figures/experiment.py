@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm import backends, runs, training
+from refwfm import backends, models, training
 from refwfm.config import Config
 from refwfm.datasets import Family, load
 from refwfm.evaluation import evaluate
@@ -79,7 +79,7 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
     backend = backends.load(task.backend)
     config = task.scale.config(task.method, task.seed)
     start = time.perf_counter()
-    model, members = runs.prepare(config, family, backend)
+    model, members = models.prepare(config, family, backend)
     state = training.train(config, model.setting, members, family.labels, model.state, ops=backend.ops)
     seconds = time.perf_counter() - start
     result = evaluate(

@@ -11,8 +11,8 @@ One module per idea; read them in this order beside the paper:
 ``networks``    the learned field and its derivative
 ``objectives``  the three losses
 ``methods``     the three methods that are compared
-``training``    Algorithm 1
-``generation``  Algorithm 2
+``training``    Algorithm 1 (from ``config`` and ``setting``)
+``generation``  Algorithm 2 (``sampling``: with a trained network)
 ``metrics``     how good the result is
 
 All functions are pure, take arrays of any library with the Python array API, and treat leading axes as

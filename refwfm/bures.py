@@ -21,12 +21,17 @@ Takatsu, "Wasserstein geometry of Gaussian measures", Osaka J. Math. 48 (2011).
 Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite matrices", 2019.
 """
 
-from itertools import zip_longest
 from typing import NamedTuple
 
 from refwfm._array import Array, array_namespace, eps, expand, eye, sq_frobenius, symmetrize, transpose
 from refwfm._array import sq_norm as _sq_norm
-from refwfm.measures import Gaussian, SingularCovarianceError, check_gaussian
+from refwfm.measures import (
+    Gaussian,
+    SingularCovarianceError,
+    check_broadcast,
+    check_families,
+    check_pair,
+)
 from refwfm.psd import factor, nuclear_norm, procrustes_factors, solve_lift, solve_lyapunov
 
 PAIRWISE_BLOCK = 2**22
@@ -100,7 +105,7 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
 
     Equation: WFM-U2. Raises as ``gelbrich_map`` does.
     """
-    mu, nu = _check_pair(mu, nu, validate)
+    mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
     return Tangent(nu.mean - mu.mean, _lift_at_source(L, K, "mu", validate))
 
@@ -225,7 +230,7 @@ def _geodesic(
     mu: Gaussian, nu: Gaussian, t: Array, validate: bool
 ) -> tuple[Gaussian, Gaussian, Array, Array]:
     """Checked arguments and the two factors between which the geodesic is a straight line."""
-    mu, nu = _check_pair(mu, nu, validate)
+    mu, nu = check_pair(mu, nu, validate=validate)
     _check_time(t, mu, nu, validate)
     return mu, nu, *procrustes_factors(mu.cov, nu.cov)
 
@@ -306,7 +311,7 @@ def sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arra
     -------
     array, shape (...). Units: data squared.
     """
-    mu, nu = _check_pair(mu, nu, validate)
+    mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
     return _sq_norm(mu.mean - nu.mean) + sq_frobenius(L - K)
 
@@ -363,44 +368,6 @@ def factored_sq_distance(mean0: Array, factor0: Array, mean1: Array, factor1: Ar
 # Checks at the public boundary
 
 
-def _check_pair(mu: Gaussian, nu: Gaussian, validate: bool) -> tuple[Gaussian, Gaussian]:
-    array_namespace(mu.mean, mu.cov, nu.mean, nu.cov)  # raises TypeError on mixed libraries
-    mu = check_gaussian(mu, "mu", validate=validate)
-    nu = check_gaussian(nu, "nu", validate=validate)
-    _check_same_space(mu, nu)
-    _check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1])
-    return mu, nu
-
-
-def check_families(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:
-    """Check two families, mean (n, d) and (m, d), as ``check_gaussian`` does; return them symmetrised."""
-    for name, family in (("mu", mu), ("nu", nu)):
-        if family.mean.ndim != 2:
-            raise ValueError(
-                f"{name} must be a family, mean (n, d) and cov (n, d, d); got mean {tuple(family.mean.shape)}"
-            )
-    array_namespace(mu.mean, mu.cov, nu.mean, nu.cov)
-    _check_same_space(mu, nu)
-    return check_gaussian(mu, "mu", validate=validate), check_gaussian(nu, "nu", validate=validate)
-
-
-def _check_same_space(mu: Gaussian, nu: Gaussian) -> None:
-    if mu.mean.dtype != nu.mean.dtype:
-        raise TypeError(f"mu and nu must have the same dtype; got {mu.mean.dtype} and {nu.mean.dtype}")
-    if mu.mean.shape[-1] != nu.mean.shape[-1]:
-        raise ValueError(
-            f"mu and nu must live in the same dimension; got d = {mu.mean.shape[-1]} and {nu.mean.shape[-1]}"
-        )
-
-
-def _check_broadcast(**batches: tuple[int, ...]) -> None:
-    """Raise unless these shapes broadcast."""
-    for sizes in zip_longest(*(reversed(shape) for shape in batches.values()), fillvalue=1):
-        if len({*sizes} - {1}) > 1:
-            got = ", ".join(f"{name} {tuple(shape)}" for name, shape in batches.items())
-            raise ValueError(f"the batches of {', '.join(batches)} must broadcast; got {got}")
-
-
 def _check_tangent(mu: Gaussian, v: Tangent) -> None:
     d = mu.mean.shape[-1]
     if tuple(v.mean.shape[-1:]) != (d,) or tuple(v.lift.shape[-2:]) != (d, d):
@@ -415,7 +382,7 @@ def _check_time(t: Array, mu: Gaussian, nu: Gaussian, validate: bool) -> None:
         array_namespace(mu.mean, t)  # raises TypeError on mixed libraries
         if t.dtype != mu.mean.dtype:
             raise TypeError(f"t must be a number or have the dtype of mu, {mu.mean.dtype}; got {t.dtype}")
-        _check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=t.shape)
+        check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=t.shape)
     if not validate:
         return
     xp = array_namespace(mu.mean)

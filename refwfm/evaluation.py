@@ -7,8 +7,8 @@ import numpy as np
 from refwfm._array import sq_norm
 from refwfm.measures import Gaussian, take
 from refwfm.metrics import Nearest, label_accuracy, nearest
+from refwfm.models import Backend, Data, Model, to_host
 from refwfm.randomness import random_stream
-from refwfm.runs import Backend, Data, Model, to_host
 from refwfm.sampling import sample
 from refwfm.setting import to_data_units
 from refwfm.sources import sample_gaussian_wishart
@@ -58,16 +58,19 @@ def draw(
     ValueError
         If they are not finite: the model has diverged.
     """
-    with np.errstate(all="ignore"):  # what overflows is found below
-        result, labels = sample(
-            model.config, model.setting, model.state, size=size, n_steps=n_steps, seed=seed, labels=labels
-        )
-    finite = [np.isfinite(backend.to_numpy(part)).reshape(size, -1).all(axis=1) for part in result.gaussian]
-    if not np.all(finite):
-        raise ValueError(
-            f"{size - np.sum(np.all(finite, axis=0))} of {size} generated Gaussians are not finite: "
-            "the model has diverged; train with a smaller learning_rate"
-        )
+    diverged = "not finite: the model has diverged; train with a smaller learning_rate"
+    try:
+        with np.errstate(all="ignore"):  # what overflows is found below
+            result, labels = sample(
+                model.config, model.setting, model.state, size=size, n_steps=n_steps, seed=seed, labels=labels
+            )
+    except Exception as error:  # some libraries refuse the eigenvalues of NaN, torch with a class of its own
+        if "LinAlgError" in type(error).__name__:
+            raise ValueError(f"generated Gaussians are {diverged}") from error
+        raise
+    for part in result.gaussian:
+        if not np.all(np.isfinite(backend.to_numpy(part))):
+            raise ValueError(f"generated Gaussians are {diverged}")
     return to_host(result.gaussian, backend), labels, backend.to_numpy(result.lowest)
 
 

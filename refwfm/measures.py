@@ -4,6 +4,7 @@ A *family* of N Gaussians on R^d is one ``Gaussian`` with a leading axis of leng
 are batch axes everywhere; a single Gaussian has none.
 """
 
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from refwfm._array import Array, all_finite, array_namespace, device, eps, matvec, symmetrize, transpose
@@ -91,6 +92,45 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
             "bures.project_psd gives the nearest positive semi-definite matrix"
         )
     return cov
+
+
+def check_pair(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:
+    """Check two Gaussians, or batches that broadcast, as ``check_gaussian`` does; return them symmetrised."""
+    array_namespace(mu.mean, mu.cov, nu.mean, nu.cov)  # raises TypeError on mixed libraries
+    mu = check_gaussian(mu, "mu", validate=validate)
+    nu = check_gaussian(nu, "nu", validate=validate)
+    _check_same_space(mu, nu)
+    check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1])
+    return mu, nu
+
+
+def check_families(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:
+    """Check two families, mean (n, d) and (m, d), as ``check_gaussian`` does; return them symmetrised."""
+    for name, family in (("mu", mu), ("nu", nu)):
+        if family.mean.ndim != 2:
+            raise ValueError(
+                f"{name} must be a family, mean (n, d) and cov (n, d, d); got mean {tuple(family.mean.shape)}"
+            )
+    array_namespace(mu.mean, mu.cov, nu.mean, nu.cov)
+    _check_same_space(mu, nu)
+    return check_gaussian(mu, "mu", validate=validate), check_gaussian(nu, "nu", validate=validate)
+
+
+def _check_same_space(mu: Gaussian, nu: Gaussian) -> None:
+    if mu.mean.dtype != nu.mean.dtype:
+        raise TypeError(f"mu and nu must have the same dtype; got {mu.mean.dtype} and {nu.mean.dtype}")
+    if mu.mean.shape[-1] != nu.mean.shape[-1]:
+        raise ValueError(
+            f"mu and nu must live in the same dimension; got d = {mu.mean.shape[-1]} and {nu.mean.shape[-1]}"
+        )
+
+
+def check_broadcast(**batches: tuple[int, ...]) -> None:
+    """Raise unless these shapes broadcast."""
+    for sizes in zip_longest(*(reversed(shape) for shape in batches.values()), fillvalue=1):
+        if len({*sizes} - {1}) > 1:
+            got = ", ".join(f"{name} {tuple(shape)}" for name, shape in batches.items())
+            raise ValueError(f"the batches of {', '.join(batches)} must broadcast; got {got}")
 
 
 def take(mu: Gaussian, index: Any, /) -> Gaussian:

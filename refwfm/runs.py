@@ -1,4 +1,4 @@
-"""A run on disk: its folder with configuration, log, checkpoints; saving, resuming, loading a model.
+"""A run on disk: training in a folder with configuration, log and checkpoints, and resuming there.
 
 ::
 
@@ -12,7 +12,6 @@ Everything random is keyed by (seed, step), and a checkpoint holds the whole sta
 continues from its last checkpoint to the very same numbers as one that was not.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -20,18 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import tomli_w
 
-from refwfm import checkpoints, training
+from refwfm import training
 from refwfm.config import Config
-from refwfm.measures import Gaussian
-from refwfm.optim import AdamState, flatten, unflatten
-from refwfm.psd import project_psd
-from refwfm.setting import Setting, fit_setting
-from refwfm.sources import GaussianWishart
+from refwfm.models import Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model
 from refwfm.training import State
 
 try:
@@ -54,44 +49,6 @@ RUN_TYPES: dict[str, type] = {
 """What the table [run] of a configuration may hold; [train] holds the fields of ``Config``."""
 
 
-class Backend(Protocol):
-    """What a run needs of a backend (see ``refwfm.backends.Backend``)."""
-
-    @property
-    def dtype(self) -> str: ...  # noqa: D102
-    @property
-    def asarray(self) -> Callable[[Any], Any]: ...  # noqa: D102
-    @property
-    def to_numpy(self) -> Callable[[Any], np.ndarray]: ...  # noqa: D102
-    @property
-    def ops(self) -> training.Ops: ...  # noqa: D102
-
-
-class Data(Protocol):
-    """What a run needs of a family (see ``refwfm.datasets.Family``)."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def gaussians(self) -> Gaussian: ...  # noqa: D102
-    @property
-    def labels(self) -> np.ndarray | None: ...  # noqa: D102
-    @property
-    def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-class Model(NamedTuple):
-    """A model in the making or made: configuration, setting, state, and what it was trained on.
-
-    ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
-    """
-
-    config: Config
-    setting: Setting
-    state: State
-    about: dict[str, Any]
-
-
 class RunError(ValueError):
     """A run folder that cannot be started in, or continued."""
 
@@ -105,99 +62,6 @@ class Progress:
     loss: float
     grad_norm: float
     rate: float
-
-
-def prepare(config: Config, data: Data, backend: Backend, /) -> tuple[Model, Gaussian]:
-    """Fit the setting, draw the first state; also return the family in the model's units."""
-    family = Gaussian(*map(backend.asarray, data.gaussians))
-    setting, family = fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
-    about = {
-        "data": data.name,
-        "fingerprint": fingerprint(data),
-        "dtype": backend.dtype,
-        "label_names": list(data.label_names) if len(setting.label_counts) else [],
-    }
-    return Model(config, setting, training.init_state(config, setting), about), family
-
-
-def fingerprint(data: Data, /) -> str:
-    """SHA-256 of a family's numbers, so that a run is never continued on other data."""
-    digest = hashlib.sha256()
-    for array in (*data.gaussians, data.labels):
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-# Checkpoints of a model
-
-
-def save_model(path: Path, model: Model, backend: Backend, /) -> None:
-    """Write a checkpoint of a model; see ``checkpoints.save``."""
-    setting, state = model.setting, model.state
-    tree: dict[str, Any] = {
-        "params": state.params,
-        "adam": {"first": state.adam.first, "second": state.adam.second},
-        "setting": {
-            "shift": setting.shift,
-            "scaling": setting.scaling,
-            "source": {"mean": setting.source.mean, "std": setting.source.std, "root": setting.source.root},
-            "label_counts": setting.label_counts,
-        },
-    }
-    if state.ema is not None:
-        tree["ema"] = state.ema
-    arrays = {
-        name: leaf if isinstance(leaf, np.ndarray) else backend.to_numpy(leaf)
-        for name, leaf in flatten(tree).items()
-    }
-    about = {
-        "config": asdict(model.config),
-        "step": state.step,
-        "unit": setting.unit,
-        "df": setting.source.df,
-        "about": model.about,
-    }
-    checkpoints.save(path, arrays, about)
-
-
-def load_model(path: Path | str, backend: Backend, /) -> Model:
-    """Read a model from a checkpoint, or from the newest one of a run's folder.
-
-    Raises
-    ------
-    FileNotFoundError, checkpoints.CheckpointError
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = newest_checkpoint(path)
-    arrays, about = checkpoints.load(path)
-    try:
-        config = Config(**about["config"])
-        tree = unflatten(
-            {k: v if k == "setting/label_counts" else backend.asarray(v) for k, v in arrays.items()}
-        )
-        fitted = tree["setting"]
-        source = GaussianWishart(**fitted["source"], df=about["df"])
-        setting = Setting(fitted["shift"], about["unit"], source, fitted["scaling"], fitted["label_counts"])
-        adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
-        state = State(tree["params"], adam, tree.get("ema"), about["step"])
-        return Model(config, setting, state, about["about"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise checkpoints.CheckpointError(
-            f"{path} is a checkpoint, but not of a model that this version knows ({error})"
-        ) from None
-
-
-def newest_checkpoint(folder: Path, /) -> Path:
-    """The newest checkpoint of a run's folder."""
-    found = sorted((folder / "checkpoints").glob("*.safetensors"))
-    if not found:
-        raise FileNotFoundError(f"no checkpoint in {folder / 'checkpoints'}")
-    return found[-1]
-
-
-# Runs
 
 
 def train(
@@ -409,9 +273,3 @@ def _check_run_value(path: Path, key: str, value: Any) -> None:
         raise ValueError(f"{path}: {key} must be of type {kind.__name__}; got {value!r}")
     if kind is int and isinstance(value, int) and value < 1:
         raise ValueError(f"{path}: {key} must be at least 1; got {value}")
-
-
-def to_host(mu: Gaussian, backend: Backend, /) -> Gaussian:
-    """Gaussians as NumPy float64, their covariances freed of the rounding of the run's dtype."""
-    mean, cov = (backend.to_numpy(part).astype(np.float64) for part in mu)
-    return Gaussian(mean, project_psd(cov))

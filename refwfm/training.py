@@ -51,7 +51,7 @@ class Metrics(NamedTuple):
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite."""
+    """The loss or its gradient became NaN or infinite."""
 
 
 def init_state(config: Config, setting: Setting, /) -> State:
@@ -201,11 +201,13 @@ def train(
         if state.step % every == 0 or state.step == config.steps:
             losses = [float(metrics.loss) for metrics in pending]
             norms = [float(metrics.grad_norm) for metrics in pending]
-            if not np.all(np.isfinite(losses)):
-                first = int(np.argmin(np.isfinite(losses)))
+            finite = np.isfinite(losses) & np.isfinite(norms)
+            if not np.all(finite):
+                first = int(np.argmin(finite))
                 raise NonFiniteLossError(
                     f"the loss became {losses[first]} at step {state.step - len(losses) + first} "
-                    f"(seed {config.seed}); a smaller learning_rate or clip_norm helps"
+                    f"(seed {config.seed}) and its gradient's norm {norms[first]}; a smaller learning_rate "
+                    "or clip_norm helps"
                 )
             if report is not None:
                 report(state, float(np.mean(losses)), float(np.mean(norms)))

@@ -23,7 +23,7 @@ def condition(*covs):
 
 
 def cond_tolerance(*covs):
-    """Of the factor formulas: about u √κ, with the factor 5 that the measured worst case leaves a margin of 8."""
+    """Of the factor formulas: u √κ, with a factor of 5 that leaves the measured worst case a margin of 8."""
     return max(100 * EPS, 5 * EPS * condition(*covs) ** 0.5)
 
 

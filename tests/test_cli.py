@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from refwfm import checkpoints, datasets, runs, training
+from refwfm import checkpoints, datasets, models, runs, training
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import app, figures, info
@@ -99,7 +99,7 @@ def test_flags_go_before_the_configuration_file_and_that_before_the_defaults(tmp
 
 def test_a_run_s_own_configuration_starts_the_same_run_elsewhere(tmp_path, moons):
     succeed("train", "--config", moons / "config.toml", "--out", "again")
-    ours, theirs = (checkpoints.load(runs.newest_checkpoint(f))[0] for f in (tmp_path / "again", moons))
+    ours, theirs = (checkpoints.load(models.newest_checkpoint(f))[0] for f in (tmp_path / "again", moons))
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name])
 
@@ -110,7 +110,7 @@ def test_resume_takes_the_configuration_from_the_run(tmp_path, out):
     succeed("train", *TINY, *arguments, *out)
     folder = tmp_path / (out[1] if out else "runs/spiral-16-euclidean")
     succeed("train", "--resume", "--steps", 8, *(out or arguments))
-    assert runs.load_model(folder, load_backend("numpy")).state.step == 8
+    assert models.load_model(folder, load_backend("numpy")).state.step == 8
     assert saved_config(folder)["width"] == 4
     assert_error(refwfm("train", "--resume", "--seed", 1, *(out or arguments)), "seed = 0 (now 1)")
     assert_error(refwfm("train", *TINY, *arguments, *out), "holds a run already; pass --resume")
@@ -127,7 +127,7 @@ def test_twins_change_nothing_but_rounding(tmp_path):
     for name, flags in (("twins", ()), ("reference", ("--reference",))):
         succeed("train", *TINY, "--data", "spiral-16", "--dtype", "float64", "--out", name, *flags)
     (twins, _), (reference, _) = (
-        checkpoints.load(runs.newest_checkpoint(tmp_path / name)) for name in ("twins", "reference")
+        checkpoints.load(models.newest_checkpoint(tmp_path / name)) for name in ("twins", "reference")
     )
     assert saved_config(tmp_path / "reference")["reference"]
     for name, array in reference.items():
@@ -225,7 +225,7 @@ def test_data_that_is_none_is_refused_in_one_line(tmp_path):
 
 
 def test_no_memory_is_one_line(monkeypatch):
-    monkeypatch.setattr(training, "init_state", lambda *_: np.empty(2**58))
+    monkeypatch.setattr(models, "init_state", lambda *_: np.empty(2**58))
     assert_error(refwfm("train", *TINY), "Unable to allocate")
 
 
@@ -300,7 +300,7 @@ def test_evaluate_prints_a_table_and_json_has_the_same_numbers(moons):
 
 
 def test_evaluate_takes_a_checkpoint_and_other_data(moons):
-    path = runs.newest_checkpoint(moons)
+    path = models.newest_checkpoint(moons)
     assert json.loads(succeed("evaluate", path, "--size", 4, "--json"))["data"] == "two-moons"
     numbers = json.loads(succeed("evaluate", path, "--data", "spiral-16", "--size", 4, "--json"))
     assert numbers["data"] == "spiral-16"
@@ -322,13 +322,13 @@ def test_evaluate_wants_the_very_data_of_the_run(tmp_path):
 @pytest.mark.parametrize("command", ["generate", "evaluate"])
 def test_a_model_that_cannot_be_read_is_one_line(command, moons, tmp_path):
     (tmp_path / "empty").mkdir()
-    whole = runs.newest_checkpoint(moons).read_bytes()
+    whole = models.newest_checkpoint(moons).read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(3)}, tmp_path / "foreign.safetensors")
     checkpoints.save(tmp_path / "other.safetensors", {"a": np.zeros(3)}, {})
-    arrays, about = checkpoints.load(runs.newest_checkpoint(moons))
+    arrays, about = checkpoints.load(models.newest_checkpoint(moons))
     checkpoints.save(tmp_path / "newer.safetensors", arrays, {**about, "version": checkpoints.VERSION + 1})
     for name, word in (
         ("nothing", "no checkpoint at nothing"),

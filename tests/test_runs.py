@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refwfm import checkpoints, datasets, runs, training
+from refwfm import checkpoints, datasets, models, runs, training
 from refwfm.backends import load as load_backend
 from refwfm.config import Config
 from refwfm.measures import Gaussian
@@ -103,7 +103,7 @@ def log(folder):
 
 def assert_same_end(folder, other):
     """The newest checkpoints are equal in every bit of every array (Adam's and EMA's too), and the logs."""
-    path, other_path = runs.newest_checkpoint(folder), runs.newest_checkpoint(other)
+    path, other_path = models.newest_checkpoint(folder), models.newest_checkpoint(other)
     assert path.name == other_path.name
     (arrays, about), (other_arrays, other_about) = checkpoints.load(path), checkpoints.load(other_path)
     assert about == other_about
@@ -141,7 +141,7 @@ def test_log_has_means_over_the_steps_since_its_last_line(tmp_path, backend):
 
 def test_a_model_saved_and_loaded_is_the_same(tmp_path, backend):
     model = train(tmp_path, backend)
-    again = runs.load_model(tmp_path, backend)
+    again = models.load_model(tmp_path, backend)
     assert again.config == model.config
     assert again.about == model.about
     got, want = (sample(m.config, m.setting, m.state, size=5, n_steps=3, seed=1) for m in (again, model))
@@ -157,9 +157,9 @@ def test_saved_on_numpy_a_model_generates_the_same_on_torch(tmp_path, conditiona
     train(tmp_path, places[0], replace(TINY, conditional=conditional))
     generated = []
     for place in places:
-        model = runs.load_model(tmp_path, place)
+        model = models.load_model(tmp_path, place)
         result, _ = sample(model.config, model.setting, model.state, size=8, n_steps=5, seed=3)
-        generated.append(runs.to_host(result.gaussian, place))
+        generated.append(models.to_host(result.gaussian, place))
     for a, b in zip(*generated, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(a).max())
 
@@ -178,7 +178,7 @@ def test_killed_before_any_file_event_and_resumed_a_run_ends_with_the_very_same_
         )
         assert code == -signal.SIGKILL, err
         with contextlib.suppress(FileNotFoundError):
-            runs.load_model(folder, load_backend("numpy"))  # whatever is there is whole
+            models.load_model(folder, load_backend("numpy"))  # whatever is there is whole
     assert steps_logged(folder) < 14  # else the last kills came after the end
     code, _, err = finish(start("-m", "refwfm", *command, "--resume", "--out", folder))
     assert code == 0, err
@@ -187,11 +187,11 @@ def test_killed_before_any_file_event_and_resumed_a_run_ends_with_the_very_same_
 
 
 def test_killed_at_random_moments_and_resumed_a_run_ends_with_the_very_same_numbers(tmp_path):
-    command = [*COMMAND, "--steps", "300"]
+    command = [*COMMAND, "--steps", "160"]
     code, _, err = finish(start("-m", "refwfm", *command, "--out", tmp_path / "whole"))
     assert code == 0, err
     folder, moments = tmp_path / "killed", random.Random(0)
-    for step in (1, 60, 120, 180):
+    for step in (1, 30, 60, 90):
         process = start("-m", "refwfm", *command, "--resume", "--out", folder)
         wait_for_step(folder, step, process)
         time.sleep(moments.uniform(0, 0.03))
@@ -216,10 +216,10 @@ def test_ctrl_c_says_one_line_and_the_run_can_be_resumed(tmp_path):
     assert err == ""
     said, _, command = out.splitlines()[-1].partition(": refwfm ")
     assert said == "stopped; continue from the last checkpoint with"
-    done = runs.load_model(folder, load_backend("numpy")).state.step
+    done = models.load_model(folder, load_backend("numpy")).state.step
     code, out, err = finish(start("-m", "refwfm", *shlex.split(command), "--steps", done + 3))
     assert code == 0, err
-    assert runs.load_model(folder, load_backend("numpy")).state.step == done + 3
+    assert models.load_model(folder, load_backend("numpy")).state.step == done + 3
 
 
 def stop_after(step):
@@ -384,7 +384,7 @@ def test_a_loss_that_is_not_finite_names_step_seed_and_last_checkpoint(tmp_path,
     assert "nan at step 3 (seed 5)" in str(caught.value)
     assert f"last good checkpoint: {good}" in str(caught.value)
     assert [entry["step"] for entry in log(tmp_path)] == [1, 2, 3]
-    assert runs.newest_checkpoint(tmp_path) == good
+    assert models.newest_checkpoint(tmp_path) == good
 
 
 def test_a_huge_learning_rate_stops_the_run(tmp_path, backend):
@@ -398,13 +398,13 @@ def test_a_huge_learning_rate_stops_the_run(tmp_path, backend):
 def test_reading_a_model_that_is_none(tmp_path, backend):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(FileNotFoundError, match="no checkpoint in"):
-        runs.load_model(tmp_path, backend)
+        models.load_model(tmp_path, backend)
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
-        runs.load_model(tmp_path / "nothing", backend)
+        models.load_model(tmp_path / "nothing", backend)
     path = tmp_path / "other.safetensors"
     checkpoints.save(path, {"a": np.zeros(3)}, {"config": {}})
     with pytest.raises(checkpoints.CheckpointError, match=r"not of a model .* \('setting'\)"):
-        runs.load_model(path, backend)
+        models.load_model(path, backend)
 
 
 @pytest.mark.parametrize(
@@ -431,11 +431,11 @@ def test_a_configuration_that_makes_no_sense_is_refused_by_name(tmp_path, text, 
 
 def test_the_fingerprint_is_of_numbers_and_labels():
     data = blobs()
-    assert runs.fingerprint(data) == runs.fingerprint(replace(data, name="other", about="other"))
+    assert models.fingerprint(data) == models.fingerprint(replace(data, name="other", about="other"))
     changed = data.gaussians.mean.copy()
     changed[3, 1] = np.nextafter(changed[3, 1], 9)
     others = [
         replace(data, gaussians=Gaussian(changed, data.gaussians.cov)),
         replace(data, labels=None, label_names=()),
     ]
-    assert runs.fingerprint(data) not in map(runs.fingerprint, others)
+    assert models.fingerprint(data) not in map(models.fingerprint, others)

@@ -469,7 +469,7 @@ def test_it_learns_two_targets_by_their_labels(two_targets, method):
 
 def test_an_untrained_field_generates_the_source_in_data_units(family):
     """It is zero at the start: what comes out is what was drawn, shifted and scaled back."""
-    setting, scaled, _ = prepare(SMALL, family)
+    setting, *_ = prepare(SMALL, family)
     seen = []
     generated, labels = sample(
         SMALL,

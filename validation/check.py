@@ -101,7 +101,7 @@ class ControlResult(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Outcome of one check: ``ok`` is None when it was skipped; ``note`` says why it was, or why it failed."""
+    """Outcome of one check; ``ok`` is None when it was skipped, and ``note`` says why, or why it failed."""
 
     check: Check
     residual: float
@@ -143,6 +143,8 @@ def differences(factor: float, reason: str = "of float32's rounding", /) -> Tole
 
 STANDARD_ERRORS = Tolerance(5.0, 5.0, "the residual is in standard errors of the mean of the draws")
 
+EXACT = Tolerance(0.0, 0.0, "there is nothing to round")
+
 
 # Running
 
@@ -167,12 +169,12 @@ def run_check(check: Check, id: str, backend: Backend, /, *, seed: int = 0) -> C
         value, trouble = _largest_residual(check, implementation, host, backend.dtype, key)
         controls.append(ControlResult(variant, value))
         if trouble or value <= tolerance:
-            blind.append(variant)
+            blind.append(f"{variant!r} ({trouble})" if trouble else repr(variant))
     notes = []
     if not residual <= tolerance:
         notes.append(f"failed: {error}" if error else "failed")
     if blind:
-        notes.append(f"blind: does not reject {', '.join(map(repr, blind))}")
+        notes.append(f"blind: does not reject {', '.join(blind)}")
     if not controls:
         notes.append("blind: has no negative control")
     return CheckResult(check, residual, tolerance, tuple(controls), not notes, "; ".join(notes))

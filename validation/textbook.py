@@ -17,13 +17,21 @@ from refwfm.measures import Gaussian
 
 
 def relative(result: Any, truth: Any, scale: Any = None) -> float:
-    """Largest error, each member's relative to its largest true entry or to ``scale``; infinite on wrong shapes."""
+    """Largest error, each member's relative to its largest true entry or to ``scale``.
+
+    Infinite if the shapes differ.
+    """
     result, truth = np.asarray(result), np.asarray(truth)
     if result.shape != truth.shape:
         return float("inf")
     if scale is None:
         scale = _largest(truth)
     return float(np.max(_largest(result - truth) / scale))
+
+
+def size(*arrays: np.ndarray) -> np.ndarray:
+    """Largest entry of each member, over all the arrays."""
+    return np.max([_largest(array) for array in arrays], axis=0)
 
 
 def _largest(values: np.ndarray) -> np.ndarray:
@@ -40,6 +48,11 @@ def derivative(function: Callable[[float], Any], x: Any = 0.0, step: float = 3e-
     near = function(x + step) - function(x - step)
     far = function(x + 2.0 * step) - function(x - 2.0 * step)
     return (8.0 * near - far) / (12.0 * step)
+
+
+def complex_step(function: Callable[[complex], Any]) -> Any:
+    """Derivative at 0 of a function made of analytic ones, to rounding: no difference is taken."""
+    return np.imag(function(1e-30j)) / 1e-30
 
 
 # Matrix functions
@@ -109,6 +122,11 @@ def take(mu: Gaussian, index: np.ndarray) -> Gaussian:
     return Gaussian(mu.mean[index], mu.cov[index])
 
 
+def mover(mu: Gaussian, nu: Gaussian, t: np.ndarray) -> np.ndarray:
+    """``T_t = (1-t) I + t C``."""
+    return (1.0 - block(t)) * identity(mu.cov) + block(t) * gelbrich_map(mu.cov, nu.cov)
+
+
 def path(mu: Gaussian, nu: Gaussian, t: np.ndarray) -> tuple[Gaussian, Tangent]:
     """``Σ_t = T_t A T_t`` and ``S_t = (C - I) T_t⁻¹`` with ``T_t = (1-t) I + t C``."""
     C, one = gelbrich_map(mu.cov, nu.cov), identity(mu.cov)
@@ -166,7 +184,7 @@ def thin_path(F: np.ndarray, G: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, 
 
 
 def pot_gaussian() -> Any:
-    """POT's module ``ot.gaussian``, loaded without the other array libraries it would pull in (ten seconds)."""
+    """POT's module ``ot.gaussian``, without the other array libraries that its import would pull in."""
     others = {f"POT_BACKEND_DISABLE_{name}": "1" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")}
     kept = {name: os.environ.get(name) for name in others}
     os.environ.update(others)

@@ -3,7 +3,7 @@
 import typer
 
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.cli import data, figures, info, runs
+from refwfm.cli import audit, data, figures, info, runs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,8 @@ app.command()(runs.train)
 app.command()(runs.generate)
 app.command()(runs.evaluate)
 app.command()(figures.reproduce)
+app.command()(audit.verify)
+app.command()(audit.explain)
 app.add_typer(data.app, name="data")
 app.command()(info.info)
 app.command()(info.bench)

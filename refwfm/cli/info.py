@@ -46,7 +46,12 @@ def bench(
             raise ValueError(f"unknown benchmark {name!r}; choose one of {', '.join(BENCHES)}")
         from refwfm.validation.bench import table, to_json
 
-        rows = import_module(f"refwfm.validation.bench_{name.replace('-', '_')}").rows(repeats)
+        try:
+            module = import_module(f"refwfm.validation.bench_{name.replace('-', '_')}")
+        except ModuleNotFoundError as error:
+            hint = 'pip install "refwfm[bench]"'
+            raise ModuleNotFoundError(f"the benchmark needs {error.name}: {hint}") from error
+        rows = module.rows(repeats)
         if as_json:
             say(json.dumps(to_json(name, rows)))
         else:

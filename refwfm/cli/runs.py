@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from refwfm import runs
+from refwfm import models, runs
 from refwfm.backends import load as load_backend
 from refwfm.cli._common import console, mean_and_spread, say, training_progress
 from refwfm.cli._errors import clear_errors
@@ -129,7 +129,7 @@ def generate(
         if out.exists() and not force:
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
         place = load_backend(backend, dtype=dtype)
-        model = runs.load_model(run, place)
+        model = models.load_model(run, place)
         if figure is not None and model.setting.shift.shape[0] < 2:
             raise ValueError("--figure: a picture needs two coordinates; the model's Gaussians are 1-D")
         names: list[str] = model.about["label_names"]
@@ -168,7 +168,7 @@ def evaluate(
     """Measure a trained model: smallest W2² of each generated Gaussian to the data (Table 2)."""
     with clear_errors():
         place = load_backend(backend, dtype=dtype)
-        model = runs.load_model(run, place)
+        model = models.load_model(run, place)
         family = load(data) if data is not None else _own_data(run, model)
         _check_comparable(model, family)
         results = [
@@ -202,7 +202,7 @@ def evaluate(
     say(f"mean ± spread over {seeds} draws of {size} sources, {steps} steps")
 
 
-def _own_data(run: Path, model: runs.Model) -> Family:
+def _own_data(run: Path, model: models.Model) -> Family:
     """The family that a model was trained on, or an error when it cannot be found unchanged."""
     config = (run if run.is_dir() else run.absolute().parents[1]) / "config.toml"
     name: str = model.about["data"]
@@ -212,14 +212,14 @@ def _own_data(run: Path, model: runs.Model) -> Family:
         family = load(name)
     except (ValueError, OSError) as error:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
-    if runs.fingerprint(family) != model.about["fingerprint"]:
+    if models.fingerprint(family) != model.about["fingerprint"]:
         raise ValueError(
             f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"
         )
     return family
 
 
-def _check_comparable(model: runs.Model, family: Family) -> None:
+def _check_comparable(model: models.Model, family: Family) -> None:
     d = model.setting.shift.shape[0]
     if family.dimension != d:
         raise ValueError(
@@ -227,7 +227,7 @@ def _check_comparable(model: runs.Model, family: Family) -> None:
         )
 
 
-def _figure(path: Path, result: Evaluation, family: Family, model: runs.Model) -> None:
+def _figure(path: Path, result: Evaluation, family: Family, model: models.Model) -> None:
     """Picture of generated over real, where there is something to draw and to draw with."""
     if family.dimension < 2:
         say("no picture: it needs at least two coordinates")

@@ -1,0 +1,189 @@
+"""Audited twins: every operation that a backend does faster, against its reference on the same arrays."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refwfm import bures, optim, training
+from refwfm.backends import Backend
+from refwfm.training import REFERENCE, Batch, Ops
+from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.draws import Draw
+from refwfm.validation.plain_network import random_parameters, random_scaling
+from refwfm.validation.textbook import relative, scaled
+
+TITLES = {
+    "pairwise_sq_distance": "distances of all pairs",
+    "loss_and_grad": "loss and gradient of a training step",
+    "clip_by_global_norm": "clipping of the gradient",
+    "adam": "Adam",
+    "ema": "running mean of the parameters",
+}
+
+
+def items(backend: Backend) -> list[Item]:
+    """Return one item for each operation of the backend that is not the reference itself."""
+    names = (name for name in Ops._fields if getattr(backend.ops, name) is not getattr(REFERENCE, name))
+    return [_item(name, getattr(backend.ops, name)) for name in names]
+
+
+def _item(name: str, twin: Callable[..., Any]) -> Item:
+    check = {
+        "pairwise_sq_distance": _distances,
+        "loss_and_grad": _losses,
+        "clip_by_global_norm": _clippings,
+        "adam": _adams,
+        "ema": _averages,
+    }[name](twin)
+    return Item(
+        id=f"twin-{name.replace('_', '-')}",
+        paper="twins",
+        place="this backend",
+        title=f"{TITLES[name]}, the faster twin",
+        latex="",
+        statement="The backend's own implementation does what the reference does.",
+        functions=(twin, getattr(REFERENCE, name)),
+        checks=(check,),
+    )
+
+
+def _distances(twin: Callable[..., Any]) -> Check:
+    return Check(
+        "the reference on the same arrays",
+        distances_agree,
+        twin,
+        {
+            "not squared": lambda mu, nu: np.sqrt(bures.pairwise_sq_distance(mu, nu)),
+            "half of it": lambda mu, nu: 0.5 * bures.pairwise_sq_distance(mu, nu),
+        },
+        roundings(300, "condition number 30, d up to 16"),
+    )
+
+
+def distances_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Distances of 9 x 14 pairs."""
+    mu, nu = draw.gaussians(size=9), draw.gaussians(size=14)
+    return relative(draw.call(twin, mu, nu), draw.call(bures.pairwise_sq_distance, mu, nu))
+
+
+def _losses(twin: Callable[..., Any]) -> Check:
+    def half(*args: Any, method: str) -> Any:
+        value, grads = training.loss_and_grad(*args, method=method)
+        return value, optim.tree_map(lambda g: 0.5 * g, grads)
+
+    def other_target(params: Any, scaling: Any, batch: Batch, *, method: str) -> Any:
+        target = scaled(-1.0, batch.target)
+        return training.loss_and_grad(params, scaling, batch._replace(target=target), method=method)
+
+    return Check(
+        "the reference on the same arrays",
+        losses_agree,
+        twin,
+        {"half of the gradient": half, "the velocity's sign": other_target},
+        roundings(1000, "five layers of width 5"),
+        dimensions=(1, 3),
+        repeats=1,
+    )
+
+
+def losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Loss and all gradients."""
+    params, scaling = random_parameters(draw), random_scaling(draw)
+    batch = Batch(draw.gaussians(), draw.tangents(), draw.times(), None)
+    results = [
+        draw.call(function, params, scaling, batch, method="riemannian")
+        for function in (twin, training.loss_and_grad)
+    ]
+    (value, grads), (truth, wanted) = results
+    return max(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
+
+
+def _clippings(twin: Callable[..., Any]) -> Check:
+    def each_array(grads: Any, bound: float) -> Any:
+        parts = {key: optim.clip_by_global_norm({key: part}, bound)[0][key] for key, part in grads.items()}
+        return parts, optim.clip_by_global_norm(grads, bound)[1]
+
+    return Check(
+        "the reference on the same arrays",
+        clippings_agree,
+        twin,
+        {"each array by itself": each_array, "not at all": lambda grads, bound: (grads, 0.0)},
+        roundings(100, "a sum of squares"),
+        dimensions=(1, 16),
+    )
+
+
+def clippings_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Gradients and norm, for bounds below and above the norm, and for none."""
+    grads, worst = random_parameters(draw), 0.0
+    for bound in (0.5, 1e6, math.inf):
+        (result, norm), (wanted, truth) = (
+            draw.call(function, grads, bound) for function in (twin, optim.clip_by_global_norm)
+        )
+        worst = max(
+            worst, abs(float(norm - truth)) / float(truth), _tree_error(result, wanted, _largest(wanted))
+        )
+    return worst
+
+
+def _adams(twin: Callable[..., Any]) -> Check:
+    def uncorrected(params: Any, grads: Any, state: optim.AdamState, *, learning_rate: float) -> Any:
+        return optim.adam(params, grads, state._replace(steps=10**6), learning_rate=learning_rate)
+
+    def uphill(params: Any, grads: Any, state: optim.AdamState, *, learning_rate: float) -> Any:
+        return optim.adam(params, grads, state, learning_rate=-learning_rate)
+
+    return Check(
+        "the reference on the same arrays",
+        adams_agree,
+        twin,
+        {"moments not corrected": uncorrected, "uphill": uphill},
+        roundings(100, "a dozen operations, relative to the learning rate"),
+        dimensions=(1, 16),
+    )
+
+
+def adams_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Parameters and moments of the third step of size 0.01, relative to it."""
+    params, grads, first = (optim.tree_map(lambda p: 0.01 * p, random_parameters(draw)) for _ in range(3))
+    second = optim.tree_map(lambda p: draw.rounded(draw.rng.uniform(1e-4, 3e-4, p.shape)), params)
+    state = optim.AdamState(first, second, 2)
+    results = [
+        draw.call(function, params, grads, state, learning_rate=0.01) for function in (twin, optim.adam)
+    ]
+    (moved, after), (wanted, truth) = results
+    if after.steps != truth.steps:
+        return float("inf")
+    errors = (_tree_error(after.first, truth.first, 0.01), _tree_error(after.second, truth.second, 1e-4))
+    return max(_tree_error(moved, wanted, 0.01), *errors)
+
+
+def _averages(twin: Callable[..., Any]) -> Check:
+    return Check(
+        "the reference on the same arrays",
+        averages_agree,
+        twin,
+        {"decay exchanged": lambda a, p, *, decay: optim.ema(a, p, decay=1.0 - decay)},
+        roundings(30, "three operations"),
+        dimensions=(1, 16),
+    )
+
+
+def averages_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Averages of all parameters."""
+    average, params = random_parameters(draw), random_parameters(draw)
+    result, truth = (draw.call(function, average, params, decay=0.9) for function in (twin, optim.ema))
+    return _tree_error(result, truth, _largest(truth))
+
+
+def _tree_error(tree: Any, truth: Any, scale: float) -> float:
+    flat, wanted = optim.flatten(tree), optim.flatten(truth)
+    if flat.keys() != wanted.keys():
+        return float("inf")
+    return max(float(np.max(np.abs(flat[path] - wanted[path]))) for path in wanted) / scale
+
+
+def _largest(tree: Any) -> float:
+    return max(float(np.max(np.abs(leaf))) for leaf in optim.tree_leaves(tree))

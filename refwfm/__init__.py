@@ -19,4 +19,46 @@ All functions are pure, take arrays of any library with the Python array API, an
 batch axes.
 """
 
+from refwfm import (
+    barycenter,
+    bures,
+    checkpoints,
+    config,
+    couplings,
+    exact,
+    generation,
+    measures,
+    methods,
+    metrics,
+    networks,
+    objectives,
+    optim,
+    psd,
+    sampling,
+    setting,
+    sources,
+    training,
+)
+
+__all__ = [
+    "barycenter",
+    "bures",
+    "checkpoints",
+    "config",
+    "couplings",
+    "exact",
+    "generation",
+    "measures",
+    "methods",
+    "metrics",
+    "networks",
+    "objectives",
+    "optim",
+    "psd",
+    "sampling",
+    "setting",
+    "sources",
+    "training",
+]
+
 __version__ = "0.1.0"

@@ -77,7 +77,12 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     SingularCovarianceError
         If nu reaches directions that a singular mu does not: no map exists, only plans.
     """
-    return log(mu, nu, validate=validate).lift + eye(mu.mean.shape[-1], mu.cov)
+    mu, nu = check_pair(mu, nu, validate=validate)
+    L, K = procrustes_factors(mu.cov, nu.cov)
+    C = solve_lift(L, K, unreached=1.0)  # and not log + I, which loses a C that is small
+    if validate:
+        _check_map_exists(L, K, C @ L - K, "mu")
+    return C
 
 
 def transport(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
@@ -251,18 +256,21 @@ def _mean_velocity(mu: Gaussian, nu: Gaussian, point: Gaussian) -> Array:
 
 
 def _lift_at_source(L: Array, K: Array, name: str, validate: bool) -> Array:
-    """``C - I``: solves ``S L = K - L``, which has no solution if K reaches more than L does."""
+    """``C - I``: solves ``S L = K - L``."""
     lift = solve_lift(L, K - L)
     if validate:
-        xp = array_namespace(L)
-        missed = sq_frobenius(lift @ L - (K - L))
-        total = sq_frobenius(K) + sq_frobenius(L)
-        if bool(xp.any(missed > 10 * L.shape[-1] * eps(L) * total)):
-            raise SingularCovarianceError(
-                f"no transport map from {name} exists: its covariance is singular and the other measure "
-                "reaches directions that it does not; interpolate, velocity at 0 < t < 1, sq_distance exist"
-            )
+        _check_map_exists(L, K, lift @ L - (K - L), name)
     return lift
+
+
+def _check_map_exists(L: Array, K: Array, missed: Array, name: str) -> None:
+    """Raise where an equation ``S L = ...`` has no solution, because K reaches more than L does."""
+    total = sq_frobenius(K) + sq_frobenius(L)
+    if bool(array_namespace(L).any(sq_frobenius(missed) > 10 * L.shape[-1] * eps(L) * total)):
+        raise SingularCovarianceError(
+            f"no transport map from {name} exists: its covariance is singular and the other measure "
+            "reaches directions that it does not; interpolate, velocity at 0 < t < 1, sq_distance exist"
+        )
 
 
 def _check_velocity_exists(L: Array, K: Array, t: Array) -> None:

@@ -5,7 +5,7 @@ Rounding leaves eigenvalues of about ``d eps`` times the largest where the exact
 functions here set such eigenvalues to zero.
 """
 
-from refwfm._array import Array, all_finite, array_namespace, eps, symmetrize, transpose
+from refwfm._array import Array, all_finite, array_namespace, eps, eye, symmetrize, transpose
 from refwfm.measures import SingularCovarianceError, check_psd
 
 
@@ -93,12 +93,13 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
     return root0, root1 @ transpose(left @ right)
 
 
-def solve_lift(factors: Array, rates: Array) -> Array:
+def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Array:
     """Symmetric S of least norm with ``S M = Ṁ`` on the range of M; WFM-9 in the singular basis of M.
 
     With ``M = W diag(σ) Zᵀ``, ``S̃ = Wᵀ S W``, ``G = Wᵀ Ṁ Z`` the Lyapunov equation
     ``S M Mᵀ + M Mᵀ S = Ṁ Mᵀ + M Ṁᵀ`` reads ``S̃ᵢⱼ (σᵢ² + σⱼ²) = Gᵢⱼ σⱼ + σᵢ Gⱼᵢ``: symmetric by
     construction, zero where both σ vanish, and with an error of eps √κ(cov) where cov itself has eps κ.
+    On the directions that M does not reach, S is ``unreached`` times the identity.
     """
     xp = array_namespace(factors)
     left, sigma, right = xp.linalg.svd(factors)
@@ -111,7 +112,7 @@ def solve_lift(factors: Array, rates: Array) -> Array:
     weighted = rate * sigma[..., None, :]
     scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
     lift = (weighted + transpose(weighted)) / xp.where(scale > 0, scale, xp.ones_like(scale))
-    lift = xp.where(scale > 0, lift, xp.zeros_like(lift))
+    lift = xp.where(scale > 0, lift, unreached * eye(factors.shape[-1], factors))
     return symmetrize(left @ lift @ transpose(left))
 
 

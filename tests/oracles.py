@@ -44,6 +44,12 @@ def sqrtm(cov: np.ndarray) -> np.ndarray:
     return np.real(scipy.linalg.sqrtm(cov))
 
 
+def psd_root(cov: np.ndarray) -> np.ndarray:
+    """Root of a covariance that may be singular; what is below 1e-12 of the largest eigenvalue is rounding."""
+    values, vectors = np.linalg.eigh(cov)
+    return (vectors * np.sqrt(np.where(values > 1e-12 * values[-1], values, 0.0))) @ vectors.T
+
+
 def gelbrich_map(cov0: np.ndarray, cov1: np.ndarray) -> np.ndarray:
     """``A^{-1/2} (A^{1/2} B A^{1/2})^{1/2} A^{-1/2}`` as it is written."""
     root = sqrtm(cov0)

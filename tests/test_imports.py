@@ -13,7 +13,7 @@ PACKAGE = Path(refwfm.__file__).parent
 MATH = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__"))
 HEAVY = ("torch", "jax", "cupy", "matplotlib", "ot", "tensorflow", "anndata", "pooch", "h5py")
 # Modules that serve a run: they know about data sets, files or backends.
-RUNS = {"runs", "evaluation"}
+RUNS = {"runs", "evaluation", "models"}
 # The host's bookkeeping: random draws, indices of members, files, the solver of assignments.
 NUMPY = RUNS | {"_array", "checkpoints", "couplings", "exact", "metrics", "randomness", "sampling", "setting"}
 NUMPY |= {"sources", "training"}

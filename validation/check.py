@@ -143,6 +143,9 @@ def differences(factor: float, reason: str = "of float32's rounding", /) -> Tole
 
 STANDARD_ERRORS = Tolerance(5.0, 5.0, "the residual is in standard errors of the mean of the draws")
 
+FIXED_POINT = Tolerance(
+    1e-8, 1e-4, "ten times the residual 1e-9 (float32: 1e-5) at which the fixed-point iteration stops"
+)
 EXACT = Tolerance(0.0, 0.0, "there is nothing to round")
 
 

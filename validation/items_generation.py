@@ -43,7 +43,7 @@ def algorithm_2() -> Item:
                     "one factor U": _loop(step=_one_sided),
                     "the mean without h": _loop(step=_without_h),
                 },
-                roundings(3000, WELL),
+                roundings(300, WELL),
             ),
             Check(
                 "NumPy eigenvalues, random fields",
@@ -189,7 +189,7 @@ def prop_3_1() -> Item:
                     "field with the printed factor 2 of eq. 21": lambda mu, nu, n: _flow(mu, nu, n, 2.0),
                     "field in Euclidean coordinates": _euclidean_flow,
                 },
-                roundings(3000, WELL),
+                roundings(3000, WELL + "; the textbook's distance near zero"),
             ),
         ),
         misprints=(

@@ -133,7 +133,7 @@ def wfm_u4() -> Item:
                 map_solves_its_equation,
                 bures.gelbrich_map,
                 inexact,
-                roundings(5, "after division by sqrt(κ), κ = 1e10 (float32: 1e4)"),
+                roundings(20, "after division by sqrt(κ), κ = 1e10 (float32: 1e4)"),
             ),
             Check(
                 "mpmath, ill-conditioned",
@@ -155,7 +155,7 @@ def wfm_u4() -> Item:
                     ),
                     "the map from nu to mu": lambda x, mu, nu: bures.transport(x, nu, mu),
                 },
-                roundings(2000, WELL),
+                roundings(500, WELL),
                 size=1,
                 needs="ot",
             ),

@@ -5,7 +5,7 @@ import numpy as np
 from refwfm import networks, optim
 from refwfm.validation import plain_network
 from refwfm.validation.check import EXACT, Check, Item, roundings
-from refwfm.validation.textbook import complex_step, relative
+from refwfm.validation.textbook import complex_step, relative, size
 
 
 def items() -> list[Item]:
@@ -153,7 +153,7 @@ def layers() -> Item:
                     "whole periods only": lambda t: networks.fourier_features(2.0 * t, 3)[0],
                     "sines first": lambda t: np.roll(networks.fourier_features(t, 3)[0], 3, axis=-1),
                 },
-                roundings(30, "angles up to 3 π"),
+                roundings(100, "angles up to 3 π"),
                 dimensions=(1,),
             ),
             Check(
@@ -232,8 +232,8 @@ def layers_are_adjoint(layer, draw):
         slope = np.sum(g * complex_step(moved))
         flat, flat_drift = optim.flatten(d_params), optim.flatten(drift)
         result = np.sum(d_x * way) + sum(np.sum(flat[path] * flat_drift[path]) for path in flat_drift)
-        size = np.linalg.norm(way) * np.linalg.norm(d_x) + sum(np.linalg.norm(v) for v in flat.values())
-        worst = max(worst, relative(y, _plain(name, params, x)), abs(result - slope) / size)
+        norm = np.linalg.norm(way) * np.linalg.norm(d_x) + sum(np.linalg.norm(v) for v in flat.values())
+        worst = max(worst, relative(y, _plain(name, params, x), 1.0 + size(x)), abs(result - slope) / norm)
     return worst
 
 

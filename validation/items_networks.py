@@ -42,7 +42,7 @@ def network() -> Item:
                         params, scaling, Gaussian(mu.mean, 0.0 * mu.cov), t
                     )[0],
                 },
-                roundings(1000, "five layers of width 5"),
+                roundings(300, "five layers of width 5"),
                 dimensions=(1, 2, 3, 6),
             ),
             Check(
@@ -57,7 +57,7 @@ def network() -> Item:
                         params, scaling, mu, t
                     )[1]((g[0], np.tril(g[1]))),
                 },
-                roundings(1000, "five layers of width 5"),
+                roundings(300, "five layers of width 5"),
                 dimensions=(1, 2, 3),
             ),
         ),
@@ -106,7 +106,7 @@ def adam() -> Item:
         paper="WFM",
         place="appendix E.1",
         title="Adam with exponential decay",
-        latex=r"\theta\leftarrow\theta-\eta_k\hat m/(\sqrt{\hat v}+\epsilon),\quad \eta_k=\eta_0\,0.97^{k/1000}",
+        latex=r"\theta\leftarrow\theta-\eta_k\hat m/(\sqrt{\hat v}+\epsilon),\ \eta_k=\eta_0\,0.97^{k/1000}",
         statement="Kingma and Ba's optimiser; the rate falls by 3 % in 1000 steps.",
         functions=(optim.adam, optim.exponential_decay, optim.clip_by_global_norm, optim.ema),
         checks=(
@@ -152,7 +152,7 @@ def adam() -> Item:
                 mean_is_running,
                 optim.ema,
                 {"decay exchanged": lambda a, p, *, decay: optim.ema(a, p, decay=1.0 - decay)},
-                roundings(10, "three operations"),
+                roundings(30, "three operations"),
             ),
         ),
     )

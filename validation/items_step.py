@@ -62,7 +62,7 @@ def algorithm_1() -> Item:
                     "t for 1 - t": _changed(lambda b: b._replace(t=1.0 - b.t)),
                     "source and target exchanged": _exchanged,
                 },
-                roundings(3000, WELL + "; Wishart draws with 4 d degrees of freedom"),
+                roundings(500, WELL + "; Wishart draws with 4 d degrees of freedom"),
             ),
             Check(
                 "complex-step derivative of a plain network",
@@ -82,7 +82,7 @@ def algorithm_1() -> Item:
                         _without_mean(loss_and_grad(*args, method=method)[1]),
                     ),
                 },
-                roundings(1000, "five layers of width 5"),
+                roundings(300, "five layers of width 5"),
                 dimensions=(1, 2, 3),
             ),
             Check(
@@ -97,7 +97,7 @@ def algorithm_1() -> Item:
                     ),
                     "another average": lambda config, *rest: step(replace(config, ema=0.5), *rest),
                 },
-                roundings(3000, "one step of size 0.1 through five layers"),
+                roundings(500, "one step of size 0.1 through five layers"),
                 dimensions=(1, 2, 3),
             ),
         ),
@@ -106,8 +106,8 @@ def algorithm_1() -> Item:
                 "E6",
                 r"\text{Gaussian branch: velocity via eq. (9)}",
                 r"\text{velocity via eq. (10)}",
-                "(9) relates the derivative of the covariance to S and has no mean; a network that learns its "
-                "left side does not reach the target (a wrong variant of Algorithm 2).",
+                "(9) relates the derivative of the covariance to S and has no mean; a network that learns "
+                "its left side does not reach the target (a wrong variant of Algorithm 2).",
                 "as printed: velocity of eq. 9",
             ),
         ),

@@ -6,6 +6,7 @@ that module's ``items``.
 
 from refwfm.backends import Backend
 from refwfm.validation import (
+    items_barycenter,
     items_conditional,
     items_distances,
     items_generation,
@@ -24,6 +25,7 @@ from refwfm.validation.check import Item
 SECTIONS = {
     "Bures-Wasserstein space": items_geometry.items,
     "Distances": items_distances.items,
+    "Barycenter": items_barycenter.items,
     "Geodesics": items_geodesics.items,
     "Velocities": items_velocities.items,
     "Conditional flows": items_conditional.items,

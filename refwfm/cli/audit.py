@@ -171,9 +171,10 @@ def _report(results: list[tuple[str, Any]]) -> None:
 
 
 def _table(title: str, results: list[tuple[str, Any]]) -> Table:
+    """Lay out each formula with its functions, and below it one row for each oracle."""
     table = Table(title=title, box=box.SIMPLE, pad_edge=False)
-    for heading in ("id", "formula and functions", "oracle"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("formula: functions, and below them the oracles", overflow="fold")
     for heading in ("residual", "tolerance", "wrong"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
@@ -182,13 +183,13 @@ def _table(title: str, results: list[tuple[str, Any]]) -> Table:
         if heading != section:
             section = heading
             table.add_section()
-            table.add_row(Text(heading, style="bold"))
+            table.add_row("", Text(heading, style="bold"))
         functions = ", ".join(map(_name, result.item.functions))
-        first = Text(result.item.title).append(f"\n{functions}", style="dim")
+        table.add_row(Text(result.item.id), Text(f"{result.item.title}: ").append(functions, style="cyan"))
         for check in result.checks:
             table.add_row(
-                *(Text(result.item.id), first) if check is result.checks[0] else ("", ""),
-                Text(check.check.oracle),
+                "",
+                Text(f"  {check.check.oracle}"),
                 f"{check.residual:.1e}",
                 f"{check.tolerance:.1e}",
                 f"{min((control.residual for control in check.controls), default=math.nan):.1e}",

@@ -1,0 +1,102 @@
+"""Audited barycenter of a family of Gaussians (WFM appendix D)."""
+
+import numpy as np
+
+from refwfm.barycenter import barycenter
+from refwfm.measures import Gaussian
+from refwfm.validation import textbook
+from refwfm.validation.check import FIXED_POINT, Check, Item
+from refwfm.validation.draws import symmetric
+from refwfm.validation.textbook import identity, pot_gaussian, relative, sqrtm
+
+
+def items() -> list[Item]:
+    """Return the one item."""
+    return [bw_barycenter()]
+
+
+def bw_barycenter() -> Item:
+    """Bures-Wasserstein barycenter."""
+    wrong = {
+        "mean of the covariances": lambda mu, w: _center(mu, w, np.einsum("n,nij->ij", w, mu.cov)),
+        "without the weights": lambda mu, w: barycenter(mu),
+    }
+    alike = {"look-alike: power mean of order ½": lambda mu, w: _center(mu, w, _power_mean(mu.cov, w))}
+    return Item(
+        id="WFM-Barycenter",
+        paper="WFM",
+        place="appendix D",
+        title="Bures-Wasserstein barycenter",
+        latex=r"\bar\Sigma=\sum_iw_i(\bar\Sigma^{1/2}\Sigma_i\bar\Sigma^{1/2})^{1/2}",
+        statement="The Gaussian of least mean squared distance; the maps from it average to the identity.",
+        functions=(barycenter,),
+        checks=(
+            Check(
+                "first-order condition, SciPy sqrtm",
+                maps_average_to_the_identity,
+                barycenter,
+                wrong | alike,
+                FIXED_POINT,
+            ),
+            Check(
+                "closed form, commuting covariances",
+                barycenter_of_commuting_covariances,
+                barycenter,
+                wrong,
+                FIXED_POINT,
+            ),
+            Check(
+                "POT",
+                barycenter_is_pots,
+                barycenter,
+                wrong | alike,
+                FIXED_POINT,
+                dimensions=(1, 2, 3, 6),
+                needs="ot",
+            ),
+        ),
+    )
+
+
+def _center(mu, w, cov):
+    return barycenter(mu, w)._replace(gaussian=Gaussian(w @ mu.mean, cov))
+
+
+def _power_mean(cov, w):
+    """Fixed point of ``S = Σ wᵢ S^{1/2} (S^{-1/2} Σᵢ S^{-1/2})^{1/2} S^{1/2}``."""
+    S = np.einsum("n,nij->ij", w, cov)
+    for _ in range(20):
+        root = sqrtm(S[None])[0]
+        inverse = np.linalg.inv(root)
+        S = symmetric(root @ np.einsum("n,nij->ij", w, sqrtm(inverse @ cov @ inverse)) @ root)
+    return S
+
+
+def maps_average_to_the_identity(barycenter, draw):
+    """``Σ wᵢ C^{Σ̄ -> Σᵢ} - I``, and the mean."""
+    mu, w = draw.gaussians(size=5), draw.weights(5)
+    center = draw.call(barycenter, mu, w).gaussian
+    maps = textbook.gelbrich_map(np.repeat(center.cov[None], 5, axis=0), mu.cov)
+    average = np.einsum("n,nij->ij", w / w.sum(), maps)
+    return max(_mean_error(center, mu, w), relative(average[None], identity(average)[None]))
+
+
+def barycenter_of_commuting_covariances(barycenter, draw):
+    """``(Σ wᵢ Σᵢ^{1/2})²``."""
+    cov, roots = draw.commuting(5)
+    mu, w = Gaussian(draw.normal(5, draw.d), cov), draw.weights(5)
+    center = draw.call(barycenter, mu, w).gaussian
+    root = np.einsum("n,nij->ij", w / w.sum(), roots)
+    return max(_mean_error(center, mu, w), relative(center.cov[None], (root @ root)[None]))
+
+
+def barycenter_is_pots(barycenter, draw):
+    """POT's fixed-point iteration, run to 1e-10."""
+    mu, w = draw.gaussians(size=5), draw.weights(5)
+    center = draw.call(barycenter, mu, w).gaussian
+    _, cov = pot_gaussian().bures_wasserstein_barycenter(mu.mean, mu.cov, weights=w / w.sum(), eps=1e-10)
+    return max(_mean_error(center, mu, w), relative(center.cov[None], cov[None]))
+
+
+def _mean_error(center, mu, w):
+    return relative(center.mean[None], (w / w.sum() @ mu.mean)[None], 1.0)

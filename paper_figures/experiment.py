@@ -103,8 +103,7 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
 
 
 def compare(
-    names: Iterable[str],
-    scale: Scale,
+    scales: dict[str, Scale],
     /,
     *,
     backend: str | None = None,
@@ -116,7 +115,8 @@ def compare(
 
     Parameters
     ----------
-    names : names of families
+    scales : dict
+        Name of each family, and how large its experiment is.
     jobs : int, optional
         Processes; as many as there are cores when left out, one on a GPU.
     done : callable, optional
@@ -130,7 +130,7 @@ def compare(
 
     tasks = [
         Task(name, method, seed, scale, backend)
-        for name in names
+        for name, scale in scales.items()
         for seed in range(scale.seeds)
         for method in methods
     ]

@@ -45,7 +45,7 @@ def sqrtm(cov: np.ndarray) -> np.ndarray:
 
 
 def psd_root(cov: np.ndarray) -> np.ndarray:
-    """Root of a covariance that may be singular; what is below 1e-12 of the largest eigenvalue is rounding."""
+    """Root of a covariance that may be singular; below 1e-12 of the largest, an eigenvalue is rounding."""
     values, vectors = np.linalg.eigh(cov)
     return (vectors * np.sqrt(np.where(values > 1e-12 * values[-1], values, 0.0))) @ vectors.T
 

@@ -36,8 +36,8 @@ def demo(
     backend: Backend = None,
     jobs: Jobs = None,
 ) -> None:
-    """Train the three methods on the 100 largest US cities, compare them, draw them."""
-    _experiment("demo", "refwfm.paper_figures.figure_s4", scale, out, backend, jobs, None)
+    """Train the three methods on US cities and on cell niches, compare them, draw them."""
+    _experiment("demo", "refwfm.paper_figures.demo", scale, out, backend, jobs, None)
 
 
 def reproduce(
@@ -82,13 +82,12 @@ def _experiment(
         for family in families:
             load(family)  # what cannot be loaded is better known before an hour of training than after
         size = experiment.SCALES[scale.value]._replace(**changes)
+        scales = {family: getattr(figure, "scale_of", _same)(family, size) for family in families}
         out.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         total = len(families) * len(METHODS) * size.seeds
-        say(
-            f"{figure.TITLE}: {total} runs of {size.steps} steps, two networks {size.depth} x {size.width}, "
-            f"scale {scale.value}"
-        )
+        steps = ", ".join(f"{family} {each.steps}" for family, each in scales.items())
+        say(f"{figure.TITLE}\n{total} runs, two networks {size.depth} x {size.width}; steps: {steps}")
         with _runs_progress(total) as progress:
             task = progress.add_task("training", total=total)
 
@@ -99,7 +98,7 @@ def _experiment(
                     took = f"{outcome.train_s:.0f} s of training"
                     say(f"{each.data} {each.method} seed {each.seed}: {outcome.min_w2_sq:.4g}, {took}")
 
-            outcomes = experiment.compare(families, size, backend=backend, jobs=jobs, done=done)
+            outcomes = experiment.compare(scales, backend=backend, jobs=jobs, done=done)
         console.print(_table(families, outcomes))
         say(
             f"ours: mean ± spread over {size.seeds} seeds, each the mean of {size.size} generated Gaussians, "
@@ -141,6 +140,10 @@ def _table(families: tuple[str, ...], outcomes: list[Any]) -> Table:
             )
         table.add_section()
     return table
+
+
+def _same(name: str, scale: Any) -> Any:
+    return scale
 
 
 def _runs_progress(total: int) -> Progress:

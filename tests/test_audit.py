@@ -1,0 +1,331 @@
+"""The audit: it passes, it covers the formulas, and it fails when a formula or a check is broken."""
+
+import importlib
+import inspect
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from refwfm import backends, bures, generation, objectives, psd
+from refwfm.bures import EuclideanTangent, Tangent
+from refwfm.cli import app
+from refwfm.measures import Gaussian
+from refwfm.validation import check as checks
+from refwfm.validation import items_velocities, ledger, textbook, twins
+from refwfm.validation.check import Check, run, run_check
+from refwfm.validation.draws import Draw
+
+ITEMS = {item.id: item for items in ledger.sections().values() for item in items}
+
+WITHOUT_FORMULA = {
+    "bures.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
+}
+"""Public functions of the mathematics that no formula of the papers stands behind, and why."""
+
+
+def refwfm(*arguments):
+    return CliRunner(env={"COLUMNS": "140"}).invoke(app, [str(argument) for argument in arguments])
+
+
+# It passes
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("numpy", "float64"), ("numpy", "float32"), ("strict", "float64")]
+)
+def test_every_check_passes(name, dtype):
+    pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
+    backend = backends.load(name, dtype=dtype)
+    items = [item for items in ledger.sections(backend).values() for item in items]
+    for result in run(items, backend):
+        for check in result.checks:
+            assert check.ok is not False, f"{result.item.id}, {check.check.oracle}: {check.note}"
+            assert check.ok or check.note.startswith("skipped: needs ")
+
+
+@pytest.mark.parametrize(
+    ("name", "id"), [("torch", "WFM-10"), ("torch", "twin-loss-and-grad"), ("jax", "WFM-AppC")]
+)
+def test_other_libraries(name, id):
+    pytest.importorskip(name)
+    result = refwfm("verify", "--backend", name, "--only", id)
+    assert result.exit_code == 0, result.output
+    assert f"{name}:cpu, float64" in result.output
+
+
+# It covers the formulas
+
+
+@pytest.mark.parametrize("id", ITEMS)
+def test_item_is_complete(id):
+    item = ITEMS[id]
+    assert all((item.paper, item.place, item.title, item.latex, item.statement, item.functions, item.checks))
+    variants = set()
+    for check in item.checks:
+        assert check.controls, check.oracle
+        assert check.tolerance.reason
+        assert inspect.getdoc(check.residual)
+        variants.update(check.controls)
+    central = ("WFM-8", "WFM-9", "WFM-10", "WFM-24", "WFM-U4", "WFM-Alg1", "WFM-Alg2")
+    assert len(variants) >= (3 if id in central else 1)
+    for misprint in item.misprints:
+        assert misprint.control is None or misprint.control in variants, misprint.id
+    names = [check.oracle for check in item.checks]
+    assert len(set(names)) == len(names)  # they seed the random draws
+
+
+def test_ids_are_unique():
+    assert len(ledger.identifiers()) == len(set(ledger.identifiers()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bures", "psd", "barycenter", "objectives", "generation", "sources", "couplings", "metrics", "exact"],
+)
+def test_every_public_function_has_a_formula_or_a_reason(name):
+    module = importlib.import_module(f"refwfm.{name}")
+    named = {function for item in ITEMS.values() for function in item.functions}
+    for key, function in vars(module).items():
+        mine = inspect.isfunction(function) and function.__module__ == module.__name__
+        if mine and not key.startswith("_"):
+            assert (function in named) != (f"{name}.{key}" in WITHOUT_FORMULA), f"{name}.{key}"
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_every_twin_is_audited(name):
+    pytest.importorskip(name)
+    backend = backends.load(name, dtype="float64")
+    reference = backend._replace(ops=backends.load(name, dtype="float64", reference=True).ops)
+    different = sum(a is not b for a, b in zip(backend.ops, reference.ops, strict=True))
+    assert len(twins.items(backend)) == different
+    assert twins.items(reference) == []
+
+
+# It fails when a formula is broken
+
+
+def sign(v):
+    return Tangent(v.mean, -v.lift)
+
+
+def transposed(function):
+    return lambda *args, **options: tuple(array.mT for array in function(*args, **options))
+
+
+BROKEN = {
+    "the sign of the velocity": (bures, "velocity", lambda f: lambda *a, **k: sign(f(*a, **k)), "WFM-10"),
+    "half of the Euclidean velocity": (
+        bures,
+        "euclidean_velocity",
+        lambda f: lambda *a, **k: EuclideanTangent(f(*a, **k).mean, 0.5 * f(*a, **k).cov),
+        "WFM-9",
+    ),
+    "a missing square": (bures, "sq_distance", lambda f: lambda *a, **k: f(*a, **k) ** 0.5, "WFM-24"),
+    "a missing root": (psd, "sqrtm", lambda f: lambda cov, **k: cov, "WFM-U4"),
+    "transposed factors": (psd, "procrustes_factors", transposed, "WFM-8"),
+    "a factor in the derivative": (
+        objectives,
+        "riemannian_loss",
+        lambda f: lambda *a: (f(*a)[0], textbook.scaled(2.0, f(*a)[1])),
+        "WFM-11",
+    ),
+    "an Euler step": (
+        generation,
+        "exponential_step",
+        lambda f: (
+            lambda mu, v, h: (
+                Gaussian(mu.mean, mu.cov + h * (v.lift @ mu.cov + mu.cov @ v.lift)),
+                f(mu, v, h)[1],
+            )
+        ),
+        "WFM-Alg2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_formula_is_found(monkeypatch, name):
+    module, function, breaking, id = BROKEN[name]
+    home = importlib.import_module(f"refwfm.validation.{MODULES[id]}")
+    wrong = breaking(getattr(module, function))
+    monkeypatch.setattr(module, function, wrong)
+    if getattr(home, function, None) is not None:  # imported by name
+        monkeypatch.setattr(home, function, wrong)
+    result = refwfm("verify", "--only", id)
+    assert result.exit_code == 1, result.output
+    assert "failed" in result.output
+
+
+MODULES = {
+    id: title.__module__.rpartition(".")[2]
+    for title in ledger.SECTIONS.values()
+    for id in [item.id for item in title()]
+}
+
+
+def test_an_implementation_that_raises_is_a_failure(monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(bures, "velocity", broken)
+    result = refwfm("verify", "--only", "WFM-10", "--json")
+    assert result.exit_code == 1
+    first = json.loads(result.stdout)["items"][0]["checks"][0]
+    assert first["residual"] is None
+    assert "no such luck" in first["note"]
+
+
+# It fails when a check is blind
+
+
+def blind(implementation, draw):
+    """Anything goes."""
+    draw.call(implementation, draw.normal(2))
+    return 0.0
+
+
+def make(residual=blind, controls=None, **options):
+    wrong = {"twice": lambda x: 2.0 * x} if controls is None else controls
+    return Check("none", residual, lambda x: x, wrong, checks.roundings(1, "a test"), **options)
+
+
+def test_a_blind_check_fails():
+    result = run_check(make(), "test", backends.load("numpy", dtype="float64"))
+    assert result.ok is False
+    assert result.note == "blind: does not reject 'twice'"
+    assert (
+        run_check(make(controls={}), "test", backends.load("numpy")).note == "blind: has no negative control"
+    )
+
+
+def test_a_control_that_cannot_run_is_not_rejected():
+    def broken(x):
+        raise ValueError("wrong shape")
+
+    def seeing(implementation, draw):
+        """Notice a factor."""
+        x = draw.normal(2)
+        return textbook.relative(draw.call(implementation, x), x)
+
+    backend = backends.load("numpy", dtype="float64")
+    assert run_check(make(seeing), "test", backend).ok
+    result = run_check(make(seeing, {"raises": broken}), "test", backend)
+    assert result.ok is False
+    assert "wrong shape" in result.note
+    assert run_check(make(lambda f, draw: float("nan")), "test", backend).ok is False
+
+
+def test_a_blind_check_makes_verify_fail(monkeypatch):
+    monkeypatch.setattr(items_velocities, "velocity_is_the_textbooks", blind_velocity)
+    result = refwfm("verify", "--only", "WFM-10")
+    assert result.exit_code == 1
+    assert "does not reject 'the sign'" in " ".join(result.output.split())
+
+
+def blind_velocity(velocity, draw):
+    """Anything goes."""
+    return 0.0
+
+
+def test_a_check_without_its_oracle_is_skipped():
+    result = run_check(make(needs="no_such_package"), "test", backends.load("numpy"))
+    assert result.ok is None
+    assert result.note == "skipped: needs no_such_package"
+
+
+def test_skipped_is_not_ok(monkeypatch):
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    result = refwfm("verify", "--only", "WFM-24")
+    assert result.exit_code == 0
+    assert "skipped: needs mpmath" in " ".join(result.output.split())
+    assert "2 skipped" in result.output
+
+
+# The random draws
+
+
+def test_draws_are_repeatable_and_rounded():
+    def draw(dtype="float32"):
+        backend = backends.load("numpy", dtype=dtype)
+        return Draw(np.random.default_rng(0), 3, 4, dtype, backend)
+
+    mu = draw().gaussians()
+    np.testing.assert_array_equal(mu.cov, draw().gaussians().cov)
+    np.testing.assert_array_equal(mu.cov, mu.cov.astype(np.float32))
+    np.testing.assert_array_equal(mu.cov, mu.cov.mT)
+    assert draw().call(lambda x: x, mu.mean).dtype == np.float64
+    assert draw().call(lambda x: str(x.dtype), mu.mean) == "float32"
+    cov, factors = draw().singular()[0].cov, draw().singular()[1]
+    np.testing.assert_array_equal(cov, (factors @ factors.mT).astype(np.float32))
+
+
+def test_the_seed_changes_the_numbers():
+    outputs = [
+        json.loads(refwfm("verify", "--only", "WFM-6", "--seed", s, "--json").stdout) for s in (0, 0, 1)
+    ]
+    residuals = [output["items"][0]["checks"][0]["residual"] for output in outputs]
+    assert residuals[0] == residuals[1] != residuals[2]
+
+
+# The command
+
+
+def test_table_and_misprints():
+    result = refwfm("verify", "--only", "wfm-21", "--only", "WFM-8")
+    assert result.exit_code == 0, result.output
+    for words in ("WFM-21", "bures.log", "finite differences", "E3", "2 formulas", "0 failed"):
+        assert words in result.output
+
+
+def test_json():
+    result = refwfm("verify", "--only", "WFM-10", "--dtype", "float32", "--json")
+    assert result.exit_code == 0
+    output = json.loads(result.stdout)
+    assert {"cpu", "cores", "python"} <= output["machine"].keys()
+    assert output["versions"]["numpy"] == np.__version__
+    (item,) = output["items"]
+    assert (item["id"], item["function"]) == ("WFM-10", "bures.velocity, bures.path")
+    assert (item["backend"], item["dtype"]) == ("numpy", "float32")
+    for check in item["checks"]:
+        assert check["ok"] is True
+        assert 0 <= check["residual"] <= check["tolerance"]
+        assert all(control["residual"] > check["tolerance"] for control in check["controls"])
+        assert all(isinstance(control["variant"], str) for control in check["controls"])
+
+
+@pytest.mark.parametrize("arguments", [("verify", "--only", "WFM-99"), ("explain", "WFM-99")])
+def test_an_unknown_id_gives_one_line_with_the_ids(arguments):
+    result = refwfm(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: unknown id 'WFM-99'; the ledger has ")
+    assert result.stderr.count("\n") == 1
+    assert "WFM-Alg2" in result.stderr
+
+
+def test_an_unknown_dtype_gives_one_line():
+    result = refwfm("verify", "--dtype", "float16")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: unknown dtype 'float16'; choose float32 or float64\n",
+    )
+
+
+def test_all_backends_are_those_installed(monkeypatch):
+    monkeypatch.setattr(backends, "INSTALL", {"numpy": "", "cupy": ""})
+    result = refwfm("verify", "--backend", "all", "--only", "WFM-2", "--json")
+    assert result.exit_code == 0
+    assert "numpy" in {item["backend"] for item in json.loads(result.stdout)["items"]}
+
+
+@pytest.mark.parametrize("id", ITEMS)
+def test_explain(id):
+    result = refwfm("explain", id.lower())
+    assert result.exit_code == 0, result.output
+    item = ITEMS[id]
+    for words in (item.title, item.statement, item.latex, item.checks[0].oracle, f"--only {id}"):
+        assert words in result.output
+    assert f"def {item.functions[0].__name__}(" in result.output
+    for misprint in item.misprints:
+        assert misprint.printed in result.output

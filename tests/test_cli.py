@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from refwfm import checkpoints, datasets, models, runs, training
+from refwfm import checkpoints, datasets, models, runs
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import app, figures, info

@@ -47,13 +47,15 @@ def assert_error(result, *words):
         assert word in result.stderr
 
 
-def assert_rows_are_complete(path, families, scale=experiment.SCALES["smoke"]):
+def assert_rows_are_complete(path, families, steps=None):
+    scale = experiment.SCALES["smoke"]
     found = json.loads(path.read_text())
     assert found["scale"] == "smoke"
     keys = [(row["data"], row["method"], row["seed"]) for row in found["rows"]]
     assert sorted(keys) == sorted((f, m, s) for f in families for m in METHODS for s in range(scale.seeds))
     for row in found["rows"]:
-        assert scale._asdict().items() <= row.items()
+        expected = scale if steps is None else scale._replace(steps=steps[row["data"]])
+        assert expected._asdict().items() <= row.items()
         assert 0 < row["bures_part"] < row["min_w2_sq"]
         assert row["deviation_over_generated"] > 0
         assert 0 <= row["repaired"] <= 1
@@ -79,7 +81,6 @@ def dark_and_red(path, rows, columns):
 @pytest.mark.parametrize(
     ("arguments", "name", "family", "panels"),
     [
-        (("demo",), ("demo", "figure-s4"), "cities", (2, 2)),
         (("reproduce", "figure-2"), ("figure-2",) * 2, "spiral-128", (1, 4)),
         (("reproduce", "figure-s1"), ("figure-s1",) * 2, "spiral-16", (1, 4)),
         (("reproduce", "figure-s4"), ("figure-s4",) * 2, "cities", (2, 2)),
@@ -97,11 +98,24 @@ def test_figures_draw_data_and_three_methods_and_keep_the_numbers(tmp_path, argu
     assert np.all(red[1:] > 500)
     assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     assert f"wrote here/{name[1]}.png, here/{name[1]}.pdf, here/{name[0]}.json" in out
-    assert "6 runs of 30 steps, two networks 2 x 16, scale smoke" in out
+    assert f"6 runs, two networks 2 x 16; steps: {family} 30" in out
     for method in METHODS:
         ours = np.mean([row["min_w2_sq"] for row in rows if row["method"] == method])
         (line,) = (line for line in out.splitlines() if f" {method} " in line and "±" in line)
         assert f"{ours:.3g} ± " in line
+
+
+def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path):
+    out = succeed("demo", "--scale", "smoke", "--jobs", 1, "--out", "here")
+    assert_rows_are_complete(
+        tmp_path / "here" / "demo.json", ("cities", "niches"), {"cities": 20, "niches": 8}
+    )
+    assert "12 runs, two networks 2 x 16; steps: cities 20, niches 8" in out
+    for name in ("cities", "niches"):
+        grey, red = dark_and_red(tmp_path / "here" / f"{name}.png", 2, 2)
+        assert np.all(grey > 500)
+        assert red[0] == 0
+        assert np.all(red[1:] > 500)
 
 
 FAMILIES = ("two-moons", "sphere", "pbmc") if "REFWFM_DATA" in os.environ else ("two-moons", "sphere")
@@ -135,7 +149,7 @@ def test_the_paper_s_values_stand_in_their_places():
 
 def test_the_same_seed_gives_the_same_numbers_however_many_processes():
     one, two, other = (
-        experiment.compare(["two-moons"], SMALL, jobs=jobs, methods=methods)
+        experiment.compare({"two-moons": SMALL}, jobs=jobs, methods=methods)
         for jobs, methods in (
             (1, ("riemannian", "frobenius")),
             (2, ("riemannian", "frobenius")),
@@ -152,7 +166,8 @@ def test_the_same_seed_gives_the_same_numbers_however_many_processes():
 
 def test_outcomes_come_by_family_method_and_seed_and_each_is_told_when_done():
     seen = []
-    outcomes = experiment.compare(["spiral-16", "sphere"], SMALL._replace(seeds=1), jobs=1, done=seen.append)
+    scales = dict.fromkeys(("spiral-16", "sphere"), SMALL._replace(seeds=1))
+    outcomes = experiment.compare(scales, jobs=1, done=seen.append)
     assert {o.task for o in seen} == {o.task for o in outcomes}
     assert [(o.task.data, o.task.method) for o in outcomes] == [
         (name, method) for name in ("spiral-16", "sphere") for method in METHODS

@@ -92,12 +92,15 @@ class Draw(NamedTuple):
     def singular(self) -> tuple[Gaussian, np.ndarray]:
         """Gaussians of rank about d / 2, and the thin factors F (size, d, r) with ``cov = F Fᵀ``.
 
-        The factors are small multiples of 1/4, so that ``F Fᵀ`` is exact in float32 too.
+        The factors are small integers times a random power of 2, so that ``F Fᵀ`` is exact in float32 too.
         """
         rank = max(1, self.d // 2)
-        factors = self.rng.integers(-4, 5, (self.size, self.d, rank)) / 4.0
-        factors[:, :rank] += 2.0 * np.eye(rank)
-        return Gaussian(self.normal(self.size, self.d), factors @ factors.mT), factors
+        factors = self.rng.integers(-4, 5, (self.size, self.d, rank)).astype(np.float64)
+        factors[:, :rank] += 8.0 * np.eye(rank)
+        unit = 2.0 ** self.rng.integers(-8, 5)
+        return Gaussian(
+            unit * self.normal(self.size, self.d), unit**2 * (factors @ factors.mT)
+        ), unit * factors
 
     def commuting(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Covariances (n, d, d) with common eigenvectors, and their roots."""

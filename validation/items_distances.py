@@ -4,7 +4,7 @@ import numpy as np
 import scipy.linalg
 
 from refwfm import bures, psd
-from refwfm.measures import Gaussian, moments
+from refwfm.measures import Gaussian, moments, rescale
 from refwfm.metrics import label_accuracy, nearest
 from refwfm.validation import textbook
 from refwfm.validation.check import EXACT, Check, Item, roundings
@@ -36,6 +36,7 @@ def wfm_24() -> Item:
             bures.factored_sq_distance,
             psd.nuclear_norm,
             moments,
+            rescale,
         ),
         checks=(
             Check(
@@ -100,12 +101,22 @@ def wfm_24() -> Item:
                 moments_of_a_cloud,
                 moments,
                 {
-                    "divided by n - 1": lambda x, w: Gaussian(
+                    "divided by n - 1": lambda x, w=None: Gaussian(
                         moments(x, w).mean, moments(x, w).cov * x.shape[1] / (x.shape[1] - 1)
                     ),
-                    "without the weights": lambda x, w: moments(x),
+                    "without the weights": lambda x, w=None: moments(x),
                 },
                 roundings(300, WELL),
+            ),
+            Check(
+                "cloud in other units",
+                moments_of_a_scaled_cloud,
+                rescale,
+                {
+                    "covariance times the factor": lambda mu, s: Gaussian(s * mu.mean, s * mu.cov),
+                    "covariance only": lambda mu, s: Gaussian(mu.mean, s * s * mu.cov),
+                },
+                roundings(100, WELL),
             ),
         ),
     )
@@ -151,14 +162,31 @@ def nuclear_norm_is_scipys(nuclear_norm, draw):
 
 
 def moments_of_a_cloud(moments, draw):
-    """Points of weight ``w`` on opposite ends of the axes of an ellipsoid."""
+    """Points on opposite ends of the axes of an ellipsoid, with weights and without."""
     mu = draw.gaussians()
     half = np.stack([draw.weights(draw.d) for _ in range(draw.size)]) / 2.0
     weights = np.concatenate([half, half], axis=-1)
     axes = np.linalg.cholesky(mu.cov).mT / np.sqrt(2.0 * half)[..., None]
     x = mu.mean[:, None, :] + np.concatenate([axes, -axes], axis=1)
-    result = draw.call(moments, x, weights / weights.sum(axis=-1, keepdims=True))
-    return max(relative(result.mean, mu.mean, size(x)), relative(result.cov, mu.cov, size(x) ** 2))
+    plain = textbook.cloud(mu)
+    results = (
+        draw.call(moments, x, weights / weights.sum(axis=-1, keepdims=True)),
+        draw.call(moments, plain),
+    )
+    scale = size(x, plain)
+    errors = ((relative(r.mean, mu.mean, scale), relative(r.cov, mu.cov, scale**2)) for r in results)
+    return max(map(max, errors))
+
+
+def moments_of_a_scaled_cloud(rescale, draw):
+    """Law of 1.75 x for x ~ mu."""
+    mu = draw.gaussians()
+    x = 1.75 * textbook.cloud(mu)
+    mean = x.mean(axis=1)
+    centred = x - mean[:, None, :]
+    result = draw.call(rescale, mu, 1.75)
+    cov_error = relative(result.cov, centred.mT @ centred / x.shape[1])
+    return max(relative(result.mean, mean, size(x)), cov_error)
 
 
 # Evaluation
@@ -216,8 +244,9 @@ def _nearest_mean(x, y):
 
 
 def nearest_of_all_pairs(nearest, draw):
-    """Least distance of each row, and that of the named member, relative to the mean of the row."""
-    x, y = draw.gaussians(size=12), draw.gaussians(size=15)
+    """Least distance of each row, and that of the named member; thin ellipsoids with means close together."""
+    x, y = (draw.gaussians(1000.0, size=n) for n in (20, 30))
+    x, y = (Gaussian(draw.rounded(mu.mean / 16.0), mu.cov) for mu in (x, y))
     truth = textbook.pairwise_sq_distance(x, y)
     found = draw.call(nearest, x, y)
     if len(found.member) != len(x.mean) or np.max(found.member) >= len(y.mean):

@@ -146,6 +146,18 @@ def wfm_u4() -> Item:
                 needs="mpmath",
             ),
             Check(
+                "closed form, singular covariances",
+                map_where_nothing_is_reached,
+                bures.gelbrich_map,
+                {
+                    "zero where neither reaches": lambda mu, nu: bures.gelbrich_map(mu, nu) * (mu.cov > 0),
+                    "the map from nu to mu": inexact["the map from nu to mu"],
+                    "squared": inexact["squared"],
+                },
+                roundings(100, "diagonal matrices"),
+                dimensions=(2, 3, 6, 16),
+            ),
+            Check(
                 "POT",
                 transport_is_pots,
                 bures.transport,
@@ -196,6 +208,18 @@ def map_is_mpmaths(gelbrich_map, draw):
     mu, nu, condition = draw.ill_conditioned()
     truth = textbook.each(textbook.exact_gelbrich_map, mu.cov, nu.cov)
     return relative(draw.call(gelbrich_map, mu, nu), truth) / condition
+
+
+def map_where_nothing_is_reached(gelbrich_map, draw):
+    """Diagonal A and B that reach the same half of the axes: ``sqrt(b / a)`` there, 1 on the others."""
+    reached = np.arange(draw.d) < (draw.d + 1) // 2
+    a, b = (draw.rounded(draw.spectrum(30.0, draw.size, draw.d)) for _ in range(2))
+    mu, nu = (Gaussian(draw.normal(draw.size, draw.d), _diagonal(values * reached)) for values in (a, b))
+    return relative(draw.call(gelbrich_map, mu, nu), _diagonal(np.where(reached, np.sqrt(b / a), 1.0)))
+
+
+def _diagonal(values):
+    return values[:, :, None] * np.eye(values.shape[1])
 
 
 def transport_is_pots(transport, draw):

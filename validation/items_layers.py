@@ -157,6 +157,19 @@ def layers() -> Item:
                 dimensions=(1,),
             ),
             Check(
+                "complex-step derivative of the closed form",
+                pullback_of_features,
+                lambda t, g: networks.fourier_features(t, 3)[1](g),
+                {
+                    "the sign": lambda t, g: -networks.fourier_features(t, 3)[1](g),
+                    "without the frequencies": lambda t, g: networks.fourier_features(t, 3)[1](
+                        g / np.tile(np.pi * np.arange(1, 4), 2)
+                    ),
+                },
+                roundings(100, "angles up to 3 π"),
+                dimensions=(1,),
+            ),
+            Check(
                 "indexing",
                 embedding_is_indexing,
                 _embedding,
@@ -255,8 +268,19 @@ def _last_only(name, params, x):
 def features_are_waves(features, draw):
     """``cos(π k t)``, then ``sin(π k t)``, k = 1, 2, 3."""
     t = draw.times(0.0, 1.0)
+    return relative(draw.call(features, t), _waves(t))
+
+
+def _waves(t):
     angle = np.pi * t[:, None] * np.arange(1, 4)
-    return relative(draw.call(features, t), np.concatenate([np.cos(angle), np.sin(angle)], axis=-1))
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def pullback_of_features(pullback, draw):
+    """``d/dt ⟨g, features(t)⟩``."""
+    t, g = draw.times(0.0, 1.0), draw.normal(draw.size, 6)
+    truth = complex_step(lambda h: np.sum(g * _waves(t + h), axis=-1))
+    return relative(draw.call(pullback, t, g), truth, 3.0 * np.pi * size(g))
 
 
 def _embedding(table, labels, g):

@@ -89,18 +89,18 @@ class Draw(NamedTuple):
         cov = self.covariances(condition, size)
         return Gaussian(self.normal(len(cov), self.d), cov)
 
-    def singular(self) -> tuple[Gaussian, np.ndarray]:
-        """Gaussians of rank about d / 2, and the thin factors F (size, d, r) with ``cov = F Fᵀ``.
+    def singular(self, rank: int | None = None) -> tuple[Gaussian, np.ndarray]:
+        """Gaussians of a rank, d / 2 when left out, and the thin factors F (size, d, r) with ``cov = F Fᵀ``.
 
         The factors are small integers times a random power of 2, so that ``F Fᵀ`` is exact in float32 too.
+        Those of two draws overlap: between orthogonal ones the geodesic would not be unique.
         """
-        rank = max(1, self.d // 2)
-        factors = self.rng.integers(-4, 5, (self.size, self.d, rank)).astype(np.float64)
-        factors[:, :rank] += 8.0 * np.eye(rank)
+        rank = max(1, self.d // 2) if rank is None else rank
+        factors = self.rng.integers(-3, 4, (self.size, self.d, rank)).astype(np.float64)
+        factors[:, :rank] += 16.0 * np.eye(rank)
         unit = 2.0 ** self.rng.integers(-8, 5)
-        return Gaussian(
-            unit * self.normal(self.size, self.d), unit**2 * (factors @ factors.mT)
-        ), unit * factors
+        mean = unit * self.normal(self.size, self.d)
+        return Gaussian(mean, unit**2 * (factors @ factors.mT)), unit * factors
 
     def commuting(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Covariances (n, d, d) with common eigenvectors, and their roots."""

@@ -116,7 +116,7 @@ def wfm_24() -> Item:
                     "covariance times the factor": lambda mu, s: Gaussian(s * mu.mean, s * mu.cov),
                     "covariance only": lambda mu, s: Gaussian(mu.mean, s * s * mu.cov),
                 },
-                roundings(100, WELL),
+                roundings(300, WELL),
             ),
         ),
     )
@@ -147,8 +147,8 @@ def distances_are_pots(pairwise_sq_distance, draw):
 
 
 def distance_of_singular_covariances(sq_distance, draw):
-    """Rank d / 2, relative to the traces."""
-    (mu, F), (nu, G) = draw.singular(), draw.singular()
+    """From rank d / 2 to rank d, relative to the traces."""
+    (mu, F), (nu, G) = draw.singular(), draw.singular(rank=draw.d)
     truth = np.sum((mu.mean - nu.mean) ** 2, axis=-1) + textbook.each(textbook.exact_sq_bures, F, G)
     return relative(draw.call(sq_distance, mu, nu), truth, _distance(mu, nu, 0.0 * mu.cov))
 
@@ -212,7 +212,7 @@ def evaluation() -> Item:
                     "not squared": _nearest_root,
                     "the other way round": lambda x, y: nearest(y, x),
                 },
-                roundings(300, WELL),
+                roundings(3000, "condition number 1000, for SciPy's root beside ours"),
             ),
             Check(
                 "count",

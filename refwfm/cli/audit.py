@@ -165,9 +165,13 @@ def _report(results: list[tuple[str, Any]]) -> None:
     failed = sum(check.ok is False for check in checks)
     skipped = sum(check.ok is None for check in checks)
     say(
-        f"{len(results)} formulas, {len(checks)} checks, {controls} wrong variants: {failed} failed"
-        + (f", {skipped} skipped" if skipped else "")
+        f"{_count(len(results), 'formula')}, {_count(len(checks), 'check')}, "
+        f"{_count(controls, 'wrong variant')}: {failed} failed" + (f", {skipped} skipped" if skipped else "")
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _table(title: str, results: list[tuple[str, Any]]) -> Table:

@@ -476,6 +476,17 @@ def test_it_learns_two_targets_by_their_labels(two_targets, method):
     assert np.mean(right) < 0.1 * np.mean(before)
 
 
+def test_tiny_covariances_are_scaled_and_constant_means_are_not():
+    rng = np.random.default_rng(0)
+    shapes = 1e-10 * oracles.random_gaussian(rng, 40, 2).cov
+    spread = fit_setting(SMALL, Gaussian(rng.standard_normal((40, 2)), shapes))[0].scaling["input_scale"]
+    assert np.all(spread[:2] > 0.1)
+    assert np.all(spread[2:] < 1e-8)
+    still = fit_setting(SMALL, Gaussian(np.full((40, 2), 0.1), shapes))[0].scaling["input_scale"]
+    np.testing.assert_array_equal(still[:2], 1.0)
+    assert np.all((still[2:] > 0.01) & (still[2:] != 1.0))
+
+
 def test_an_untrained_field_generates_the_source_in_data_units(family):
     """It is zero at the start: what comes out is what was drawn, shifted and scaled back."""
     setting, *_ = prepare(SMALL, family)

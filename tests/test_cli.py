@@ -8,38 +8,17 @@ import sys
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command import assert_error, refwfm, succeed
 
 from refwfm import checkpoints, datasets, models, runs
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
-from refwfm.cli import app, figures, info
+from refwfm.cli import figures, info
 from refwfm.cli import runs as commands
 from refwfm.config import Config
 
 TINY = ("--steps", 6, "--batch", 4, "--width", 4, "--depth", 1, "--log-every", 2)
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def refwfm(*arguments, **environment):
-    return CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments, **environment):
-    result = refwfm(*arguments, **environment)
-    assert result.exit_code == 0, result.output
-    assert result.stderr == ""
-    return result.stdout
-
-
-def assert_error(result, *words):
-    """One line on stderr, exit code 2, no traceback."""
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    for word in words:
-        assert word in result.stderr
 
 
 def saved_config(folder):

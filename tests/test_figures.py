@@ -7,10 +7,9 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command import assert_error, refwfm, succeed
 
 from refwfm import datasets, training
-from refwfm.cli import app
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
 from refwfm.paper_figures import FIGURES, experiment
@@ -25,26 +24,6 @@ RED = np.array([0.82, 0.29, 0.36])
 def somewhere_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REFWFM_BACKEND", raising=False)
-
-
-def refwfm(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = refwfm(*arguments)
-    assert result.exit_code == 0, result.output
-    assert result.stderr == ""
-    return result.stdout
-
-
-def assert_error(result, *words):
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    for word in words:
-        assert word in result.stderr
 
 
 def assert_rows_are_complete(path, families, steps=None):

@@ -1,13 +1,14 @@
-"""The samples of this package: probability measures, here Gaussians.
+"""The samples of this package: probability measures, either Gaussians or weighted point clouds.
 
-A *family* of N Gaussians on R^d is one ``Gaussian`` with a leading axis of length N. Leading axes
-are batch axes everywhere; a single Gaussian has none.
+A *family* of N Gaussians on R^d is one ``Gaussian`` with a leading axis of length N; the same holds for
+clouds. Leading axes are batch axes everywhere; a single measure has none. What point clouds need besides
+(padding, checks, moments) is in ``clouds``.
 """
 
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, matvec, symmetrize, transpose
+from refwfm._array import Array, all_finite, array_namespace, device, eps, symmetrize, transpose
 
 
 class Gaussian(NamedTuple):
@@ -21,6 +22,25 @@ class Gaussian(NamedTuple):
 
     mean: Array
     cov: Array
+
+
+class PointCloud(NamedTuple):
+    """The measure ``Σ weights_i δ(points_i)``, or a batch of them in rows of equal length.
+
+    A row of weight 0 is padding: it makes clouds of different sizes fit into one array, and whatever it
+    holds has no effect.
+
+    Attributes
+    ----------
+    points : array, shape (..., n, d). Units: data.
+    weights : array, shape (..., n), non-negative, summing to 1 along the last axis.
+    """
+
+    points: Array
+    weights: Array
+
+
+Measure = TypeVar("Measure", Gaussian, PointCloud)
 
 
 class SingularCovarianceError(ValueError):
@@ -133,67 +153,16 @@ def check_broadcast(**batches: tuple[int, ...]) -> None:
             raise ValueError(f"the batches of {', '.join(batches)} must broadcast; got {got}")
 
 
-def take(mu: Gaussian, index: Any, /) -> Gaussian:
-    """Members ``index`` (B,) of a family, in that order: mean (B, d), cov (B, d, d).
+def take(mu: Measure, index: Any, /) -> Measure:
+    """Members ``index`` (B,) of a family of Gaussians or of clouds, in that order.
 
     ``index`` may live on the host (NumPy) whatever the library of the family.
     """
-    xp = array_namespace(mu.mean)
-    index = xp.asarray(index, device=device(mu.mean))
-    return Gaussian(xp.take(mu.mean, index, axis=0), xp.take(mu.cov, index, axis=0))
+    xp = array_namespace(mu[0])
+    index = xp.asarray(index, device=device(mu[0]))
+    return type(mu)(*(xp.take(part, index, axis=0) for part in mu))
 
 
 def rescale(mu: Gaussian, factor: float, /) -> Gaussian:
     """Law of ``factor * x`` for x ~ mu: squared distances are multiplied by ``factor²``."""
     return Gaussian(factor * mu.mean, factor * (factor * mu.cov))
-
-
-def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
-    """Mean and covariance of point clouds: the Gaussian with the same first two moments.
-
-    Equation: WFM-24 (its arguments). ``mean = Σ wᵢ xᵢ``, ``cov = Σ wᵢ (xᵢ - mean)(xᵢ - mean)ᵀ``: the
-    covariance *of the measure itself*, so nothing is divided by n - 1.
-
-    Parameters
-    ----------
-    points : array, shape (..., n, d)
-    weights : array, shape (..., n), optional
-        Non-negative, summing to 1 along the last axis. Uniform when left out. Rows of weight zero are
-        padding: whatever they hold, NaN included, has no effect.
-
-    Returns
-    -------
-    Gaussian, mean (..., d), cov (..., d, d)
-
-    Raises
-    ------
-    ValueError
-        If a cloud is empty, the weights' shape differs, or the weights are negative or do not sum to 1.
-    """
-    if points.ndim < 2 or 0 in points.shape[-2:]:
-        raise ValueError(f"points must have shape (..., n, d) with n, d >= 1; got {tuple(points.shape)}")
-    if weights is None:
-        xp = array_namespace(points)
-        weights = xp.full(points.shape[:-1], 1 / points.shape[-2], dtype=points.dtype, device=device(points))
-    else:
-        xp = array_namespace(points, weights)
-        _check_weights(weights, points)
-        points = xp.where((weights > 0)[..., None], points, xp.zeros_like(points))
-    if not all_finite(points):
-        raise ValueError("points must be finite where their weight is positive; got NaN or infinity")
-    mean = matvec(transpose(points), weights)
-    centred = points - mean[..., None, :]
-    return Gaussian(mean, symmetrize(transpose(centred) @ (weights[..., None] * centred)))
-
-
-def _check_weights(weights: Array, points: Array) -> None:
-    xp = array_namespace(weights)
-    if tuple(weights.shape) != tuple(points.shape[:-1]):
-        raise ValueError(
-            f"weights must have shape {tuple(points.shape[:-1])} like points without its last axis; "
-            f"got {tuple(weights.shape)}"
-        )
-    tolerance = 1e-6 if eps(weights) < 1e-10 else 1e-3
-    total = xp.sum(weights, axis=-1)
-    if not bool(xp.all(weights >= 0)) or bool(xp.any(xp.abs(total - 1.0) > tolerance)):
-        raise ValueError("weights must be non-negative and sum to 1 along their last axis")

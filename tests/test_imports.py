@@ -16,7 +16,7 @@ HEAVY = ("torch", "jax", "cupy", "matplotlib", "ot", "tensorflow", "anndata", "p
 RUNS = {"runs", "evaluation", "models"}
 # The host's bookkeeping: random draws, indices of members, files, the solver of assignments.
 NUMPY = RUNS | {"_array", "checkpoints", "couplings", "exact", "metrics", "randomness", "sampling", "setting"}
-NUMPY |= {"sources", "training"}
+NUMPY |= {"clouds", "sources", "training"}
 
 
 def imports_of(path):

@@ -4,7 +4,8 @@ import numpy as np
 import scipy.linalg
 
 from refwfm import bures, psd
-from refwfm.measures import Gaussian, moments, rescale
+from refwfm.clouds import moments
+from refwfm.measures import Gaussian, rescale
 from refwfm.metrics import label_accuracy, nearest
 from refwfm.validation import textbook
 from refwfm.validation.check import EXACT, Check, Item, roundings

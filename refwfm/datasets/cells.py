@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.clouds import moments
 from refwfm.datasets._family import read_npz
 from refwfm.datasets._source import locate
-from refwfm.measures import Gaussian, moments
+from refwfm.measures import Gaussian
 
 MERFISH = "merfish_hypothalamus/merfish_hypothalamus.npz"
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.clouds import moments
 from refwfm.datasets._family import Family
-from refwfm.measures import Gaussian, moments
+from refwfm.measures import Gaussian
 
 
 def gaussians_from_clouds(

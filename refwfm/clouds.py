@@ -1,0 +1,181 @@
+"""Point clouds of any sizes: padding, checks, moments.
+
+Clouds of different sizes live in one array, ``PointCloud(points (B, n, d), weights (B, n))``, with n the
+size of the largest; the rows that a smaller cloud does not fill have weight 0. Such *padding* is cleared to
+zeros wherever a cloud enters (``check_cloud``), so that nothing it held, NaN included, can leak.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    device,
+    eps,
+    matvec,
+    symmetrize,
+    to_host,
+    transpose,
+)
+from refwfm.measures import Gaussian, PointCloud, check_broadcast
+
+
+def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = True) -> PointCloud:
+    """Check shapes (always) and values (``validate``) of clouds; return them with padding cleared.
+
+    Parameters
+    ----------
+    cloud : PointCloud, points (..., n, d), weights (..., n)
+    name : str
+        What the error calls the argument.
+    validate : bool
+        Also check values: points finite where their weight is positive, weights non-negative with sum 1 up
+        to 1e-6 (float32: 1e-3). On a GPU this waits for the device.
+
+    Returns
+    -------
+    PointCloud
+        The same measures: rows of weight 0 are zeros and, with ``validate``, weights sum to 1 up to rounding.
+
+    Raises
+    ------
+    TypeError
+        If points and weights are of different or integer dtypes.
+    ValueError
+        If shapes disagree, a cloud is empty, or a value check fails.
+    """
+    points, weights = cloud
+    xp = array_namespace(points, weights)
+    if points.ndim < 2 or tuple(weights.shape) != tuple(points.shape[:-1]):
+        raise ValueError(
+            f"{name}: points must have shape (..., n, d) and weights (..., n) with the same leading axes; "
+            f"got points {tuple(points.shape)} and weights {tuple(weights.shape)}"
+        )
+    if 0 in points.shape[-2:]:
+        raise ValueError(f"{name} must have at least one point and one dimension; got {tuple(points.shape)}")
+    if points.dtype != weights.dtype or not xp.isdtype(points.dtype, "real floating"):
+        raise TypeError(
+            f"{name}: points and weights must have the same real floating dtype; "
+            f"got {points.dtype} and {weights.dtype}"
+        )
+    points = xp.where((weights > 0)[..., None], points, xp.zeros_like(points))
+    if not validate or 0 in points.shape:
+        return PointCloud(points, weights)
+    if not all_finite(points):
+        raise ValueError(f"{name}: points must be finite where their weight is positive; got NaN or infinity")
+    total = xp.sum(weights, axis=-1)
+    tolerance = 1e-6 if eps(weights) < 1e-10 else 1e-3
+    if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
+        raise ValueError(
+            f"{name}: weights must be non-negative and sum to 1 along their last axis; got a smallest weight "
+            f"of {float(xp.min(weights)):.3g} and sums from {float(xp.min(total)):.6g} to "
+            f"{float(xp.max(total)):.6g}"
+        )
+    return PointCloud(points, weights / total[..., None])
+
+
+def check_cloud_pair(
+    x: PointCloud, y: PointCloud, /, *, validate: bool = True
+) -> tuple[PointCloud, PointCloud]:
+    """Check two clouds, or batches that broadcast, as ``check_cloud`` does; sizes may differ."""
+    array_namespace(x.points, x.weights, y.points, y.weights)  # raises TypeError on mixed libraries
+    x, y = check_cloud(x, "x", validate=validate), check_cloud(y, "y", validate=validate)
+    if x.points.dtype != y.points.dtype:
+        raise TypeError(f"x and y must have the same dtype; got {x.points.dtype} and {y.points.dtype}")
+    if x.points.shape[-1] != y.points.shape[-1]:
+        raise ValueError(
+            f"x and y must live in the same dimension; got d = {x.points.shape[-1]} and {y.points.shape[-1]}"
+        )
+    check_broadcast(x=x.points.shape[:-2], y=y.points.shape[:-2])
+    return x, y
+
+
+def uniform(points: Array, /) -> PointCloud:
+    """Cloud of points (..., n, d) that all weigh the same, ``1 / n``."""
+    xp = array_namespace(points)
+    if points.ndim < 2 or points.shape[-2] == 0:
+        raise ValueError(f"points must have shape (..., n, d) with n >= 1; got {tuple(points.shape)}")
+    mass = 1.0 / points.shape[-2]
+    return PointCloud(points, xp.full(points.shape[:-1], mass, dtype=points.dtype, device=device(points)))
+
+
+def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size: int = 0) -> PointCloud:
+    """Put clouds of different sizes into one batch, on the host.
+
+    Parameters
+    ----------
+    clouds : sequence of B host arrays, shapes (n_i, d), n_i >= 1
+    weights : sequence of B host arrays, shapes (n_i,), optional
+        Uniform when left out.
+    size : int
+        Rows of the batch; the largest cloud's size where that is larger.
+
+    Returns
+    -------
+    PointCloud of NumPy float64, points (B, n, d), weights (B, n)
+
+    Raises
+    ------
+    ValueError
+        If there is no cloud, one is empty, or dimensions differ.
+    """
+    arrays = [np.asarray(points, dtype=np.float64) for points in clouds]
+    if not arrays:
+        raise ValueError("clouds is empty: a batch needs at least one cloud")
+    for i, points in enumerate(arrays):
+        if points.ndim != 2 or 0 in points.shape or points.shape[1] != arrays[0].shape[1]:
+            raise ValueError(
+                f"cloud {i} must have shape (n, d) with n, d >= 1 and the d of cloud 0; got {points.shape}"
+            )
+    n = max([size, *map(len, arrays)])
+    batch = PointCloud(np.zeros((len(arrays), n, arrays[0].shape[1])), np.zeros((len(arrays), n)))
+    for i, points in enumerate(arrays):
+        batch.points[i, : len(points)] = points
+        batch.weights[i, : len(points)] = 1.0 / len(points) if weights is None else weights[i]
+    return batch
+
+
+def unpad(cloud: PointCloud, /) -> list[np.ndarray]:
+    """Point arrays (n_i, d) of a batch (B, n, d), on the host, without the rows of weight 0."""
+    points, weights = to_host(cloud.points), to_host(cloud.weights)
+    return [rows[mass > 0] for rows, mass in zip(points, weights, strict=True)]
+
+
+def sizes(cloud: PointCloud, /) -> Array:
+    """Number of points of positive weight, shape (...), integers."""
+    xp = array_namespace(cloud.weights)
+    return xp.sum(xp.astype(cloud.weights > 0, xp.int64), axis=-1)
+
+
+def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
+    """Mean and covariance of point clouds: the Gaussian with the same first two moments.
+
+    Equation: WFM-24 (its arguments). ``mean = Σ wᵢ xᵢ``, ``cov = Σ wᵢ (xᵢ - mean)(xᵢ - mean)ᵀ``: the
+    covariance *of the measure itself*, so nothing is divided by n - 1.
+
+    Parameters
+    ----------
+    points : array, shape (..., n, d)
+    weights : array, shape (..., n), optional
+        Non-negative, summing to 1 along the last axis. Uniform when left out. Rows of weight zero are
+        padding: whatever they hold, NaN included, has no effect.
+
+    Returns
+    -------
+    Gaussian, mean (..., d), cov (..., d, d)
+
+    Raises
+    ------
+    ValueError
+        If a cloud is empty, the weights' shape differs, or the weights are negative or do not sum to 1.
+    """
+    if weights is None:
+        weights = uniform(points).weights
+    points, weights = check_cloud(PointCloud(points, weights))
+    mean = matvec(transpose(points), weights)
+    centred = points - mean[..., None, :]
+    return Gaussian(mean, symmetrize(transpose(centred) @ (weights[..., None] * centred)))

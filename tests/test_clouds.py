@@ -1,0 +1,93 @@
+"""Point clouds: padding, checks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refwfm.clouds import check_cloud, check_cloud_pair, moments, pad, sizes, uniform, unpad
+from refwfm.measures import PointCloud, take
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(1, 3), st.integers(0, 9))
+def test_unpad_undoes_pad(counts, d, more):
+    clouds = [np.random.default_rng(n).standard_normal((n, d)) for n in counts]
+    batch = pad(clouds, size=more)
+    assert batch.points.shape == (len(counts), max([more, *counts]), d)
+    np.testing.assert_array_equal(sizes(batch), counts)
+    np.testing.assert_allclose(np.sum(batch.weights, axis=-1), 1.0)
+    for before, after in zip(clouds, unpad(batch), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_pad_keeps_weights(rng):
+    clouds, weights = [rng.normal(size=(n, 2)) for n in (2, 4)], [rng.dirichlet(np.ones(n)) for n in (2, 4)]
+    batch = pad(clouds, weights=weights)
+    np.testing.assert_array_equal(batch.weights[0], [*weights[0], 0.0, 0.0])
+    np.testing.assert_array_equal(batch.weights[1], weights[1])
+
+
+@pytest.mark.parametrize(
+    ("clouds", "message"),
+    [
+        ([], "needs at least one cloud"),
+        ([np.zeros((0, 2))], "cloud 0 must have shape"),
+        ([np.zeros((1, 2)), np.zeros((1, 3))], "cloud 1 .* the d of cloud 0"),
+        ([np.zeros(3)], "cloud 0 must have shape"),
+    ],
+)
+def test_pad_refuses(clouds, message):
+    with pytest.raises(ValueError, match=message):
+        pad(clouds)
+
+
+def test_padding_is_cleared_whatever_it_held():
+    cloud = PointCloud(np.array([[1.0], [np.nan], [np.inf]]), np.array([1.0, 0.0, 0.0]))
+    np.testing.assert_array_equal(check_cloud(cloud).points, [[1.0], [0.0], [0.0]])
+    np.testing.assert_array_equal(check_cloud(cloud, validate=False).points, [[1.0], [0.0], [0.0]])
+
+
+def test_weights_are_renormalised_within_the_tolerance_only():
+    cloud = PointCloud(np.zeros((2, 1)), np.array([0.5, 0.5 + 1e-7]))
+    assert abs(check_cloud(cloud).weights.sum() - 1.0) < 1e-15
+    with pytest.raises(ValueError, match=r"mine: weights .* sums from 1.00001 to 1.00001"):
+        check_cloud(PointCloud(np.zeros((2, 1)), np.array([0.5, 0.5 + 1e-5])), "mine")
+
+
+@pytest.mark.parametrize(
+    ("points", "weights", "error", "message"),
+    [
+        (np.zeros((3, 2)), np.ones(2) / 2, ValueError, r"points \(3, 2\) and weights \(2,\)"),
+        (np.zeros((0, 2)), np.zeros(0), ValueError, "at least one point"),
+        (np.zeros((1, 0)), np.ones(1), ValueError, "one dimension"),
+        (np.zeros((2, 1), int), np.ones(2, int), TypeError, "real floating"),
+        (np.zeros((1, 1), np.float32), np.ones(1), TypeError, "float32 and float64"),
+        (np.full((1, 1), np.nan), np.ones(1), ValueError, "finite where their weight is positive"),
+        (np.zeros((2, 1)), np.array([1.5, -0.5]), ValueError, "non-negative"),
+        (np.zeros((2, 1)), np.array([np.nan, 1.0]), ValueError, "non-negative"),
+    ],
+)
+def test_check_refuses(points, weights, error, message):
+    with pytest.raises(error, match=message):
+        check_cloud(PointCloud(points, weights))
+
+
+def test_pairs_must_live_in_one_space():
+    x = uniform(np.zeros((2, 4, 3)))
+    assert check_cloud_pair(x, uniform(np.zeros((5, 3))))[1].points.shape == (5, 3)
+    with pytest.raises(ValueError, match="d = 3 and 2"):
+        check_cloud_pair(x, uniform(np.zeros((5, 2))))
+    with pytest.raises(ValueError, match="must broadcast"):
+        check_cloud_pair(x, uniform(np.zeros((3, 5, 3))))
+    with pytest.raises(TypeError, match="same dtype"):
+        check_cloud_pair(x, uniform(np.zeros((5, 3), np.float32)))
+
+
+def test_every_library(library, rng):
+    for shape in library.batches:
+        x = PointCloud(rng.normal(size=(*shape, 5, 2)), np.broadcast_to([0.25] * 4 + [0.0], (*shape, 5)))
+        library.check(check_cloud, x, ulps=4)
+        library.check(lambda x: moments(*x), x, ulps=50)
+        library.check(lambda x: uniform(x.points), x, ulps=1)
+    family = pad([rng.normal(size=(n, 2)) for n in (1, 3, 2)])
+    library.check(lambda x: take(x, np.array([2, 0])), family, ulps=0)

@@ -1,5 +1,6 @@
 """Networks as pure functions that return their value and their pullback; start with `layers`."""
 
+from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features
 from refwfm.networks.layers import (
     Params,
@@ -19,28 +20,47 @@ from refwfm.networks.layers import (
     vech,
 )
 from refwfm.networks.mlp import block, init_mlp, mlp
+from refwfm.networks.transformer import (
+    feature_embedding,
+    feed_forward,
+    guidance,
+    init_transformer,
+    transformer,
+    transformer_block,
+    unlabelled,
+)
 
 __all__ = [
     "Params",
     "Pullback",
+    "attention",
     "block",
     "bures_mlp",
     "check_labels",
     "dense",
+    "feature_embedding",
+    "feed_forward",
     "fourier_features",
+    "guidance",
     "identity_scaling",
     "init_bures_mlp",
     "init_dense",
     "init_label_embedding",
     "init_layer_norm",
     "init_mlp",
+    "init_multi_head_attention",
+    "init_transformer",
     "input_features",
     "label_embedding",
     "layer_norm",
     "mlp",
+    "multi_head_attention",
     "relu",
     "residual",
     "silu",
+    "transformer",
+    "transformer_block",
+    "unlabelled",
     "unvech",
     "vech",
 ]

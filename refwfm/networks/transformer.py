@@ -1,0 +1,391 @@
+"""The field of point-cloud flow matching: a transformer that reads a cloud and a time.
+
+Every point is a token. There is no positional encoding, so a permuted cloud gets the permuted velocity, and
+clouds of any size are read by the same parameters.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from refwfm._array import Array, array_namespace
+from refwfm._array import like as _like
+from refwfm.networks.attention import init_multi_head_attention, multi_head_attention
+from refwfm.networks.layers import (
+    Params,
+    Pullback,
+    dense,
+    fourier_features,
+    init_dense,
+    init_label_embedding,
+    init_layer_norm,
+    label_embedding,
+    layer_norm,
+    relu,
+)
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+def init_transformer(
+    rng: "Generator",
+    d: int,
+    *,
+    like: Array,
+    width: int = 512,
+    depth: int = 6,
+    heads: int = 4,
+    hidden: int = 512,
+    n_frequencies: int = 16,
+    n_labels: int = 0,
+    n_features: int = 0,
+    label_dim: int = 32,
+) -> Params:
+    """Draw the parameters of `transformer`.
+
+    Equation: App. E.2 (6 blocks, width 512, 4 heads).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    d : int
+        Dimension of the points.
+    like : array
+        Fixes library, dtype and device.
+    width, depth, heads, hidden : int
+        Length of a token, number of blocks, heads of the attention (must divide the width), length inside
+        the feed-forward layers.
+    n_frequencies : int
+        Of the Fourier features of time.
+    n_labels, n_features : int
+        Number of classes, or length of the vectors that clouds are conditioned on; at most one is positive.
+    label_dim : int
+        Length of what a label becomes.
+
+    Returns
+    -------
+    dict
+        ``in``, ``blocks`` ("0", "1", ...), ``norm``, ``out``, and ``labels`` if there are some. The weights
+        of ``out`` are zero, so that training starts from the zero field.
+
+    Raises
+    ------
+    ValueError
+        If ``heads`` does not divide ``width``, ``depth`` is below 1, or both kinds of labels are asked for.
+    """
+    _check_heads(width, heads)
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1; got {depth}")
+    if n_labels and n_features:
+        raise ValueError(f"choose n_labels or n_features, not both; got {n_labels} and {n_features}")
+    labelled = bool(n_labels or n_features)
+    n_condition = 2 * n_frequencies + (label_dim if labelled else 0)
+    params: Params = {
+        "in": init_dense(rng, d, width, like=like, scale=1.0),
+        "blocks": {
+            str(layer): {
+                "condition": init_dense(rng, n_condition, width, like=like, scale=1.0),
+                "attention_norm": init_layer_norm(width, like=like),
+                "attention": init_multi_head_attention(rng, width, like=like),
+                "feed_norm": init_layer_norm(width, like=like),
+                "feed": {
+                    "in": init_dense(rng, width, hidden, like=like),
+                    "out": init_dense(rng, hidden, width, like=like, scale=1.0),
+                },
+            }
+            for layer in range(depth)
+        },
+        "norm": init_layer_norm(width, like=like),
+        "out": init_dense(rng, width, d, like=like, scale=0.0),
+    }
+    if n_labels:
+        params["labels"] = init_label_embedding(rng, n_labels + 1, label_dim, like=like)
+    if n_features:
+        none = _like(rng.standard_normal(label_dim), like)
+        params["labels"] = {**init_dense(rng, n_features, label_dim, like=like, scale=1.0), "none": none}
+    return params
+
+
+def transformer(
+    params: Params,
+    points: Array,
+    mask: Array | None,
+    t: Array,
+    /,
+    labels: Array | None = None,
+    *,
+    heads: int,
+) -> tuple[Array, Callable[[Array], Params]]:
+    """Velocity of every point of clouds, as the network predicts it at times ``t``.
+
+    Equation: App. E.2. ``h = in(x)``; in every block ``h ← h + condition(features of t, label)``,
+    ``h ← h + attention(norm(h))``, ``h ← h + feed(norm(h))``; ``velocity = out(norm(h))``.
+
+    Parameters
+    ----------
+    params : dict
+        As `init_transformer` returns them.
+    points : array, shape (..., n, d)
+    mask : array of bool, shape (..., n), or None
+        Live points; None if all are. Padding influences nobody, whatever it holds, and has velocity 0.
+    t : array, shape (...)
+    labels : array, shape (...) of integers, or (..., n_features) of floats, optional
+        Required exactly when the parameters have labels. Number ``n_labels``, or a vector that is NaN
+        throughout, stands for "no label" and has its own learned vector (see `unlabelled`). Integers in
+        range: ``check_labels(labels, n_labels + 1)``.
+    heads : int
+        As in `init_transformer`.
+
+    Returns
+    -------
+    velocity : array, shape (..., n, d)
+    pullback : function
+        ``d_velocity -> d_params``.
+
+    Raises
+    ------
+    TypeError
+        If the mask is not of booleans, or labels are of the wrong kind.
+    ValueError
+        If labels are missing or not expected, or shapes disagree.
+
+    Notes
+    -----
+    The paper normalises after each skip connection; here the norm stands at the entrance of each branch, as
+    in `mlp`: a path without norms leads from every block to the output, and so training needs no warm-up
+    (Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020).
+
+    The largest array has shape (B, heads, n, n). The pullback keeps one for each block.
+    """
+    shape, d = points.shape, points.shape[-1]
+    points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
+    xp = array_namespace(points)
+    condition, condition_pullback = embed_condition(params, t, labels)
+    h, in_pullback = dense(params["in"], points)  # (B, n, width)
+    block_pullbacks = {}
+    for name, block_params in params["blocks"].items():
+        h, block_pullbacks[name] = transformer_block(block_params, h, condition, mask, heads=heads)
+    unit, norm_pullback = layer_norm(params["norm"], h)
+    velocity, out_pullback = dense(params["out"], unit)
+
+    def pullback(d_velocity: Array) -> Params:
+        d_out, d_unit = out_pullback(_clear(xp.reshape(d_velocity, (-1, *points.shape[1:])), mask))
+        d_norm, d_h = norm_pullback(d_unit)
+        d_blocks, d_condition = {}, xp.zeros_like(condition)
+        for name in reversed(block_pullbacks):
+            d_blocks[name], d_h, d_here = block_pullbacks[name](d_h)
+            d_condition = d_condition + d_here
+        d_params = {"in": in_pullback(d_h)[0], "blocks": d_blocks, "norm": d_norm, "out": d_out}
+        return {**d_params, **condition_pullback(d_condition)}
+
+    return xp.reshape(_clear(velocity, mask), (*shape[:-1], d)), pullback
+
+
+def transformer_block(
+    params: Params, h: Array, condition: Array, mask: Array | None, /, *, heads: int
+) -> tuple[Array, Callable[[Array], tuple[Params, Array, Array]]]:
+    """One block of `transformer`, with its three skip connections.
+
+    Parameters
+    ----------
+    params : dict
+        ``condition``, ``attention_norm``, ``attention``, ``feed_norm``, ``feed``.
+    h : array, shape (B, n, width)
+    condition : array, shape (B, c)
+        What time and label say, the same for all points of a cloud.
+    mask : array of bool, shape (B, n), or None
+    heads : int
+
+    Returns
+    -------
+    h : array, shape (B, n, width)
+    pullback : function
+        ``d_h -> (d_params, d_h, d_condition)``.
+    """
+    xp = array_namespace(h)
+    shift, condition_pullback = dense(params["condition"], condition)
+    h = h + shift[:, None, :]
+    unit, attention_norm_pullback = layer_norm(params["attention_norm"], h)
+    read, attention_pullback = multi_head_attention(params["attention"], unit, mask, heads=heads)
+    h = h + read
+    unit, feed_norm_pullback = layer_norm(params["feed_norm"], h)
+    fed, feed_pullback = feed_forward(params["feed"], unit)
+
+    def pullback(d_h: Array) -> tuple[Params, Array, Array]:
+        d_feed, d_unit = feed_pullback(d_h)
+        d_feed_norm, d_branch = feed_norm_pullback(d_unit)
+        d_h = d_h + d_branch
+        d_attention, d_unit = attention_pullback(d_h)
+        d_attention_norm, d_branch = attention_norm_pullback(d_unit)
+        d_h = d_h + d_branch
+        d_dense, d_condition = condition_pullback(xp.sum(d_h, axis=-2))
+        d_params = {
+            "condition": d_dense,
+            "attention_norm": d_attention_norm,
+            "attention": d_attention,
+            "feed_norm": d_feed_norm,
+            "feed": d_feed,
+        }
+        return d_params, d_h, d_condition
+
+    return h + fed, pullback
+
+
+def feed_forward(params: Params, x: Array, /) -> tuple[Array, Pullback]:
+    """Two dense layers with a rectifier between them, ``out(relu(in(x)))``, point by point.
+
+    Equation: App. E.2. ``pullback: d_y -> (d_params, d_x)``.
+    """
+    z, in_pullback = dense(params["in"], x)
+    z, relu_pullback = relu(z)
+    y, out_pullback = dense(params["out"], z)
+
+    def pullback(d_y: Array) -> tuple[Params, Array]:
+        d_out, d_z = out_pullback(d_y)
+        d_in, d_x = in_pullback(relu_pullback(d_z))
+        return {"in": d_in, "out": d_out}, d_x
+
+    return y, pullback
+
+
+def embed_condition(
+    params: Params, t: Array, labels: Array | None, /
+) -> tuple[Array, Callable[[Array], Params]]:
+    """Fourier features of time, followed by the learned vector of the label if there are labels.
+
+    Equation: App. E.2.
+
+    Parameters
+    ----------
+    params : dict
+        Of the whole `transformer`.
+    t : array, shape (B,)
+    labels : array, shape (B,) of integers, or (B, n_features) of floats, or None
+
+    Returns
+    -------
+    condition : array, shape (B, c)
+    pullback : function
+        ``d_condition -> d_params``, a dictionary that is empty or has the key ``labels``.
+    """
+    n_time = next(iter(params["blocks"].values()))["condition"]["weight"].shape[0]
+    if labels is None:
+        return fourier_features(t, n_time // 2)[0], lambda d_condition: {}
+
+    xp = array_namespace(t)
+    embed = label_embedding if "table" in params["labels"] else feature_embedding
+    embedded, embedding_pullback = embed(params["labels"], labels)
+    n_time -= embedded.shape[-1]
+    condition = xp.concat([fourier_features(t, n_time // 2)[0], embedded], axis=-1)
+    return condition, lambda d_condition: {"labels": embedding_pullback(d_condition[:, n_time:])[0]}
+
+
+def feature_embedding(params: Params, features: Array, /) -> tuple[Array, Pullback]:
+    """Dense embedding of vectors, and a learned vector where there is none: where all features are NaN.
+
+    Parameters
+    ----------
+    params : dict
+        ``weight`` (n_features, dim), ``bias`` (dim,) and ``none`` (dim,).
+    features : array, shape (..., n_features)
+        A vector with some NaN, but not all, gives NaN.
+
+    Returns
+    -------
+    y : array, shape (..., dim)
+    pullback : function
+        ``d_y -> (d_params, None)``.
+    """
+    xp = array_namespace(features)
+    absent = xp.all(xp.isnan(features), axis=-1)[..., None]
+    y, dense_pullback = dense(params, xp.where(absent, 0.0, features))
+
+    def pullback(d_y: Array) -> tuple[Params, None]:
+        d_dense, _ = dense_pullback(xp.where(absent, 0.0, d_y))
+        d_none = xp.sum(xp.where(absent, d_y, 0.0), axis=tuple(range(d_y.ndim - 1)))
+        return {"weight": d_dense["weight"], "bias": d_dense["bias"], "none": d_none}, None
+
+    return xp.where(absent, params["none"], y), pullback
+
+
+def unlabelled(params: Params, labels: Array, /) -> Array:
+    """Labels of the same shape that all say "no label", for training without and for guidance."""
+    xp = array_namespace(labels)
+    none = params["labels"]["table"].shape[0] - 1 if "table" in params["labels"] else math.nan
+    return xp.full_like(labels, none)
+
+
+def guidance(v_label: Array, v_none: Array, weight: float, /) -> Array:
+    """Guided velocity ``(1 + w) v_label - w v_none``: further from the unconditional one for w > 0.
+
+    Equation: App. E.2; Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, equation 6. Arrays of
+    the same shape.
+    """
+    return (1.0 + weight) * v_label - weight * v_none
+
+
+def check_inputs(
+    params: Params, points: Array, mask: Array | None, t: Array, labels: Array | None, /, *, heads: int
+) -> tuple[Array, Array | None, Array, Array | None]:
+    """Check what `transformer` is given; return it with one batch axis and padding cleared.
+
+    Returns
+    -------
+    points (B, n, d), mask (B, n) or None, t (B,), labels (B,) or (B, n_features) or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `transformer`.
+    """
+    d, width = params["in"]["weight"].shape
+    _check_heads(width, heads)
+    if points.ndim < 2 or points.shape[-1] != d or points.shape[-2] == 0:
+        raise ValueError(
+            f"points must have shape (..., n, d) with n >= 1 and the parameters' d = {d}; "
+            f"got {tuple(points.shape)}"
+        )
+    batch, n = tuple(points.shape[:-2]), points.shape[-2]
+    xp = array_namespace(points, t)
+    if mask is not None and tuple(mask.shape) != (*batch, n):
+        raise ValueError(f"mask must have the shape {(*batch, n)} of the points; got {tuple(mask.shape)}")
+    if mask is not None and not xp.isdtype(mask.dtype, "bool"):
+        raise TypeError(f"mask must be of booleans, True for live points; got dtype {mask.dtype}")
+    if tuple(t.shape) != batch:
+        raise ValueError(f"t must have the shape {batch} of the batch of clouds; got {tuple(t.shape)}")
+    size = math.prod(batch)
+    mask = None if mask is None else xp.reshape(mask, (size, n))
+    labels = _check_labels(params, labels, batch)
+    return _clear(xp.reshape(points, (size, n, d)), mask), mask, xp.reshape(t, (size,)), labels
+
+
+def _check_labels(params: Params, labels: Array | None, batch: tuple[int, ...]) -> Array | None:
+    """Labels with one batch axis."""
+    if ("labels" in params) != (labels is not None):
+        raise ValueError(
+            "these parameters expect labels, one per cloud (unlabelled(...) says none); got none"
+            if labels is None
+            else "these parameters expect no labels; got some"
+        )
+    if labels is None:
+        return None
+    xp = array_namespace(labels)
+    discrete = "table" in params["labels"]
+    shape = batch if discrete else (*batch, params["labels"]["weight"].shape[0])
+    if not xp.isdtype(labels.dtype, "integral" if discrete else "real floating"):
+        kind = "integers" if discrete else "real vectors"
+        raise TypeError(f"labels must be {kind} for these parameters; got dtype {labels.dtype}")
+    if tuple(labels.shape) != shape:
+        raise ValueError(f"labels must have shape {shape}, one per cloud; got {tuple(labels.shape)}")
+    return xp.reshape(labels, (math.prod(batch), *shape[len(batch) :]))
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if heads < 1 or width % heads:
+        raise ValueError(f"heads must divide the width {width}; got {heads}")
+
+
+def _clear(x: Array, mask: Array | None) -> Array:
+    """Zeros at padding, whatever stood there; x (B, n, ...), mask (B, n)."""
+    return x if mask is None else array_namespace(x).where(mask[..., None], x, 0.0)

@@ -133,8 +133,8 @@ def test_build_errors(tmp_path, monkeypatch):
 def test_build(tmp_path):
     result = run("build", "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.stdout.count("sha256") == 2
-    assert sorted(os.listdir(tmp_path / "out")) == ["cities.npz", "niches.npz"]
+    assert result.stdout.count("sha256") == 3
+    assert sorted(os.listdir(tmp_path / "out")) == ["cities.npz", "fours.npz", "niches.npz"]
 
 
 # --- the ellipses themselves

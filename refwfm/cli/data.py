@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CATALOGUE, Family, build_shipped, from_anndata, load, save_family
+from refwfm.datasets import CATALOGUE, CloudFamily, Family, build_shipped, from_anndata, load, save_family
 
 app = typer.Typer(no_args_is_help=True, help="Families of Gaussians: list, show, make your own.")
 
@@ -128,7 +128,7 @@ def _range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
     return f"{values.min():.4g} ... {values.max():.4g}, median {np.median(values):.4g}"
 
 
-def _draw(family: Family, path: Path) -> None:
+def _draw(family: Family | CloudFamily, path: Path) -> None:
     try:
         from refwfm.paper_figures.ellipses import draw_family
     except ModuleNotFoundError as error:

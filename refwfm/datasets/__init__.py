@@ -1,4 +1,4 @@
-"""The data: families of Gaussians by name, from the user's own clouds, or from an AnnData file.
+"""The data: families of Gaussians and of point clouds, by name, or from the user's own arrays and files.
 
 ``load("cities")`` is where every run starts. Most families ship inside the package; for the others
 ``CATALOGUE`` says that they need the folder ``REFWFM_DATA`` or, where their home serves the file, a
@@ -7,22 +7,30 @@ download.
 
 import os
 
-from refwfm.datasets._family import Family, load_family, save_family
+from refwfm.datasets._cloud_family import CloudFamily
+from refwfm.datasets._family import Family
+from refwfm.datasets._files import load_family, save_family
 from refwfm.datasets.annotated import from_anndata
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
 from refwfm.datasets.cities import polygon_moments
-from refwfm.datasets.clouds import gaussians_from_clouds
+from refwfm.datasets.clouds import clouds_from_arrays, gaussians_from_clouds, gaussians_of
+from refwfm.datasets.images import threshold_clouds
 from refwfm.datasets.shipped import build_shipped, load_niches
+from refwfm.datasets.splits import split
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
 
 __all__ = [
     "CATALOGUE",
     "NAMES",
+    "CloudFamily",
     "Family",
     "build_shipped",
+    "clouds_from_arrays",
     "from_anndata",
     "gaussians_from_clouds",
+    "gaussians_of",
+    "held_out",
     "load",
     "load_family",
     "load_niches",
@@ -33,7 +41,9 @@ __all__ = [
     "save_family",
     "sphere",
     "spiral",
+    "split",
     "standardize",
+    "threshold_clouds",
     "two_moons",
 ]
 
@@ -41,7 +51,7 @@ NAMES: dict[str, str] = {name: entry.about for name, entry in CATALOGUE.items()}
 """Every name that ``load`` knows, with one line about it."""
 
 
-def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family:
+def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family | CloudFamily:
     """Load a family by name, or from a file ending in ``.npz`` written by ``save_family``.
 
     Parameters
@@ -53,7 +63,7 @@ def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family:
 
     Returns
     -------
-    Family
+    Family or CloudFamily
         NumPy float64 arrays on the host.
 
     Raises
@@ -75,3 +85,17 @@ def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family:
     if seed < 0:
         raise ValueError(f"seed must be non-negative; got {seed}")
     return CATALOGUE[text].load(seed)
+
+
+def held_out(name: str, /, *, seed: int = 0) -> Family | CloudFamily:
+    """Load the members held out of the family of that name, for evaluation only.
+
+    Raises
+    ------
+    ValueError
+        If nothing is held out of it; ``split`` divides any family.
+    """
+    other = CATALOGUE[name].held_out if name in CATALOGUE else ""
+    if not other:
+        raise ValueError(f"no members are held out of {name!r}; datasets.split divides any family")
+    return load(other, seed=seed)

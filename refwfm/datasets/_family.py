@@ -1,19 +1,12 @@
-"""A family: the N Gaussians a model is trained on, with what is known about them, and its file."""
+"""A family: the N Gaussians a model is trained on, with what is known about them."""
 
-import os
-import zipfile
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.measures import Gaussian, check_gaussian
-
-FORMAT = "refwfm-family-1"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,9 +53,8 @@ class Family:
             mean, cov = mean.astype(np.float64), cov.astype(np.float64)
         gaussians = check_gaussian(Gaussian(mean, cov), f"family {self.name!r}")
         object.__setattr__(self, "gaussians", gaussians)
-        object.__setattr__(self, "labels", _check_labels(self.name, self.labels, self.label_names, n))
-        if self.members and len(self.members) != n:
-            raise ValueError(f"family {self.name!r}: {len(self.members)} member names for {n} Gaussians")
+        object.__setattr__(self, "labels", check_labels(self.name, self.labels, self.label_names, n))
+        check_members(self.name, self.members, n, "Gaussians")
 
     def __len__(self) -> int:
         return int(self.gaussians.mean.shape[0])
@@ -72,8 +64,46 @@ class Family:
         """The dimension d of the space the Gaussians live on."""
         return int(self.gaussians.mean.shape[1])
 
+    def subset(self, index: Any, /) -> Self:
+        """The members at these positions (integers, or one bool for each), in that order."""
+        chosen = check_index(self.name, index, len(self))
+        mean, cov = self.gaussians
+        return replace(self, gaussians=Gaussian(mean[chosen], cov[chosen]), **facts_at(self, chosen))
 
-def _check_labels(name: str, labels: Any, label_names: tuple[str, ...], n: int) -> NDArray[np.int64] | None:
+
+def facts_at(family: Any, chosen: NDArray[np.int64], /) -> dict[str, Any]:
+    """Labels and names of the members at these positions, as arguments of their family."""
+    return {
+        "labels": None if family.labels is None else family.labels[chosen],
+        "members": tuple(family.members[i] for i in chosen) if family.members else (),
+    }
+
+
+def check_index(name: str, index: Any, n: int, /) -> NDArray[np.int64]:
+    """Positions of members as integers in 0 ... n - 1; negative ones count from the end."""
+    index = np.asarray(index)
+    if index.dtype == np.bool_ and index.shape == (n,):
+        return np.flatnonzero(index)
+    if index.ndim != 1 or (index.dtype.kind not in "iu" and index.size):
+        raise ValueError(
+            f"family {name!r}: index must be a list of integers, or {n} booleans; "
+            f"got {index.dtype} of shape {index.shape}"
+        )
+    if index.size and (index.min() < -n or index.max() >= n):
+        raise IndexError(
+            f"family {name!r} has members 0 ... {n - 1}; got the index {index.min()} ... {index.max()}"
+        )
+    return index.astype(np.int64) % n
+
+
+def check_members(name: str, members: tuple[str, ...], n: int, kind: str, /) -> None:
+    """Raise unless there is no member name or one for each of the n members."""
+    if members and len(members) != n:
+        raise ValueError(f"family {name!r}: {len(members)} member names for {n} {kind}")
+
+
+def check_labels(name: str, labels: Any, label_names: tuple[str, ...], n: int, /) -> NDArray[np.int64] | None:
+    """Labels as int64 (n,), or None; raise unless each has a name."""
     if labels is None:
         if label_names:
             raise ValueError(f"family {name!r}: label names without labels")
@@ -91,108 +121,3 @@ def _check_labels(name: str, labels: Any, label_names: tuple[str, ...], n: int) 
             f"{len(label_names)} label names; got {labels.min()} ... {labels.max()}"
         )
     return labels.astype(np.int64)
-
-
-def save_family(path: str | os.PathLike[str], family: Family, /) -> Path:
-    """Write a family to a ``.npz`` file, completely or not at all; return the file's path.
-
-    Raises
-    ------
-    ValueError
-        If the name does not end in ``.npz`` (``load`` tells files from names by that).
-    OSError
-        If the folder is missing or not writable.
-    """
-    path = _npz_path(path)
-    labels = np.empty(0, np.int64) if family.labels is None else family.labels
-    arrays = {
-        "format": np.array(FORMAT),
-        "name": np.array(family.name),
-        "about": np.array(family.about),
-        "mean": family.gaussians.mean,
-        "cov": family.gaussians.cov,
-        "labels": labels,
-        "label_names": np.array(family.label_names, dtype=np.str_),
-        "members": np.array(family.members, dtype=np.str_),
-    }
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-    return path
-
-
-def load_family(path: str | os.PathLike[str], /) -> Family:
-    """Read a family written by ``save_family``. Nothing in the file is executed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is truncated, or is not a family.
-    """
-    path = _npz_path(path)
-    arrays = read_npz(path, ("format", "name", "about", "mean", "cov", "labels", "label_names", "members"))
-    if str(arrays["format"]) != FORMAT:
-        raise ValueError(f"{path} has the format {str(arrays['format'])!r}; this version reads {FORMAT!r}")
-    label_names = tuple(str(name) for name in arrays["label_names"])
-    try:
-        return Family(
-            name=str(arrays["name"]),
-            gaussians=Gaussian(arrays["mean"], arrays["cov"]),
-            labels=arrays["labels"] if label_names else None,
-            label_names=label_names,
-            members=tuple(str(name) for name in arrays["members"]),
-            about=str(arrays["about"]),
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold a valid family: {error}") from error
-
-
-def read_npz(path: Path, keys: tuple[str, ...], /) -> dict[str, NDArray[Any]]:
-    """Read the arrays ``keys`` of a ``.npz`` file; never unpickles.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is truncated, not a .npz file, or lacks one of the arrays.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [key for key in keys if key not in archive]
-            if not missing:
-                return {key: archive[key] for key in keys}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is truncated or not a .npz file of arrays ({error})") from error
-    raise ValueError(f"{path} is a .npz file of another kind: it lacks {', '.join(missing)}")
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object], /) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it.
-
-    No reader, and no crash, ever sees half a file.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _npz_path(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"a family's file must end in .npz; got {path}")
-    return path

@@ -16,6 +16,15 @@ class Source(NamedTuple):
     """Where the data come from, for a file that was assembled."""
 
 
+def _mnist(name: str, sha256: str) -> Source:
+    return Source(
+        what="a file of MNIST, handwritten digits",
+        sha256=sha256,
+        url=f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}",
+        original="LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/",
+    )
+
+
 REGISTRY: dict[str, Source] = {
     "us_cities/us_cities_top100_boundaries.geojson.gz": Source(
         what="the limits of the 100 most populous cities of the contiguous US, assembled into one file",
@@ -35,6 +44,18 @@ REGISTRY: dict[str, Source] = {
         url="https://raw.githubusercontent.com/scverse/scanpy/f03d4f40594a1f1b3216212dc60273c809882a4c/"
         "src/scanpy/datasets/10x_pbmc68k_reduced.h5ad",
         original="Zheng et al. 2017, https://www.10xgenomics.com/datasets",
+    ),
+    "mnist/train-images-idx3-ubyte.gz": _mnist(
+        "train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "mnist/train-labels-idx1-ubyte.gz": _mnist(
+        "train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "mnist/t10k-images-idx3-ubyte.gz": _mnist(
+        "t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "mnist/t10k-labels-idx1-ubyte.gz": _mnist(
+        "t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
     ),
 }
 """Relative path -> source. The path is the file's place under ``REFWFM_DATA`` and in the cache."""

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
+from refwfm.datasets.digits import load_fours
 from refwfm.datasets.pbmc import load_pbmc
 from refwfm.datasets.shipped import load_cities, load_niches
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
@@ -22,8 +24,17 @@ class Entry(NamedTuple):
     """Number of classes; 0 when there are no labels."""
     shipped: bool
     """Whether nothing outside the package is needed."""
-    load: Callable[[int], Family]
+    load: Callable[[int], Family | CloudFamily]
     """Seed -> family."""
+    sizes: tuple[int, int] | None = None
+    """Of a family of clouds: points of its smallest and of its largest cloud. None: Gaussians."""
+    held_out: str = ""
+    """Name of the family with the members held out of this one, where there is one."""
+
+    @property
+    def kind(self) -> str:
+        """What the members are: "Gaussians" or "clouds"."""
+        return "Gaussians" if self.sizes is None else "clouds"
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -58,5 +69,18 @@ CATALOGUE: dict[str, Entry] = {
         10,
         False,
         lambda seed: load_pbmc(),
+    ),
+    "fours": Entry(
+        "handwritten fours (MNIST): pixels above a threshold",
+        *(5842, 2, 0, True),
+        lambda seed: load_fours("train"),
+        sizes=(32, 214),
+        held_out="fours-test",
+    ),
+    "fours-test": Entry(
+        "fours held out: those of MNIST's test set",
+        *(982, 2, 0, True),
+        lambda seed: load_fours("test", name="fours-test"),
+        sizes=(35, 184),
     ),
 }

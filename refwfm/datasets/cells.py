@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.clouds import moments
-from refwfm.datasets._family import read_npz
+from refwfm.datasets._files import read_npz
 from refwfm.datasets._source import locate
 from refwfm.measures import Gaussian
 

@@ -1,6 +1,7 @@
 """The small files shipped inside the package, and how they are made.
 
-``cities.npz`` is the family of cities itself. ``niches.npz`` holds what niches are made of (16
+``cities.npz`` is the family of cities itself. ``fours.npz`` holds the thresholded images of MNIST's fours,
+eight pixels in a byte (see ``digits``). ``niches.npz`` holds what niches are made of (16
 principal components, position, section and class of every cell) rather than the covariances: for all
 11162 cells that is smaller than the covariances of a quarter of them, works for every number of
 neighbours, and keeps singular covariances exactly so, where rounded ones would turn indefinite.
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm.datasets._family import Family, load_family, read_npz, save_family, write_atomically
+from refwfm.datasets._family import Family
+from refwfm.datasets._files import load_family, read_npz, save_family, write_atomically
 from refwfm.datasets.cells import Cells, neighbourhoods, read_merfish
 from refwfm.datasets.cities import build_cities
+from refwfm.datasets.digits import build_fours
 from refwfm.measures import Gaussian
 
 SUBSAMPLE = 2500
@@ -26,7 +29,9 @@ SUBSAMPLE = 2500
 def load_cities() -> Family:
     """Read the shipped family of 100 cities; see ``cities.build_cities``."""
     with resources.as_file(_folder() / "cities.npz") as path:
-        return load_family(path)
+        family = load_family(path)
+    assert isinstance(family, Family)
+    return family
 
 
 def load_niches(*, k: int = 40, n_members: int | None = SUBSAMPLE, name: str = "niches") -> Family:
@@ -82,8 +87,8 @@ def load_cells() -> Cells:
     )
 
 
-def build_shipped(folder: str | os.PathLike[str], /) -> tuple[Path, Path]:
-    """Make ``cities.npz`` and ``niches.npz`` in an existing folder, from the original files.
+def build_shipped(folder: str | os.PathLike[str], /) -> tuple[Path, ...]:
+    """Make ``cities.npz``, ``niches.npz`` and ``fours.npz`` in an existing folder, from the original files.
 
     Components and positions are rounded to float32, so a rebuilt file can differ from the shipped one
     in the last digit of float32 where another linear algebra library rounds differently.
@@ -101,7 +106,7 @@ def build_shipped(folder: str | os.PathLike[str], /) -> tuple[Path, Path]:
         "label_names": np.array(cells.label_names),
     }
     write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-    return cities, path
+    return cities, path, build_fours(folder / "fours.npz")
 
 
 def _folder() -> resources.abc.Traversable:

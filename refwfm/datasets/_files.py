@@ -1,0 +1,134 @@
+"""The files of families: Gaussians and clouds in ``.npz``, written whole or not at all, never unpickled."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refwfm.datasets._cloud_family import CloudFamily
+from refwfm.datasets._family import Family
+from refwfm.measures import Gaussian
+
+FACTS = ("name", "about", "labels", "label_names", "members")
+FORMATS = {
+    "refwfm-family-1": (*FACTS, "mean", "cov"),
+    "refwfm-clouds-1": (*FACTS, "points", "offsets", "weights"),
+}
+"""Format -> the arrays in its file, besides ``format`` itself."""
+
+
+def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -> Path:
+    """Write a family to a ``.npz`` file, completely or not at all; return the file's path.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end in ``.npz`` (``load`` tells files from names by that).
+    OSError
+        If the folder is missing or not writable.
+    """
+    path = _npz_path(path)
+    arrays: dict[str, NDArray[Any]] = {
+        "name": np.array(family.name),
+        "about": np.array(family.about),
+        "labels": np.empty(0, np.int64) if family.labels is None else family.labels,
+        "label_names": np.array(family.label_names, dtype=np.str_),
+        "members": np.array(family.members, dtype=np.str_),
+    }
+    if isinstance(family, CloudFamily):
+        weights = np.empty(0) if family.weights is None else family.weights
+        arrays |= {"points": family.points, "offsets": family.offsets, "weights": weights}
+        arrays["format"] = np.array("refwfm-clouds-1")
+    else:
+        arrays |= {"mean": family.gaussians.mean, "cov": family.gaussians.cov}
+        arrays["format"] = np.array("refwfm-family-1")
+    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    return path
+
+
+def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
+    """Read a family written by ``save_family``. Nothing in the file is executed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, or is not a family.
+    """
+    path = _npz_path(path)
+    found = str(read_npz(path, ("format",))["format"])
+    if found not in FORMATS:
+        raise ValueError(f"{path} has the format {found!r}; this version reads {', '.join(FORMATS)}")
+    arrays = read_npz(path, FORMATS[found])
+    label_names = tuple(str(name) for name in arrays["label_names"])
+    facts: dict[str, Any] = {
+        "name": str(arrays["name"]),
+        "about": str(arrays["about"]),
+        "labels": arrays["labels"] if label_names else None,
+        "label_names": label_names,
+        "members": tuple(str(name) for name in arrays["members"]),
+    }
+    try:
+        if found == "refwfm-family-1":
+            return Family(gaussians=Gaussian(arrays["mean"], arrays["cov"]), **facts)
+        weights = arrays["weights"] if arrays["weights"].size else None
+        return CloudFamily(points=arrays["points"], offsets=arrays["offsets"], weights=weights, **facts)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a valid family: {error}") from error
+
+
+def read_npz(path: Path, keys: tuple[str, ...], /) -> dict[str, NDArray[Any]]:
+    """Read the arrays ``keys`` of a ``.npz`` file; never unpickles.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated, not a .npz file, or lacks one of the arrays.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive]
+            if not missing:
+                return {key: archive[key] for key in keys}
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is truncated or not a .npz file of arrays ({error})") from error
+    raise ValueError(f"{path} is a .npz file of another kind: it lacks {', '.join(missing)}")
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], /) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it.
+
+    No reader, and no crash, ever sees half a file.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _npz_path(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"a family's file must end in .npz; got {path}")
+    return path

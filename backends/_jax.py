@@ -6,7 +6,8 @@ import numpy as np
 
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
-from refwfm.training import REFERENCE, loss_and_grad
+from refwfm.ops import REFERENCE
+from refwfm.regression import gaussian_loss_and_grad
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -31,6 +32,8 @@ def load(device: str, dtype: str, /) -> Backend:
         asarray=asarray,
         to_numpy=to_host,
         synchronize=jax.effects_barrier,
-        ops=REFERENCE._replace(loss_and_grad=jax.jit(loss_and_grad, static_argnames="method")),
+        ops=REFERENCE._replace(
+            gaussian_loss_and_grad=jax.jit(gaussian_loss_and_grad, static_argnames="method")
+        ),
         version=jax.__version__,
     )

@@ -5,7 +5,7 @@ import numpy as np
 from refwfm.backends import Backend, check_device
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
-from refwfm.training import REFERENCE
+from refwfm.ops import REFERENCE
 
 
 def load(device: str, dtype: str, /) -> Backend:

@@ -5,8 +5,8 @@ import torch
 
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
-from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, loss_and_grad
-from refwfm.training import REFERENCE
+from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
+from refwfm.ops import REFERENCE
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -29,7 +29,10 @@ def load(device: str, dtype: str, /) -> Backend:
         to_numpy=to_host,
         synchronize=torch.cuda.synchronize if device.startswith("cuda") else lambda: None,
         ops=REFERENCE._replace(
-            loss_and_grad=loss_and_grad, clip_by_global_norm=clip_by_global_norm, adam=adam, ema=ema
+            gaussian_loss_and_grad=gaussian_loss_and_grad,
+            clip_by_global_norm=clip_by_global_norm,
+            adam=adam,
+            ema=ema,
         ),
         version=torch.__version__,
     )

@@ -15,7 +15,7 @@ from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
 from refwfm.networks import Params, input_features, unvech
 from refwfm.optim import AdamState, Tree, check_max_norm, check_same_shapes, flatten, tree_leaves, unflatten
-from refwfm.training import Batch
+from refwfm.regression import GaussianBatch
 
 
 def adam(
@@ -73,10 +73,10 @@ def _matching_leaves(*trees: Tree) -> list[list[torch.Tensor]]:
     return [tree_leaves(tree) for tree in trees]
 
 
-def loss_and_grad(
-    params: Tree, scaling: dict[str, torch.Tensor], batch: Batch, /, *, method: str
+def gaussian_loss_and_grad(
+    params: Tree, scaling: dict[str, torch.Tensor], batch: GaussianBatch, /, *, method: str
 ) -> tuple[torch.Tensor, Tree]:
-    """Twin of `refwfm.training.loss_and_grad`: the same, over the twin of the network."""
+    """Twin of `refwfm.regression.gaussian_loss_and_grad`: the same, over the twin of the network."""
     chosen = METHODS[method]
     output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
     value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)

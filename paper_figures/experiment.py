@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm import backends, models, training
-from refwfm.config import Config
+from refwfm.config import GaussianConfig
 from refwfm.datasets import Family, load
 from refwfm.evaluation import evaluate
 from refwfm.measures import Gaussian
@@ -26,13 +26,13 @@ class Scale(NamedTuple):
     size: int
     n_steps: int
 
-    def config(self, method: str, seed: int) -> Config:
+    def config(self, method: str, seed: int) -> GaussianConfig:
         """The configuration of one run.
 
         The paper multiplies the rate by 0.97 every 1000 of its 100,000 steps. Shorter runs keep the shape
         of that schedule: a hundred decays from first to last step.
         """
-        return Config(
+        return GaussianConfig(
             method=method,
             steps=self.steps,
             width=self.width,

@@ -1,4 +1,4 @@
-"""What a run is asked for."""
+"""What a run is asked for: what all models share, what those over Gaussians and over point clouds add."""
 
 import math
 from dataclasses import dataclass, fields
@@ -6,24 +6,23 @@ from typing import Any
 
 from refwfm.methods import METHODS
 
+OUTER = ("independent", "frechet", "chamfer")
+INNER = ("independent", "exact", "rounded", "entropic", "argmax", "sampled")
+SOURCES = ("cholesky", "normal", "uniform", "family")
+SOURCE_SIZES = ("partner", "data")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """What a run was asked for; the defaults are the paper's settings (WFM App. E.1) where it states them.
+class TrainingConfig:
+    """What every run is asked for.
 
     Attributes
     ----------
-    method : str
-        A key of ``methods.METHODS``.
     steps, batch : int
-    width, depth, n_frequencies, label_dim : int
-        Of the two networks: hidden layers ``depth`` x ``width``, Fourier features of time, label embedding.
+    width, depth, n_frequencies : int
+        Of the networks: hidden layers ``depth`` x ``width``, Fourier features of time.
     learning_rate, decay, decay_every : float, float, int
         The rate is multiplied by ``decay`` every ``decay_every`` steps. (The base rate is not stated.)
-    df : int, optional
-        Degrees of freedom of the source's Wishart law; 2 d when left out. (Not stated.)
-    matching : bool
-        Optimal pairing of source and target within each batch (App. C).
     conditional : bool
         Condition on the labels of the family where it has them.
     clip_norm : float
@@ -33,18 +32,14 @@ class Config:
     seed : int
     """
 
-    method: str = "riemannian"
     steps: int = 100_000
-    batch: int = 128
-    width: int = 1024
+    batch: int
+    width: int
     depth: int = 6
     n_frequencies: int = 16
-    label_dim: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float
     decay: float = 0.97
     decay_every: int = 1000
-    df: int | None = None
-    matching: bool = False
     conditional: bool = True
     clip_norm: float = 1.0
     ema: float = 0.999
@@ -57,11 +52,7 @@ class Config:
             if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
                 name = getattr(kind, "__name__", kind)
                 raise ValueError(f"{field.name} must be of type {name}; got {value!r}")
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
-        for name in ("steps", "batch", "width", "depth", "n_frequencies", "label_dim", "decay_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        self._at_least_one("steps", "batch", "width", "depth", "n_frequencies", "decay_every")
         if not 0 < self.learning_rate < math.inf or not 0 < self.decay <= 1:
             raise ValueError(
                 "learning_rate must be positive and decay in (0, 1]; "
@@ -71,4 +62,102 @@ class Config:
             raise ValueError(
                 "clip_norm and seed must not be negative and ema must lie in [0, 1); "
                 f"got {self.clip_norm}, {self.seed} and {self.ema}"
+            )
+
+    def _at_least_one(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+
+    def _one_of(self, name: str, choices: Any) -> None:
+        if getattr(self, name) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianConfig(TrainingConfig):
+    """What a run over Gaussians is asked for; the defaults are the paper's settings (WFM App. E.1).
+
+    Attributes
+    ----------
+    method : str
+        A key of ``methods.METHODS``.
+    label_dim : int
+        Length of the label embedding.
+    df : int, optional
+        Degrees of freedom of the source's Wishart law; 2 d when left out. (Not stated.)
+    matching : bool
+        Optimal pairing of source and target within each batch (App. C).
+    """
+
+    method: str = "riemannian"
+    batch: int = 128
+    width: int = 1024
+    learning_rate: float = 1e-3
+    label_dim: int = 32
+    df: int | None = None
+    matching: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_of("method", METHODS)
+        self._at_least_one("label_dim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudConfig(TrainingConfig):
+    """What a run over point clouds is asked for; the defaults are the paper's settings (WFM App. E.2).
+
+    Attributes
+    ----------
+    heads, hidden : int
+        Attention heads, and width of the feed-forward layers. (The latter is not stated.)
+    n_points : int, optional
+        Most points of a cloud in a step; of larger clouds so many are drawn afresh, without replacement.
+    source : str
+        ``cholesky`` (App. D), ``normal``, ``uniform``, or ``family``: members of another family.
+    source_size : str
+        Points of a source cloud: as many as its ``partner`` has, or as many as a cloud of the ``data``
+        drawn for itself. Members of a family have their own.
+    outer : str
+        Which source goes with which target of a batch, a key of ``couplings.OUTER``.
+    inner : str
+        Which point goes where, a key of ``couplings.INNER``; ``auto`` is what the paper does: ``rounded``
+        where the two clouds of every pair have equal sizes, ``entropic`` otherwise.
+    eps, sinkhorn_steps, scale_cost : float, int, str
+        Of the entropic plan. The cost is divided by its largest entry, as in the authors' published code;
+        their text does not say so.
+    label_drop : float
+        Share of the labels hidden in training, for classifier-free guidance.
+    """
+
+    batch: int = 64
+    width: int = 512
+    heads: int = 4
+    hidden: int = 512
+    learning_rate: float = 2e-4
+    n_points: int | None = None
+    source: str = "cholesky"
+    source_size: str = "partner"
+    outer: str = "independent"
+    inner: str = "auto"
+    eps: float = 0.002
+    sinkhorn_steps: int = 200
+    scale_cost: str = "max"
+    label_drop: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_of("source", SOURCES)
+        self._one_of("source_size", SOURCE_SIZES)
+        self._one_of("outer", OUTER)
+        self._one_of("inner", ("auto", *INNER))
+        self._one_of("scale_cost", ("max", "mean", "none"))
+        self._at_least_one("heads", "hidden", "n_points", "sinkhorn_steps")
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads; got {self.width} and {self.heads}")
+        if not self.eps > 0 or not 0 <= self.label_drop < 1:
+            raise ValueError(
+                f"eps must be positive and label_drop in [0, 1); got {self.eps} and {self.label_drop}"
             )

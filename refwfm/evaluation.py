@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm._array import sq_norm
+from refwfm.flows.gaussians import sample, to_data_units
 from refwfm.measures import Gaussian, take
 from refwfm.metrics import Nearest, label_accuracy, nearest
 from refwfm.models import Backend, Data, Model, to_host
 from refwfm.randomness import random_stream
-from refwfm.sampling import sample
-from refwfm.setting import to_data_units
 from refwfm.sources import sample_gaussian_wishart
+from refwfm.training import trained
 
 
 class Evaluation(NamedTuple):
@@ -62,7 +62,13 @@ def draw(
     try:
         with np.errstate(all="ignore"):  # what overflows is found below
             result, labels = sample(
-                model.config, model.setting, model.state, size=size, n_steps=n_steps, seed=seed, labels=labels
+                model.config,
+                model.setting,
+                trained(model.state),
+                size=size,
+                n_steps=n_steps,
+                seed=seed,
+                labels=labels,
             )
     except Exception as error:  # some libraries refuse the eigenvalues of NaN, torch with a class of its own
         if "LinAlgError" in type(error).__name__:

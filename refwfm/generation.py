@@ -1,11 +1,11 @@
-"""Generation: carry source Gaussians along a learned field in N steps."""
+"""Generation: carry source Gaussians, or the points of source clouds, along a learned field in N steps."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refwfm._array import Array, array_namespace, eye
 from refwfm.bures import EuclideanTangent, Tangent, exp
-from refwfm.measures import Gaussian
+from refwfm.measures import Gaussian, PointCloud
 from refwfm.psd import project_psd
 
 Field = Callable[[Gaussian, Array], Any]
@@ -95,3 +95,69 @@ def generate(
 
 def _lowest_eigenvalue(matrix: Array) -> Array:
     return array_namespace(matrix).linalg.eigvalsh(matrix)[..., 0]
+
+
+# Point clouds
+
+CloudField = Callable[[PointCloud, Array], Array]
+"""``field(cloud, t)``: the velocity (B, n, d) of every point of the clouds (B, n, d) at times t (B,)."""
+
+
+def generate_clouds(
+    field: CloudField,
+    source: PointCloud,
+    /,
+    *,
+    n_steps: int,
+    method: str = "euler",
+    observe: Callable[[int, PointCloud], None] | None = None,
+) -> PointCloud:
+    """Flow the points of source clouds along a field from t = 0 to t = 1 in ``n_steps`` equal steps.
+
+    Equation: WFM Algorithm 3 (``euler``); GWFM-12. Weights stay what they are.
+
+    Parameters
+    ----------
+    field : callable
+        ``field(cloud, t)`` with points (B, n, d) and t (B,): velocities (B, n, d).
+    source : PointCloud, points (B, n, d), weights (B, n)
+    method : str
+        A key of ``RUNGE_KUTTA``: ``euler``, ``midpoint``, ``heun`` or ``rk4``, of order 1, 2, 2, 4.
+    observe : callable, optional
+        Called with (k, cloud) before the first step (k = 0) and after each.
+
+    Raises
+    ------
+    ValueError
+        If n_steps is not at least 1, or the method is unknown.
+    """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    if method not in RUNGE_KUTTA:
+        raise ValueError(f"method must be one of {', '.join(RUNGE_KUTTA)}; got {method!r}")
+    stages, final = RUNGE_KUTTA[method]
+    h, cloud = 1.0 / n_steps, source
+    xp = array_namespace(source.points)
+    if observe is not None:
+        observe(0, cloud)
+    for k in range(n_steps):
+        slopes: list[Array] = []
+        for shift in stages:
+            # Stage i stands at time (k + c_i) h, where c_i is how far the last slope has carried it.
+            points = cloud.points + (h * shift) * slopes[-1] if slopes else cloud.points
+            t = xp.full_like(source.points[:, 0, 0], (k + shift) * h)
+            slopes.append(field(PointCloud(points, cloud.weights), t))
+        move = sum(weight * slope for weight, slope in zip(final, slopes, strict=True))
+        cloud = PointCloud(cloud.points + h * move, cloud.weights)
+        if observe is not None:
+            observe(k + 1, cloud)
+    return cloud
+
+
+RUNGE_KUTTA = {
+    "euler": ((0.0,), (1.0,)),
+    "midpoint": ((0.0, 0.5), (0.0, 1.0)),
+    "heun": ((0.0, 1.0), (0.5, 0.5)),
+    "rk4": ((0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+}
+"""Times of the stages, each carried there by the slope of the one before, and the slopes' weights."""

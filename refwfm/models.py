@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from refwfm import checkpoints
-from refwfm.config import Config
+from refwfm.config import TrainingConfig
+from refwfm.flows import FLOWS, flow_of
 from refwfm.measures import Gaussian
+from refwfm.ops import Ops
 from refwfm.optim import AdamState, flatten, unflatten
 from refwfm.psd import project_psd
-from refwfm.setting import Setting, fit_setting
-from refwfm.sources import GaussianWishart
-from refwfm.training import Ops, State, init_state
+from refwfm.training import State, init_state
 
 
 class Backend(Protocol):
@@ -32,12 +32,10 @@ class Backend(Protocol):
 
 
 class Data(Protocol):
-    """What a run needs of a family (see ``refwfm.datasets.Family``)."""
+    """What a run needs of a family, besides the measures themselves (see ``refwfm.datasets``)."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
-    @property
-    def gaussians(self) -> Gaussian: ...  # noqa: D102
     @property
     def labels(self) -> np.ndarray | None: ...  # noqa: D102
     @property
@@ -50,29 +48,38 @@ class Model(NamedTuple):
     ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
     """
 
-    config: Config
-    setting: Setting
+    config: TrainingConfig
+    setting: Any
     state: State
     about: dict[str, Any]
 
 
-def prepare(config: Config, data: Data, backend: Backend, /) -> tuple[Model, Gaussian]:
-    """Fit the setting, draw the first state; also return the family in the model's units."""
-    family = Gaussian(*map(backend.asarray, data.gaussians))
-    setting, family = fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
+def prepare(
+    config: TrainingConfig, data: Data, backend: Backend, /, *, source: Data | None = None
+) -> tuple[Model, Any]:
+    """Fit the setting, draw the first state; also return the family as the flow wants it.
+
+    Parameters
+    ----------
+    data : family of the kind that the configuration is for
+    source : family, optional
+        Where flows between two families start.
+    """
+    flow = flow_of(config)
+    setting, family = flow.prepare(config, data, source, backend.asarray)
     about = {
         "data": data.name,
-        "fingerprint": fingerprint(data),
+        "fingerprint": fingerprint(config, data),
         "dtype": backend.dtype,
         "label_names": list(data.label_names) if len(setting.label_counts) else [],
     }
     return Model(config, setting, init_state(config, setting), about), family
 
 
-def fingerprint(data: Data, /) -> str:
+def fingerprint(config: TrainingConfig, data: Data, /) -> str:
     """SHA-256 of a family's numbers, so that a run is never continued on other data."""
     digest = hashlib.sha256()
-    for array in (*data.gaussians, data.labels):
+    for array in flow_of(config).arrays_of(data):
         if array is not None:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
@@ -80,16 +87,12 @@ def fingerprint(data: Data, /) -> str:
 
 def save_model(path: Path, model: Model, backend: Backend, /) -> None:
     """Write a checkpoint of a model; see ``checkpoints.save``."""
-    setting, state = model.setting, model.state
+    flow, state = flow_of(model.config), model.state
+    setting, numbers = flow.pack(model.setting)
     tree: dict[str, Any] = {
         "params": state.params,
         "adam": {"first": state.adam.first, "second": state.adam.second},
-        "setting": {
-            "shift": setting.shift,
-            "scaling": setting.scaling,
-            "source": {"mean": setting.source.mean, "std": setting.source.std, "root": setting.source.root},
-            "label_counts": setting.label_counts,
-        },
+        "setting": setting,
     }
     if state.ema is not None:
         tree["ema"] = state.ema
@@ -98,10 +101,10 @@ def save_model(path: Path, model: Model, backend: Backend, /) -> None:
         for name, leaf in flatten(tree).items()
     }
     about = {
+        "kind": flow.kind,
         "config": asdict(model.config),
         "step": state.step,
-        "unit": setting.unit,
-        "df": setting.source.df,
+        **numbers,
         "about": model.about,
     }
     checkpoints.save(path, arrays, about)
@@ -119,13 +122,11 @@ def load_model(path: Path | str, backend: Backend, /) -> Model:
         path = newest_checkpoint(path)
     arrays, about = checkpoints.load(path)
     try:
-        config = Config(**about["config"])
-        tree = unflatten(
-            {k: v if k == "setting/label_counts" else backend.asarray(v) for k, v in arrays.items()}
-        )
-        fitted = tree["setting"]
-        source = GaussianWishart(**fitted["source"], df=about["df"])
-        setting = Setting(fitted["shift"], about["unit"], source, fitted["scaling"], fitted["label_counts"])
+        flow = FLOWS[about.get("kind", "gaussians")]
+        config = flow.config(**about["config"])
+        # Integers are the host's bookkeeping: counts of labels, sizes of clouds.
+        tree = unflatten({k: v if v.dtype.kind == "i" else backend.asarray(v) for k, v in arrays.items()})
+        setting = flow.unpack(tree["setting"], about)
         adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
         state = State(tree["params"], adam, tree.get("ema"), about["step"])
         return Model(config, setting, state, about["about"])

@@ -25,7 +25,7 @@ import numpy as np
 import tomli_w
 
 from refwfm import training
-from refwfm.config import Config
+from refwfm.config import CloudConfig, GaussianConfig, TrainingConfig
 from refwfm.models import Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model
 from refwfm.training import State
 
@@ -39,6 +39,7 @@ KEEP = 2
 
 RUN_TYPES: dict[str, type] = {
     "data": str,
+    "source": str,
     "backend": str,
     "dtype": str,
     "out": str,
@@ -46,7 +47,7 @@ RUN_TYPES: dict[str, type] = {
     "log_every": int,
     "checkpoint_every": int,
 }
-"""What the table [run] of a configuration may hold; [train] holds the fields of ``Config``."""
+"""What the table [run] of a configuration may hold; [train] the fields of a configuration."""
 
 
 class RunError(ValueError):
@@ -55,22 +56,24 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a report tells: steps done and asked for, means of loss and gradient norm, steps per second."""
+    """What a report tells: steps done and asked for, a summary of ``training.Metrics``, steps per second."""
 
     step: int
     steps: int
     loss: float
     grad_norm: float
+    plan_error: float
     rate: float
 
 
 def train(
-    config: Config,
+    config: TrainingConfig,
     data: Data,
     backend: Backend,
     folder: Path,
     /,
     *,
+    source: Data | None = None,
     run: dict[str, Any],
     resume: bool = False,
     log_every: int = 50,
@@ -83,6 +86,8 @@ def train(
     ----------
     folder : path
         Made if it is missing. One that holds a run is refused without ``resume``.
+    source : family, optional
+        Where a flow between two families starts.
     run : dict
         What else belongs into ``config.toml`` (data, backend, dtype).
     resume : bool
@@ -108,7 +113,7 @@ def train(
     with _only_process(folder):
         for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
             leftover.unlink()
-        model, family = prepare(config, data, backend)
+        model, family = prepare(config, data, backend, source=source)
         if started and any(saved.glob("*.safetensors")):
             model = _continue(model, load_model(folder, backend), folder)
         tables = {"run": run, "train": _without_none(asdict(config))}
@@ -149,14 +154,15 @@ class _Recorder:
         self.newest = self.last_step = model.state.step
         self.last_time = time.perf_counter()
 
-    def __call__(self, state: State, loss: float, grad_norm: float) -> None:
+    def __call__(self, state: State, metrics: training.Metrics) -> None:
         config, now = self.model.config, time.perf_counter()
         rate = (state.step - self.last_step) / max(now - self.last_time, 1e-9)
         self.last_time, self.last_step = now, state.step
         entry = {
             "step": state.step,
-            "loss": loss,
-            "grad_norm": grad_norm,
+            "loss": metrics.loss,
+            "grad_norm": metrics.grad_norm,
+            "plan_error": metrics.plan_error,
             "learning_rate": training.learning_rate(config, state.step - 1),
             "steps_per_s": round(rate, 3),
         }
@@ -171,7 +177,7 @@ class _Recorder:
                 f"the last checkpoint is of step {self.newest}"
             ) from error
         if self.progress is not None:
-            self.progress(Progress(state.step, config.steps, loss, grad_norm, rate))
+            self.progress(Progress(state.step, config.steps, *metrics, rate))
 
     def _save(self, state: State) -> None:
         saved = self.folder / "checkpoints"
@@ -252,7 +258,8 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
-    known = {"run": set(RUN_TYPES), "train": {field.name for field in fields(Config)}}
+    options = {field.name for kind in (GaussianConfig, CloudConfig) for field in fields(kind)}
+    known = {"run": set(RUN_TYPES), "train": options}
     for table, values in tables.items():
         if table not in known or not isinstance(values, dict):
             raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")

@@ -15,7 +15,7 @@ from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import figures, info
 from refwfm.cli import runs as commands
-from refwfm.config import Config
+from refwfm.config import GaussianConfig
 
 TINY = ("--steps", 6, "--batch", 4, "--width", 4, "--depth", 1, "--log-every", 2)
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -73,7 +73,7 @@ def test_flags_go_before_the_configuration_file_and_that_before_the_defaults(tmp
     config = saved_config(tmp_path / "here")
     assert (config["data"], config["method"], config["log_every"]) == ("spiral-16", "frobenius", 3)
     assert (config["width"], config["matching"]) == (5, False)
-    assert (config["clip_norm"], config["dtype"]) == (Config.clip_norm, "float32")
+    assert (config["clip_norm"], config["dtype"]) == (GaussianConfig.clip_norm, "float32")
 
 
 def test_a_run_s_own_configuration_starts_the_same_run_elsewhere(tmp_path, moons):

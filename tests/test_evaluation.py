@@ -8,7 +8,7 @@ import pytest
 
 from refwfm import datasets, models
 from refwfm.backends import load as load_backend
-from refwfm.config import Config
+from refwfm.config import GaussianConfig
 from refwfm.evaluation import evaluate, evaluate_source
 from refwfm.measures import Gaussian
 from refwfm.optim import tree_map
@@ -18,7 +18,7 @@ MOONS = datasets.load("two-moons")
 
 
 def untrained(data, **changes):
-    config = Config(**{"batch": 4, "width": 4, "depth": 1, "seed": 1, **changes})
+    config = GaussianConfig(**{"batch": 4, "width": 4, "depth": 1, "seed": 1, **changes})
     return models.prepare(config, data, PLACE)[0]
 
 
@@ -93,7 +93,7 @@ def test_repairs_are_counted():
 def test_a_model_that_has_diverged_is_an_error_and_no_number(method, library, value):
     pytest.importorskip(library.partition(":")[0])
     place = load_backend(library, dtype="float32")
-    model = models.prepare(Config(method=method, width=4, depth=1), MOONS, place)[0]
+    model = models.prepare(GaussianConfig(method=method, width=4, depth=1), MOONS, place)[0]
     model.state.params["matrix"]["mlp"]["out"]["bias"][:] = value
     model.state.params["mean"]["mlp"]["out"]["bias"][:] = value
     with pytest.raises(ValueError, match="not finite: the model has diverged; train with a smaller"):
@@ -110,7 +110,9 @@ def test_distances_scale_with_the_square_of_the_data_s_unit():
 def test_the_result_is_the_same_on_torch():
     pytest.importorskip("torch")
     numpy, torch = (
-        evaluate(models.prepare(Config(width=4, depth=1), MOONS, place)[0], MOONS, place, size=8, n_steps=2)
+        evaluate(
+            models.prepare(GaussianConfig(width=4, depth=1), MOONS, place)[0], MOONS, place, size=8, n_steps=2
+        )
         for place in (PLACE, load_backend("torch:cpu", dtype="float64"))
     )
     np.testing.assert_allclose(numpy.sq_distance, torch.sq_distance, rtol=1e-8)

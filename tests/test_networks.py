@@ -10,7 +10,7 @@ from refwfm._array import array_namespace, device, like
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
 from refwfm.optim import flatten, tree_map, unflatten
-from refwfm.training import Batch, loss_and_grad
+from refwfm.regression import GaussianBatch, gaussian_loss_and_grad
 
 D, BATCH, WIDTH, N_LABELS = 3, 5, 8, 3
 LABELS = np.asarray([2, 0, 2, 2, 1])  # repeated: their gradients add up
@@ -75,13 +75,15 @@ def whole_loss(method, labels):
 
     def call(params):
         to = params["mean"]["mlp"]["in"]["bias"]
-        batch = Batch(
+        batch = GaussianBatch(
             Gaussian(*(like(x, to) for x in mu)),
             METHODS[method].velocity(*(like(x, to) for x in target)),
             like(t, to),
             None if labels is None else array_namespace(to).asarray(labels, device=device(to)),
         )
-        value, grads = loss_and_grad(params, tree_map(lambda c: like(c, to), scaling), batch, method=method)
+        value, grads = gaussian_loss_and_grad(
+            params, tree_map(lambda c: like(c, to), scaling), batch, method=method
+        )
         return value, lambda d_value: tree_map(lambda g: d_value * g, grads)
 
     return call

@@ -12,26 +12,17 @@ from refwfm import bures, optim
 from refwfm._array import to_host
 from refwfm.backends import load
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.config import Config
+from refwfm.config import GaussianConfig
+from refwfm.flows.gaussians import draw_batch, fit_setting, learned_field, sample
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
 from refwfm.networks import bures_mlp
+from refwfm.ops import REFERENCE
 from refwfm.randomness import random_stream
-from refwfm.sampling import learned_field, sample
-from refwfm.setting import fit_setting
-from refwfm.training import (
-    REFERENCE,
-    NonFiniteLossError,
-    State,
-    draw_batch,
-    init_state,
-    learning_rate,
-    loss_and_grad,
-    step,
-    train,
-)
+from refwfm.regression import gaussian_loss_and_grad
+from refwfm.training import NonFiniteLossError, State, init_state, learning_rate, step, train, trained
 
-SMALL = Config(steps=6, batch=8, width=8, depth=2, n_frequencies=2, label_dim=3, df=4, ema=0.9)
+SMALL = GaussianConfig(steps=6, batch=8, width=8, depth=2, n_frequencies=2, label_dim=3, df=4, ema=0.9)
 LABELS = np.array([0, 1, 1, 2, 0])
 NAMES = list(METHODS)
 
@@ -199,7 +190,7 @@ def gradient_case(family, method, labelled):
 def test_gradient_against_differences(family, method, labelled):
     params, scaling, batch = gradient_case(family, method, labelled)
     assert (batch.labels is not None) == labelled
-    _, grads = loss_and_grad(params, scaling, batch, method=method)
+    _, grads = gaussian_loss_and_grad(params, scaling, batch, method=method)
     rng = np.random.default_rng(3)
     for path, leaf in optim.flatten(params).items():
         direction = rng.standard_normal(leaf.shape)
@@ -207,7 +198,7 @@ def test_gradient_against_differences(family, method, labelled):
         def value(h, path=path, direction=direction):
             flat = optim.flatten(params)
             flat[path] = flat[path] + h * direction
-            return loss_and_grad(optim.unflatten(flat), scaling, batch, method=method)[0]
+            return gaussian_loss_and_grad(optim.unflatten(flat), scaling, batch, method=method)[0]
 
         slope = oracles.derivative(value, step=1e-6)
         truth = np.sum(optim.flatten(grads)[path] * direction)
@@ -221,7 +212,7 @@ def test_gradient_against_differences(family, method, labelled):
 def test_gradient_against_torch_autograd(family, method, labelled):
     torch = pytest.importorskip("torch")
     params, scaling, batch = gradient_case(family, method, labelled)
-    value, grads = loss_and_grad(params, scaling, batch, method=method)
+    value, grads = gaussian_loss_and_grad(params, scaling, batch, method=method)
 
     there, constants, same = map_arrays(torch.tensor, (params, scaling, batch))
     leaves = optim.flatten(there)
@@ -252,9 +243,9 @@ def run_on(name, config, family, labels, *, reference=False):
         init_state(config, setting),
         ops=backend.ops,
         every=1,
-        report=lambda state, loss, norm: losses.append((loss, norm)),
+        report=lambda state, metrics: losses.append(metrics[:2]),
     )
-    generated, _ = sample(config, setting, state, size=4, n_steps=2, seed=0)
+    generated, _ = sample(config, setting, trained(state), size=4, n_steps=2, seed=0)
     return map_arrays(to_host, (losses, state.params, state.ema, generated))
 
 
@@ -347,14 +338,14 @@ def test_average_starts_at_once(family):
 
 
 def test_learning_rate_falls_as_the_paper_says():
-    config = Config()
+    config = GaussianConfig()
     assert learning_rate(config, 0) == config.learning_rate
     assert learning_rate(config, 1000) == pytest.approx(0.97 * config.learning_rate, rel=1e-14)
     assert learning_rate(config, 100_000) == pytest.approx(0.97**100 * config.learning_rate, rel=1e-12)
 
 
 def test_the_defaults_are_the_papers():
-    config = Config()
+    config = GaussianConfig()
     assert (config.steps, config.batch, config.width, config.depth) == (100_000, 128, 1024, 6)
     assert (config.decay, config.decay_every) == (0.97, 1000)
 
@@ -385,7 +376,7 @@ def test_reports(family):
             *run,
             init_state(SMALL, run[0]),
             every=every,
-            report=lambda state, loss, norm, seen=seen: seen.append((state.step, loss, norm)),
+            report=lambda state, metrics, seen=seen: seen.append((state.step, *metrics[:2])),
         )
     assert [row[0] for row in fine] == [1, 2, 3, 4, 5, 6]
     assert [row[0] for row in coarse] == [4, 6]
@@ -401,7 +392,7 @@ def test_a_step_that_is_not_finite_stops_the_run(family, where, bad):
     count = iter(range(100))
 
     def broken(*args, **kwargs):
-        loss, grads = loss_and_grad(*args, **kwargs)
+        loss, grads = gaussian_loss_and_grad(*args, **kwargs)
         if next(count) == 13:
             return (
                 (np.asarray(bad), grads)
@@ -418,14 +409,14 @@ def test_a_step_that_is_not_finite_stops_the_run(family, where, bad):
             config,
             *run,
             init_state(config, run[0]),
-            ops=REFERENCE._replace(loss_and_grad=broken),
+            ops=REFERENCE._replace(gaussian_loss_and_grad=broken),
             every=5,
             report=lambda state, *_: reported.append(state.step),
         )
     assert reported == [5, 10]
 
 
-TOY = Config(
+TOY = GaussianConfig(
     steps=300,
     batch=64,
     width=32,
@@ -459,18 +450,18 @@ def test_it_learns_two_targets_by_their_labels(two_targets, method):
         init_state(config, setting),
         ops=ops,
         every=50,
-        report=lambda state, loss, norm: losses.append(loss),
+        report=lambda state, metrics: losses.append(metrics.loss),
     )
     assert losses[-1] < 0.3 * losses[0]
     wanted = np.repeat([0, 1], 20)
-    generated, given = sample(config, setting, state, size=40, n_steps=20, seed=1, labels=wanted)
+    generated, given = sample(config, setting, trained(state), size=40, n_steps=20, seed=1, labels=wanted)
     np.testing.assert_array_equal(given, wanted)
     cost = bures.pairwise_sq_distance(generated.gaussian, two_targets)
     np.testing.assert_array_equal(cost.argmin(axis=1), wanted)
     right, wrong = cost[np.arange(40), wanted], cost[np.arange(40), 1 - wanted]
     assert np.mean(right) < 0.1 * np.mean(wrong)
     untrained, _ = sample(
-        config, setting, init_state(config, setting), size=40, n_steps=20, seed=1, labels=wanted
+        config, setting, trained(init_state(config, setting)), size=40, n_steps=20, seed=1, labels=wanted
     )
     before = bures.pairwise_sq_distance(untrained.gaussian, two_targets)[np.arange(40), wanted]
     assert np.mean(right) < 0.1 * np.mean(before)
@@ -494,7 +485,7 @@ def test_an_untrained_field_generates_the_source_in_data_units(family):
     generated, labels = sample(
         SMALL,
         setting,
-        init_state(SMALL, setting),
+        trained(init_state(SMALL, setting)),
         size=2000,
         n_steps=2,
         seed=3,
@@ -505,16 +496,16 @@ def test_an_untrained_field_generates_the_source_in_data_units(family):
     mean, std = generated.gaussian.mean.mean(axis=0), generated.gaussian.mean.std(axis=0)
     assert np.all(np.abs(mean - family.mean.mean(axis=0)) < 5 * std / 2000**0.5)
     np.testing.assert_allclose(std, family.mean.std(axis=0), rtol=0.1)
-    again, _ = sample(SMALL, setting, init_state(SMALL, setting), size=2000, n_steps=2, seed=3)
+    again, _ = sample(SMALL, setting, trained(init_state(SMALL, setting)), size=2000, n_steps=2, seed=3)
     np.testing.assert_array_equal(again.gaussian.cov, generated.gaussian.cov)
-    other, _ = sample(SMALL, setting, init_state(SMALL, setting), size=2000, n_steps=2, seed=4)
+    other, _ = sample(SMALL, setting, trained(init_state(SMALL, setting)), size=2000, n_steps=2, seed=4)
     assert np.any(other.gaussian.cov != generated.gaussian.cov)
 
 
 def test_labels_are_drawn_with_the_datas_frequencies(family):
     setting, *_ = prepare(SMALL, family, LABELS)
     np.testing.assert_array_equal(setting.label_counts, [2, 2, 1])
-    _, labels = sample(SMALL, setting, init_state(SMALL, setting), size=3000, n_steps=1, seed=0)
+    _, labels = sample(SMALL, setting, trained(init_state(SMALL, setting)), size=3000, n_steps=1, seed=0)
     frequency = np.bincount(labels, minlength=3) / 3000
     assert np.max(np.abs(frequency - [0.4, 0.4, 0.2])) < 5 * (0.24 / 3000) ** 0.5
 
@@ -523,14 +514,16 @@ def test_generation_uses_the_average(family):
     setting, *_ = prepare(SMALL, family)
     state = init_state(SMALL, setting)
     options = {"size": 3, "n_steps": 2, "seed": 0}
-    at_rest = sample(SMALL, setting, state, **options)[0].gaussian
+    at_rest = sample(SMALL, setting, trained(state), **options)[0].gaussian
     moved = state._replace(params=shaken(state.params))
-    np.testing.assert_array_equal(sample(SMALL, setting, moved, **options)[0].gaussian.cov, at_rest.cov)
+    np.testing.assert_array_equal(
+        sample(SMALL, setting, trained(moved), **options)[0].gaussian.cov, at_rest.cov
+    )
     averaged = state._replace(ema=moved.params)
     alone = moved._replace(ema=None)
-    result = sample(SMALL, setting, averaged, **options)[0].gaussian.cov
+    result = sample(SMALL, setting, trained(averaged), **options)[0].gaussian.cov
     assert np.any(result != at_rest.cov)
-    np.testing.assert_array_equal(sample(SMALL, setting, alone, **options)[0].gaussian.cov, result)
+    np.testing.assert_array_equal(sample(SMALL, setting, trained(alone), **options)[0].gaussian.cov, result)
 
 
 @pytest.mark.parametrize("method", NAMES)
@@ -592,10 +585,10 @@ def test_bad_labels_are_refused(family):
     state, options = init_state(SMALL, setting), {"n_steps": 1, "seed": 0}
     for labels in (np.array([0, 3]), np.array([-1, 0]), np.array([0, 1, 2])):
         with pytest.raises(ValueError, match="labels must be 2 integers from 0 to 2"):
-            sample(SMALL, setting, state, size=2, labels=labels, **options)
+            sample(SMALL, setting, trained(state), size=2, labels=labels, **options)
     plain, *_ = prepare(SMALL, family)
     with pytest.raises(ValueError, match="the model is unconditional"):
-        sample(SMALL, plain, init_state(SMALL, plain), size=2, labels=np.array([0, 1]), **options)
+        sample(SMALL, plain, trained(init_state(SMALL, plain)), size=2, labels=np.array([0, 1]), **options)
 
 
 def test_a_labelled_family_can_be_learned_without_labels(family):

@@ -10,7 +10,7 @@ from refwfm import optim
 from refwfm._array import array_namespace, like
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
-from refwfm.training import Batch, loss_and_grad
+from refwfm.regression import GaussianBatch, gaussian_loss_and_grad
 
 DTYPES = {"float32": 2e-6, "float64": 1e-14}  # some ten roundings
 
@@ -142,7 +142,7 @@ def network_batch(to, *, labelled):
         labels = np.asarray([2, 0, 2, 2, 1, 0])
         labels = labels if isinstance(to, np.ndarray) else like(labels, to).long()
     target = (like(rng.standard_normal((n, d)), to), like(factor + factor.mT, to))
-    return params, scaling, Batch(mu, target, like(rng.uniform(size=n), to), labels)
+    return params, scaling, GaussianBatch(mu, target, like(rng.uniform(size=n), to), labels)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -172,7 +172,8 @@ def test_torch_loss_and_grad(method):
     results = [
         {"value": value, **grads}
         for value, grads in (
-            function(params, scaling, batch, method=method) for function in (ops.loss_and_grad, loss_and_grad)
+            function(params, scaling, batch, method=method)
+            for function in (ops.gaussian_loss_and_grad, gaussian_loss_and_grad)
         )
     ]
     assert_trees_close(*results, 1e-11)

@@ -18,7 +18,7 @@ from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.networks import Params, identity_scaling, init_bures_mlp
 from refwfm.optim import init_adam, tree_map
-from refwfm.training import Batch
+from refwfm.regression import GaussianBatch
 from refwfm.validation.bench import Row, compare
 
 D, BATCH, N_FREQUENCIES, LEARNING_RATE = 16, 128, 16, 1e-4
@@ -45,19 +45,19 @@ def rows(repeats: int = 7) -> list[Row]:
     ]
 
 
-def draw_batch(rng: np.random.Generator) -> Batch:
+def draw_batch(rng: np.random.Generator) -> GaussianBatch:
     """Random Gaussians, targets and times, in float64."""
     factor = rng.standard_normal((BATCH, D, D)) / D**0.5
     mu = Gaussian(rng.standard_normal((BATCH, D)), factor @ factor.mT)
     target = Tangent(rng.standard_normal((BATCH, D)), factor + factor.mT)
-    return Batch(mu, target, rng.uniform(size=BATCH), None)
+    return GaussianBatch(mu, target, rng.uniform(size=BATCH), None)
 
 
-def our_step(params: Params, batch: Batch, backend: Backend) -> Callable[[], float]:
+def our_step(params: Params, batch: GaussianBatch, backend: Backend) -> Callable[[], float]:
     """Return a function that takes one step of ours and returns the loss before it."""
     params = tree_map(lambda p: backend.asarray(p.copy()), params)
     state, scaling = init_adam(params), identity_scaling(D, like=params["mean"]["mlp"]["in"]["bias"])
-    batch = Batch(
+    batch = GaussianBatch(
         Gaussian(*map(backend.asarray, batch.mu_t)),
         Tangent(*map(backend.asarray, batch.target)),
         backend.asarray(batch.t),
@@ -66,7 +66,7 @@ def our_step(params: Params, batch: Batch, backend: Backend) -> Callable[[], flo
 
     def step() -> float:
         nonlocal params, state
-        loss, grads = backend.ops.loss_and_grad(params, scaling, batch, method="riemannian")
+        loss, grads = backend.ops.gaussian_loss_and_grad(params, scaling, batch, method="riemannian")
         params, state = backend.ops.adam(params, grads, state, learning_rate=LEARNING_RATE)
         return float(loss)
 
@@ -107,7 +107,7 @@ def torch_mlp(params: Params) -> nn.Sequential:
     return net
 
 
-def torch_step(params: Params, batch: Batch) -> Callable[[], float]:
+def torch_step(params: Params, batch: GaussianBatch) -> Callable[[], float]:
     """Return a function that takes one step with torch.nn and torch.optim, and returns the loss before it."""
     mean_net, matrix_net = nets = nn.ModuleList(torch_mlp(params[name]["mlp"]) for name in ("mean", "matrix"))
     try:

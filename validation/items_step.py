@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from refwfm import optim, training
+from refwfm import optim, regression, training
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.config import Config
+from refwfm.config import GaussianConfig
+from refwfm.flows import gaussians
 from refwfm.measures import Gaussian
+from refwfm.ops import REFERENCE
 from refwfm.randomness import random_stream
-from refwfm.setting import Setting
+from refwfm.regression import GaussianBatch
 from refwfm.sources import GaussianWishart
-from refwfm.training import Batch, State
+from refwfm.training import State
 from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, Misprint, roundings
 from refwfm.validation.plain_network import (
@@ -25,7 +27,7 @@ from refwfm.validation.plain_network import (
 from refwfm.validation.textbook import complex_step, relative, scaled
 
 WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
-CONFIG = Config(batch=6, steps=5000, learning_rate=0.1, clip_norm=0.5, ema=0.999, seed=3)
+CONFIG = GaussianConfig(batch=6, steps=5000, learning_rate=0.1, clip_norm=0.5, ema=0.999, seed=3)
 
 
 def items() -> list[Item]:
@@ -38,7 +40,8 @@ def items() -> list[Item]:
 
 def algorithm_1() -> Item:
     """Training step."""
-    draw_batch, loss_and_grad, step = training.draw_batch, training.loss_and_grad, training.step
+    draw_batch, step = gaussians.draw_batch, training.step
+    loss_and_grad = regression.gaussian_loss_and_grad
     return Item(
         id="WFM-Alg1",
         paper="WFM",
@@ -115,11 +118,11 @@ def algorithm_1() -> Item:
 
 
 def _changed(change):
-    return lambda *args: change(training.draw_batch(*args))
+    return lambda *args: change(gaussians.draw_batch(*args))
 
 
 def _exchanged(config, setting, family, labels, step):
-    batch = training.draw_batch(config, setting, family, labels, step)
+    batch = gaussians.draw_batch(config, setting, family, labels, step)
     return batch._replace(
         mu_t=Gaussian(batch.mu_t.mean + (1.0 - 2.0 * batch.t)[:, None] * batch.target.mean, batch.mu_t.cov)
     )
@@ -127,7 +130,7 @@ def _exchanged(config, setting, family, labels, step):
 
 def _setting(source, scaling):
     """Setting of a run in the data's own units, without labels."""
-    return Setting(0.0 * source.mean, 1.0, source, scaling, np.zeros(0, dtype=np.int64))
+    return gaussians.GaussianSetting(0.0 * source.mean, 1.0, source, scaling, np.zeros(0, dtype=np.int64))
 
 
 def _source(draw):
@@ -162,7 +165,7 @@ def _network(draw):
     """Random parameters and scaling, and a batch without labels."""
     params, scaling = random_parameters(draw), random_scaling(draw)
     mu, target, t = draw.gaussians(), draw.tangents(), draw.times()
-    return params, scaling, Batch(mu, target, t, None)
+    return params, scaling, GaussianBatch(mu, target, t, None)
 
 
 def _plain_loss(params, scaling, batch):
@@ -186,7 +189,7 @@ def gradient_of_the_loss(loss_and_grad, draw):
 
 
 def _scaled_gradient(factor, *args, method):
-    value, grads = training.loss_and_grad(*args, method=method)
+    value, grads = regression.gaussian_loss_and_grad(*args, method=method)
     return value, optim.tree_map(lambda g: factor * g, grads)
 
 
@@ -198,7 +201,7 @@ def _uphill(config, setting, family, labels, state):
     def ascend(params, grads, adam, *, learning_rate):
         return optim.adam(params, grads, adam, learning_rate=-learning_rate)
 
-    return training.step(config, setting, family, labels, state, ops=training.REFERENCE._replace(adam=ascend))
+    return training.step(config, setting, family, labels, state, ops=REFERENCE._replace(adam=ascend))
 
 
 def step_is_by_hand(step, draw):
@@ -214,8 +217,8 @@ def step_is_by_hand(step, draw):
         return step(CONFIG, _setting(source, scaling), family, None, state)
 
     moved, metrics = draw.call(run, source, scaling, family, state)
-    batch = training.draw_batch(CONFIG, _setting(source, scaling), family, None, state.step)
-    loss, grads = training.loss_and_grad(params, scaling, batch, method="riemannian")
+    batch = gaussians.draw_batch(CONFIG, _setting(source, scaling), family, None, state.step)
+    loss, grads = regression.gaussian_loss_and_grad(params, scaling, batch, method="riemannian")
     norm, grads = clipped(optim.flatten(grads), CONFIG.clip_norm)
     rate, decay = CONFIG.learning_rate * 0.97**2.0, 2001 / 2010
     flat, flat_first, flat_second = map(optim.flatten, (params, first, second))

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from refwfm import bures, optim, training
+from refwfm import bures, optim, regression
 from refwfm.backends import Backend
-from refwfm.training import REFERENCE, Batch, Ops
+from refwfm.ops import REFERENCE, Ops
+from refwfm.regression import GaussianBatch
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling
@@ -16,7 +17,7 @@ from refwfm.validation.textbook import relative, scaled
 
 TITLES = {
     "pairwise_sq_distance": "distances of all pairs",
-    "loss_and_grad": "loss and gradient of a training step",
+    "gaussian_loss_and_grad": "loss and gradient of a training step",
     "clip_by_global_norm": "clipping of the gradient",
     "adam": "Adam",
     "ema": "running mean of the parameters",
@@ -32,7 +33,7 @@ def items(backend: Backend) -> list[Item]:
 def _item(name: str, twin: Callable[..., Any]) -> Item:
     check = {
         "pairwise_sq_distance": _distances,
-        "loss_and_grad": _losses,
+        "gaussian_loss_and_grad": _losses,
         "clip_by_global_norm": _clippings,
         "adam": _adams,
         "ema": _averages,
@@ -70,12 +71,14 @@ def distances_agree(twin: Callable[..., Any], draw: Draw) -> float:
 
 def _losses(twin: Callable[..., Any]) -> Check:
     def half(*args: Any, method: str) -> Any:
-        value, grads = training.loss_and_grad(*args, method=method)
+        value, grads = regression.gaussian_loss_and_grad(*args, method=method)
         return value, optim.tree_map(lambda g: 0.5 * g, grads)
 
-    def other_target(params: Any, scaling: Any, batch: Batch, *, method: str) -> Any:
+    def other_target(params: Any, scaling: Any, batch: GaussianBatch, *, method: str) -> Any:
         target = scaled(-1.0, batch.target)
-        return training.loss_and_grad(params, scaling, batch._replace(target=target), method=method)
+        return regression.gaussian_loss_and_grad(
+            params, scaling, batch._replace(target=target), method=method
+        )
 
     return Check(
         "the reference on the same arrays",
@@ -91,10 +94,10 @@ def _losses(twin: Callable[..., Any]) -> Check:
 def losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
     """Loss and all gradients."""
     params, scaling = random_parameters(draw), random_scaling(draw)
-    batch = Batch(draw.gaussians(), draw.tangents(), draw.times(), None)
+    batch = GaussianBatch(draw.gaussians(), draw.tangents(), draw.times(), None)
     results = [
         draw.call(function, params, scaling, batch, method="riemannian")
-        for function in (twin, training.loss_and_grad)
+        for function in (twin, regression.gaussian_loss_and_grad)
     ]
     (value, grads), (truth, wanted) = results
     return max(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))

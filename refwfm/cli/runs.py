@@ -14,7 +14,7 @@ from refwfm import models, runs
 from refwfm.backends import load as load_backend
 from refwfm.cli._common import console, mean_and_spread, say, training_progress
 from refwfm.cli._errors import clear_errors
-from refwfm.config import Config
+from refwfm.config import GaussianConfig
 from refwfm.datasets import Family, load, save_family
 from refwfm.evaluation import Evaluation, draw, evaluate_source
 from refwfm.evaluation import evaluate as evaluate_model
@@ -30,7 +30,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run [runs/<data>-<method>].")]
 
 
-def train(  # the options are the fields of Config, and the run's own
+def train(  # the options are the fields of GaussianConfig, and the run's own
     config: Annotated[Path | None, typer.Option(help="TOML file; options given here go before it.")] = None,
     data: Annotated[str | None, typer.Option(help="Name of a family, or a file ending in .npz.")] = None,
     out: Out = None,
@@ -74,8 +74,8 @@ def train(  # the options are the fields of Config, and the run's own
         run.pop("out", None)
         if run["data"].endswith(".npz"):
             run["data"] = str(Path(run["data"]).resolve())  # to be found again from another folder
-        names = {field.name for field in fields(Config)}
-        chosen = Config(**{**from_file[1], **{k: v for k, v in given.items() if k in names}})
+        names = {field.name for field in fields(GaussianConfig)}
+        chosen = GaussianConfig(**{**from_file[1], **{k: v for k, v in given.items() if k in names}})
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
         family = load(run["data"])
@@ -108,7 +108,7 @@ def train(  # the options are the fields of Config, and the run's own
 
 def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
     """Folder of a run that names none: after its data and method."""
-    data, method = run.get("data", DEFAULTS["data"]), train.get("method", Config.method)
+    data, method = run.get("data", DEFAULTS["data"]), train.get("method", GaussianConfig.method)
     return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"
 
 
@@ -212,7 +212,7 @@ def _own_data(run: Path, model: models.Model) -> Family:
         family = load(name)
     except (ValueError, OSError) as error:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
-    if models.fingerprint(family) != model.about["fingerprint"]:
+    if models.fingerprint(model.config, family) != model.about["fingerprint"]:
         raise ValueError(
             f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"
         )

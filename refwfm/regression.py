@@ -1,0 +1,51 @@
+"""Flow matching is a regression: a batch of points of geodesics, the loss there, and its gradient."""
+
+from typing import Any, NamedTuple
+
+from refwfm._array import Array
+from refwfm.measures import Gaussian
+from refwfm.methods import METHODS
+from refwfm.networks import bures_mlp
+from refwfm.optim import Tree
+
+
+class GaussianBatch(NamedTuple):
+    """Points of random geodesics: mu_t, the velocity there, t (B,), labels (B,) or None; plans are exact."""
+
+    mu_t: Gaussian
+    target: Any
+    t: Array
+    labels: Array | None
+    plan_error: float = 0.0
+
+
+class CloudBatch(NamedTuple):
+    """Points of random paths of clouds, and their velocities.
+
+    Attributes
+    ----------
+    points : array, shape (B, n, d)
+    weights : array, shape (B, n), 0 for padding
+    target : array, shape (B, n, d)
+    t : array, shape (B,)
+    labels : array of integers, shape (B,), or None
+    """
+
+    points: Array
+    weights: Array
+    target: Array
+    t: Array
+    labels: Array | None
+
+
+def gaussian_loss_and_grad(
+    params: Tree, scaling: dict[str, Array], batch: GaussianBatch, /, *, method: str
+) -> tuple[Array, Tree]:
+    """Loss of the network on a batch of Gaussians, and its gradient in the parameters.
+
+    Equation: WFM-11, 16, 17 for Gaussians. Value of shape (), gradient a tree like ``params``.
+    """
+    chosen = METHODS[method]
+    output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
+    value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
+    return value, pullback(tuple(derivative))

@@ -1,0 +1,169 @@
+"""A discrete transport problem: cost matrix, two weight vectors, regularisation; and the checks of its parts.
+
+Weight 0 marks padding: its rows and columns of the cost are cleared to zeros wherever a problem enters, so
+that nothing they held, NaN included, can leak.
+"""
+
+import math
+from typing import NamedTuple
+
+from refwfm._array import Array, all_finite, array_namespace, device
+from refwfm._array import eps as machine_eps
+from refwfm.measures import check_broadcast
+
+
+class Problem(NamedTuple):
+    """Checked arguments of an entropic solver.
+
+    Attributes
+    ----------
+    cost : array, shape (..., n, m), zeros at padding
+    a, b : array, shapes (..., n) and (..., m), each summing to 1
+    eps : array, shape (...). Absolute, in units of the cost.
+    f : array, shape (..., n). The potential to start at.
+    """
+
+    cost: Array
+    a: Array
+    b: Array
+    eps: Array
+    f: Array
+
+
+def check_problem(
+    cost: Array,
+    a: Array,
+    b: Array,
+    /,
+    *,
+    eps: float | Array,
+    scale_cost: str | float | None = None,
+    f_init: Array | None = None,
+    validate: bool = True,
+) -> Problem:
+    """Check the arguments of ``sinkhorn.sinkhorn``; clear padding, normalise weights, make eps absolute."""
+    xp = array_namespace(cost, a, b)
+    n, m = cost.shape[-2:] if cost.ndim >= 2 else (0, 0)
+    if 0 in (n, m) or a.ndim < 1 or b.ndim < 1 or (a.shape[-1], b.shape[-1]) != (n, m):
+        raise ValueError(
+            "cost, a and b must have shapes (..., n, m), (..., n) and (..., m) with n, m >= 1; "
+            f"got {tuple(cost.shape)}, {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    if not (cost.dtype == a.dtype == b.dtype and xp.isdtype(cost.dtype, "real floating")):
+        raise TypeError(
+            f"cost, a and b must have the same real floating dtype; got {cost.dtype}, {a.dtype} and {b.dtype}"
+        )
+    check_broadcast(cost=cost.shape[:-2], a=a.shape[:-1], b=b.shape[:-1])
+    if validate:
+        a, b = check_weights(a, "a"), check_weights(b, "b")
+    cost = clear_padding(cost, a, b)
+    if validate and not all_finite(cost):
+        raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
+    eps = check_eps(eps, cost, validate=validate) * cost_scale(cost, a, b, scale_cost)
+    f = xp.zeros((*eps.shape, n), dtype=cost.dtype, device=device(cost))
+    if f_init is not None:
+        f = f + _check_start(f_init, a, f, validate)
+    return Problem(cost, a, b, eps, f)
+
+
+def check_weights(weights: Array, name: str, /) -> Array:
+    """Raise unless weights (..., n) are non-negative with sum 1; return them with that sum up to rounding."""
+    xp = array_namespace(weights)
+    total = xp.sum(weights, axis=-1)
+    tolerance = 1e-6 if machine_eps(weights) < 1e-10 else 1e-3
+    if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
+        raise ValueError(
+            f"{name} must be non-negative with mass 1 (unequal masses cannot be transported); got a smallest "
+            f"weight of {float(xp.min(weights)):.3g} and masses from {float(xp.min(total)):.6g} to "
+            f"{float(xp.max(total)):.6g}; divide the weights by their sum if that is meant"
+        )
+    return weights / total[..., None]
+
+
+def check_eps(eps: float | Array, like: Array, /, *, validate: bool = True) -> Array:
+    """Raise unless eps is positive; return it as an array in the library, dtype and device of ``like``."""
+    xp = array_namespace(like)
+    if isinstance(eps, int | float):
+        smallest, eps = float(eps), xp.asarray(float(eps), dtype=like.dtype, device=device(like))
+        validate = True
+    else:
+        array_namespace(eps, like)  # raises TypeError on mixed libraries
+        if eps.dtype != like.dtype:
+            raise TypeError(f"eps must be a number or have the dtype {like.dtype}; got {eps.dtype}")
+        smallest = float(xp.min(eps)) if validate and 0 not in eps.shape else math.inf
+    if not smallest > 0:
+        raise ValueError(
+            f"eps must be positive; got {smallest:.3g} (for eps = 0, transport without regularisation, "
+            "use an exact solver: module exact)"
+        )
+    return eps
+
+
+def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, /) -> Array:
+    """What eps is relative to, shape (...): 1, a number, or the cost's "max", "mean" or "median".
+
+    Statistics are over the pairs of live atoms, all counted once; 1 where they are not positive, as for a
+    cost of zeros, of which any eps makes the same plan.
+    """
+    xp = array_namespace(cost)
+    live = _live(a, b)
+    if scale_cost is None or isinstance(scale_cost, int | float):
+        scale = 1.0 if scale_cost is None else float(scale_cost)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
+        batch = (cost[..., 0, 0] + xp.astype(live[..., 0, 0], cost.dtype)).shape
+        return xp.full(batch, scale, dtype=cost.dtype, device=device(cost))
+    count = xp.sum(xp.astype(live, xp.int64), axis=(-2, -1))
+    if scale_cost == "max":
+        scale = xp.max(xp.where(live, cost, xp.full_like(cost, -math.inf)), axis=(-2, -1))
+    elif scale_cost == "mean":
+        scale = xp.sum(cost, axis=(-2, -1)) / xp.astype(count, cost.dtype)  # padding holds zeros
+    elif scale_cost == "median":
+        values = xp.where(live, cost, xp.full_like(cost, math.inf))
+        values = xp.sort(xp.reshape(values, (*values.shape[:-2], -1)), axis=-1)
+        middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
+        scale = 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
+    else:
+        raise ValueError(f"scale_cost must be None, 'max', 'mean', 'median' or a number; got {scale_cost!r}")
+    return xp.where(scale > 0, scale, xp.ones_like(scale))
+
+
+def _check_start(f_init: Array, a: Array, f: Array, validate: bool) -> Array:
+    xp = array_namespace(f, f_init)
+    if f_init.dtype != f.dtype or f_init.ndim < 1 or f_init.shape[-1] != f.shape[-1]:
+        raise ValueError(
+            f"f_init must have shape (..., {f.shape[-1]}) and dtype {f.dtype}; "
+            f"got {tuple(f_init.shape)} and {f_init.dtype}"
+        )
+    check_broadcast(problem=f.shape[:-1], f_init=f_init.shape[:-1])
+    f_init = xp.where(a > 0, f_init, xp.zeros_like(f_init))
+    if validate and not all_finite(f_init):
+        raise ValueError("f_init must be finite where a is positive; got NaN or infinity")
+    return f_init
+
+
+# Padding
+
+
+def clear_padding(cost: Array, a: Array, b: Array, /) -> Array:
+    """Cost (..., n, m) with zeros where an atom weighs nothing."""
+    xp = array_namespace(cost)
+    return xp.where(_live(a, b), cost, xp.zeros_like(cost))
+
+
+def clear_points(points: Array, weights: Array, /) -> Array:
+    """Points (..., n, d) with zeros where they weigh nothing."""
+    xp = array_namespace(points)
+    return xp.where((weights > 0)[..., None], points, xp.zeros_like(points))
+
+
+def log_weights(weights: Array, /) -> Array:
+    """Logarithm of weights (..., n): ``-inf`` for 0, and no warning."""
+    xp = array_namespace(weights)
+    live = weights > 0
+    logs = xp.log(xp.where(live, weights, xp.ones_like(weights)))
+    return xp.where(live, logs, xp.full_like(weights, -math.inf))
+
+
+def _live(a: Array, b: Array) -> Array:
+    return (a > 0)[..., :, None] & (b > 0)[..., None, :]

@@ -1,0 +1,202 @@
+"""Optimal transport on the line, batched: sort, and let equal levels meet.
+
+A measure ``Σ a_i δ(x_i)`` on the line gives each atom an interval of *levels* in [0, 1]: in the order of
+positions, one interval after the other, as long as the atom's weight. For every convex cost of the
+displacement it is optimal to send each level of one measure to the same level of the other. Two atoms then
+share the mass in which their intervals overlap, and the plan has at most n + m - 1 pieces.
+
+Weight 0 is padding. It is sorted last, and whatever its positions are has no effect.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device
+from refwfm.measures import check_broadcast
+
+
+class QuantileCoupling(NamedTuple):
+    """Optimal plan between measures on the line: piece k takes ``mass`` from atom ``row`` to ``column``.
+
+    Attributes
+    ----------
+    row, column : array, shape (..., n + m), integers
+    mass : array, shape (..., n + m), non-negative, summing to 1. Some pieces are empty.
+    """
+
+    row: Array
+    column: Array
+    mass: Array
+
+
+class Sorted(NamedTuple):
+    """Measures on the line, sorted.
+
+    Attributes
+    ----------
+    position : array, shape (..., n)
+    level : array, shape (..., n)
+        Where each atom's interval of levels ends. Leading axes may be 1 where position has more.
+    last : array, shape (..., 1), integers
+        Index of the last atom that is no padding.
+    """
+
+    position: Array
+    level: Array
+    last: Array
+
+
+def quantile_coupling(x: Array, a: Array, y: Array, b: Array, /) -> QuantileCoupling:
+    """Optimal plan between measures on the line, for every convex cost: equal levels meet.
+
+    Equation: GWFM-106 (in one dimension).
+
+    Parameters
+    ----------
+    x, a : array, shape (..., n)
+        Positions, and weights that sum to 1. Leading axes broadcast with those of y.
+    y, b : array, shape (..., m)
+
+    Returns
+    -------
+    QuantileCoupling, each (..., n + m)
+        Its pieces in the order of levels. Among equal positions the lower index comes first.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a measure has no atom.
+    """
+    for names, position, weights in (("x and a", x, a), ("y and b", y, b)):
+        if position.ndim < 1 or position.shape[-1] == 0 or position.shape != weights.shape:
+            raise ValueError(
+                f"{names} must have the same shape (..., n) with n >= 1; "
+                f"got {tuple(position.shape)} and {tuple(weights.shape)}"
+            )
+    check_broadcast(x=x.shape[:-1], y=y.shape[:-1])
+    order0, level0 = order_and_levels(x, a)
+    order1, level1 = order_and_levels(y, b)
+    row, column, mass = meet(Sorted(x, level0, last_atom(a)), Sorted(y, level1, last_atom(b)))
+    return QuantileCoupling(at(order0, row), at(order1, column), mass)
+
+
+def line_cost(x: Sorted, y: Sorted, /, *, p: float = 2.0, alike: bool = False) -> Array:
+    """Transport cost W_p^p between sorted measures on the line, shape (...).
+
+    Equation: GWFM-32 (in one dimension). ``∫ |F⁻¹(u) - G⁻¹(u)|^p du`` with quantile functions F⁻¹, G⁻¹. With
+    ``alike`` (equal sizes, uniform weights, no padding) the mean of ``|x_i - y_i|^p``, without any levels.
+    """
+    xp = array_namespace(x.position)
+    if alike:
+        return xp.mean(_power(x.position - y.position, p), axis=-1)
+    row, column, mass = meet(x, y)
+    return xp.sum(mass * _power(at(x.position, row) - at(y.position, column), p), axis=-1)
+
+
+def _power(gap: Array, p: float) -> Array:
+    return gap * gap if p == 2 else array_namespace(gap).abs(gap) ** p
+
+
+def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> Sorted:
+    """Sort measures on the line: positions (..., n), weights broadcasting to them.
+
+    ``even`` says that all atoms of a measure weigh the same, padding apart: then sorting leaves the weights
+    alone, and levels have no more axes than the weights had.
+    """
+    xp = array_namespace(position)
+    last = last_atom(weights)
+    if even:
+        level = xp.cumulative_sum(xp.sort(weights, axis=-1, descending=True), axis=-1)
+        return Sorted(xp.sort(_padding_last(position, weights), axis=-1, stable=False), level, last)
+    order, level = order_and_levels(position, weights)
+    return Sorted(at(position, order), level, last)
+
+
+def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
+    """Order of positions (..., n), padding last, and the levels at which the atoms' intervals end."""
+    xp = array_namespace(position)
+    order = xp.argsort(_padding_last(position, weights), axis=-1)
+    return order, xp.cumulative_sum(at(weights, order), axis=-1)
+
+
+def intervals(position: Array, weights: Array, /) -> tuple[Array, Array]:
+    """Levels at which each atom's interval begins and ends, in the order of the atoms.
+
+    Equation: GWFM-106 (in one dimension). Padding has an empty interval.
+    """
+    xp = array_namespace(position)
+    order, level = order_and_levels(position, weights)
+    place = xp.argsort(order, axis=-1)
+    low, high = at(_before(level), place), at(level, place)
+    return low, xp.where(weights > 0, high, low)
+
+
+def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array) -> Array:
+    """Index of the sorted atom whose interval holds a wanted level, by bisection.
+
+    Parameters
+    ----------
+    level : array, shape (..., K n)
+        Levels of K sorted measures, one after the other.
+    last : array, shape (..., 1) or (..., size), integers
+        Index of the last atom that is no padding.
+    wanted : array, shape (..., size)
+    offset : array, shape (..., size), integers
+        Where in ``level`` the measure begins in which to look.
+
+    Returns
+    -------
+    array, shape (..., size), integers, from 0 to ``last``
+    """
+    xp = array_namespace(level)
+    high = xp.broadcast_to(last, wanted.shape)
+    low = xp.zeros_like(high)
+    for _ in range(level.shape[-1].bit_length()):
+        middle = (low + high) // 2
+        beyond = at(level, offset + middle) > wanted
+        low, high = xp.where(beyond, low, middle + 1), xp.where(beyond, middle, high)
+    return high
+
+
+def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
+    """Sorted atoms of x and y that share mass, piece after piece: row, column, mass, each (..., n + m).
+
+    Equation: GWFM-106 (in one dimension). Pieces lie between a level at which an atom of either ends, and
+    the next.
+    """
+    xp = array_namespace(x.level)
+    batch = np.broadcast_shapes(x.level.shape[:-1], y.level.shape[:-1])
+    n, m = x.level.shape[-1], y.level.shape[-1]
+    ends = xp.concat([xp.broadcast_to(x.level, (*batch, n)), xp.broadcast_to(y.level, (*batch, m))], axis=-1)
+    order = xp.argsort(ends, axis=-1)
+    ends = at(ends, order)
+    of_x = xp.astype(order < n, order.dtype)
+    row = xp.cumulative_sum(of_x, axis=-1) - of_x  # how many atoms of x end before this piece does
+    column = xp.arange(n + m, dtype=row.dtype, device=device(row)) - row
+    # Past the last level of a measure, by rounding or in its padding, its last atom goes on.
+    return xp.minimum(row, x.last), xp.minimum(column, y.last), ends - _before(ends)
+
+
+def last_atom(weights: Array, /) -> Array:
+    """Index of the last atom once padding is sorted to the end: shape (..., 1)."""
+    xp = array_namespace(weights)
+    return xp.sum(xp.astype(weights > 0, xp.int64), axis=-1, keepdims=True) - 1
+
+
+def at(table: Array, index: Array, /) -> Array:
+    """``table[..., index]``: along the last axis, with leading axes that broadcast."""
+    ndim = max(table.ndim, index.ndim)
+    table, index = (part[(*(None,) * (ndim - part.ndim), ...)] for part in (table, index))
+    return array_namespace(table).take_along_axis(table, index, axis=-1)
+
+
+def _padding_last(position: Array, weights: Array) -> Array:
+    xp = array_namespace(position)
+    return xp.where(weights > 0, position, xp.full_like(position, float("inf")))
+
+
+def _before(level: Array) -> Array:
+    """The level before each, 0 before the first."""
+    xp = array_namespace(level)
+    return xp.concat([xp.zeros_like(level[..., :1]), level[..., :-1]], axis=-1)

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from refwfm.couplings import INNER, OUTER
 from refwfm.methods import METHODS
 
-OUTER = ("independent", "frechet", "chamfer")
-INNER = ("independent", "exact", "rounded", "entropic", "argmax", "sampled")
 SOURCES = ("cholesky", "normal", "uniform", "family")
 SOURCE_SIZES = ("partner", "data")
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from refwfm._array import Array
 from refwfm.measures import Gaussian
 from refwfm.methods import METHODS
-from refwfm.networks import bures_mlp
+from refwfm.networks import bures_mlp, transformer
+from refwfm.objectives import cloud_loss
 from refwfm.optim import Tree
 
 
@@ -29,6 +30,8 @@ class CloudBatch(NamedTuple):
     target : array, shape (B, n, d)
     t : array, shape (B,)
     labels : array of integers, shape (B,), or None
+    plan_error : array, shape ()
+        L1 marginal error of the worst inner plan.
     """
 
     points: Array
@@ -36,6 +39,7 @@ class CloudBatch(NamedTuple):
     target: Array
     t: Array
     labels: Array | None
+    plan_error: Array | float = 0.0
 
 
 def gaussian_loss_and_grad(
@@ -49,3 +53,15 @@ def gaussian_loss_and_grad(
     output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
     value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
     return value, pullback(tuple(derivative))
+
+
+def cloud_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[Array, Tree]:
+    """Loss of the network on a batch of point clouds, and its gradient in the parameters.
+
+    Equation: WFM-11 for point clouds (WFM-U7). Value of shape (), gradient a tree like ``params``.
+    """
+    output, pullback = transformer(
+        params, batch.points, batch.weights > 0, batch.t, batch.labels, heads=heads
+    )
+    value, derivative = cloud_loss(output, batch.target, batch.weights)
+    return value, pullback(derivative)

@@ -6,8 +6,8 @@ A flow is the same list of functions for each kind; ``training`` and ``models`` 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from refwfm.config import GaussianConfig, TrainingConfig
-from refwfm.flows import gaussians
+from refwfm.config import CloudConfig, GaussianConfig, TrainingConfig
+from refwfm.flows import clouds, gaussians
 from refwfm.optim import Tree
 
 
@@ -56,9 +56,20 @@ GAUSSIANS = Flow(
     gaussians.pack,
     gaussians.unpack,
 )
-FLOWS = {flow.kind: flow for flow in (GAUSSIANS,)}
+CLOUDS = Flow(
+    "clouds",
+    CloudConfig,
+    clouds.prepare,
+    clouds.arrays_of,
+    clouds.init_params,
+    clouds.draw_batch,
+    clouds.loss_and_grad,
+    clouds.pack,
+    clouds.unpack,
+)
+FLOWS = {flow.kind: flow for flow in (GAUSSIANS, CLOUDS)}
 
 
 def flow_of(config: TrainingConfig, /) -> Flow:
     """Flow that a configuration is for."""
-    return GAUSSIANS
+    return CLOUDS if isinstance(config, CloudConfig) else GAUSSIANS

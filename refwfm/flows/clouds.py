@@ -1,4 +1,4 @@
-"""A flow between point clouds: what is fitted to a family, what a batch is, how a trained network generates."""
+"""A flow between point clouds: what is fitted to a family, what a batch is, how a network generates."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -167,7 +167,7 @@ def draw_batch(
     counts = np.minimum(family.target.sizes[index], nu.points.shape[1])
     mu = _draw_sources(config, setting, family, index, counts, rng)
     if config.outer not in ("independent", "paired"):
-        perm = couplings.match_clouds(mu, nu, config.outer, ops=ops)
+        perm = couplings.match_clouds(mu, nu, config.outer, cost=ops.pairwise_sq_distance)
         nu, index, counts = take(nu, perm), index[perm], counts[perm]
     if config.source != "family" and config.source_size == "partner":
         mu = _cut(mu, counts)
@@ -180,7 +180,12 @@ def draw_batch(
         wanted = np.where(hidden, len(setting.label_counts), labels[index])
         drawn = array_namespace(t).asarray(wanted, device=device(t))
     return CloudBatch(
-        displacement(pairs.x, pairs.y, t), pairs.weights, displacement_velocity(pairs.x, pairs.y), t, drawn
+        displacement(pairs.x, pairs.y, t),
+        pairs.weights,
+        displacement_velocity(pairs.x, pairs.y),
+        t,
+        drawn,
+        pairs.error,
     )
 
 

@@ -120,7 +120,7 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
         scale = xp.sum(cost, axis=(-2, -1)) / xp.astype(count, cost.dtype)  # padding holds zeros
     elif scale_cost == "median":
         values = xp.where(live, cost, xp.full_like(cost, math.inf))
-        values = xp.sort(xp.reshape(values, (*values.shape[:-2], -1)), axis=-1)
+        values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)
         middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
         scale = 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
     else:

@@ -3,17 +3,21 @@
 import hashlib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import CATALOGUE, CloudFamily, Family, build_shipped, from_anndata, load, save_family
 
-app = typer.Typer(no_args_is_help=True, help="Families of Gaussians: list, show, make your own.")
+app = typer.Typer(
+    no_args_is_help=True, help="Families of Gaussians and of point clouds: list, show, make your own."
+)
 
 
 class By(StrEnum):
@@ -27,17 +31,39 @@ class By(StrEnum):
 @app.command("list")
 def list_families() -> None:
     """List the families that can be loaded by name."""
-    table = Table("name", title="Families of N Gaussians on R^d")
-    for heading in ("N", "d", "classes"):
-        table.add_column(heading, justify="right")
-    table.add_column("about")
-    table.add_column("data")
-    for name, entry in CATALOGUE.items():
-        classes = str(entry.n_labels) if entry.n_labels else "-"
-        where = "shipped" if entry.shipped else "fetched"
-        table.add_row(name, str(entry.size), str(entry.dimension), classes, entry.about, where)
-    table.caption = "fetched: from the folder REFWFM_DATA, or else downloaded"
-    Console().print(table)
+    held_out = {entry.held_out for entry in CATALOGUE.values()}
+    for kind in ("Gaussians", "clouds"):
+        entries = {name: e for name, e in CATALOGUE.items() if e.kind == kind and name not in held_out}
+        table = Table(title=f"Families of N {kind} in R^d", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("name", no_wrap=True)
+        columns = (
+            ("N", "d", "classes") if kind == "Gaussians" else ("N", "held out", "points", "d", "classes")
+        )
+        for heading in columns:
+            table.add_column(heading, justify="right")
+        table.add_column("ships", no_wrap=True)
+        table.add_column("about", overflow="fold")
+        for name, entry in entries.items():
+            facts = {
+                "N": str(entry.size or "files"),
+                "held out": str((entry.held_out and CATALOGUE[entry.held_out].size) or "-"),
+                "points": _span(entry.sizes),
+                "d": str(entry.dimension),
+                "classes": str(entry.n_labels or "-"),
+            }
+            row = [facts[heading] for heading in columns]
+            table.add_row(name, *row, "yes" if entry.shipped else "-", entry.about)
+        Console().print(table)
+    _say("held out: members for evaluation only, which are the family NAME-test")
+    _say("what does not ship comes from the folder REFWFM_DATA, or is downloaded where a home serves it")
+    _say("N = files: as many as the files there hold")
+
+
+def _span(sizes: tuple[int, int] | None) -> str:
+    if sizes is None:
+        return "-"
+    low, high = sizes
+    return str(low) if low == high else f"{low}-{high}"
 
 
 @app.command()
@@ -98,21 +124,16 @@ def build(out: Annotated[Path, typer.Option(help="Folder for the files; made if 
             _say(f"wrote {path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 
-def _summarise(family: Family) -> None:
-    mean, cov = family.gaussians
-    eigenvalues = np.clip(np.linalg.eigvalsh(cov), 0, None)  # (N, d), ascending; rounding can push below 0
-    largest, smallest = np.sqrt(eigenvalues[:, -1]), np.sqrt(eigenvalues[:, 0])
-    ranks = np.linalg.matrix_rank(cov, hermitian=True)
+def _summarise(family: Family | CloudFamily) -> None:
     table = Table(title=family.name, show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
-    table.add_row("members", str(len(family)))
+    kind = "clouds" if isinstance(family, CloudFamily) else "Gaussians"
+    table.add_row("members", f"{len(family)} {kind}")
     table.add_row("dimension", str(family.dimension))
-    table.add_row("means, smallest and largest coordinate", f"{mean.min():.4g} ... {mean.max():.4g}")
-    table.add_row("means, standard deviation in all", f"{np.sqrt(mean.var(axis=0).sum()):.4g}")
-    table.add_row("longest axis of a member (1 s.d.)", _range(largest))
-    table.add_row("shortest axis of a member (1 s.d.)", _range(smallest))
-    table.add_row("rank of the covariances", f"{ranks.min()} ... {ranks.max()} of {family.dimension}")
+    rows = _of_clouds(family) if isinstance(family, CloudFamily) else _of_gaussians(family)
+    for what, value in rows.items():
+        table.add_row(what, value)
     if family.labels is not None:
         counts = np.bincount(family.labels, minlength=len(family.label_names))
         table.add_row(
@@ -124,18 +145,47 @@ def _summarise(family: Family) -> None:
     Console().print(table)
 
 
-def _range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+def _of_gaussians(family: Family) -> dict[str, str]:
+    mean, cov = family.gaussians
+    eigenvalues = np.clip(np.linalg.eigvalsh(cov), 0, None)  # (N, d), ascending; rounding can push below 0
+    ranks = np.linalg.matrix_rank(cov, hermitian=True)
+    return {
+        "means, smallest and largest coordinate": f"{mean.min():.4g} ... {mean.max():.4g}",
+        "means, standard deviation in all": f"{np.sqrt(mean.var(axis=0).sum()):.4g}",
+        "longest axis of a member (1 s.d.)": _range(np.sqrt(eigenvalues[:, -1])),
+        "shortest axis of a member (1 s.d.)": _range(np.sqrt(eigenvalues[:, 0])),
+        "rank of the covariances": f"{ranks.min()} ... {ranks.max()} of {family.dimension}",
+    }
+
+
+def _of_clouds(family: CloudFamily) -> dict[str, str]:
+    starts = family.offsets[:-1]
+    extent = np.maximum.reduceat(family.points, starts) - np.minimum.reduceat(family.points, starts)
+    return {
+        "points of a member": _range(family.sizes),
+        "points in all": str(len(family.points)),
+        "smallest and largest coordinate": f"{family.points.min():.4g} ... {family.points.max():.4g}",
+        "longest side of a member's bounding box": _range(extent.max(axis=1)),
+        "weights": "uniform" if family.weights is None else "own",
+    }
+
+
+def _range(values: NDArray[Any]) -> str:
     return f"{values.min():.4g} ... {values.max():.4g}, median {np.median(values):.4g}"
 
 
 def _draw(family: Family | CloudFamily, path: Path) -> None:
     try:
+        from refwfm.paper_figures.clouds import draw_cloud_family
         from refwfm.paper_figures.ellipses import draw_family
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("matplotlib"):
             raise
         raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
-    draw_family(family, path)
+    if isinstance(family, CloudFamily):
+        draw_cloud_family(family, path)
+    else:
+        draw_family(family, path)
     _say(f"wrote {path}")
 
 

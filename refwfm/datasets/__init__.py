@@ -10,12 +10,14 @@ import os
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import load_family, save_family
-from refwfm.datasets.annotated import from_anndata
+from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
 from refwfm.datasets.cities import polygon_moments
 from refwfm.datasets.clouds import clouds_from_arrays, gaussians_from_clouds, gaussians_of
-from refwfm.datasets.images import threshold_clouds
+from refwfm.datasets.images import intensity_clouds, jitter_clouds, sample_from_images, threshold_clouds
+from refwfm.datasets.niche_clouds import niche_clouds
+from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
 from refwfm.datasets.splits import split
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
@@ -26,18 +28,24 @@ __all__ = [
     "CloudFamily",
     "Family",
     "build_shipped",
+    "clouds_from_anndata",
     "clouds_from_arrays",
     "from_anndata",
     "gaussians_from_clouds",
     "gaussians_of",
     "held_out",
+    "intensity_clouds",
+    "jitter_clouds",
     "load",
     "load_family",
     "load_niches",
     "neighbourhoods",
+    "niche_clouds",
     "niches",
     "polygon_moments",
     "principal_components",
+    "read_shapes",
+    "sample_from_images",
     "save_family",
     "sphere",
     "spiral",

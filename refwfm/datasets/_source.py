@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+MODELNET40 = "http://modelnet.cs.princeton.edu/ModelNet40.zip"
+
 
 class Source(NamedTuple):
-    """A file of data: what it is, its checksum, and its home."""
+    """A file or folder of data: what it is, its checksum, and its home."""
 
     what: str
-    sha256: str
+    sha256: str | None
+    """None for a folder, and for a file that was not at hand."""
     url: str | None
     """A public address that serves this very file, or None where there is none."""
     original: str
@@ -23,6 +26,10 @@ def _mnist(name: str, sha256: str) -> Source:
         url=f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}",
         original="LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/",
     )
+
+
+def _given(what: str, sha256: str | None, original: str) -> Source:
+    return Source(what, sha256, None, original)
 
 
 REGISTRY: dict[str, Source] = {
@@ -57,12 +64,55 @@ REGISTRY: dict[str, Source] = {
     "mnist/t10k-labels-idx1-ubyte.gz": _mnist(
         "t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
     ),
+    "usps/usps.h5": _given(
+        "the images of USPS in one HDF5 file",
+        "734f88c541104a956d88be2c95d03b4a463ffd74ccc2ba9c80841fb98e3fcb36",
+        "https://www.kaggle.com/datasets/bistaumanga/usps-dataset",
+    ),
+    "letters_az/az_letters_sample.npz": _given(
+        "a sample of the A-Z handwritten letters, assembled into one file",
+        "3f441589ba4f70cba8272d1f6bca7d2653e58279577ce9b6d70e99075547d4c8",
+        "https://www.kaggle.com/datasets/ashishguptajiit/handwritten-az",
+    ),
+    "shapes_modelnet10_voxels/modelnet10_chair_monitor_vox32.npz": _given(
+        "chairs and monitors of ModelNet10 as voxels, assembled into one file",
+        "ea087f9561cc9f42714ce731ce6877c3993ab1a795301cd92b7d1add20f8fe5b",
+        "http://3dvision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
+    ),
+    "shapes_shapenetpart/shapenetpart_chair_table_2048.npz": _given(
+        "chairs and tables of ShapeNetPart, assembled into one file",
+        "5d993c14c19c5e4dfa46ee337568bad47976bbfcc485f6b94ee4ce2999e790e8",
+        "https://shapenet.cs.stanford.edu/media/shapenetcore_partanno_segmentation_benchmark_v0.zip",
+    ),
+    "shapes_modelnet40_airplane/modelnet40_airplanes.npz": _given(
+        "airplanes of ModelNet40, assembled into one file",
+        "415605fe8977b03fb845f3ce5bc124bde7acd4b34dbde7b6a7902d64ab20e611",
+        MODELNET40,
+    ),
+    "seqfish_cortex/seqfish_visual_cortex.npz": _given(
+        "a seqFISH section of the mouse visual cortex, assembled into one file",
+        "599fa9efa6cbd736524ee1272261a2a57cc795e611efbbfc2c023197ce3b9787",
+        "Zhu et al. 2018, https://bitbucket.org/qzhudfci/smfishhmrf-py",
+    ),
+    "ModelNet40": _given("the folder in ModelNet40.zip", None, MODELNET40),
+    "ShapeNetCore.v2.PC15k": _given(
+        "the folder in ShapeNetCore.v2.PC15k.zip", None, "https://github.com/stevenygd/PointFlow"
+    ),
+    **{
+        f"emnist/emnist-letters-{part}-{kind}-ubyte.gz": _given(
+            "a file in the folder gzip of EMNIST's gzip.zip",
+            None,
+            "https://www.nist.gov/itl/products-and-services/emnist-dataset",
+        )
+        for part in ("train", "test")
+        for kind in ("images-idx3", "labels-idx1")
+    },
 }
 """Relative path -> source. The path is the file's place under ``REFWFM_DATA`` and in the cache."""
 
 
 def locate(relative_path: str, /) -> Path:
-    """Path of a data file on this machine, downloaded first if that is needed and possible.
+    """Path of a data file, or folder, on this machine, downloaded first if that is needed and possible.
 
     With the environment variable ``REFWFM_DATA`` set, the file is taken from that folder and nothing
     is downloaded; what lies there is the user's choice and its checksum is not compared. Otherwise
@@ -76,7 +126,7 @@ def locate(relative_path: str, /) -> Path:
     Returns
     -------
     Path
-        An existing file.
+        An existing file or folder.
 
     Raises
     ------
@@ -93,8 +143,10 @@ def locate(relative_path: str, /) -> Path:
     folder = os.environ.get("REFWFM_DATA")
     if folder:
         path = Path(folder) / relative_path
-        if not path.is_file():
-            raise FileNotFoundError(f"REFWFM_DATA is {folder}, but there is no file {path} ({source.what})")
+        if not path.exists():
+            raise FileNotFoundError(
+                f"REFWFM_DATA is {folder}, but there is no file {path} ({source.what}; {source.original})"
+            )
         return path
     if source.url is None:
         raise FileNotFoundError(

@@ -1,18 +1,21 @@
-"""The user's own data: an AnnData file (.h5ad) to Gaussians, by niche, cluster or neighbourhood."""
+"""The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets.cells import neighbourhoods, principal_components, standardize
-from refwfm.datasets.clouds import encode_labels, gaussians_from_clouds
+from refwfm.datasets.clouds import clouds_from_arrays, encode_labels, gaussians_of
+from refwfm.datasets.niche_clouds import niche_clouds
 
 WAYS = ("niche", "cluster", "neighbourhood")
 UNLABELLED = "unlabelled"
@@ -70,49 +73,126 @@ def from_anndata(
         If the file is missing, not AnnData, or lacks what was asked for (the message lists what it
         has); k exceeds a section, pcs exceed the components; anndata is not installed.
     """
+    groups = _read_groups(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis)
+    if groups.clusters is not None:
+        return gaussians_of(_clusters(groups))
+    positions, names = encode_labels(groups.labels)
+    return Family(
+        name=groups.name,
+        gaussians=neighbourhoods(groups.components, groups.positions, k=k, sections=groups.sections),
+        labels=positions,
+        label_names=names,
+        about=f"The Gaussian of the {k} nearest cells of each of {groups.about}",
+    )
+
+
+def clouds_from_anndata(
+    path: str | os.PathLike[str],
+    /,
+    *,
+    by: str = "niche",
+    k: int | None = None,
+    radius: float | None = None,
+    pcs: int = 16,
+    label: str | None = None,
+    spatial_key: str = "spatial",
+    cluster_key: str | None = None,
+    section_key: str | None = None,
+    basis: str | None = None,
+) -> CloudFamily:
+    """Family of point clouds of groups of cells, in principal components of their expression.
+
+    Parameters
+    ----------
+    path, by, pcs, label, spatial_key, cluster_key, section_key, basis
+        See ``from_anndata``.
+    k : int, or radius : float
+        Cells in a niche or neighbourhood, 16 when both are left out; or all cells within ``radius``, in
+        the unit of the coordinates. Not used by "cluster".
+
+    Returns
+    -------
+    CloudFamily
+        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the clusters.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ModuleNotFoundError
+        See ``from_anndata``.
+    """
+    groups = _read_groups(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis)
+    if groups.clusters is not None:
+        return _clusters(groups)
+    k = 16 if k is None and radius is None else k
+    family = niche_clouds(
+        groups.components,
+        groups.positions,
+        k=k,
+        radius=radius,
+        sections=groups.sections,
+        labels=groups.labels,
+        name=groups.name,
+    )
+    reach = f"The {k} nearest cells" if radius is None else f"All cells within {radius:g}"
+    return replace(family, about=f"{reach} of each of {groups.about}")
+
+
+class _Groups(NamedTuple):
+    """What a file says about the groups of its cells: where to look for neighbours, or the clusters."""
+
+    name: str
+    components: Floats
+    labels: NDArray[Any] | None
+    positions: Floats | None
+    sections: NDArray[Any] | None
+    clusters: NDArray[Any] | None
+    about: str
+
+
+def _read_groups(
+    path: Path,
+    by: str,
+    pcs: int,
+    label: str | None,
+    spatial_key: str,
+    cluster_key: str | None,
+    section_key: str | None,
+    basis: str | None,
+) -> _Groups:
     if by not in WAYS:
         raise ValueError(f"by must be one of {', '.join(WAYS)}; got {by!r}")
     if by == "cluster" and cluster_key is None:
         raise ValueError("clusters need cluster_key, a column of obs")
-    path = Path(path)
+    positions = sections = clusters = None
     with _opened(path) as data:
         components, origin = _components(data, pcs, basis)
         labels = None if label is None else _column(data, label)
+        where = f"{len(components)} cells of {path.name}"
         if by == "cluster":
-            return _clusters(path, components, origin, _column(data, str(cluster_key)), labels)
-        if by == "niche":
+            clusters = _column(data, str(cluster_key))
+        elif by == "niche":
             positions = _coordinates(data, spatial_key)
             sections = None if section_key is None else _column(data, section_key)
-            where = f"of obsm[{spatial_key!r}]" + (f", within one {section_key}" if section_key else "")
+            where += f", by obsm[{spatial_key!r}]" + (f" within one {section_key}" if section_key else "")
         else:
-            positions, sections, where = components, None, "in the same components"
-    positions_in_names, names = encode_labels(labels)
-    return Family(
-        name=path.stem,
-        gaussians=neighbourhoods(components, positions, k=k, sections=sections),
-        labels=positions_in_names,
-        label_names=names,
-        about=f"{path.name}: for each of {len(components)} cells the Gaussian of the {k} nearest cells "
-        f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else "."),
-    )
+            positions, where = components, f"{where}, in the same components"
+    about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
+    return _Groups(path.stem, components, labels, positions, sections, clusters, about)
 
 
-def _clusters(path: Path, components: Floats, origin: str, clusters: NDArray[Any], labels: Any) -> Family:
+def _clusters(groups: _Groups) -> CloudFamily:
+    clusters, labels = np.asarray(groups.clusters), groups.labels
     names = [str(name) for name in np.unique(clusters) if name != UNLABELLED]
     if not names:
-        raise ValueError(f"{path}: no cell has a cluster")
+        raise ValueError(f"{groups.name}: no cell has a cluster")
     inside = [clusters == name for name in names]
-    commonest = None if labels is None else [_commonest(labels[cells]) for cells in inside]
-    family = gaussians_from_clouds([components[cells] for cells in inside], labels=commonest, name=path.stem)
-    return Family(
-        name=family.name,
-        gaussians=family.gaussians,
-        labels=family.labels,
-        label_names=family.label_names,
-        members=tuple(names),
-        about=f"{path.name}: the Gaussian of each of {len(names)} clusters of cells, in "
-        f"{components.shape[1]} components ({origin}).",
+    family = clouds_from_arrays(
+        [groups.components[cells] for cells in inside],
+        labels=None if labels is None else [_commonest(labels[cells]) for cells in inside],
+        name=groups.name,
+        about=f"Each of {len(names)} clusters among {groups.about}",
     )
+    return replace(family, members=tuple(names))
 
 
 def _commonest(values: NDArray[Any]) -> str:

@@ -1,41 +1,12 @@
 """The catalogue: every family that ``load`` knows by name."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
-from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets._family import Family
-from refwfm.datasets.digits import load_fours
+from refwfm.datasets._entry import Entry
+from refwfm.datasets.cloud_catalogue import CLOUDS
 from refwfm.datasets.pbmc import load_pbmc
 from refwfm.datasets.shipped import load_cities, load_niches
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
-
-
-class Entry(NamedTuple):
-    """A family that can be loaded, and its facts, known without loading it."""
-
-    about: str
-    size: int
-    """Number of members N."""
-    dimension: int
-    n_labels: int
-    """Number of classes; 0 when there are no labels."""
-    shipped: bool
-    """Whether nothing outside the package is needed."""
-    load: Callable[[int], Family | CloudFamily]
-    """Seed -> family."""
-    sizes: tuple[int, int] | None = None
-    """Of a family of clouds: points of its smallest and of its largest cloud. None: Gaussians."""
-    held_out: str = ""
-    """Name of the family with the members held out of this one, where there is one."""
-
-    @property
-    def kind(self) -> str:
-        """What the members are: "Gaussians" or "clouds"."""
-        return "Gaussians" if self.sizes is None else "clouds"
-
 
 CATALOGUE: dict[str, Entry] = {
     "spiral-16": Entry("ellipses along a spiral", 16, 2, 0, True, lambda seed: spiral(16)),
@@ -70,17 +41,5 @@ CATALOGUE: dict[str, Entry] = {
         False,
         lambda seed: load_pbmc(),
     ),
-    "fours": Entry(
-        "handwritten fours (MNIST): pixels above a threshold",
-        *(5842, 2, 0, True),
-        lambda seed: load_fours("train"),
-        sizes=(32, 214),
-        held_out="fours-test",
-    ),
-    "fours-test": Entry(
-        "fours held out: those of MNIST's test set",
-        *(982, 2, 0, True),
-        lambda seed: load_fours("test", name="fours-test"),
-        sizes=(35, 184),
-    ),
+    **CLOUDS,
 }

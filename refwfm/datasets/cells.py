@@ -26,7 +26,7 @@ class Cells(NamedTuple):
 
     Attributes
     ----------
-    components : (N, p), principal components of the expression. Unit: standard deviations of a gene.
+    components : (N, p), expression in principal components, or genes. Unit: standard deviations of a gene.
     positions : (N, 2), place in the section. Unit: micrometres.
     sections : int (N,), the section the cell lies in.
     labels : int64 (N,), position of the cell's class in ``label_names``.
@@ -58,7 +58,7 @@ def niches(
     -------
     Gaussian, mean (N, n_components), cov (N, n_components, n_components)
     """
-    expression = _matrix(expression, "expression")
+    expression = as_matrix(expression, "expression")
     if expression.min() < 0:
         raise ValueError(f"expression must be non-negative; got {expression.min():.3g}")
     components = principal_components(standardize(np.log1p(expression)), n_components)
@@ -67,7 +67,7 @@ def niches(
 
 def standardize(features: Any, /) -> Floats:
     """Z-score every column of ``features`` (N, g): mean 0, variance 1 (divisor N); constant columns are 0."""
-    features = _matrix(features, "features")
+    features = as_matrix(features, "features")
     centred = features - features.mean(axis=0)
     scale = features.std(axis=0)
     # A constant column has a scale of rounding errors only.
@@ -91,7 +91,7 @@ def principal_components(features: Any, n_components: int, /) -> Floats:
     -------
     float64 array (N, n_components), in the units of the features
     """
-    features = _matrix(features, "features")
+    features = as_matrix(features, "features")
     available = min(features.shape)
     if not 1 <= n_components <= available:
         raise ValueError(
@@ -129,52 +129,63 @@ def neighbourhoods(features: Any, positions: Any, /, *, k: int, sections: Any | 
     ValueError
         If lengths differ, a value is not finite, or k exceeds a section's number of cells.
     """
-    features = _matrix(features, "features")
-    neighbours = _nearest(_matrix(positions, "positions"), k, sections)
-    if neighbours.shape[0] != features.shape[0]:
-        raise ValueError(f"got {features.shape[0]} rows of features but {neighbours.shape[0]} positions")
+    features = as_matrix(features, "features")
+    neighbours = nearest(positions, k, sections, rows=len(features))
     # In pieces, for all clouds at once would hold k copies of the features.
     pieces = np.array_split(neighbours, max(1, neighbours.shape[0] // 4096))
     parts = [moments(features[piece]) for piece in pieces]
     return Gaussian(np.concatenate([p.mean for p in parts]), np.concatenate([p.cov for p in parts]))
 
 
-def _nearest(positions: Floats, k: int, sections: Any | None) -> NDArray[np.int64]:
-    """Indices (N, k) of the nearest positions within the section, nearest (oneself) first."""
+def nearest(positions: Any, k: int, sections: Any | None = None, *, rows: int) -> NDArray[np.int64]:
+    """Indices (N, k) of the nearest positions (N, s) within the section, nearest (oneself) first.
+
+    ``rows`` is the number of rows that the positions must have, that of the features.
+    """
     from scipy.spatial import cKDTree  # a third of a second that other families need not wait for
 
-    n = positions.shape[0]
-    sections = np.zeros(n, np.int64) if sections is None else np.asarray(sections)
-    if sections.shape != (n,):
-        raise ValueError(f"sections must have shape ({n},), one for each position; got {sections.shape}")
+    positions, sections = places(positions, sections, rows)
+    n = len(positions)
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}")
-    nearest = np.empty((n, k), np.int64)
+    found = np.empty((n, k), np.int64)
     for section in np.unique(sections):
         (inside,) = np.nonzero(sections == section)
         if k > inside.size:
             where = "there are only" if inside.size == n else f"section {section!s} has only"
             raise ValueError(f"k = {k} neighbours were asked for, but {where} {inside.size} cells")
-        found = cKDTree(positions[inside]).query(positions[inside], k=k)[1]
-        nearest[inside] = inside[found.reshape(-1, k)]
-    return nearest
+        neighbours = cKDTree(positions[inside]).query(positions[inside], k=k)[1]
+        found[inside] = inside[neighbours.reshape(-1, k)]
+    return found
 
 
-def read_merfish(path: str | os.PathLike[str] | None = None, /, *, n_components: int = 16) -> Cells:
+def places(positions: Any, sections: Any | None, rows: int, /) -> tuple[Floats, NDArray[Any]]:
+    """Positions (rows, s) and sections (rows,) checked; one section when left out."""
+    positions = as_matrix(positions, "positions")
+    n = len(positions)
+    if n != rows:
+        raise ValueError(f"got {rows} rows of features but {n} positions")
+    sections = np.zeros(n, np.int64) if sections is None else np.asarray(sections)
+    if sections.shape != (n,):
+        raise ValueError(f"sections must have shape ({n},), one for each position; got {sections.shape}")
+    return positions, sections
+
+
+def read_merfish(path: str | os.PathLike[str] | None = None, /, *, n_components: int | None = 16) -> Cells:
     """Read and prepare the MERFISH sections (the file is found by ``locate`` when not given).
 
     Preprocessing: the columns ``Blank_1 ... Blank_5``, which count barcodes of no gene, are dropped; the
     published volume-normalised values are taken to log1p; then every gene is z-scored over all cells,
     because the genes from Adcyap1 on were imaged one after the other on another scale; then the
-    principal components of both sections together.
+    principal components of both sections together, or with ``n_components`` None the genes themselves.
     """
     path = locate(MERFISH) if path is None else Path(path)
     data = read_npz(path, ("expression", "genes", "xy_um", "bregma_mm", "cell_class"))
     genes = ~np.char.startswith(data["genes"], "Blank_")
-    expression = data["expression"][:, genes].astype(np.float64)
+    features = standardize(np.log1p(data["expression"][:, genes].astype(np.float64)))
     label_names, labels = np.unique(data["cell_class"], return_inverse=True)
     return Cells(
-        components=principal_components(standardize(np.log1p(expression)), n_components),
+        components=features if n_components is None else principal_components(features, n_components),
         positions=data["xy_um"].astype(np.float64),
         sections=np.unique(data["bregma_mm"], return_inverse=True)[1].astype(np.int64),
         labels=labels.astype(np.int64),
@@ -182,7 +193,8 @@ def read_merfish(path: str | os.PathLike[str] | None = None, /, *, n_components:
     )
 
 
-def _matrix(values: Any, name: str) -> Floats:
+def as_matrix(values: Any, name: str, /) -> Floats:
+    """Values as a finite float64 matrix with rows and columns."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(

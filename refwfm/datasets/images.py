@@ -1,5 +1,6 @@
 """Images as point clouds: pixels above a threshold, or all pixels weighted by their intensity."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,73 @@ def threshold_clouds(images: Any, /, *, threshold: float | None = None, name: st
     )
 
 
+def intensity_clouds(images: Any, /, *, name: str = "images") -> CloudFamily:
+    """The centres of each image's pixels above 0, weighted by their intensity.
+
+    Parameters
+    ----------
+    images : (N, height, width), non-negative, 0 is the background
+    name : str
+
+    Returns
+    -------
+    CloudFamily, d = 2
+        Coordinates as in ``threshold_clouds``; weights are shares of the image's total intensity.
+    """
+    images = _histograms(images)
+    sizes = np.count_nonzero(images, axis=(1, 2))
+    _, row, column = np.nonzero(images)
+    return CloudFamily(
+        name=name,
+        points=pixel_centres(*images.shape[1:])[row, column],
+        offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        weights=images[images > 0],
+        about=f"{len(images)} images: centres of the pixels, weighted by intensity. "
+        "Units: half the longer side of the image.",
+    )
+
+
+def sample_from_images(images: Any, n: int, /, *, rng: np.random.Generator) -> Floats:
+    """Points drawn from images read as densities on [0, 1]²: constant within a pixel.
+
+    A pixel is drawn with probability proportional to its intensity, and a point uniformly within it.
+
+    Parameters
+    ----------
+    images : (N, height, width), non-negative, 0 is the background
+    n : int
+        Points to draw from each image, at least 1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float64 array (N, n, 2)
+        x to the right, y up; the image fills the unit square, whatever its sides.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1; got {n}")
+    images = _histograms(images)
+    height, width = images.shape[1:]
+    pixels = np.stack([rng.choice(height * width, n, p=image.ravel()) for image in images])
+    row, column = np.divmod(pixels, width)
+    within = rng.random((*pixels.shape, 2))
+    return np.stack([(column + within[..., 0]) / width, 1 - (row + within[..., 1]) / height], axis=-1)
+
+
+def jitter_clouds(family: CloudFamily, /, *, width: float, rng: np.random.Generator) -> CloudFamily:
+    """Every point moved at random within a cube of side ``width`` around it.
+
+    With the side of a pixel (``2 / 28`` for MNIST) clouds of pixel centres become uniform on the pixels,
+    and two of them no longer have points in common.
+    """
+    if not width >= 0:
+        raise ValueError(f"width must be non-negative; got {width}")
+    moved = family.points + width * (rng.random(family.points.shape) - 0.5)
+    return replace(
+        family, points=moved, about=f"{family.about} Points moved at random by up to {width / 2:.3g}."
+    )
+
+
 def pixel_centres(height: int, width: int, /) -> Floats:
     """Centre (x, y) of every pixel, shape (height, width, 2): x to the right, y up, the image centred at 0.
 
@@ -69,3 +137,13 @@ def _images(images: Any) -> NDArray[Any]:
     if images.dtype.kind not in "fiub":
         raise ValueError(f"images must hold real numbers; got {images.dtype}")
     return images
+
+
+def _histograms(images: Any) -> Floats:
+    """Images scaled to sum 1."""
+    images = _images(images).astype(np.float64)
+    total = images.sum(axis=(1, 2), keepdims=True)
+    bad = np.flatnonzero((images < 0).any(axis=(1, 2)) | ~np.isfinite(total[:, 0, 0]) | (total[:, 0, 0] <= 0))
+    if bad.size:
+        raise ValueError(f"image {bad[0]} must be non-negative and finite, with at least one pixel above 0")
+    return images / total

@@ -1,0 +1,70 @@
+"""Meshes: .off files, and points drawn uniformly on a surface."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def read_off(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64]]:
+    """Vertices (v, 3) and triangles (t, 3) of a mesh in the format OFF; polygons are cut into triangles.
+
+    ModelNet's files with the counts on the line of the word OFF are read as well.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated or not a mesh in that format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        lines = [line.split("#")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line for line in lines if line.strip()]
+        if not lines or not lines[0].startswith("OFF"):
+            raise ValueError("it does not begin with OFF")
+        lines[0] = lines[0].removeprefix("OFF")
+        if not lines[0].strip():
+            del lines[0]
+        n_vertices, n_faces = (int(number) for number in lines[0].split()[:2])
+        if len(lines) < 1 + n_vertices + n_faces:
+            raise ValueError(f"{n_vertices} vertices and {n_faces} faces were announced")
+        vertices = np.array([line.split()[:3] for line in lines[1 : 1 + n_vertices]], dtype=np.float64)
+        triangles = []
+        for line in lines[1 + n_vertices : 1 + n_vertices + n_faces]:
+            count, *corners = (int(number) for number in line.split()[: 1 + int(line.split()[0])])
+            if len(corners) != count:
+                raise ValueError(f"a face of {count} corners has {len(corners)}")
+            triangles += [(corners[0], *corners[i : i + 2]) for i in range(1, count - 1)]
+        faces = np.array(triangles, dtype=np.int64).reshape(-1, 3)
+        if vertices.shape != (n_vertices, 3) or not np.isfinite(vertices).all():
+            raise ValueError("a vertex needs three finite coordinates")
+        if faces.size and (faces.min() < 0 or faces.max() >= n_vertices):
+            raise ValueError("a face names a vertex that there is not")
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path} is damaged or not a mesh in the format OFF ({error})") from error
+    return vertices, faces
+
+
+def sample_surface(
+    vertices: Floats, triangles: NDArray[np.int64], n: int, /, *, rng: np.random.Generator
+) -> Floats:
+    """Points (n, 3) drawn uniformly by area on a mesh.
+
+    A triangle is drawn in proportion to its area, then a point in it: with u, v uniform on [0, 1],
+    ``(1 - √u) A + √u (1 - v) B + √u v C``.
+    """
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)  # twice the area
+    if not area.sum() > 0:
+        raise ValueError("the mesh has no surface to draw points on")
+    chosen = rng.choice(len(area), n, p=area / area.sum())
+    u, v = np.sqrt(rng.random((n, 1))), rng.random((n, 1))
+    points: Floats = (1 - u) * a[chosen] + u * (1 - v) * b[chosen] + u * v * c[chosen]
+    return points

@@ -16,6 +16,7 @@ from refwfm._array import Array, array_namespace, device, eps, like, sq_norm, tr
 from refwfm.clouds import check_cloud_pair
 from refwfm.line import Sorted
 from refwfm.measures import PointCloud, check_broadcast
+from refwfm.plans import Pairs
 
 SLICED_BLOCK = 2**22
 """Elements of the largest temporary that a function here makes (or those of one direction and one cloud)."""
@@ -245,7 +246,7 @@ def sample_pairs(
     rng: np.random.Generator,
     size: int,
     validate: bool = True,
-) -> tuple[Array, Array]:
+) -> Pairs:
     """Draw pairs of atoms from the sliced plan, independently, without forming it.
 
     Equation: GWFM-106, C.2. A direction and a level for each pair: it is the two atoms at that level. For
@@ -261,15 +262,15 @@ def sample_pairs(
 
     Returns
     -------
-    row, column : array, shape (..., size), integers
-        Indices of atoms of x and of y.
+    Pairs, each (..., size), integers
+        Atoms ``source`` of x and ``target`` of y.
     """
     x, y = _check(x, y, theta, validate)
     xp = array_namespace(x.points)
     batch = _batch_shape(x, y, theta)
     direction = xp.asarray(rng.integers(theta.shape[-2], size=(*batch, size)), device=device(x.points))
     level = like(rng.random((*batch, size)), x.points)
-    return _atoms_at(x, theta, direction, level), _atoms_at(y, theta, direction, level)
+    return Pairs(*(_atoms_at(cloud, theta, direction, level) for cloud in (x, y)))
 
 
 def _atoms_at(cloud: PointCloud, theta: Array, direction: Array, level: Array) -> Array:

@@ -402,7 +402,7 @@ def test_every_library(library, rng):
         y = uniform(rng.standard_normal((8, 2)))
         b = np.broadcast_to([0.25, 0.125, 0.0, 0.125, 0.25, 0.25], (*shape, 6))  # exact in float32
         z = PointCloud(rng.standard_normal((*shape, 6, 2)), b)
-        for target in (y, z):
+        for target in (y, z) if library.name != "jax" else (z,):
             library.check(sq_sliced_distance, x, target, theta, ulps=100)
             library.check(lambda x, y, t: sliced_cost(x, y, t, p=3.0), x, target, theta, ulps=300)
             library.check(lifted_plan, x, target, theta, ulps=20)

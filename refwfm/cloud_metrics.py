@@ -1,9 +1,9 @@
 """Distances between point clouds, and between all members of families of clouds of any sizes.
 
 The *Chamfer distance* is the mean squared distance from the points of one cloud to the nearest of the other,
-plus the same the other way. The *earth mover's distance* is the mean cost of the best plan between the clouds;
-it needs an exact solver, and here has one. (What the literature calls EMD is often an approximation, of one
-of two different costs: see ``emd``.)
+plus the same the other way. The *earth mover's distance* is the mean cost of the best plan between the
+clouds; it needs an exact solver, and here has one. (What the literature calls EMD is often an approximation,
+of one of two different costs: see ``pairwise_emd``.)
 
 ``chamfer`` runs wherever its arrays live. The matrices are made on the host, in float64, by joblib: threads
 by default, processes or a cluster with ``joblib.parallel_config``.
@@ -17,7 +17,7 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace, matvec, sq_norm, to_host, transpose
 from refwfm.clouds import check_cloud, check_cloud_pair
-from refwfm.emd import Cloud, emd
+from refwfm.earthmover import emd
 from refwfm.measures import PointCloud
 from refwfm.metrics import FamilyDistances
 
@@ -173,11 +173,11 @@ def compare_families(
     )
 
 
-def _chamfer_row(x: Cloud, ys: list[Cloud], *, squared: bool, centre: np.ndarray) -> list[float]:
+def _chamfer_row(x: PointCloud, ys: list[PointCloud], *, squared: bool, centre: np.ndarray) -> list[float]:
     return [_host_directed(x, y, squared, centre) + _host_directed(y, x, squared, centre) for y in ys]
 
 
-def _host_directed(x: Cloud, y: Cloud, squared: bool, centre: np.ndarray) -> float:
+def _host_directed(x: PointCloud, y: PointCloud, squared: bool, centre: np.ndarray) -> float:
     """``_directed`` for one pair, faster: one product gives ``‖x - y‖² - ‖x‖²`` in blocks."""
     from_x, to_y = x.points - centre, y.points - centre
     left = np.concatenate([-2.0 * from_x, np.ones((len(from_x), 1))], axis=1)
@@ -189,14 +189,14 @@ def _host_directed(x: Cloud, y: Cloud, squared: bool, centre: np.ndarray) -> flo
     return float(x.weights @ (distance if squared else np.sqrt(distance)))
 
 
-def _emd_row(x: Cloud, ys: list[Cloud], *, squared: bool) -> list[float]:
+def _emd_row(x: PointCloud, ys: list[PointCloud], *, squared: bool) -> list[float]:
     return [emd(x, y, squared=squared) for y in ys]
 
 
 def _matrix(
-    row: Callable[[Cloud, list[Cloud]], list[float]],
-    xs: list[Cloud],
-    ys: list[Cloud] | None,
+    row: Callable[[PointCloud, list[PointCloud]], list[float]],
+    xs: list[PointCloud],
+    ys: list[PointCloud] | None,
     *,
     n_jobs: int,
     progress: Progress | None,
@@ -217,6 +217,8 @@ def _matrix(
         done += len(part)
         if progress is not None:
             progress(done, total)
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError("the clouds are so large or so far apart that distances overflow; rescale them")
     return matrix + matrix.T if ys is None else matrix
 
 
@@ -234,14 +236,14 @@ def in_parallel(
 # Families on the host
 
 
-def _one_or_two(xs: PointCloud, ys: PointCloud | None) -> tuple[list[Cloud], list[Cloud] | None]:
+def _one_or_two(xs: PointCloud, ys: PointCloud | None) -> tuple[list[PointCloud], list[PointCloud] | None]:
     if ys is None:
         return host_families(xs=xs)[0], None
     clouds, others = host_families(xs=xs, ys=ys)
     return clouds, others
 
 
-def host_families(**families: PointCloud) -> list[list[Cloud]]:
+def host_families(**families: PointCloud) -> list[list[PointCloud]]:
     """Check families and copy them to the host, float64, without padding. Errors name the keywords."""
     result = [_host_family(family, name) for name, family in families.items()]
     dimensions = [family.points.shape[-1] for family in families.values()]
@@ -253,7 +255,7 @@ def host_families(**families: PointCloud) -> list[list[Cloud]]:
     return result
 
 
-def _host_family(family: PointCloud, name: str) -> list[Cloud]:
+def _host_family(family: PointCloud, name: str) -> list[PointCloud]:
     if family.points.ndim != 3 or family.points.shape[0] == 0:
         raise ValueError(
             f"{name} must be a family of at least one cloud, points (n, k, d); "
@@ -261,4 +263,4 @@ def _host_family(family: PointCloud, name: str) -> list[Cloud]:
         )
     points, weights = (to_host(part).astype(np.float64) for part in check_cloud(family, name))
     weights /= np.sum(weights, axis=-1, keepdims=True)  # once more: float32's sum was rounded
-    return [Cloud(rows[mass > 0], mass[mass > 0]) for rows, mass in zip(points, weights, strict=True)]
+    return [PointCloud(rows[mass > 0], mass[mass > 0]) for rows, mass in zip(points, weights, strict=True)]

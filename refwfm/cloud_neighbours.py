@@ -1,7 +1,7 @@
 """The nearest neighbours in earth mover's distance, exactly, without most of the distances.
 
 A nearest neighbour needs one exact distance for each cloud, its own, and a proof that all others are larger.
-So every pair carries a lower bound, cheap at first (``emd.frame_bounds``), and the pair with the smallest
+So every pair carries a lower bound, cheap at first (``earthmover.frame_bounds``), and the pair with the smallest
 bound of its row is refined: to the bound of a dual potential, then to the distance itself. When the smallest
 entry of a row is a distance, it is the nearest neighbour's: no entry exceeds its true distance, so none can
 be smaller. Nothing is approximated, and no pair is refined whose bound exceeds the distance looked for.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm.cloud_metrics import Progress, host_families, in_parallel
-from refwfm.emd import WARM, Cloud, cost_matrix, dual, exact_cost, frame_bounds, rough_potential
+from refwfm.earthmover import WARM, cost_matrix, dual, exact_cost, frame_bounds, rough_potential
 from refwfm.measures import PointCloud
 from refwfm.metrics import OneNN, same_family
 
@@ -106,47 +106,58 @@ def one_nn_accuracy_emd(
 
 
 def _search(
-    clouds: list[Cloud], others: list[Cloud] | None, squared: bool, n_jobs: int, progress: Progress | None
+    clouds: list[PointCloud],
+    others: list[PointCloud] | None,
+    squared: bool,
+    n_jobs: int,
+    progress: Progress | None,
 ) -> Neighbours:
     """Nearest of the others, or of the other clouds, for each cloud."""
-    if others is None and len(clouds) < 2:
-        raise ValueError("xs must have at least two members, or ys be given; got one")
-    symmetric, others = others is None, clouds if others is None else others
+    symmetric = others is None
+    if others is None:
+        if len(clouds) < 2:
+            raise ValueError("xs must have at least two members, or ys be given; got one")
+        others = clouds
     bound = frame_bounds(clouds, others, squared=squared)
     exact = np.zeros(bound.shape, dtype=bool)
     if symmetric:
         np.fill_diagonal(bound, np.inf)
     potentials: dict[tuple[int, int], np.ndarray] = {}
-    rows, count = np.arange(len(clouds)), [0, 0]
-    while len(rows):
+    rows, n_dual, n_exact = np.arange(len(clouds)), 0, 0
+    while True:
         columns = np.argmin(bound[rows], axis=1)
-        open_ = ~exact[rows, columns]
-        rows, columns = rows[open_], columns[open_]
-        pairs = sorted(
-            {_ordered(i, j, symmetric) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)}
-        )
-        arguments = [(clouds[i], others[j], squared, potentials.pop((i, j), None)) for i, j in pairs]
-        for (i, j), (value, f) in zip(pairs, in_parallel(_refine, arguments, n_jobs=n_jobs), strict=True):
-            count[f is None] += 1
-            places = [(i, j), (j, i)] if symmetric else [(i, j)]
-            for place in places:
-                exact[place] = f is None
-                bound[place] = value if f is None else max(value, bound[place])
-            if f is not None:
-                potentials[i, j] = f
+        undecided = ~exact[rows, columns]
+        rows, columns = rows[undecided], columns[undecided]
         if progress is not None:
             progress(len(clouds) - len(rows), len(clouds))
+        if not len(rows):
+            break
+        # Both members of a symmetric family may have asked for the same pair.
+        ends = zip(rows.tolist(), columns.tolist(), strict=True)
+        pairs = sorted({(max(i, j), min(i, j)) if symmetric else (i, j) for i, j in ends})
+        arguments = [(clouds[i], others[j], squared, potentials.pop((i, j), None)) for i, j in pairs]
+        for (i, j), (value, f) in zip(pairs, in_parallel(_refine, arguments, n_jobs=n_jobs), strict=True):
+            if f is None:
+                n_exact += 1
+                exact[i, j], bound[i, j] = True, value
+            else:
+                n_dual += 1
+                potentials[i, j], bound[i, j] = f, max(value, bound[i, j])
+            if symmetric:
+                exact[j, i], bound[j, i] = exact[i, j], bound[i, j]
     member = np.argmin(bound, axis=1)
-    total = len(clouds) * (len(clouds) - 1) // 2 if symmetric else bound.size
-    return Neighbours(member, bound[np.arange(len(clouds)), member], total, *count)
+    distance = bound[np.arange(len(clouds)), member]
+    n_pairs = len(clouds) * (len(clouds) - 1) // 2 if symmetric else bound.size
+    return Neighbours(member, distance, n_pairs, n_dual, n_exact)
 
 
-def _ordered(i: int, j: int, symmetric: bool) -> tuple[int, int]:
-    return (max(i, j), min(i, j)) if symmetric else (i, j)
+def _refine(
+    x: PointCloud, y: PointCloud, squared: bool, f: np.ndarray | None
+) -> tuple[float, np.ndarray | None]:
+    """Lower bound of a pair and the potential that proves it; given that potential, the distance and None.
 
-
-def _refine(x: Cloud, y: Cloud, squared: bool, f: np.ndarray | None) -> tuple[float, np.ndarray | None]:
-    """Lower bound of a pair and the potential that proves it; with a potential, the distance and None."""
+    For small clouds the distance at once: there the bound is not cheaper.
+    """
     cost = cost_matrix(x, y, squared=squared)
     if f is None and max(cost.shape) >= WARM:
         f, _, bound = dual(cost, x.weights, y.weights, rough_potential(cost, x.weights, y.weights))

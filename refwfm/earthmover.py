@@ -13,7 +13,7 @@ takes a solver that augments shortest paths a fraction of the time, because most
 
 *Projections* bound it too, for all pairs at once (``frame_bounds``).
 
-All of this is on the host, in float64.
+All of this is on the host: a cloud here is one ``PointCloud`` of NumPy arrays, float64, without padding.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,8 @@ import numpy as np
 
 from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import moments
-from refwfm.measures import Gaussian
+from refwfm.exact import transport_plan
+from refwfm.measures import Gaussian, PointCloud
 
 SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
 """Entropic transport that potentials come from: sweeps at each temperature, in units of the mean cost."""
@@ -37,13 +38,6 @@ GELBRICH = 16
 """Largest dimension in which Gelbrich's bound is worth its matrix roots."""
 
 
-class Cloud(NamedTuple):
-    """Points (n, d) and weights (n,) of one cloud on the host, float64, without padding."""
-
-    points: np.ndarray
-    weights: np.ndarray
-
-
 class Dual(NamedTuple):
     """Feasible potentials, ``f_i + g_j <= K_ij`` up to rounding, and the lower bound that follows."""
 
@@ -52,7 +46,7 @@ class Dual(NamedTuple):
     bound: float
 
 
-def cost_matrix(x: Cloud, y: Cloud, /, *, squared: bool) -> np.ndarray:
+def cost_matrix(x: PointCloud, y: PointCloud, /, *, squared: bool) -> np.ndarray:
     """Costs (n, m): squared Euclidean distances of the points, or the distances themselves."""
     from scipy.spatial.distance import cdist
 
@@ -60,7 +54,7 @@ def cost_matrix(x: Cloud, y: Cloud, /, *, squared: bool) -> np.ndarray:
     return cost
 
 
-def emd(x: Cloud, y: Cloud, /, *, squared: bool) -> float:
+def emd(x: PointCloud, y: PointCloud, /, *, squared: bool) -> float:
     """Exact earth mover's distance between two clouds of any sizes and weights.
 
     Equation: EMD. ``squared``: mean squared distance, the squared 2-Wasserstein distance; otherwise mean
@@ -73,14 +67,14 @@ def emd(x: Cloud, y: Cloud, /, *, squared: bool) -> float:
     return exact_cost(cost, x, y, f)
 
 
-def exact_cost(cost: np.ndarray, x: Cloud, y: Cloud, f: np.ndarray | None, /) -> float:
+def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | None, /) -> float:
     """Least mean cost; a potential f (n,) of any quality saves time where it is an assignment.
 
     Equation: EMD. Subtracting potentials leaves the best assignment what it is; in floating point it may
     choose another whose mean cost is higher by less than ``10 eps max K``.
     """
     if not _is_assignment(x, y):
-        return _plan_cost(cost, x.weights, y.weights)
+        return float(transport_plan(cost, x.weights, y.weights, n_jobs=1).cost)
     from scipy.optimize import linear_sum_assignment
 
     reduced = cost
@@ -129,7 +123,7 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
     return potential
 
 
-def frame_bounds(xs: list[Cloud], ys: list[Cloud], /, *, squared: bool) -> np.ndarray:
+def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool) -> np.ndarray:
     """Lower bounds (n, m) of the EMD between all members of two families, from their projections.
 
     Equation: EMD (below it). Along each axis of an orthonormal frame the clouds are distributions on a line,
@@ -147,7 +141,7 @@ def frame_bounds(xs: list[Cloud], ys: list[Cloud], /, *, squared: bool) -> np.nd
     from scipy.spatial.distance import cdist
 
     centre = np.mean(np.concatenate([cloud.points for cloud in xs + ys]), axis=0)
-    xs, ys = ([Cloud(points - centre, weights) for points, weights in family] for family in (xs, ys))
+    xs, ys = ([PointCloud(points - centre, weights) for points, weights in family] for family in (xs, ys))
     d = len(centre)
     bounds = _moment_bounds(xs, ys) if squared and d <= GELBRICH else np.zeros((len(xs), len(ys)))
     rng = np.random.default_rng(0)
@@ -181,7 +175,7 @@ def quantile_cells(points: np.ndarray, weights: np.ndarray, axes: np.ndarray, /)
     return np.stack(cells)
 
 
-def _moment_bounds(xs: list[Cloud], ys: list[Cloud]) -> np.ndarray:
+def _moment_bounds(xs: list[PointCloud], ys: list[PointCloud]) -> np.ndarray:
     """Squared distances (n, m) of the Gaussians with the clouds' moments: never more than the clouds'."""
     mus, nus = (
         Gaussian(*(np.stack(parts) for parts in zip(*(moments(*cloud) for cloud in family), strict=True)))
@@ -191,21 +185,7 @@ def _moment_bounds(xs: list[Cloud], ys: list[Cloud]) -> np.ndarray:
     return distances
 
 
-def _is_assignment(x: Cloud, y: Cloud) -> bool:
+def _is_assignment(x: PointCloud, y: PointCloud) -> bool:
     """Whether both clouds have the same number of points and all weights are equal."""
     weights = np.concatenate([x.weights, y.weights])
     return len(x.weights) == len(y.weights) and bool(np.ptp(weights) <= 1e-12 * np.max(weights))
-
-
-def _plan_cost(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    from ot.lp import emd as pot_emd
-
-    plan, log = pot_emd(a, b, cost, numItermax=10_000_000, log=True)
-    value = float(np.sum(plan * cost))
-    gap = abs(value - float(a @ log["u"] + b @ log["v"]))
-    off = max(np.max(np.abs(plan.sum(axis=1) - a)), np.max(np.abs(plan.sum(axis=0) - b)))
-    if log["warning"] is not None or not gap <= 1e-9 * float(np.max(cost)) or not off <= 1e-9:
-        raise RuntimeError(
-            f"the exact solver did not prove its plan optimal: gap {gap:.3g}, marginals off by {off:.3g}"
-        )
-    return value

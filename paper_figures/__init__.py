@@ -1,6 +1,7 @@
 """Figures and tables of the papers, one module each; ``refwfm reproduce NAME`` runs them.
 
-A module has ``TITLE``, ``FAMILIES`` (what to train on) and, for pictures, ``draw(outcomes, folder)``.
+A module has ``TITLE`` and, for pictures, ``draw(outcomes, folder)``. What to train is, for Gaussians,
+``FAMILIES``, each with the three methods; for clouds ``variants(scale)``: family -> variant -> scale.
 """
 
 FIGURES = {
@@ -8,4 +9,13 @@ FIGURES = {
     "figure-2": "refwfm.paper_figures.figure_2",
     "figure-s1": "refwfm.paper_figures.figure_s1",
     "figure-s4": "refwfm.paper_figures.figure_s4",
+}
+
+CLOUD_FIGURES = {
+    "table-3": "refwfm.paper_figures.table_3",
+    "table-4": "refwfm.paper_figures.table_4",
+    "figure-3": "refwfm.paper_figures.figure_3",
+    "figure-4": "refwfm.paper_figures.figure_4",
+    "figure-5": "refwfm.paper_figures.figure_5",
+    "figure-s5": "refwfm.paper_figures.figure_s5",
 }

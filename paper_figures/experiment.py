@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,20 +126,33 @@ def compare(
     -------
     list of Outcome, ordered by family, method, seed
     """
-    from joblib import Parallel, delayed
-
     tasks = [
         Task(name, method, seed, scale, backend)
         for name, scale in scales.items()
         for seed in range(scale.seeds)
         for method in methods
     ]
+    return in_processes(run, tasks, backend=backend, jobs=jobs, done=done)
+
+
+def in_processes(
+    function: Callable[[Any], Any],
+    tasks: list[Any],
+    /,
+    *,
+    backend: str | None,
+    jobs: int | None,
+    done: Callable[[Any], None] | None,
+) -> list[Any]:
+    """Outcomes of tasks, in their order: one process and one thread per core, or one process on a GPU."""
+    from joblib import Parallel, delayed
+
     if jobs is None:
         on_gpu = backends.load(backend).device.startswith("cuda")
         jobs = 1 if on_gpu else min(len(tasks), os.cpu_count() or 1)
     outcomes = []
     workers = Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    for outcome in workers(delayed(run)(task) for task in tasks):
+    for outcome in workers(delayed(function)(task) for task in tasks):
         outcomes.append(outcome)
         if done is not None:
             done(outcome)

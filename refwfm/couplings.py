@@ -12,9 +12,10 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace, device, like
 from refwfm.bures import pairwise_sq_distance
+from refwfm.cloud_metrics import chamfer
 from refwfm.clouds import moments
 from refwfm.entropic import barycentric_projection
-from refwfm.exact import assignment
+from refwfm.exact import assignment, transport_plan
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.plans import argmax_matching, greedy_rounding
 from refwfm.sinkhorn import Sinkhorn, log_plan, plan, sq_euclidean_cost
@@ -81,8 +82,6 @@ def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
     -------
     array, shape (N, M). Units: data squared.
     """
-    from refwfm.cloud_metrics import chamfer
-
     xp = array_namespace(x.points, y.points)
     rows = [chamfer(PointCloud(*(part[i, ...] for part in x)), y) for i in range(x.points.shape[0])]
     return xp.stack(rows)
@@ -175,7 +174,7 @@ def couple(
 
 
 def alike(x: PointCloud, y: PointCloud, /) -> bool:
-    """Whether each cloud of x has as many points as its partner, all of the same weight: maps are permutations.
+    """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
 
     Both are padded at the end, so this is whether they have the same weights, and each its own only one.
     """
@@ -194,7 +193,6 @@ def _exact(x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver
     none = array_namespace(cost).zeros((), dtype=cost.dtype, device=device(cost))
     if alike(x, y):
         return _at(y.points, assignment(cost, x.weights, y.weights)), none
-    from refwfm.exact import transport_plan
 
     optimal = transport_plan(cost, x.weights, y.weights).plan
     return barycentric_projection(optimal, y.points), none
@@ -272,7 +270,7 @@ def _at(points: Array, index: Array | np.ndarray) -> Array:
 
 
 def _draw(masses: Array, rng: np.random.Generator) -> Array:
-    """A column for each row (..., n, m), with probabilities proportional to the row; never one without mass."""
+    """A column for each row (..., n, m), as likely as its share of the row; never one without mass."""
     xp = array_namespace(masses)
     levels = xp.cumulative_sum(masses, axis=-1)
     # In (0, total]: the first level that reaches it belongs to a column that has added mass.

@@ -47,7 +47,11 @@ RUN_TYPES: dict[str, type] = {
     "log_every": int,
     "checkpoint_every": int,
 }
-"""What the table [run] of a configuration may hold; [train] the fields of a configuration."""
+"""What the table [run] of a configuration may hold."""
+
+
+OPTIONS = {field.name for kind in (GaussianConfig, CloudConfig) for field in fields(kind)}
+"""What the table [train] may hold."""
 
 
 class RunError(ValueError):
@@ -258,8 +262,7 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
-    options = {field.name for kind in (GaussianConfig, CloudConfig) for field in fields(kind)}
-    known = {"run": set(RUN_TYPES), "train": options}
+    known = {"run": set(RUN_TYPES), "train": OPTIONS}
     for table, values in tables.items():
         if table not in known or not isinstance(values, dict):
             raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")

@@ -5,7 +5,14 @@ from contextlib import contextmanager
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from refwfm.runs import Progress as Report
 
@@ -37,6 +44,12 @@ def training_progress(title: str, total: int, *, quiet: bool) -> Iterator[Callab
     with Progress(*columns, TextColumn("{task.fields[numbers]}"), TimeRemainingColumn()) as bar:
         task = bar.add_task(title, total=total, numbers="")
         yield lambda report: bar.update(task, completed=report.step, numbers=_numbers(report))
+
+
+def runs_progress(total: int, /) -> Progress:
+    """Progress bar over the runs of an experiment; off where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal or total == 0)
 
 
 def _numbers(report: Report) -> str:

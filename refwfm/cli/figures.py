@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from refwfm.cli._common import console, mean_and_spread, say
+from refwfm.cli import cloud_figures
+from refwfm.cli._common import console, mean_and_spread, runs_progress, say
 from refwfm.cli._errors import clear_errors
 from refwfm.methods import METHODS
 
@@ -30,18 +30,32 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Processes [one per core].
 Backend = Annotated[str | None, typer.Option(help="As for train.")]
 
 
+class DemoName(StrEnum):
+    """What a demo shows."""
+
+    gaussians = "gaussians"
+    clouds = "clouds"
+
+
 def demo(
+    what: Annotated[DemoName, typer.Argument(help="gaussians or clouds.")] = DemoName.gaussians,
     out: Annotated[Path, typer.Option(help="Folder for picture and numbers.")] = Path("refwfm-demo"),
     scale: Annotated[ScaleName, typer.Option(help="smoke: seconds; laptop: minutes.")] = ScaleName.laptop,
     backend: Backend = None,
     jobs: Jobs = None,
 ) -> None:
-    """Train the three methods on US cities and on cell niches, compare them, draw them."""
-    _experiment("demo", "refwfm.paper_figures.demo", scale, out, backend, jobs, None)
+    """Gaussians: cities and cell niches, three methods. Clouds: handwritten fours, two couplings."""
+    if what is DemoName.gaussians:
+        _experiment("demo", "refwfm.paper_figures.demo", scale, out, backend, jobs, None)
+        return
+    module = "refwfm.paper_figures.demo_clouds"
+    with clear_errors():
+        _need_matplotlib()
+        cloud_figures.experiment("demo-clouds", module, scale.value, out, backend, jobs, None)
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="table-2, figure-2, figure-s1 or figure-s4.")],
+    name: Annotated[str, typer.Argument(help="table-2, figure-2, ...: an unknown name lists them all.")],
     scale: Annotated[ScaleName, typer.Option(help="How much of the paper's effort.")] = ScaleName.laptop,
     data: Annotated[list[str] | None, typer.Option(help="Only these families (may be repeated).")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of training [the scale's].")] = None,
@@ -52,11 +66,17 @@ def reproduce(
 ) -> None:
     """Reproduce a table or figure of the paper: our numbers beside the paper's."""
     with clear_errors():
-        from refwfm.paper_figures import FIGURES
+        from refwfm.paper_figures import CLOUD_FIGURES, FIGURES
 
-        if name not in FIGURES:
-            raise ValueError(f"unknown figure or table {name!r}; choose one of {', '.join(FIGURES)}")
+        if name not in FIGURES | CLOUD_FIGURES:
+            known = ", ".join(FIGURES | CLOUD_FIGURES)
+            raise ValueError(f"unknown figure or table {name!r}; choose one of {known}")
         changes = {key: value for key, value in (("steps", steps), ("seeds", seeds)) if value is not None}
+        if name in CLOUD_FIGURES:
+            _need_matplotlib()
+            module = CLOUD_FIGURES[name]
+            cloud_figures.experiment(name, module, scale.value, out, backend, jobs, data, **changes)
+            return
     _experiment(name, FIGURES[name], scale, out, backend, jobs, data, **changes)
 
 
@@ -88,7 +108,7 @@ def _experiment(
         total = len(families) * len(METHODS) * size.seeds
         steps = ", ".join(f"{family} {each.steps}" for family, each in scales.items())
         say(f"{figure.TITLE}\n{total} runs, two networks {size.depth} x {size.width}; steps: {steps}")
-        with _runs_progress(total) as progress:
+        with runs_progress(total) as progress:
             task = progress.add_task("training", total=total)
 
             def done(outcome: Any) -> None:
@@ -144,11 +164,6 @@ def _table(families: tuple[str, ...], outcomes: list[Any]) -> Table:
 
 def _same(name: str, scale: Any) -> Any:
     return scale
-
-
-def _runs_progress(total: int) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal or total == 0)
 
 
 def _need_matplotlib() -> None:

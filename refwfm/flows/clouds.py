@@ -368,7 +368,7 @@ def sample(
         xp = array_namespace(mu.points)
         wanted = None if labels is None else xp.asarray(labels[part], device=device(mu.points))
         field = learned_field(config, params, wanted, guidance_weight=guidance_weight)
-        parts.append(_to_host(generate_clouds(field, mu, n_steps=n_steps, method=method), setting))
+        parts.append(to_data_units(generate_clouds(field, mu, n_steps=n_steps, method=method), setting))
         if progress is not None:
             progress(part.stop)
     n = max(part.points.shape[1] for part in parts)
@@ -401,8 +401,8 @@ def _wanted_sizes(
     return chosen
 
 
-def _to_host(cloud: PointCloud, setting: CloudSetting) -> PointCloud:
-    """Clouds in data units as NumPy float64, their padding zero."""
+def to_data_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
+    """Clouds in data units, on the host in float64; padding stays zero."""
     points, weights, shift = (to_host(x).astype(np.float64) for x in (*cloud, setting.shift))
     return PointCloud(np.where((weights > 0)[..., None], setting.unit * points + shift, 0.0), weights)
 

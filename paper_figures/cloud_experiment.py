@@ -1,0 +1,251 @@
+"""What figures and tables of point clouds share: train on families, with seeds, on all cores; compare."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refwfm import backends, datasets, models, training
+from refwfm.cloud_evaluation import Comparison, compare, draw, draw_source, subsample
+from refwfm.clouds import unpad
+from refwfm.config import CloudConfig
+from refwfm.datasets import CloudFamily
+from refwfm.paper_figures.experiment import in_processes
+from refwfm.randomness import random_stream
+
+DRAWN = 25
+"""Clouds of each kind in a picture."""
+
+PARTIAL = "partial"
+"""Source of a flow that completes shapes: each member seen from one side."""
+
+
+class CloudScale(NamedTuple):
+    """How large an experiment is: what is trained, how many seeds, how many clouds are compared.
+
+    Attributes
+    ----------
+    config : dict
+        Fields of ``CloudConfig``.
+    seeds : int
+    size : int
+        Clouds generated, and real ones they are compared with; fewer where the family has fewer.
+    n_steps : int
+        Steps of Algorithm 3.
+    """
+
+    config: dict[str, Any]
+    seeds: int
+    size: int
+    n_steps: int
+
+    def of(self, **changes: Any) -> "CloudScale":
+        """Return the same scale with other fields of the configuration."""
+        return self._replace(config={**self.config, **changes})
+
+
+SMOKE = CloudScale(
+    {"steps": 20, "batch": 4, "width": 16, "depth": 1, "heads": 2, "hidden": 16, "n_points": 32},
+    seeds=2,
+    size=12,
+    n_steps=5,
+)
+LAPTOP = CloudScale(
+    {
+        "steps": 3000,
+        "batch": 16,
+        "width": 64,
+        "depth": 3,
+        "heads": 4,
+        "hidden": 128,
+        "n_frequencies": 8,
+        "learning_rate": 4e-3,
+        "decay_every": 30,
+        "inner": "exact",
+        "outer": "frechet",
+        "ema": 0.99,
+    },
+    seeds=2,
+    size=200,
+    n_steps=50,
+)
+PAPER = CloudScale({"outer": "frechet"}, seeds=3, size=10_000, n_steps=100)
+"""The defaults of ``CloudConfig`` are the paper's; as many clouds as are held out."""
+
+
+def scale_of(name: str, family: str, /) -> CloudScale:
+    """Scale ``smoke``, ``laptop`` or ``paper`` for a family: what its size and dimension need."""
+    if name == "smoke":
+        return SMOKE
+    if name == "paper":
+        return PAPER.of(**({"steps": 500_000, "n_points": 2048} if "chairs" in family else {}))
+    changes: dict[str, Any] = LAPTOP_CHANGES.get(family, {})
+    steps = changes.get("steps", LAPTOP.config["steps"])
+    return LAPTOP.of(**changes, decay_every=max(1, steps // 100))
+
+
+LAPTOP_CHANGES: dict[str, dict[str, Any]] = {
+    "chairs": {"n_points": 512, "batch": 8, "steps": 1500},
+    "shapenet-chairs": {"n_points": 512, "batch": 8, "steps": 1500},
+    "niches-clouds": {"batch": 64},
+}
+
+
+class CloudTask(NamedTuple):
+    """One run of an experiment: a family, a scale, a seed, and in which variant of the method.
+
+    ``source`` names the family that the flow starts from, if it is one: ``PARTIAL`` for views of the target.
+    """
+
+    data: str
+    variant: str
+    seed: int
+    scale: CloudScale
+    backend: str | None
+    source: str | None = None
+
+
+class CloudOutcome(NamedTuple):
+    """What one run gave.
+
+    Attributes
+    ----------
+    task : CloudTask
+    trained, source, real : Comparison
+        Of the held-out clouds with the model's, with the source's own, and with clouds of the training family.
+    generated, held_out, start : lists of arrays (n_i, d)
+        For the pictures; ``start`` is what was generated from, for flows between families.
+    labels, held_out_labels : arrays, or None
+    train_s, step_ms : float
+        Seconds of training, and milliseconds of each step.
+    loss, plan_error : float
+        Mean loss and worst marginal error of the inner plans over the last steps.
+    """
+
+    task: CloudTask
+    trained: Comparison
+    source: Comparison
+    real: Comparison
+    generated: list[np.ndarray]
+    held_out: list[np.ndarray]
+    start: list[np.ndarray]
+    labels: np.ndarray | None
+    held_out_labels: np.ndarray | None
+    train_s: float
+    step_ms: float
+    loss: float
+    plan_error: float
+
+
+def load_pair(name: str, /) -> tuple[CloudFamily, CloudFamily]:
+    """A family of clouds, and the members held out of it."""
+    family, held_out = datasets.load(name), datasets.held_out(name)
+    assert isinstance(family, CloudFamily)
+    assert isinstance(held_out, CloudFamily)
+    return family, held_out
+
+
+def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /) -> tuple[Any, Any]:
+    """Families that the flows to a family and to its held-out members start from, or None twice."""
+    if name is None:
+        return None, None
+    if name == PARTIAL:
+        return datasets.partial_views(family), datasets.partial_views(held_out)
+    return load_pair(name)
+
+
+def run(task: CloudTask, /) -> CloudOutcome:
+    """Train on one family with one seed, generate, compare with what was held out."""
+    family, held_out = load_pair(task.data)
+    source, start = load_source(task.source, family, held_out)
+    backend = backends.load(task.backend)
+    config = CloudConfig(**task.scale.config, seed=task.seed)
+    model, members = models.prepare(config, family, backend, source=source)
+    last: list[training.Metrics] = []
+    begun = time.perf_counter()
+    state = training.train(
+        config,
+        model.setting,
+        members,
+        family.labels,
+        model.state,
+        ops=backend.ops,
+        every=max(1, config.steps // 10),
+        report=lambda state, metrics: last.append(metrics),
+    )
+    seconds = time.perf_counter() - begun
+    model = model._replace(state=state)
+    size = min(task.scale.size, len(held_out), len(family), len(held_out if start is None else start))
+    options: dict[str, Any] = {"size": size, "seed": task.seed}
+    index = random_stream(task.seed, "evaluation").choice(len(held_out), size=size, replace=False)
+    real = held_out.batch(index, n_points=config.n_points, rng=random_stream(task.seed, "evaluation", 1))
+    if start is not None:  # of held-out members, so that nothing the model has seen is carried back
+        chosen = index if task.source == PARTIAL else np.arange(size)
+        options |= {"source": start, "index": chosen}
+    generated, labels = draw(model, backend, n_steps=task.scale.n_steps, **options)
+    untrained = draw_source(model, backend, **options)
+    return CloudOutcome(
+        task,
+        compare(generated, real),
+        compare(untrained, real),
+        compare(subsample(family, size, config, seed=task.seed), real),
+        unpad(generated),
+        unpad(real),
+        [] if start is None else unpad(untrained),
+        labels,
+        None if held_out.labels is None else held_out.labels[index],
+        seconds,
+        1e3 * seconds / config.steps,
+        float(last[-1].loss),
+        float(last[-1].plan_error),
+    )
+
+
+def run_all(
+    variants: dict[str, dict[str, CloudScale]],
+    /,
+    *,
+    sources: dict[str, str] | None = None,
+    backend: str | None = None,
+    jobs: int | None = None,
+    done: Callable[[CloudOutcome], None] | None = None,
+) -> list[CloudOutcome]:
+    """Run every variant on every family with every seed, one process and one thread per core.
+
+    Parameters
+    ----------
+    variants : dict
+        Family -> variant -> scale.
+    sources : dict, optional
+        Variant -> family that its flow starts from.
+    jobs : int, optional
+        Processes; as many as there are cores when left out, one on a GPU.
+    done : callable, optional
+        Called with each outcome as it comes.
+    """
+    tasks = [
+        CloudTask(data, variant, seed, scale, backend, (sources or {}).get(variant))
+        for data, scales in variants.items()
+        for variant, scale in scales.items()
+        for seed in range(scale.seeds)
+    ]
+    return in_processes(run, tasks, backend=backend, jobs=jobs, done=done)
+
+
+def as_rows(outcomes: list[CloudOutcome], /) -> list[dict[str, Any]]:
+    """Raw numbers for the JSON file beside a figure."""
+    rows = []
+    for o in outcomes:
+        row: dict[str, Any] = {"data": o.task.data, "variant": o.task.variant, "seed": o.task.seed}
+        for name in ("trained", "source", "real"):
+            comparison: Comparison = getattr(o, name)
+            row[name] = {
+                "one_nn_chamfer": float(comparison.chamfer.accuracy),
+                "one_nn_emd": float(comparison.emd.accuracy),
+                "coverage": comparison.coverage,
+                "mmd": comparison.mmd,
+            }
+        numbers = {"train_s": round(o.train_s, 2), "step_ms": round(o.step_ms, 2)}
+        rows.append({**row, **numbers, "loss": o.loss, "plan_error": o.plan_error, **o.task.scale.config})
+    return rows

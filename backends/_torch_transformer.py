@@ -1,0 +1,75 @@
+"""Twin for torch of the transformer: fused attention and layer norms, and autograd for the pullback."""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from refwfm.networks import Params
+from refwfm.networks.transformer import check_inputs, embed_condition
+from refwfm.optim import flatten, unflatten
+
+
+def transformer(
+    params: Params,
+    points: torch.Tensor,
+    mask: torch.Tensor | None,
+    t: torch.Tensor,
+    /,
+    labels: torch.Tensor | None = None,
+    *,
+    heads: int,
+) -> tuple[torch.Tensor, Callable[[torch.Tensor], Params]]:
+    """Twin of `refwfm.networks.transformer`.
+
+    The pullback can be called once: it frees what the forward pass stored.
+    """
+    shape = points.shape
+    points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
+    dead = None if mask is None else ~mask[..., None]
+    bias = None if mask is None else _attention_bias(mask, points.dtype)
+    leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(params).items()}
+    with torch.enable_grad():
+        tree = unflatten(leaves)
+        condition, _ = embed_condition(tree, t, labels)
+        h = _dense(tree["in"], points)
+        for block in tree["blocks"].values():
+            h = _block(block, h, condition, bias, heads)
+        velocity = _dense(tree["out"], _layer_norm(tree["norm"], h))
+        velocity = (velocity if dead is None else velocity.masked_fill(dead, 0.0)).reshape(shape)
+
+    def pullback(d_velocity: torch.Tensor) -> Params:
+        grads = torch.autograd.grad(velocity, list(leaves.values()), d_velocity)
+        return unflatten(dict(zip(leaves, grads, strict=True)))
+
+    return velocity.detach(), pullback
+
+
+def _attention_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return what is added to the scores, (B, 1, 1, n): 0 at live points, elsewhere the lowest number.
+
+    It makes weights zero; minus infinity would make them NaN in a cloud without live points.
+    """
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, lowest)[:, None, None]
+
+
+def _block(
+    params: Params, h: torch.Tensor, condition: torch.Tensor, bias: torch.Tensor | None, heads: int
+) -> torch.Tensor:
+    batch, n, width = h.shape
+    h = h + _dense(params["condition"], condition)[:, None]
+    qkv = _dense(params["attention"]["qkv"], _layer_norm(params["attention_norm"], h))
+    q, k, v = qkv.view(batch, n, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    read = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    h = h + _dense(params["attention"]["out"], read.transpose(1, 2).reshape(batch, n, width))
+    z = torch.relu(_dense(params["feed"]["in"], _layer_norm(params["feed_norm"], h)))
+    return h + _dense(params["feed"]["out"], z)
+
+
+def _dense(params: Params, x: torch.Tensor) -> torch.Tensor:
+    return functional.linear(x, params["weight"].T, params["bias"])
+
+
+def _layer_norm(params: Params, x: torch.Tensor) -> torch.Tensor:
+    return functional.layer_norm(x, params["scale"].shape, params["scale"], params["shift"])

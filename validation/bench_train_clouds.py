@@ -1,0 +1,197 @@
+"""One training step of point-cloud flow matching against the same step in plain torch.
+
+The transformer of the paper (6 blocks of width 512, 4 heads), 8 clouds of 512 points in space, float32:
+forward, loss, backward, clipping, Adam, running mean. Both sides start from the same weights and see the same
+batch; after the timed steps their losses must agree. The last row is the transport of such a batch.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from torch import nn
+from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from refwfm._array import array_namespace
+from refwfm.backends import Backend, load
+from refwfm.backends._memory import keep_freed_memory
+from refwfm.backends._numpy_transformer import transformer as numpy_transformer
+from refwfm.backends._torch_transformer import transformer as torch_transformer
+from refwfm.networks import Params, init_transformer
+from refwfm.optim import init_adam, tree_map
+from refwfm.validation.bench import Row, compare
+
+D, N, BATCH, HEADS, N_FREQUENCIES = 3, 512, 8, 4, 16
+LEARNING_RATE, MAX_NORM, EMA = 1e-4, 1.0, 0.999
+Network = Callable[..., tuple[Any, Callable[[Any], Params]]]
+
+
+def rows(repeats: int = 5) -> list[Row]:
+    """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss."""
+    keep_freed_memory()  # as the command line does; to the peer it makes no difference
+    # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    rng = np.random.default_rng(0)
+    params = init_transformer(rng, D, heads=HEADS, n_frequencies=N_FREQUENCIES, like=np.zeros(0, np.float32))
+    batch = draw_batch(rng)
+    networks = {"numpy": numpy_transformer, "torch:cpu": torch_transformer}
+    peer = torch_step(params, batch)
+    steps = [
+        compare(
+            f"training step, {name}",
+            our_step(params, batch, load(name, dtype="float32"), network),
+            torch_step(params, batch),
+            "torch.nn and torch.optim",
+            repeats=repeats,
+            error=lambda ours, peer: (abs(ours - peer) / peer, None),
+        )
+        for name, network in networks.items()
+    ]
+    transport = compare(
+        "transport: exact assignment of the batch",
+        lambda: assign(batch["points"], batch["target"]),
+        peer,
+        "whole training step in torch",
+        repeats=repeats,
+    )
+    return [*steps, transport]
+
+
+def draw_batch(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Random clouds, times, targets and weights, in float64."""
+    return {
+        "points": rng.standard_normal((BATCH, N, D)),
+        "t": rng.uniform(size=BATCH),
+        "target": rng.standard_normal((BATCH, N, D)),
+        "weights": np.full((BATCH, N), 1.0 / N),
+    }
+
+
+def loss_and_grad(
+    network: Network,
+    params: Params,
+    points: Any,
+    mask: Any,
+    t: Any,
+    target: Any,
+    weights: Any,
+    /,
+    *,
+    heads: int,
+) -> tuple[Any, Params]:
+    """Mean over clouds of ``Σ_i w_i |v_i - target_i|²``, and its gradient in the parameters."""
+    velocity, pullback = network(params, points, mask, t, heads=heads)
+    xp, size = array_namespace(velocity), len(velocity)
+    error = velocity - target
+    weighted = weights[..., None] * error
+    return xp.sum(weighted * error) / size, pullback((2.0 / size) * weighted)
+
+
+def our_step(
+    params: Params, batch: dict[str, np.ndarray], backend: Backend, network: Network
+) -> Callable[[], float]:
+    """Return a function that takes one step of ours and returns the loss before it."""
+    params, average = (tree_map(lambda p: backend.asarray(p.copy()), params) for _ in range(2))
+    state, ops = init_adam(params), backend.ops
+    points, t, target, weights = (backend.asarray(x) for x in batch.values())
+
+    def step() -> float:
+        nonlocal params, state, average
+        loss, grads = loss_and_grad(network, params, points, None, t, target, weights, heads=HEADS)
+        grads, _ = ops.clip_by_global_norm(grads, MAX_NORM)
+        params, state = ops.adam(params, grads, state, learning_rate=LEARNING_RATE)
+        average = ops.ema(average, params, decay=EMA)
+        return float(loss)
+
+    return step
+
+
+def assign(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Optimal permutation of each pair of clouds, one after the other."""
+    return [linear_sum_assignment(cdist(a, b, "sqeuclidean"))[1] for a, b in zip(x, y, strict=True)]
+
+
+# The peer
+
+
+class Block(nn.Module):
+    """Condition, attention, feed-forward, each with a skip connection."""
+
+    def __init__(self, n_condition: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.condition = nn.Linear(n_condition, width)
+        self.attention_norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, h: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """``h`` (B, n, width), ``condition`` (B, c)."""
+        h = h + self.condition(condition)[:, None]
+        batch, n, width = h.shape
+        qkv = self.qkv(self.attention_norm(h)).view(batch, n, 3, HEADS, width // HEADS)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        read = functional.scaled_dot_product_attention(q, k, v)
+        h = h + self.out(read.transpose(1, 2).reshape(batch, n, width))
+        return h + self.feed(self.feed_norm(h))
+
+
+class Transformer(nn.Module):
+    """`refwfm.networks.transformer` in plain torch."""
+
+    def __init__(self, width: int = 512, depth: int = 6, hidden: int = 512) -> None:
+        super().__init__()
+        self.embed = nn.Linear(D, width)
+        self.blocks = nn.ModuleList(Block(2 * N_FREQUENCIES, width, hidden) for _ in range(depth))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, D)
+
+    def forward(self, points: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Velocities, (B, n, d)."""
+        angle = t[:, None] * torch.pi * torch.arange(1, N_FREQUENCIES + 1)
+        condition = torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1)
+        h = self.embed(points)
+        for block in self.blocks:
+            h = block(h, condition)
+        return self.head(self.norm(h))
+
+    def copy_weights(self, params: Params) -> None:
+        """Take over our parameters."""
+        pairs = [(self.embed, params["in"]), (self.norm, params["norm"]), (self.head, params["out"])]
+        for block, ours in zip(self.blocks, params["blocks"].values(), strict=True):
+            pairs += [
+                (getattr(block, name), ours[name]) for name in ("condition", "attention_norm", "feed_norm")
+            ]
+            pairs += [(getattr(block, name), ours["attention"][name]) for name in ("qkv", "out")]
+            pairs += [(block.feed[0], ours["feed"]["in"]), (block.feed[2], ours["feed"]["out"])]
+        for module, ours in pairs:
+            weight, bias = ours.values()  # or scale and shift
+            module.load_state_dict({"weight": torch.tensor(weight.T), "bias": torch.tensor(bias)})
+
+
+def torch_step(params: Params, batch: dict[str, np.ndarray]) -> Callable[[], float]:
+    """Return a function that takes one step with torch.nn and torch.optim, and returns the loss before it."""
+    net = Transformer()
+    net.copy_weights(params)
+    leaves = list(net.parameters())
+    averages = [leaf.detach().clone() for leaf in leaves]
+    update = get_ema_multi_avg_fn(EMA)
+    try:
+        optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE, fused=True)
+    except RuntimeError:  # an older torch has no fused Adam for the CPU
+        optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE, foreach=True)
+    points, t, target, weights = (torch.tensor(x, dtype=torch.float32) for x in batch.values())
+
+    def step() -> float:
+        loss = torch.mean(torch.sum(weights[..., None] * (net(points, t) - target) ** 2, dim=(-2, -1)))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(leaves, MAX_NORM)
+        optimizer.step()
+        update(averages, leaves, None)
+        return loss.item()
+
+    return step

@@ -113,7 +113,7 @@ class CloudOutcome(NamedTuple):
     ----------
     task : CloudTask
     trained, source, real : Comparison
-        Of the held-out clouds with the model's, with the source's own, and with clouds of the training family.
+        Of the held-out clouds with the model's, with the source's own, with the training family's.
     generated, held_out, start : lists of arrays (n_i, d)
         For the pictures; ``start`` is what was generated from, for flows between families.
     labels, held_out_labels : arrays, or None

@@ -104,6 +104,32 @@ def draw_clouds_comparison(
     figure.savefig(path, dpi=150)
 
 
+def draw_transport(
+    rows: dict[str, Sequence[Any]], path: str | os.PathLike[str], /, *, title: str = ""
+) -> None:
+    """Save one row of panels for each stage of a flow, the same cloud in the same column.
+
+    Parameters
+    ----------
+    rows : dict
+        Name of the row -> arrays (n_i, d), d >= 2; all panels have the scale of the last row.
+    path, title
+        See ``draw_clouds``.
+    """
+    arrays = {name: _arrays(clouds, name) for name, clouds in rows.items()}
+    columns = max(map(len, arrays.values()))
+    figure, axes = _grid(len(arrays), columns, title)
+    views = {name: [_seen(points) for points in clouds] for name, clouds in arrays.items()}
+    limits = _limits(list(views.values())[-1])
+    for row, (name, seen) in enumerate(views.items()):
+        color = REAL if row != 1 else GENERATED
+        for column, (flat, depth) in enumerate(seen):
+            _scatter(axes[row, column], flat, depth, color, limits)
+            size = f"n = {len(arrays[name][column])}"
+            axes[row, column].set_title(f"{name}, {size}" if column == 0 else size, fontsize=7, pad=2)
+    figure.savefig(path, dpi=150)
+
+
 def draw_cloud_family(family: CloudFamily, path: str | os.PathLike[str], /, *, panels: int = PANELS) -> None:
     """Save pictures of some members of a family, evenly spaced in its order, with class and size."""
     if family.dimension < 2:

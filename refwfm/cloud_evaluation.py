@@ -57,9 +57,10 @@ def draw(
     ValueError
         If they are not finite: the model has diverged.
     """
+    assert isinstance(model.config, CloudConfig)
     with np.errstate(all="ignore"):  # what overflows is found below
         generated, labels = flow.sample(
-            model.config,  # type: ignore[arg-type]
+            model.config,
             model.setting,
             trained(model.state),
             size=size,
@@ -142,7 +143,7 @@ def label_accuracies(
     seed: int,
     k: int = 5,
 ) -> LabelAccuracies:
-    """Accuracy of labels by the k nearest of real clouds in Chamfer distance, and that of held-out real clouds.
+    """Accuracy of labels by the k nearest real clouds in Chamfer distance; that of real clouds beside it.
 
     Equation: WFM section 4. The classifier's members are ``4 size`` clouds of the training family.
     """

@@ -1,10 +1,11 @@
 """Evaluation of a model: generate, find the nearest real Gaussian of each, summarise."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from refwfm._array import sq_norm
+from refwfm.config import GaussianConfig
 from refwfm.flows.gaussians import sample, to_data_units
 from refwfm.measures import Gaussian, take
 from refwfm.metrics import Nearest, label_accuracy, nearest
@@ -12,6 +13,13 @@ from refwfm.models import Backend, Data, Model, to_host
 from refwfm.randomness import random_stream
 from refwfm.sources import sample_gaussian_wishart
 from refwfm.training import trained
+
+
+class GaussianData(Data, Protocol):
+    """A family of Gaussians."""
+
+    @property
+    def gaussians(self) -> Gaussian: ...  # noqa: D102
 
 
 class Evaluation(NamedTuple):
@@ -58,6 +66,7 @@ def draw(
     ValueError
         If they are not finite: the model has diverged.
     """
+    assert isinstance(model.config, GaussianConfig)
     diverged = "not finite: the model has diverged; train with a smaller learning_rate"
     try:
         with np.errstate(all="ignore"):  # what overflows is found below
@@ -81,7 +90,14 @@ def draw(
 
 
 def evaluate(
-    model: Model, data: Data, backend: Backend, /, *, size: int = 512, n_steps: int = 50, seed: int = 0
+    model: Model,
+    data: GaussianData,
+    backend: Backend,
+    /,
+    *,
+    size: int = 512,
+    n_steps: int = 50,
+    seed: int = 0,
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
@@ -102,7 +118,7 @@ def evaluate(
 
 
 def evaluate_source(
-    model: Model, data: Data, backend: Backend, /, *, size: int = 512, seed: int = 0
+    model: Model, data: GaussianData, backend: Backend, /, *, size: int = 512, seed: int = 0
 ) -> np.ndarray:
     """Smallest W2² to the data of the source's own draws, shape (size,): what no training at all gives."""
     rng = random_stream(seed, "generation")

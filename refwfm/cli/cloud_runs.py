@@ -36,6 +36,7 @@ def after_training(
     model: Model, family: CloudFamily, source: CloudFamily | None, backend: Backend, figure: Path, /
 ) -> None:
     """Measure what was learned; draw generated beside real."""
+    assert isinstance(model.config, CloudConfig)
     reference = held_out(family)
     size = min(QUICK, len(reference))
     generated, _ = draw(model, backend, size=size, n_steps=50, seed=0, source=source)

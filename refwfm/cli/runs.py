@@ -175,8 +175,8 @@ def _configuration(family: Family | CloudFamily, options: dict[str, Any]) -> Tra
     for name in options:
         if name not in names:
             raise ValueError(
-                f"{name} is an option for {'Gaussians' if clouds else 'point clouds'}, and {family.name} is a "
-                f"family of {'point clouds' if clouds else 'Gaussians'}"
+                f"{name} is an option for {'Gaussians' if clouds else 'point clouds'}, "
+                f"and {family.name} is a family of {'point clouds' if clouds else 'Gaussians'}"
             )
     return kind(**options)
 
@@ -240,14 +240,10 @@ def generate(
                 known = ", ".join(names) or "none: it is unconditional"
                 raise ValueError(f"label must be one of the model's classes ({known}); got {label!r}")
             wanted = np.full(size, names.index(label))
-        common = {
-            "size": size,
-            "n_steps": steps,
-            "seed": seed,
-            "labels": wanted,
-            "source": _start(run, model),
-        }
-        chosen = {"points": points, "guidance": guidance, "integrator": integrator}
+        common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed, "labels": wanted}
+        common["source"] = _start(run, model)
+        chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
+        family: Any
         if isinstance(model.config, CloudConfig):
             family = cloud_runs.generate(model, place, **common, **chosen)
         elif chosen != {"points": None, "guidance": 0.0, "integrator": "euler"}:
@@ -289,6 +285,7 @@ def evaluate(
         clouds = isinstance(model.config, CloudConfig)
         size = size or (200 if clouds else 512)
         numbers: dict[str, list[Any]]
+        family: Any
         if clouds:
             own = _own_data(run, model)
             family = cloud_runs.held_out(own) if data is None else load(data)

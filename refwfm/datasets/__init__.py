@@ -17,6 +17,8 @@ from refwfm.datasets.cities import polygon_moments
 from refwfm.datasets.clouds import clouds_from_arrays, gaussians_from_clouds, gaussians_of
 from refwfm.datasets.images import intensity_clouds, jitter_clouds, sample_from_images, threshold_clouds
 from refwfm.datasets.niche_clouds import niche_clouds
+from refwfm.datasets.own_files import read_clouds
+from refwfm.datasets.partial import partial_views
 from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
 from refwfm.datasets.splits import split
@@ -42,8 +44,10 @@ __all__ = [
     "neighbourhoods",
     "niche_clouds",
     "niches",
+    "partial_views",
     "polygon_moments",
     "principal_components",
+    "read_clouds",
     "read_shapes",
     "sample_from_images",
     "save_family",

@@ -8,11 +8,12 @@ Points are drawn on the host in float64, so that every library and device starts
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, like, transpose
+from refwfm._array import Array, all_finite, array_namespace, eps, like, transpose
 from refwfm.measures import PointCloud, check_psd
 from refwfm.psd import sqrtm
 
@@ -41,15 +42,22 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
     cov : array, shape (N, d, d), symmetric positive semi-definite
         Of the targets; singular ones (clouds of few points) have factors too.
 
+    validate : bool
+        Also check values. On a GPU this waits for the device.
+
     Raises
     ------
     ValueError
-        If there is none, or one is not symmetric positive semi-definite.
+        If there is none, or one is not finite, symmetric and positive semi-definite.
     """
-    if cov.ndim != 3 or cov.shape[0] == 0:
-        raise ValueError(f"cov must have shape (N, d, d) with N >= 1; got {tuple(cov.shape)}")
+    if cov.ndim != 3 or 0 in cov.shape or cov.shape[1] != cov.shape[2]:
+        raise ValueError(f"cov must have shape (N, d, d) with N, d >= 1; got {tuple(cov.shape)}")
+    if validate:
+        if not all_finite(cov):
+            raise ValueError("cov must be finite; got NaN or infinity")
+        cov = check_psd(cov)
     xp = array_namespace(cov)
-    factors = cholesky(check_psd(cov) if validate else cov)
+    factors = cholesky(cov)
     return CholeskyNormal(xp.mean(factors, axis=0), xp.std(factors, axis=0))
 
 
@@ -58,14 +66,20 @@ def cholesky(cov: Array, /) -> Array:
 
     Equation: WFM App. D. With the symmetric root ``R = Q U`` (a QR decomposition), ``cov = Uᵀ U``.
 
+    Unique for positive definite cov. Of a singular one the factor is returned whose columns vanish at
+    coordinates that do not vary and, when the first r coordinates determine the rest, after the r-th.
+
     Parameters
     ----------
     cov : array, shape (..., d, d), symmetric positive semi-definite
     """
     xp = array_namespace(cov)
-    upper = xp.linalg.qr(sqrtm(cov, validate=False))[1]
-    diagonal = xp.linalg.diagonal(upper)
-    signs = xp.where(diagonal < 0, -xp.ones_like(diagonal), xp.ones_like(diagonal))
+    # What the root holds at coordinates without variance is rounding, which QR would turn into any direction.
+    variance = xp.linalg.diagonal(cov)
+    varies = variance > cov.shape[-1] * eps(cov) * xp.max(variance, axis=-1, keepdims=True)
+    root = xp.where(varies[..., :, None] & varies[..., None, :], sqrtm(cov, validate=False), 0.0)
+    upper = xp.linalg.qr(root)[1]
+    signs = xp.where(xp.linalg.diagonal(upper) < 0, -xp.ones_like(variance), xp.ones_like(variance))
     return xp.tril(transpose(signs[..., None] * upper))
 
 
@@ -78,51 +92,66 @@ def sample_cholesky_normal(
 
     Parameters
     ----------
-    sizes : numpy.ndarray, shape (B,)
+    sizes : numpy.ndarray of integers, shape (B,)
         Points of each cloud, at least 1.
 
     Returns
     -------
     PointCloud, points (B, max(sizes), d); the rows after the first ``sizes[i]`` of cloud i are padding
+
+    Raises
+    ------
+    ValueError
+        If sizes are not integers of at least 1.
     """
+    sizes = _check_sizes(sizes)
     d = source.mean.shape[0]
     noise = like(np.tril(rng.standard_normal((len(sizes), d, d))), source.mean)
     factors = source.mean + source.std * noise
-    z, weights = _draw(sizes, d, rng.standard_normal, like=source.mean)
+    z, weights = _draw(rng.standard_normal, sizes, d, source.mean)
     return PointCloud(z @ transpose(factors), weights)
 
 
 def sample_standard_normal(*, rng: np.random.Generator, sizes: np.ndarray, d: int, like: Array) -> PointCloud:
-    """Draw clouds of independent standard normal points. Returns as ``sample_cholesky_normal``."""
-    return PointCloud(*_draw(sizes, d, rng.standard_normal, like=like))
+    """Draw clouds of independent standard normal points. Returns and raises as ``sample_cholesky_normal``.
+
+    ``like`` is an array in whose library, dtype and device they are wanted.
+    """
+    return _draw(rng.standard_normal, _check_sizes(sizes), d, like)
 
 
 def sample_uniform(*, rng: np.random.Generator, sizes: np.ndarray, d: int, like: Array) -> PointCloud:
-    """Draw clouds of points uniform in the cube ``[-√3, √3]^d``: mean 0 and variance 1 per coordinate."""
+    """Draw clouds of points uniform in the cube ``[-√3, √3]^d``: mean 0 and variance 1 per coordinate.
 
-    def draw(shape: tuple[int, ...]) -> np.ndarray:
-        return rng.uniform(-math.sqrt(3.0), math.sqrt(3.0), shape)
-
-    return PointCloud(*_draw(sizes, d, draw, like=like))
+    Arguments and results are those of ``sample_standard_normal``.
+    """
+    side = math.sqrt(3.0)
+    return _draw(lambda shape: rng.uniform(-side, side, shape), _check_sizes(sizes), d, like)
 
 
 def prefix_weights(sizes: np.ndarray, n: int, /) -> np.ndarray:
     """Uniform weights (B, n) of clouds whose first ``sizes[i]`` of n rows are points."""
-    sizes = np.asarray(sizes)
-    if (
-        sizes.ndim != 1
-        or sizes.dtype.kind not in "iu"
-        or (sizes.size and (sizes.min() < 1 or sizes.max() > n))
-    ):
-        raise ValueError(f"sizes must be integers from 1 to {n}, one for each cloud; got {sizes!r}")
+    sizes = _check_sizes(sizes, n)
     return np.where(np.arange(n) < sizes[:, None], 1.0 / sizes[:, None], 0.0)
 
 
-def _draw(sizes: np.ndarray, d: int, draw: object, *, like: Array) -> tuple[Array, Array]:
-    """Independent points of all clouds, cleared at padding, and their weights."""
-    from refwfm._array import like as bring
+def _check_sizes(sizes: np.ndarray, largest: int | None = None) -> np.ndarray:
+    sizes = np.asarray(sizes)
+    whole = sizes.ndim == 1 and sizes.dtype.kind in "iu"
+    if not whole or np.any(sizes < 1) or (largest is not None and np.any(sizes > largest)):
+        wanted = "of at least 1" if largest is None else f"from 1 to {largest}"
+        raise ValueError(f"sizes must be integers {wanted}, one for each cloud; got {sizes!r}")
+    return sizes
 
-    n = int(np.max(sizes, initial=1))
-    weights = prefix_weights(sizes, n)
-    points = np.where(weights[..., None] > 0, draw((len(sizes), n, d)), 0.0)  # type: ignore[operator]
-    return bring(points, like), bring(weights, like)
+
+def _draw(
+    noise: Callable[[tuple[int, int]], np.ndarray], sizes: np.ndarray, d: int, template: Array
+) -> PointCloud:
+    """Clouds of independent points, in the library, dtype and device of ``template``.
+
+    One cloud's points are drawn after the other's, so that padding takes no random numbers.
+    """
+    weights = prefix_weights(sizes, int(np.max(sizes, initial=1)))
+    points = np.zeros((*weights.shape, d))
+    points[weights > 0] = noise((int(np.sum(sizes)), d))
+    return PointCloud(like(points, template), like(weights, template))

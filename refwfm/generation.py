@@ -103,6 +103,15 @@ CloudField = Callable[[PointCloud, Array], Array]
 """``field(cloud, t)``: the velocity (B, n, d) of every point of the clouds (B, n, d) at times t (B,)."""
 
 
+RUNGE_KUTTA = {
+    "euler": ((0.0,), (1.0,)),
+    "midpoint": ((0.0, 0.5), (0.0, 1.0)),
+    "heun": ((0.0, 1.0), (0.5, 0.5)),
+    "rk4": ((0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+}
+"""Times of the stages (each is carried there by the slope of the one before) and weights of their slopes."""
+
+
 def generate_clouds(
     field: CloudField,
     source: PointCloud,
@@ -114,7 +123,7 @@ def generate_clouds(
 ) -> PointCloud:
     """Flow the points of source clouds along a field from t = 0 to t = 1 in ``n_steps`` equal steps.
 
-    Equation: WFM Algorithm 3 (``euler``); GWFM-12. Weights stay what they are.
+    Equation: WFM Algorithm 3 (``euler``); GWFM-12. Weights stay what they are, and so does padding.
 
     Parameters
     ----------
@@ -122,7 +131,8 @@ def generate_clouds(
         ``field(cloud, t)`` with points (B, n, d) and t (B,): velocities (B, n, d).
     source : PointCloud, points (B, n, d), weights (B, n)
     method : str
-        A key of ``RUNGE_KUTTA``: ``euler``, ``midpoint``, ``heun`` or ``rk4``, of order 1, 2, 2, 4.
+        A key of ``RUNGE_KUTTA``: ``euler``, ``midpoint``, ``heun`` or ``rk4``, of order 1, 2, 2, 4. The last
+        two ask for the field at t = 1 as well, where a conditional field does not exist.
     observe : callable, optional
         Called with (k, cloud) before the first step (k = 0) and after each.
 
@@ -137,27 +147,19 @@ def generate_clouds(
         raise ValueError(f"method must be one of {', '.join(RUNGE_KUTTA)}; got {method!r}")
     stages, final = RUNGE_KUTTA[method]
     h, cloud = 1.0 / n_steps, source
-    xp = array_namespace(source.points)
+    xp = array_namespace(*source)
+    is_point = (source.weights > 0)[..., None]
     if observe is not None:
         observe(0, cloud)
     for k in range(n_steps):
         slopes: list[Array] = []
         for shift in stages:
-            # Stage i stands at time (k + c_i) h, where c_i is how far the last slope has carried it.
             points = cloud.points + (h * shift) * slopes[-1] if slopes else cloud.points
-            t = xp.full_like(source.points[:, 0, 0], (k + shift) * h)
-            slopes.append(field(PointCloud(points, cloud.weights), t))
+            t = xp.full_like(points[:, 0, 0], (k + shift) * h)
+            velocity = field(PointCloud(points, cloud.weights), t)
+            slopes.append(xp.where(is_point, velocity, 0.0))
         move = sum(weight * slope for weight, slope in zip(final, slopes, strict=True))
         cloud = PointCloud(cloud.points + h * move, cloud.weights)
         if observe is not None:
             observe(k + 1, cloud)
     return cloud
-
-
-RUNGE_KUTTA = {
-    "euler": ((0.0,), (1.0,)),
-    "midpoint": ((0.0, 0.5), (0.0, 1.0)),
-    "heun": ((0.0, 1.0), (0.5, 0.5)),
-    "rk4": ((0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
-}
-"""Times of the stages, each carried there by the slope of the one before, and the slopes' weights."""

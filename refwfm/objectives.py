@@ -1,7 +1,7 @@
-"""The three regression losses of Bures-Wasserstein flow matching, each with its derivative.
+"""The regression losses of Wasserstein flow matching, each with its derivative: of Gaussians and of clouds.
 
-All regress a network's (mean, matrix) output onto the velocity of a geodesic at its point mu_t. They
-differ in which velocity of the covariance that is, and in which norm the error is measured:
+Those of Gaussians regress a network's (mean, matrix) output onto the velocity of a geodesic at its point
+mu_t. They differ in which velocity of the covariance that is, and in which norm the error is measured:
 
 =============  ============================  ===============================================
 riemannian     S_t (WFM-10)                  Riemannian norm at mu_t: ``tr(R Σ Rᵀ)``
@@ -9,7 +9,8 @@ euclidean      dΣ/dt (WFM-9)                 the same norm, of the field R with
 frobenius      dΣ/dt (WFM-9)                 Frobenius norm of the error E
 =============  ============================  ===============================================
 
-Each returns the mean over the batch and its derivative with respect to the prediction.
+Point clouds have one loss (``cloud_loss``), the riemannian one seen at their points. Each returns the mean
+over the batch and its derivative with respect to the prediction.
 """
 
 from refwfm._array import Array, array_namespace, sq_frobenius, sq_norm
@@ -99,7 +100,17 @@ def cloud_loss(pred: Array, target: Array, weights: Array, /) -> tuple[Array, Ar
     value : array, shape ()
     derivative : array, shape (B, n, d)
         With respect to ``pred``; 0 at padding.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit: broadcasting would average over other pairs than those meant.
     """
+    if pred.ndim != 3 or pred.shape != target.shape or weights.shape != pred.shape[:-1]:
+        raise ValueError(
+            f"pred and target must have the same shape (B, n, d) and weights (B, n); got pred "
+            f"{tuple(pred.shape)}, target {tuple(target.shape)} and weights {tuple(weights.shape)}"
+        )
     xp = array_namespace(pred, weights)
     error = xp.where((weights > 0)[..., None], pred - target, 0.0)
     weighted = weights[..., None] * error

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import math
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from refwfm import backends, bures, generation, objectives, psd
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.cli import app
 from refwfm.measures import Gaussian
+from refwfm.validation import audit, items_velocities, ledger, textbook, twins
 from refwfm.validation import check as checks
-from refwfm.validation import items_velocities, ledger, textbook, twins
 from refwfm.validation.check import Check, run, run_check
 from refwfm.validation.draws import Draw
 
-ITEMS = {item.id: item for items in ledger.sections().values() for item in items}
+ITEMS = ledger.by_id()
 
 WITHOUT_FORMULA = {
     "bures.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
@@ -41,12 +42,12 @@ def test_every_check_passes(name, dtype):
     items = [item for items in ledger.sections(backend).values() for item in items]
     for result in run(items, backend):
         for check in result.checks:
-            assert check.ok is not False, f"{result.item.id}, {check.check.oracle}: {check.note}"
+            assert check.ok is not False, f"{result.id}, {check.oracle}: {check.note}"
             assert check.ok or check.note.startswith("skipped: needs ")
 
 
 @pytest.mark.parametrize(
-    ("name", "id"), [("torch", "WFM-10"), ("torch", "twin-loss-and-grad"), ("jax", "WFM-AppC")]
+    ("name", "id"), [("torch", "WFM-10"), ("torch", "twin-gaussian-loss-and-grad"), ("jax", "WFM-AppC")]
 )
 def test_other_libraries(name, id):
     pytest.importorskip(name)
@@ -77,7 +78,10 @@ def test_item_is_complete(id):
 
 
 def test_ids_are_unique():
-    assert len(ledger.identifiers()) == len(set(ledger.identifiers()))
+    ids = [item.id.casefold() for items in ledger.sections().values() for item in items]
+    assert len(ids) == len(set(ids))
+    assert not set(ids) & {alias.casefold() for alias in ledger.ALIASES}
+    assert set(ledger.ALIASES.values()) <= set(ITEMS)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +162,7 @@ def test_a_broken_formula_is_found(monkeypatch, name):
     assert "failed" in result.output
 
 
-MODULES = {
-    id: title.__module__.rpartition(".")[2]
-    for title in ledger.SECTIONS.values()
-    for id in [item.id for item in title()]
-}
+MODULES = {item.id: ledger.SECTIONS[title] for title, items in ledger.sections().items() for item in items}
 
 
 def test_an_implementation_that_raises_is_a_failure(monkeypatch):
@@ -312,11 +312,49 @@ def test_an_unknown_dtype_gives_one_line():
     )
 
 
-def test_all_backends_are_those_installed(monkeypatch):
+def test_all_backends_are_those_installed_in_both_dtypes(monkeypatch):
     monkeypatch.setattr(backends, "INSTALL", {"numpy": "", "cupy": ""})
-    result = refwfm("verify", "--backend", "all", "--only", "WFM-2", "--json")
+    result = refwfm("verify", "--backend", "all", "--only", "WFM-2", "--jobs", "1", "--json")
     assert result.exit_code == 0
-    assert "numpy" in {item["backend"] for item in json.loads(result.stdout)["items"]}
+    found = [(item["backend"], item["dtype"]) for item in json.loads(result.stdout)["items"]]
+    assert found[:1] == [("numpy", "float64")]
+    assert ("numpy", "float32") in found
+
+
+def test_processes_find_what_one_finds():
+    parts = audit.prepare("numpy", "all", ["WFM-16", "WFM-U2"])
+    audit.perform(parts, jobs=2)
+    alone = audit.prepare("numpy", "all", ["WFM-16", "WFM-U2"])
+    audit.perform(alone, jobs=1)
+    for part, other in zip(parts, alone, strict=True):
+        assert list(part.results) == ["WFM-U2", "WFM-11"]
+        for id, result in part.results.items():
+            assert result.checks == other.results[id].checks
+
+
+def test_a_compiling_library_is_audited_in_the_middle_dimension_unless_all_are_asked_for(monkeypatch):
+    seen = []
+
+    def dimension(implementation, draw):
+        """Note the dimension."""
+        seen.append(draw.d)
+        return 0.0 if draw.call(implementation, draw.normal(1)) is not None else math.inf
+
+    monkeypatch.setattr(checks, "COMPILING", ("numpy",))
+    backend = backends.load("numpy", dtype="float64")
+    run_check(make(dimension, {}, repeats=1), "test", backend)
+    run_check(make(dimension, {}, repeats=1), "test", backend, every_dimension=True)
+    assert seen == [3, 1, 2, 3, 6, 16]
+
+
+def test_overview_of_several_backends(monkeypatch):
+    monkeypatch.setattr(backends, "INSTALL", {"numpy": ""})
+    broken = lambda *args, **options: bures.Tangent(np.zeros((3, 1)), np.zeros((3, 1, 1)))  # noqa: E731
+    monkeypatch.setattr(bures, "velocity", broken)
+    result = refwfm("verify", "--backend", "all", "--only", "WFM-10", "--only", "WFM-2", "--jobs", "1")
+    assert result.exit_code == 1
+    assert "largest residual / tolerance" in result.output
+    assert "failed" in result.output
 
 
 @pytest.mark.parametrize("id", ITEMS)
@@ -329,3 +367,11 @@ def test_explain(id):
     assert f"def {item.functions[0].__name__}(" in result.output
     for misprint in item.misprints:
         assert misprint.printed in result.output
+
+
+@pytest.mark.parametrize("alias", ledger.ALIASES)
+def test_an_alias_is_the_item_that_audits_it(alias):
+    item = ITEMS[ledger.ALIASES[alias]]
+    result = refwfm("explain", alias)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"{item.id}  {item.title}")

@@ -1,67 +1,70 @@
-"""The ledger: every audited formula, by section, and how to find one.
+"""The ledger: every audited formula, by section in the order of the papers, and how to find one.
 
 To add a formula, write a function that returns its ``Item`` in the module of its section, and name it in
-that module's ``items``.
+that module's ``items``. To add a module, name it in ``SECTIONS``.
 """
 
+from importlib import import_module
+
 from refwfm.backends import Backend
-from refwfm.validation import (
-    items_barycenter,
-    items_conditional,
-    items_distances,
-    items_generation,
-    items_geodesics,
-    items_geometry,
-    items_layers,
-    items_networks,
-    items_sources,
-    items_step,
-    items_training,
-    items_velocities,
-    twins,
-)
+from refwfm.validation import twins
 from refwfm.validation.check import Item
 
 SECTIONS = {
-    "Bures-Wasserstein space": items_geometry.items,
-    "Distances": items_distances.items,
-    "Barycenter": items_barycenter.items,
-    "Geodesics": items_geodesics.items,
-    "Velocities": items_velocities.items,
-    "Conditional flows": items_conditional.items,
-    "Objectives": items_training.items,
-    "Training": items_step.items,
-    "Generation": items_generation.items,
-    "Sources and matching": items_sources.items,
-    "Layers": items_layers.items,
-    "Network and optimiser": items_networks.items,
+    "Bures-Wasserstein space": "items_geometry",
+    "Geodesics": "items_geodesics",
+    "Velocities": "items_velocities",
+    "Distances": "items_distances",
+    "Barycenter": "items_barycenter",
+    "Objectives": "items_training",
+    "Training": "items_step",
+    "Generation": "items_generation",
+    "Conditional flows": "items_conditional",
+    "Sources and matching": "items_sources",
+    "Layers": "items_layers",
+    "Network and optimiser": "items_networks",
 }
+"""Modules of ``refwfm.validation`` with a function ``items``, by the titles of their sections."""
+
 TWINS = "Twins of this backend"
+
+ALIASES = {
+    "WFM-5": "WFM-1",
+    "WFM-16": "WFM-11",
+    "WFM-17": "WFM-11",
+    "WFM-U6": "WFM-11",
+    "WFM-B.1": "WFM-21",
+    "WFM-B.2": "WFM-23",
+    "WFM-B.3": "WFM-Prop3.1",
+}
+"""Equations and lemmas of the papers that the item of another one audits."""
 
 
 def sections(backend: Backend | None = None, /) -> dict[str, list[Item]]:
     """All items by section; with a backend, also its twins."""
-    found = {title: items() for title, items in SECTIONS.items()}
+    found = {
+        title: list(import_module(f"refwfm.validation.{name}").items()) for title, name in SECTIONS.items()
+    }
     if backend is not None:
         found[TWINS] = twins.items(backend)
     return {title: items for title, items in found.items() if items}
 
 
-def identifiers(backend: Backend | None = None, /) -> list[str]:
-    """Ids of all items, in order."""
-    return [item.id for items in sections(backend).values() for item in items]
+def by_id(backend: Backend | None = None, /) -> dict[str, Item]:
+    """All items by their ids, in order; with a backend, also its twins."""
+    return {item.id: item for items in sections(backend).values() for item in items}
 
 
-def lookup(id: str, backend: Backend | None = None, /) -> Item:
-    """Return the item with an id (upper and lower case are the same).
+def find(id: str, known: dict[str, Item], /) -> Item:
+    """Return the item with an id or an alias (upper and lower case are the same).
 
     Raises
     ------
     ValueError
         If there is none: names those there are.
     """
-    for items in sections(backend).values():
-        for item in items:
-            if item.id.casefold() == id.casefold():
-                return item
-    raise ValueError(f"unknown id {id!r}; the ledger has {', '.join(identifiers(backend))}")
+    names = {name.casefold(): name for name in known}
+    names |= {alias.casefold(): name for alias, name in ALIASES.items() if name in known}
+    if id.casefold() not in names:
+        raise ValueError(f"unknown id {id!r}; the ledger has {', '.join(known)}")
+    return known[names[id.casefold()]]

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,22 +15,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from refwfm import backends
-from refwfm.backends import Backend, BackendError
 from refwfm.cli._common import console, say
 from refwfm.cli._errors import clear_errors
-
-LIBRARIES = (
-    "refwfm",
-    "numpy",
-    "scipy",
-    "POT",
-    "mpmath",
-    "array-api-compat",
-    "array-api-strict",
-    "torch",
-    "jax",
-)
 
 
 def verify(
@@ -38,27 +24,43 @@ def verify(
     backend: Annotated[
         str | None, typer.Option(help="As for train, or all: every one that is installed.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float64, float32 or all.", show_default="float64; all with --backend all"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
+    every_dimension: Annotated[
+        bool, typer.Option("--every-dimension", help="On jax too, which compiles anew for each: minutes.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes for several backends.", show_default="the cores")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with all of it, FILE.html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
 ) -> None:
     """Check every formula against an independent oracle, and every check against wrong variants."""
     with clear_errors():
-        from refwfm.validation import ledger
+        from refwfm.validation import audit
 
-        chosen = _backends(backend, dtype)
-        wanted = _sections(ledger, chosen, only or [])
-        results = []
-        total = sum(len(items) for sections in wanted for items in sections.values())
-        with _progress(total, quiet=as_json) as advance:
-            for each, sections in zip(chosen, wanted, strict=True):
-                for title, items in sections.items():
-                    results += [(title, result) for result in _run(items, each, seed, advance)]
+        if report is not None and not report.parent.is_dir():
+            raise FileNotFoundError(f"no folder {str(report.parent)!r} to write the report into")
+        parts = audit.prepare(backend, dtype, only or [])
+        with _progress(sum(len(part.items) for part in parts), quiet=as_json) as advance:
+            audit.perform(parts, seed=seed, every_dimension=every_dimension, jobs=jobs, advance=advance)
+        if report is not None:
+            from refwfm.validation.report import page
+
+            report.write_text(page(parts, seed=seed), encoding="utf-8")
+    count = audit.count(parts)
     if as_json:
-        say(json.dumps(_to_json([result for _, result in results], seed)))
+        say(json.dumps(_to_json(parts, seed)))
     else:
-        _report(results)
-    if any(check.ok is False for _, result in results for check in result.checks):
+        console.print(_table(parts[0]))
+        if len(parts) > 1:
+            console.print(_overview(parts))
+        console.print(_misprint_table(parts[0]))
+        say(f"{count}" + (f"; the report is {report}" if report is not None else ""))
+    if count.failed:
         raise typer.Exit(1)
 
 
@@ -66,8 +68,9 @@ def explain(id: Annotated[str, typer.Argument(help="Of a formula, as WFM-10.", m
     """Show a formula: where it stands, its source, its checks and their wrong variants."""
     with clear_errors():
         from refwfm.validation import ledger
+        from refwfm.validation.audit import function_name
 
-        item = ledger.lookup(id)
+        item = ledger.find(id, ledger.by_id())
     console.print(Text(f"{item.id}  {item.title}", style="bold"))
     say(f"{item.paper}, {item.place}")
     say(f"\n{item.statement}\n\n  {item.latex}")
@@ -75,7 +78,7 @@ def explain(id: Annotated[str, typer.Argument(help="Of a formula, as WFM-10.", m
         console.print(Text(f"\n{misprint.id}: the printed formula", style="bold"))
         say(f"  printed:  {misprint.printed}\n  meant:    {misprint.correct}\n  {misprint.note}")
     for function in item.functions:
-        console.print(Text(f"\n{_name(function)}", style="bold"))
+        console.print(Text(f"\n{function_name(function)}", style="bold"))
         console.print(Syntax(inspect.getsource(function), "python", word_wrap=True))
     console.print(Text("\nChecks", style="bold"))
     for check in item.checks:
@@ -85,120 +88,45 @@ def explain(id: Annotated[str, typer.Argument(help="Of a formula, as WFM-10.", m
     say(f"\nRun them with: refwfm verify --only {item.id}")
 
 
-# Choosing
-
-
-def _backends(name: str | None, dtype: str) -> list[Backend]:
-    if name != "all":
-        return [backends.load(name, dtype=dtype)]
-    found = []
-    for each in backends.INSTALL:
-        try:
-            found.append(backends.load(each, dtype=dtype))
-        except BackendError:
-            continue  # not installed
-    return found
-
-
-def _sections(ledger: Any, chosen: list[Backend], only: list[str]) -> list[dict[str, list[Any]]]:
-    """Items by section for each backend: all, or those asked for."""
-    found: list[dict[str, list[Any]]] = [ledger.sections(backend) for backend in chosen]
-    known = {
-        item.id.casefold(): item.id for sections in found for items in sections.values() for item in items
-    }
-    for id in only:
-        if id.casefold() not in known:
-            raise ValueError(f"unknown id {id!r}; the ledger has {', '.join(known.values())}")
-    if not only:
-        return found
-    ids = {known[id.casefold()] for id in only}
-    parts = [
-        {title: [item for item in items if item.id in ids] for title, items in sections.items()}
-        for sections in found
-    ]
-    return [{title: items for title, items in sections.items() if items} for sections in parts]
-
-
-def _run(items: list[Any], backend: Backend, seed: int, advance: Callable[[], None]) -> Iterator[Any]:
-    from refwfm.validation.check import run
-
-    for result in run(items, backend, seed=seed):
-        advance()
-        yield result
-
-
 @contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     disabled = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=disabled, transient=True) as bar:
-        task = bar.add_task("formulas", total=total)
-        yield lambda: bar.advance(task)
+        task = bar.add_task("", total=total)
+        yield lambda result: bar.update(
+            task, advance=1, description=f"{result.id} on {result.backend}, {result.dtype}"
+        )
 
 
-# Reporting
+# Tables
 
 
-def _name(function: Callable[..., Any]) -> str:
-    """``bures.velocity``: the name inside the package."""
-    module = function.__module__.removeprefix("refwfm.")
-    return f"{'networks' if module.startswith('networks') else module}.{function.__name__}"
-
-
-def _report(results: list[tuple[str, Any]]) -> None:
-    """Print a table for each backend, then the misprints with their evidence, then the count."""
-    by_backend: dict[tuple[str, str], list[tuple[str, Any]]] = {}
-    for title, result in results:
-        by_backend.setdefault((result.backend, result.dtype), []).append((title, result))
-    for (backend, dtype), found in by_backend.items():
-        console.print(_table(f"{backend}, {dtype}", found))
-    misprints = {
-        misprint.id + result.item.id: (result, misprint)
-        for _, result in reversed(results)
-        for misprint in result.item.misprints
-        if misprint.control
-    }
-    if misprints:
-        console.print(_misprint_table(list(reversed(misprints.values()))))
-    checks = [check for _, result in results for check in result.checks]
-    controls = sum(len(check.controls) for check in checks)
-    failed = sum(check.ok is False for check in checks)
-    skipped = sum(check.ok is None for check in checks)
-    say(
-        f"{_count(len(results), 'formula')}, {_count(len(checks), 'check')}, "
-        f"{_count(controls, 'wrong variant')}: {failed} failed" + (f", {skipped} skipped" if skipped else "")
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _table(title: str, results: list[tuple[str, Any]]) -> Table:
+def _table(part: Any) -> Table:
     """Lay out each formula with its functions, and below it one row for each oracle."""
-    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
+    from refwfm.validation.audit import function_name
+
+    table = Table(title=f"{part.backend}, {part.dtype}", box=box.SIMPLE, pad_edge=False)
     table.add_column("id", no_wrap=True)
     table.add_column("formula: functions, and below them the oracles", overflow="fold")
     for heading in ("residual", "tolerance", "wrong"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
-    section = None
-    for heading, result in results:
-        if heading != section:
-            section = heading
-            table.add_section()
-            table.add_row("", Text(heading, style="bold"))
-        functions = ", ".join(map(_name, result.item.functions))
-        table.add_row(Text(result.item.id), Text(f"{result.item.title}: ").append(functions, style="cyan"))
-        for check in result.checks:
-            table.add_row(
-                "",
-                Text(f"  {check.check.oracle}"),
-                f"{check.residual:.1e}",
-                f"{check.tolerance:.1e}",
-                f"{min((control.residual for control in check.controls), default=math.nan):.1e}",
-                _verdict(check),
-            )
+    for heading, items in part.sections.items():
+        table.add_section()
+        table.add_row("", Text(heading, style="bold"))
+        for item in items:
+            functions = ", ".join(map(function_name, item.functions))
+            table.add_row(Text(item.id), Text(f"{item.title}: ").append(functions, style="cyan"))
+            for check in part.results[item.id].checks:
+                table.add_row(
+                    "",
+                    Text(f"  {check.oracle}"),
+                    f"{check.residual:.1e}",
+                    f"{check.tolerance:.1e}",
+                    f"{min((control.residual for control in check.controls), default=math.nan):.1e}",
+                    _verdict(check),
+                )
     table.caption = "wrong: the smallest residual of the wrong variants, which must exceed the tolerance"
     return table
 
@@ -209,70 +137,93 @@ def _verdict(check: Any) -> Text:
     return Text(check.note, style="yellow" if check.ok is None else "bold red")
 
 
-def _misprint_table(found: list[tuple[Any, Any]]) -> Table:
+def _overview(parts: list[Any]) -> Table:
+    """Lay out the formulas against the backends: the largest residual in tolerances, or what failed."""
+    table = Table(title="all backends: largest residual / tolerance", box=box.SIMPLE, pad_edge=False)
+    table.add_column("id", no_wrap=True)
+    for part in parts:
+        table.add_column(f"{part.backend} {part.dtype}", justify="right", overflow="fold")
+    rows = {item.id: item for part in parts for item in part.items}
+    for id in rows:
+        table.add_row(Text(id), *(_cell(part.results.get(id)) for part in parts))
+    return table
+
+
+def _cell(result: Any) -> Text:
+    if result is None:
+        return Text("")
+    notes = [f"{check.oracle}: {check.note}" for check in result.checks if check.ok is False]
+    if notes:
+        return Text("; ".join(notes), style="bold red")
+    used = [check.residual / check.tolerance for check in result.checks if check.ok and check.tolerance > 0]
+    return Text(f"{max(used):.2g}" if used else "exact", style="green")
+
+
+def _misprint_table(part: Any) -> Table | str:
     table = Table(title="misprints, with the residuals that tell them apart", box=box.SIMPLE, pad_edge=False)
     table.add_column("", no_wrap=True)
     for heading in ("where", "printed", "meant"):
         table.add_column(heading, overflow="fold")
     for heading in ("as printed", "as meant"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for result, misprint in found:
-        for check in result.checks:
-            for control in check.controls:
-                if control.variant == misprint.control:
-                    table.add_row(
-                        misprint.id,
-                        Text(result.item.id),
-                        Text(misprint.printed),
-                        Text(misprint.correct),
-                        f"{control.residual:.1e}",
-                        f"{check.residual:.1e}",
-                    )
-    return table
+    for item in part.items:
+        for misprint in item.misprints:
+            for check in part.results[item.id].checks:
+                for control in check.controls:
+                    if control.variant == misprint.control:
+                        table.add_row(
+                            misprint.id,
+                            Text(item.id),
+                            Text(misprint.printed),
+                            Text(misprint.correct),
+                            f"{control.residual:.1e}",
+                            f"{check.residual:.1e}",
+                        )
+    return table if table.row_count else ""
 
 
-def _to_json(results: list[Any], seed: int) -> dict[str, Any]:
+# Numbers for machines
+
+
+def _to_json(parts: list[Any], seed: int) -> dict[str, Any]:
+    from refwfm.validation.audit import versions
     from refwfm.validation.bench import machine
 
     return {
         "machine": machine(),
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": versions(),
         "seed": seed,
-        "items": [
+        "items": [_item_to_json(item, part.results[item.id]) for part in parts for item in part.items],
+    }
+
+
+def _item_to_json(item: Any, result: Any) -> dict[str, Any]:
+    from refwfm.validation.audit import function_name
+
+    return {
+        "id": item.id,
+        "title": item.title,
+        "function": ", ".join(map(function_name, item.functions)),
+        "backend": result.backend,
+        "dtype": result.dtype,
+        "checks": [
             {
-                "id": result.item.id,
-                "title": result.item.title,
-                "function": ", ".join(map(_name, result.item.functions)),
-                "backend": result.backend,
-                "dtype": result.dtype,
-                "checks": [
-                    {
-                        "oracle": check.check.oracle,
-                        "residual": _number(check.residual),
-                        "tolerance": check.tolerance,
-                        "controls": [
-                            {"variant": control.variant, "residual": _number(control.residual)}
-                            for control in check.controls
-                        ],
-                        "ok": check.ok,
-                        "note": check.note,
-                    }
-                    for check in result.checks
+                "oracle": check.oracle,
+                "residual": _number(check.residual),
+                "tolerance": check.tolerance,
+                "controls": [
+                    {"variant": control.variant, "residual": _number(control.residual)}
+                    for control in check.controls
                 ],
-                "misprints": [misprint._asdict() for misprint in result.item.misprints],
+                "ok": check.ok,
+                "note": check.note,
             }
-            for result in results
+            for check in result.checks
         ],
+        "misprints": [misprint._asdict() for misprint in item.misprints],
     }
 
 
 def _number(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return value if math.isfinite(value) else None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -1,0 +1,215 @@
+"""The whole audit: on which backends, which formulas, in how many processes."""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from importlib import metadata
+from typing import Any, NamedTuple
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+
+from refwfm import backends
+from refwfm.backends import Backend, BackendError
+from refwfm.validation import check, ledger
+from refwfm.validation.check import COMPILING, Item, ItemResult
+
+LIBRARIES = (
+    "refwfm",
+    "numpy",
+    "scipy",
+    "POT",
+    "mpmath",
+    "array-api-compat",
+    "array-api-extra",
+    "array-api-strict",
+    "torch",
+    "jax",
+    "cupy",
+)
+
+
+class Part(NamedTuple):
+    """The audit on one backend in one dtype: its items by section, and their results by id."""
+
+    backend: str
+    dtype: str
+    sections: dict[str, list[Item]]
+    results: dict[str, ItemResult]
+
+    @property
+    def items(self) -> list[Item]:
+        """All items in order."""
+        return [item for items in self.sections.values() for item in items]
+
+
+# Choosing
+
+
+def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Part]:
+    """Return the parts of an audit, without results.
+
+    Parameters
+    ----------
+    backend : str, optional
+        As for ``backends.load``, or "all": every one that is installed, torch on the CPU and on a GPU.
+    dtype : str, optional
+        "float64", "float32" or "all". Left out: float64, for all backends both.
+    only : list of str
+        Ids or aliases; empty: all.
+
+    Raises
+    ------
+    ValueError
+        If an id is unknown on every backend: names those there are.
+    """
+    dtypes = (
+        backends.DTYPES[::-1] if (dtype or ("all" if backend == "all" else "float64")) == "all" else [dtype]
+    )
+    chosen = [each for kind in dtypes for each in _load(backend, kind or "float64")]
+    everything = [(each, ledger.sections(each)) for each in chosen]
+    wanted = _ids(only, everything)
+    parts = []
+    for each, sections in everything:
+        kept = {title: [item for item in items if item.id in wanted] for title, items in sections.items()}
+        parts.append(
+            Part(each.name, each.dtype, {title: items for title, items in kept.items() if items}, {})
+        )
+    return [part for part in parts if part.sections]
+
+
+def _load(name: str | None, dtype: str) -> list[Backend]:
+    if name != "all":
+        return [backends.load(name, dtype=dtype)]
+    found = []
+    for library in backends.INSTALL:
+        try:
+            found.append(backends.load(library, dtype=dtype))
+        except BackendError:
+            continue  # not installed
+        if library == "torch" and found[-1].device != "cpu":
+            found.append(backends.load("torch:cpu", dtype=dtype))
+    return found
+
+
+def _ids(only: list[str], everything: list[tuple[Backend, dict[str, list[Item]]]]) -> set[str]:
+    known = {item.id: item for _, sections in everything for items in sections.values() for item in items}
+    return {ledger.find(id, known).id for id in only} if only else set(known)
+
+
+# Running
+
+
+def perform(
+    parts: list[Part],
+    *,
+    seed: int = 0,
+    every_dimension: bool = False,
+    jobs: int | None = None,
+    advance: Callable[[ItemResult], None] = lambda result: None,
+) -> None:
+    """Run all checks and put the outcomes into the parts' results.
+
+    Several parts run in parallel processes of one thread each, ``jobs`` of them (left out: as many as there
+    are cores); a single part runs here. ``advance`` is called after each formula.
+    """
+    jobs = min(cpu_count(), len(parts)) if jobs is None else jobs
+    options = {"seed": seed, "every_dimension": every_dimension}
+    for part, result in _in_processes(parts, jobs, options) if jobs > 1 else _here(parts, options):
+        part.results[result.id] = result
+        advance(result)
+    for part in parts:
+        ordered = {item.id: part.results[item.id] for item in part.items}
+        part.results.clear()
+        part.results.update(ordered)
+
+
+def _here(parts: list[Part], options: dict[str, Any]) -> Iterator[tuple[Part, ItemResult]]:
+    for part in parts:
+        backend = backends.load(part.backend, dtype=part.dtype)
+        for result in check.run(part.items, backend, **options):
+            yield part, result
+
+
+def _in_processes(parts: list[Part], jobs: int, options: dict[str, Any]) -> Iterator[tuple[Part, ItemResult]]:
+    """One task for each section, the slowest libraries first."""
+    order = sorted(parts, key=lambda part: part.backend.partition(":")[0] not in COMPILING)
+    tasks = [
+        delayed(_section)(part.backend, part.dtype, title, [item.id for item in items], options)
+        for part in order
+        for title, items in part.sections.items()
+    ]
+    by_name = {(part.backend, part.dtype): part for part in parts}
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        for results in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            for result in results:
+                yield by_name[result.backend, result.dtype], result
+
+
+def _section(
+    backend: str, dtype: str, title: str, ids: list[str], options: dict[str, Any]
+) -> list[ItemResult]:
+    """Results of some items of a section, in a process of its own."""
+    loaded, sections = _everything(backend, dtype)
+    return list(check.run([item for item in sections[title] if item.id in ids], loaded, **options))
+
+
+@lru_cache
+def _everything(backend: str, dtype: str) -> tuple[Backend, dict[str, list[Item]]]:
+    loaded = backends.load(backend, dtype=dtype)
+    return loaded, ledger.sections(loaded)
+
+
+# Reporting
+
+
+class Count(NamedTuple):
+    """How many formulas, checks and wrong variants there are, and how many checks failed or were skipped."""
+
+    formulas: int
+    checks: int
+    controls: int
+    failed: int
+    skipped: int
+
+    def __str__(self) -> str:
+        """One line."""
+        numbers = [
+            _plural(self.formulas, "formula"),
+            _plural(self.checks, "check"),
+            _plural(self.controls, "wrong variant"),
+        ]
+        return f"{', '.join(numbers)}: {self.failed} failed" + (
+            f", {self.skipped} skipped" if self.skipped else ""
+        )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def count(parts: list[Part]) -> Count:
+    """Count over all parts."""
+    checks = [each for part in parts for result in part.results.values() for each in result.checks]
+    return Count(
+        formulas=sum(len(part.results) for part in parts),
+        checks=len(checks),
+        controls=sum(len(each.controls) for each in checks),
+        failed=sum(each.ok is False for each in checks),
+        skipped=sum(each.ok is None for each in checks),
+    )
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """``bures.velocity``: the name inside the package."""
+    module = function.__module__.removeprefix("refwfm.")
+    return f"{'networks' if module.startswith('networks') else module}.{function.__name__}"
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that take part."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

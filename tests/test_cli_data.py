@@ -131,6 +131,50 @@ def test_gaussians_errors(tmp_path, h5ad):
     assert not (tmp_path / "a.npz").exists()
 
 
+def test_clouds_of_cells_shapes_and_arrays(tmp_path, h5ad, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("clouds", h5ad, "--k", 5, "--pcs", 3, "--label", "kind")
+    assert result.exit_code == 0
+    assert "wrote cells.npz" in result.stdout
+    got, want = datasets.load("cells.npz"), datasets.clouds_from_anndata(h5ad, k=5, pcs=3, label="kind")
+    np.testing.assert_array_equal(got.points, want.points)
+    assert got.label_names == ("x", "y")
+    result = run("clouds", h5ad, "--radius", 0.3, "--pcs", 3, "--out", "near.npz")
+    assert result.exit_code == 0
+    assert np.ptp(datasets.load("near.npz").sizes) > 0
+    for name in ("a/train/1", "b/train/2", "b/test/3"):
+        path = tmp_path / "shapes.v2" / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.random.default_rng(0).standard_normal((9, 3)))
+    result = run("clouds", tmp_path / "shapes.v2", "--split", "train", "--n-points", 4, "--normalize")
+    assert result.exit_code == 0
+    shapes = datasets.load("shapes.v2.npz")
+    assert (shapes.sizes.tolist(), shapes.label_names) == ([4, 4], ("a", "b"))
+    np.savez("own.npz", np.zeros((2, 2)), np.ones((3, 2)))
+    assert run("clouds", "own.npz", "--out", "family.npz").exit_code == 0
+    assert datasets.load("family.npz").sizes.tolist() == [2, 3]
+
+
+def test_clouds_errors(tmp_path, h5ad):
+    out = ("--out", tmp_path / "a.npz")
+    assert_error(run("clouds", tmp_path / "none.h5ad", *out), "no such file")
+    assert_error(run("clouds", tmp_path / "none.npz", *out), "no such file")
+    assert_error(run("clouds", h5ad, "--spatial-key", "xy", "--pcs", 3, *out), "no coordinates obsm['xy']")
+    assert_error(run("clouds", h5ad, "--k", 3, "--radius", 1, "--pcs", 3, *out), "either k or radius")
+    assert_error(
+        run("clouds", h5ad, "--n-points", 3, "--up", "y", *out), "--n-points, --up cannot be used with"
+    )
+    assert_error(run("clouds", tmp_path, "--k", 3, *out), "--k cannot be used with a folder of shapes")
+    np.save(tmp_path / "b.npy", np.zeros((2, 3, 2)))
+    assert_error(
+        run("clouds", tmp_path / "b.npy", "--seed", 3, *out), "--seed cannot be used with a NumPy file"
+    )
+    (tmp_path / "b.npz").write_bytes(b"mine")
+    assert_error(run("clouds", tmp_path / "b.npy", "--out", tmp_path / "b.npz"), "b.npz exists", "--force")
+    assert (tmp_path / "b.npz").read_bytes() == b"mine"
+    assert not (tmp_path / "a.npz").exists()
+
+
 def test_build_errors(tmp_path, monkeypatch):
     monkeypatch.setenv("REFWFM_DATA", str(tmp_path))
     assert_error(run("build", "--out", tmp_path / "out"), "REFWFM_DATA is", "no file")

@@ -13,15 +13,29 @@ from rich.console import Console
 from rich.table import Table
 
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CATALOGUE, CloudFamily, Family, build_shipped, from_anndata, load, save_family
+from refwfm.datasets import (
+    CATALOGUE,
+    CloudFamily,
+    Family,
+    build_shipped,
+    clouds_from_anndata,
+    from_anndata,
+    load,
+    read_clouds,
+    read_shapes,
+    save_family,
+)
 
 app = typer.Typer(
     no_args_is_help=True, help="Families of Gaussians and of point clouds: list, show, make your own."
 )
 
+CELLS: Any = {"rich_help_panel": "For an AnnData file"}
+SHAPES: Any = {"rich_help_panel": "For a folder of shapes"}
+
 
 class By(StrEnum):
-    """Which cells make one Gaussian."""
+    """Which cells make one Gaussian or cloud."""
 
     niche = "niche"
     cluster = "cluster"
@@ -113,6 +127,62 @@ def gaussians(
         save_family(out, family)
         _summarise(family)
         _say(f"wrote {out}: load it by that name")
+
+
+@app.command()
+def clouds(
+    path: Annotated[Path, typer.Argument(help="An AnnData file, a folder of shapes, or a NumPy file.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the family (<name>.npz).")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    by: Annotated[By | None, typer.Option(help="Which cells make one cloud (niche).", **CELLS)] = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Cells in a niche (16).", **CELLS)] = None,
+    radius: Annotated[float | None, typer.Option(help="Or all cells within this distance.", **CELLS)] = None,
+    pcs: Annotated[int | None, typer.Option(min=1, help="Principal components (16).", **CELLS)] = None,
+    label: Annotated[str | None, typer.Option(help="Column of obs with the class.", **CELLS)] = None,
+    spatial_key: Annotated[str | None, typer.Option(help="Entry of obsm (spatial).", **CELLS)] = None,
+    cluster_key: Annotated[str | None, typer.Option(help="Column of obs: clusters.", **CELLS)] = None,
+    section_key: Annotated[str | None, typer.Option(help="Column of obs: sections.", **CELLS)] = None,
+    basis: Annotated[str | None, typer.Option(help="Entry of obsm (X_pca).", **CELLS)] = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test.", **SHAPES)] = None,
+    n_points: Annotated[int | None, typer.Option(min=1, help="Of each shape (2048).", **SHAPES)] = None,
+    up: Annotated[str | None, typer.Option(help="Which coordinate is up: y or z (z).", **SHAPES)] = None,
+    normalize: Annotated[bool | None, typer.Option(help="Scale each to radius 1.", **SHAPES)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draws of points (0).", **SHAPES)] = None,
+) -> None:
+    """Turn cells, shapes or arrays into a family of point clouds and save it as .npz.
+
+    PATH is an AnnData file (.h5ad); a folder of shapes (.npy, .off, .txt), one file each, subfolders
+    being classes; or a .npy or .npz file of arrays.
+    """
+    name = path.resolve().name if path.is_dir() else path.stem
+    out = Path(f"{name}.npz") if out is None else out
+    cells = {
+        "by": None if by is None else by.value,
+        **{"k": k, "radius": radius, "pcs": pcs, "label": label, "basis": basis},
+        **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
+    }
+    shapes = {"split": split, "n_points": n_points, "up": up, "normalize": normalize, "seed": seed}
+    with clear_errors():
+        if out.exists() and not force:
+            raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
+        if path.is_dir():
+            family = read_shapes(path, **_given(shapes, "a folder of shapes", cells))
+        elif path.suffix == ".h5ad":
+            family = clouds_from_anndata(path, **_given(cells, "an AnnData file", shapes))
+        else:
+            _given({}, "a NumPy file", cells | shapes)
+            family = read_clouds(path)
+        save_family(out, family)
+        _summarise(family)
+        _say(f"wrote {out}: load it by that name")
+
+
+def _given(options: dict[str, Any], kind: str, others: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given; an error when one of the others was."""
+    misplaced = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
+    if misplaced:
+        raise ValueError(f"{', '.join(misplaced)} cannot be used with {kind}")
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()

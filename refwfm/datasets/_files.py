@@ -83,8 +83,8 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         raise ValueError(f"{path} does not hold a valid family: {error}") from error
 
 
-def read_npz(path: Path, keys: tuple[str, ...], /) -> dict[str, NDArray[Any]]:
-    """Read the arrays ``keys`` of a ``.npz`` file; never unpickles.
+def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, NDArray[Any]]:
+    """Read the arrays ``keys`` of a ``.npz`` file, or all of them; never unpickles.
 
     Raises
     ------
@@ -97,6 +97,7 @@ def read_npz(path: Path, keys: tuple[str, ...], /) -> dict[str, NDArray[Any]]:
         raise FileNotFoundError(f"no such file: {path}")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            keys = tuple(archive) if keys is None else keys
             missing = [key for key in keys if key not in archive]
             if not missing:
                 return {key: archive[key] for key in keys}

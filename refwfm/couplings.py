@@ -235,7 +235,7 @@ def _independent(
         rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
         return _at(y.points, _draw(rows, rng)), none
     # Live points get a random order, and stay before the padding.
-    order = like(rng.random(y.weights.shape), y.weights) + xp.where(y.weights > 0, 0.0, 2.0)
+    order = like(rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
     return _at(y.points, xp.argsort(order, axis=-1)), none
 
 

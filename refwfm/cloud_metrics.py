@@ -27,6 +27,9 @@ Progress = Callable[[int, int], None]
 PAIRS_PER_TASK = 16
 """Pairs that one job computes before it reports."""
 
+LARGEST = 1e150
+"""Coordinates above it have no squares in float64."""
+
 CHAMFER_BLOCK = 2**18
 """Distances in the largest temporary of ``pairwise_chamfer``: 2 MB, to stay in the cache."""
 
@@ -217,8 +220,6 @@ def _matrix(
         done += len(part)
         if progress is not None:
             progress(done, total)
-    if not np.all(np.isfinite(matrix)):
-        raise ValueError("the clouds are so large or so far apart that distances overflow; rescale them")
     return matrix + matrix.T if ys is None else matrix
 
 
@@ -262,5 +263,7 @@ def _host_family(family: PointCloud, name: str) -> list[PointCloud]:
             f"got {tuple(family.points.shape)}"
         )
     points, weights = (to_host(part).astype(np.float64) for part in check_cloud(family, name))
+    if np.max(np.abs(points)) > LARGEST:
+        raise ValueError(f"{name}: coordinates must be below {LARGEST:g}, so that squares do not overflow")
     weights /= np.sum(weights, axis=-1, keepdims=True)  # once more: float32's sum was rounded
     return [PointCloud(rows[mass > 0], mass[mass > 0]) for rows, mass in zip(points, weights, strict=True)]

@@ -1,10 +1,11 @@
 """The nearest neighbours in earth mover's distance, exactly, without most of the distances.
 
 A nearest neighbour needs one exact distance for each cloud, its own, and a proof that all others are larger.
-So every pair carries a lower bound, cheap at first (``earthmover.frame_bounds``), and the pair with the smallest
-bound of its row is refined: to the bound of a dual potential, then to the distance itself. When the smallest
-entry of a row is a distance, it is the nearest neighbour's: no entry exceeds its true distance, so none can
-be smaller. Nothing is approximated, and no pair is refined whose bound exceeds the distance looked for.
+So every pair carries a lower bound, cheap at first (``earthmover.frame_bounds``), and the pair with the
+smallest bound of its row is refined: to the bound of a dual potential, then to the distance itself. When the
+smallest entry of a row is a distance, it is the nearest neighbour's: no entry exceeds its true distance, so
+none can be smaller. Nothing is approximated, and no pair is refined whose bound exceeds the distance looked
+for.
 
 Pairs of a symmetric family are refined once, and those of one round in parallel.
 """

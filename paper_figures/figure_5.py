@@ -74,16 +74,22 @@ def _signatures(
     means: list[np.ndarray], labels: list[np.ndarray], names: tuple[str, ...], path: Path
 ) -> None:
     """Mean of every component over the niches of a class, real beside generated."""
-    classes = [i for i in range(len(names)) if all(np.sum(label == i) >= 3 for label in labels)]
+    classes = [i for i in range(len(names)) if all(np.any(label == i) for label in labels)]
     tables = [
-        np.array([mean[label == i].mean(axis=0) for i in classes]).reshape(len(classes), -1)
+        np.array([mean[label == i].mean(axis=0) for i in classes]).reshape(len(classes), mean.shape[1])
         for mean, label in zip(means, labels, strict=True)
     ]
     figure = Figure(figsize=(10, 1.2 + 0.3 * max(len(classes), 4)), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, 2, sharey=True))
     reach = max(float(np.abs(table).max(initial=0.0)) for table in tables) or 1.0
     for ax, table, title in zip(panels, tables, ("real, held out", "generated"), strict=True):
-        image = ax.imshow(table, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
+        image = ax.imshow(
+            table if classes else np.zeros((1, table.shape[1])),
+            cmap="RdBu_r",
+            vmin=-reach,
+            vmax=reach,
+            aspect="auto",
+        )
         ax.set_title(title, fontsize="medium")
         ax.set_xlabel("principal component of the expression")
         ax.set_yticks(range(len(classes)), [names[i] for i in classes], fontsize="small")

@@ -153,14 +153,13 @@ def _source(
     run: dict[str, Any], options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], CloudFamily | None]:
     """Tell a source that is a family from a kind of noise; load it."""
-    name = options.get("source") or run.get("source")
+    name = options.get("source")
+    if name == "family":  # as a run's own file has it, beside the family's name in its table [run]
+        name = run.get("source")
+    if name == "family":
+        raise ValueError("source = 'family' needs the family's name: --source NAME")
     if name is None or name in SOURCES:
-        if name == "family":
-            name = run.get("source")
-            if name is None:
-                raise ValueError("source = 'family' needs the family's name: --source NAME")
-        else:
-            return {k: v for k, v in run.items() if k != "source"}, options, None
+        return {key: value for key, value in run.items() if key != "source"}, options, None
     start = load(name)
     if not isinstance(start, CloudFamily):
         raise ValueError(f"--source: {name} is a family of Gaussians; flows between families are for clouds")

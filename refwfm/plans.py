@@ -7,9 +7,13 @@ solvers have, and what rounding takes, because masses underflow to zero where th
 import math
 from typing import Any, NamedTuple
 
+import array_api_extra as xpx
 import numpy as np
 
 from refwfm._array import Array, all_finite, array_namespace, device, eps, like
+
+PATIENCE = 12
+"""Visits to each row, on average, after which rounding goes on as the sequential algorithm."""
 
 
 class MarginalError(NamedTuple):
@@ -83,11 +87,10 @@ def greedy_rounding_sequential(log_plan: Array, /) -> Array:
     """
     xp, n = _check_log_plan(log_plan)
     _refuse_nan(log_plan)
-    index = xp.arange(n, device=device(log_plan))
     members = math.prod(log_plan.shape[:-2])
     perms = []
     for member in range(members):
-        rest = xp.reshape(log_plan, (members, n, n))[member, ...]
+        rest = xp.asarray(xp.reshape(log_plan, (members, n, n))[member, ...], copy=True)
         perm: dict[int, int] = {}
         while len(perm) < n:
             i, j = divmod(int(xp.argmax(xp.reshape(rest, (-1,)))), n)
@@ -96,7 +99,8 @@ def greedy_rounding_sequential(log_plan: Array, /) -> Array:
                 perm.update(zip(*free, strict=True))
                 break
             perm[i] = j
-            rest = xp.where((index == i)[:, None] | (index == j), -math.inf, rest)
+            rest = xpx.at(rest)[i, :].set(-math.inf, xp=xp)
+            rest = xpx.at(rest)[:, j].set(-math.inf, xp=xp)
         perms.append([perm[i] for i in range(n)])
     host = np.asarray(perms, dtype=np.int64).reshape(log_plan.shape[:-1])
     return xp.asarray(host, device=device(log_plan))
@@ -131,10 +135,11 @@ def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = N
     Notes
     -----
     A round costs n operations for each free row. Entropic plans take one or two dozen rounds, with a third
-    of the rows free in the second and ever fewer later: about two passes over the matrix. At most n rounds
-    are needed, and so many are when all rows prefer the same columns in the same order; then this costs as
-    much as the sequential algorithm. Entries equal to the smallest of all (underflow) are matched in order
-    at the end, so a constant matrix takes one round.
+    of the rows free in the second and ever fewer later: about two passes over the matrix instead of n. So
+    does a matrix in which all or many entries are the smallest (underflow): they are matched in order at the
+    end. But when all rows want the same columns in the same order, only one of them finds its column in a
+    round. After ``PATIENCE`` passes over the matrix the sequential algorithm therefore takes over, and the
+    worst case takes about twice as long as that. On JAX, the shapes of each round are compiled anew.
     """
     xp, n = _check_log_plan(log_plan)
     if (a is None) != (b is None):
@@ -149,8 +154,11 @@ def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = N
     least = xp.repeat(xp.min(xp.reshape(values, (-1, n * n)), axis=-1), n)
     holder = xp.full_like(every, -1)  # of each column: the row whose proposal it keeps,
     held = xp.full_like(values[:, 0], -math.inf)  # and the entry
-    free, unmatched = every, []
+    free, unmatched, visits = every, [], 0
     while free.shape[0]:
+        visits += free.shape[0]
+        if visits > PATIENCE * every.shape[0]:
+            return greedy_rounding_sequential(log_plan)
         column, value = _best_accepting(values, free, held, holder)
         proposes = value > xp.take(least, free)  # the others never find better: matched in order at the end
         unmatched.append(free[~proposes])

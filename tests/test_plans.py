@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from refwfm import plans
 from refwfm._array import to_host
 from refwfm.plans import (
     Pairs,
@@ -321,3 +322,18 @@ def test_sampling_refuses(rng, plan, n, replace, message):
 
 def test_pairs_are_a_named_tuple(rng):
     assert type(sample_pairs(np.ones((1, 1)), 3, rng=rng)) is Pairs
+
+
+@pytest.mark.parametrize("kind", ["chain", "rows", "levels"])
+def test_when_all_rows_want_the_same_columns_the_sequential_algorithm_takes_over(rng, monkeypatch, kind):
+    called = []
+    real = plans.greedy_rounding_sequential
+    monkeypatch.setattr(plans, "greedy_rounding_sequential", lambda p: called.append(True) or real(p))
+    n = 80
+    log_plan = {
+        "chain": -np.add.outer(np.arange(n), np.arange(n)) * 1.0,
+        "rows": np.tile(rng.standard_normal(n)[:, None], n),
+        "levels": rng.integers(0, 2, (n, n)) * 1.0,
+    }[kind]
+    np.testing.assert_array_equal(greedy_rounding(log_plan), by_hand(log_plan))
+    assert called == ([] if kind == "levels" else [True])

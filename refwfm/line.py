@@ -181,7 +181,7 @@ def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
 def last_atom(weights: Array, /) -> Array:
     """Index of the last atom once padding is sorted to the end: shape (..., 1)."""
     xp = array_namespace(weights)
-    return xp.sum(xp.astype(weights > 0, xp.int64), axis=-1, keepdims=True) - 1
+    return xp.count_nonzero(weights > 0, axis=-1, keepdims=True) - 1
 
 
 def at(table: Array, index: Array, /) -> Array:

@@ -57,7 +57,7 @@ LAPTOP = CloudScale(
         "batch": 16,
         "width": 64,
         "depth": 3,
-        "heads": 4,
+        "heads": 2,
         "hidden": 128,
         "n_frequencies": 8,
         "learning_rate": 4e-3,
@@ -187,9 +187,9 @@ def run(task: CloudTask, /) -> CloudOutcome:
     untrained = draw_source(model, backend, **options)
     return CloudOutcome(
         task,
-        compare(generated, real),
-        compare(untrained, real),
-        compare(subsample(family, size, config, seed=task.seed), real),
+        compare(generated=generated, reference=real),
+        compare(generated=untrained, reference=real),
+        compare(generated=subsample(family, size, config, seed=task.seed), reference=real),
         unpad(generated),
         unpad(real),
         [] if start is None else unpad(untrained),

@@ -110,7 +110,7 @@ def subsample(family: Clouds, size: int, config: CloudConfig, /, *, seed: int) -
     return family.batch(index, n_points=config.n_points, rng=rng)
 
 
-def compare(generated: PointCloud, reference: PointCloud, /, *, squared: bool = False) -> Comparison:
+def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = False) -> Comparison:
     """1-NN accuracies, coverage and minimum matching distance.
 
     Equation: WFM Tables 3 and 4.

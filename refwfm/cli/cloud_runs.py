@@ -49,7 +49,7 @@ def after_training(
         figure.parent.mkdir(exist_ok=True)
         draw_clouds_comparison(unpad(real), unpad(generated), figure)
         say(f"wrote {figure}")
-    result = compare(generated, real)
+    result = compare(generated=generated, reference=real)
     say(
         f"1-NN accuracy against {size} clouds of {reference.name} (0.5 is best): "
         f"Chamfer {result.chamfer.accuracy:.3f}, EMD {result.emd.accuracy:.3f}"
@@ -157,15 +157,16 @@ def evaluate(
                 source=source,
                 guidance_weight=guidance,
             )
-            result = compare(generated, real, squared=squared)
+            result = compare(generated=generated, reference=real, squared=squared)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
             bar.advance(task)
-            untrained = compare(draw_source(model, backend, size=size, seed=seed, source=source), real)
+            start = draw_source(model, backend, size=size, seed=seed, source=source)
+            untrained = compare(generated=start, reference=real, squared=squared)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
             bar.advance(task)
             training = subsample(family, size, config, seed=seed)
-            truth = compare(training, real, squared=squared)
+            truth = compare(generated=training, reference=real, squared=squared)
             note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
             bar.advance(task)
             if labels is not None and family.labels is not None and reference.labels is not None:

@@ -27,7 +27,7 @@ def instances(draw):
 
 
 def instance(draw, n, m, *, weighted, n_proj=N_PROJ):
-    """Two clouds, and directions along which no two points come so close that rounding could exchange them."""
+    """Two clouds, and directions along which no two points come so close that rounding exchanges them."""
     while True:
         x, y = (normalised(cloud(draw, size, weighted=weighted)) for size in (n, m))
         theta = directions(draw, 20 * n_proj)

@@ -28,7 +28,42 @@ MISSING = {
 }
 """Commands the converter does not know."""
 
+FUNCTIONS = frozenset(
+    (
+        "exp",
+        "log",
+        "ln",
+        "min",
+        "max",
+        "sup",
+        "inf",
+        "det",
+        "arg",
+        "argmin",
+        "argmax",
+        "Tr",
+        "tr",
+        "Cov",
+        "diag",
+        "vech",
+        "unvech",
+        "sign",
+        "KL",
+    )
+)
+"""Names that stand apart from what comes before them, and from what follows unless it is a bracket."""
+
+LIMITS = frozenset(("inf", "sup", "min", "max", "argmin", "argmax"))
+"""Those of them whose index stands below, in a formula of its own."""
+
 ElementTree.register_namespace("", NAMESPACE)
+
+
+def _tag(name: str) -> str:
+    return f"{{{NAMESPACE}}}{name}"
+
+
+SCRIPTED = frozenset(map(_tag, ("msub", "msup", "msubsup", "munder")))
 
 
 def mathml(latex: str, /, *, display: bool = True) -> str:
@@ -43,8 +78,14 @@ def mathml(latex: str, /, *, display: bool = True) -> str:
     tree = ElementTree.fromstring(convert(source, display="block" if display else "inline"))
     for parent in tree.iter():
         _join_upright(parent)
-        for element in parent:
-            _spell(element)
+    for element in tree.iter():
+        _spell(element)
+    for parent in list(tree.iter()):
+        for index, element in enumerate(parent):
+            if element.tag == _tag("mrow") and len(element) == 1:
+                parent[index] = element[0]
+    for row in tree.iter(_tag("mrow")):
+        _space_functions(row, display=display)
     text = "".join(tree.itertext())
     if "\\" in text:
         raise ValueError(f"no MathML for {latex!r}: {text}")
@@ -61,7 +102,20 @@ def _join_upright(parent: ElementTree.Element) -> None:
 
 
 def _upright(element: ElementTree.Element) -> bool:
-    return element.tag == f"{{{NAMESPACE}}}mi" and element.get("mathvariant") == "normal"
+    return element.tag == _tag("mi") and element.get("mathvariant") == "normal"
+
+
+def _space_functions(row: ElementTree.Element, *, display: bool) -> None:
+    """Make operators of the functions in a row, alone or with a script: ``t log x``, not ``tlogx``."""
+    for element, after in zip(list(row), [*list(row)[1:], None], strict=True):
+        name = element[0] if element.tag in SCRIPTED else element
+        if name.text in FUNCTIONS:
+            follows = "" if after is None else "".join(after.itertext())
+            name.tag = _tag("mo")
+            name.set("lspace", "0.167em")
+            name.set("rspace", "0" if follows[:1] in "([{" else "0.167em")
+            if display and name.text in LIMITS and element.tag == _tag("msub"):
+                element.tag = _tag("munder")
 
 
 def _spell(element: ElementTree.Element) -> None:

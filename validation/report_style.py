@@ -1,0 +1,107 @@
+"""The look of the report: on a phone, on a wide screen, in the dark, on paper."""
+
+CSS = """
+:root {
+  color-scheme: light dark;
+  --ink: light-dark(#1b1f24, #e3e6ea); --soft: light-dark(#59636e, #9aa4af);
+  --page: light-dark(#fff, #14171b);
+  --box: light-dark(#f5f7f9, #1d2126); --line: light-dark(#d5dae0, #363c44);
+  --link: light-dark(#0b57b0, #7db4ff);
+  --good: light-dark(#14713a, #5cc98a); --bad: light-dark(#b3261e, #ff8a80);
+  --dim: light-dark(#8a5a00, #e0b050);
+}
+* { box-sizing: border-box; }
+html { scroll-padding-top: 1rem; -webkit-text-size-adjust: 100%; }
+body { margin: 0; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
+  overflow-wrap: break-word; }
+main, header, nav, footer { max-width: 84rem; margin: 0 auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 1.5rem 0 .5rem; }
+h2 { font-size: 1.3rem; margin: 2.5rem 0 1rem; border-bottom: 2px solid var(--line);
+  padding-bottom: .25rem; }
+h3 { font-size: 1.05rem; margin: 0; }
+h4 { font-size: .8rem; margin: 1rem 0 .35rem; color: var(--soft); text-transform: uppercase;
+  letter-spacing: .04em; }
+p { margin: .4rem 0; }
+a { color: var(--link); }
+.soft { color: var(--soft); font-size: .9rem; }
+.good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .dim { color: var(--dim); }
+.lead { font-size: 1.1rem; }
+.scroll { overflow-x: auto; max-width: 100%; }
+.formula { padding: .7rem .9rem; margin: .6rem 0; background: var(--box); border-radius: .4rem;
+  overflow-x: auto; }
+.formula p { margin: 0; }
+math { font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", "Noto Sans Math",
+  "DejaVu Math TeX Gyre", math; }
+math[display="block"] { font-size: 1.15em; width: max-content; min-width: 100%; text-align: left;
+  margin: 0; }
+article { border-top: 1px solid var(--line); padding: 1.2rem 0; }
+article > .both { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1.5rem; }
+.id { font: 600 .85rem ui-monospace, monospace; color: var(--link); text-decoration: none;
+  margin-right: .4rem; }
+table { border-collapse: collapse; font-size: .85rem; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
+  border-bottom: 1px solid var(--line); }
+th { font-weight: 600; color: var(--soft); }
+td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+tr.more td { border-bottom: 1px solid var(--line); color: var(--soft); padding-top: 0; }
+tr.first td { border-bottom: 0; }
+.wrong { margin: .1rem 0 .2rem; padding-left: 1.1rem; }
+details { margin: .35rem 0; border: 1px solid var(--line); border-radius: .4rem; min-width: 0; }
+summary { cursor: pointer; padding: .35rem .7rem; font: .85rem ui-monospace, monospace;
+  overflow-wrap: anywhere; }
+.source { overflow: auto; max-height: 32rem; padding: .6rem .8rem; background: var(--box); margin: 0; }
+.source pre { margin: 0; font: .78rem/1.45 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; }
+figure { margin: .8rem 0; }
+figure img { display: block; width: 100%; max-width: 40rem; height: auto; background: #fff;
+  border-radius: .4rem;
+  border: 1px solid var(--line); }
+figcaption { font-size: .85rem; color: var(--soft); margin-top: .3rem; max-width: 40rem; }
+nav ul { margin: 0; padding-left: 1rem; }
+nav > details > ul { padding: .2rem 1rem .8rem 1.6rem; columns: 16rem; font-size: .9rem; }
+nav li { break-inside: avoid; }
+nav ul ul { list-style: none; padding-left: 0; }
+.misprint { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem 1rem; margin: 1rem 0; }
+.misprint h3 { margin: .6rem 0 .2rem; }
+.pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1rem; }
+@media (max-width: 40rem) {
+  table { font-size: .78rem; } th, td { padding-right: .4rem; }
+  math[display="block"] { font-size: 1.05em; }
+  nav .title { display: none; } nav ul ul li { display: inline-block; margin-right: .7rem; }
+}
+@media (min-width: 64rem) {
+  article > .both, .pair { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media print {
+  :root { color-scheme: light; }
+  body { font-size: 9.5pt; }
+  main, header, nav, footer { max-width: none; padding: 0; }
+  details::details-content { content-visibility: visible; block-size: auto; opacity: 1; }
+  nav { display: none; }
+  .source { max-height: none; overflow: visible; } .source pre { white-space: pre-wrap; font-size: 7.5pt; }
+  .scroll, .formula { overflow: visible; }
+  .misprint, figure, h3, tr { break-inside: avoid; } h2, h3, h4, summary { break-after: avoid; }
+  article > .both { grid-template-columns: minmax(0, 1fr); }
+}
+"""
+
+TOKENS = {
+    "k": "light-dark(#a0228f, #e39be0)",
+    "kc": "light-dark(#a0228f, #e39be0)",
+    "kn": "light-dark(#a0228f, #e39be0)",
+    "ow": "light-dark(#a0228f, #e39be0)",
+    "nf": "light-dark(#0b57b0, #7db4ff)",
+    "nb": "light-dark(#00666b, #6fd0d5)",
+    "s1": "light-dark(#14713a, #8fd19e)",
+    "s2": "light-dark(#14713a, #8fd19e)",
+    "sa": "light-dark(#14713a, #8fd19e)",
+    "sd": "light-dark(#59636e, #9aa4af)",
+    "c1": "light-dark(#59636e, #9aa4af)",
+    "mf": "light-dark(#9a4a00, #f0b070)",
+    "mi": "light-dark(#9a4a00, #f0b070)",
+}
+"""Colours of Python's tokens, by the short names that Pygments gives them."""
+
+
+def stylesheet() -> str:
+    """Return everything between ``<style>`` and ``</style>``."""
+    return CSS + "".join(f".source .{name} {{ color: {color}; }}\n" for name, color in TOKENS.items())

@@ -158,7 +158,7 @@ def laziness_report(
     sigma: float,
     rng: np.random.Generator,
     size: int = 200,
-    n_jobs: int = 1,
+    n_jobs: int = -1,
     validate: bool = True,
 ) -> Laziness:
     """Measure on pairs of a noisy reference and a cloud how well the alignment to the reference does.

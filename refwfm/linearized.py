@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, sq_frobenius, to_host, transpose
+from refwfm._array import Array, all_finite, array_namespace, device, eps, sq_frobenius, transpose
 from refwfm.clouds import check_cloud
 from refwfm.exact import assignment
 from refwfm.measures import PointCloud, check_broadcast
@@ -53,7 +53,7 @@ def align_to_reference(
     clouds: PointCloud,
     /,
     *,
-    n_jobs: int = 1,
+    n_jobs: int = -1,
     progress: Callable[[int, int], None] | None = None,
     validate: bool = True,
 ) -> Array:
@@ -68,7 +68,7 @@ def align_to_reference(
     clouds : PointCloud, points (..., n, d), weights (..., n)
         Without padding and with uniform weights.
     n_jobs : int
-        Processes, as of joblib; -1: one for each core. They take seconds to start: for thousands of clouds.
+        Threads, or workers of joblib's current backend; -1 for all.
     progress : callable, optional
         Called with (clouds done, clouds in all) after each block of ``ALIGN_BLOCK`` costs.
     validate : bool
@@ -100,7 +100,7 @@ def align(
     clouds: PointCloud,
     /,
     *,
-    n_jobs: int = 1,
+    n_jobs: int = -1,
     progress: Callable[[int, int], None] | None = None,
     validate: bool = True,
 ) -> Array:
@@ -126,18 +126,14 @@ def reorder(points: Array, permutation: Array, /) -> Array:
 
 def _assign(S: Array, X: Array, n_jobs: int, progress: Callable[[int, int], None] | None) -> np.ndarray:
     """Optimal permutations (B, n) of X (B, n, d) to S (B, n, d), on the host."""
-    from joblib import Parallel, delayed
-
     count, n = X.shape[:2]
     step = max(1, ALIGN_BLOCK // (n * n))
     found = np.empty((count, n), dtype=np.int64)
-    with Parallel(n_jobs=n_jobs) as pool:
-        for start in range(0, count, step):
-            block = slice(start, min(start + step, count))
-            costs = to_host(_reduced_costs(S[block, ...], X[block, ...]))
-            found[block] = pool(delayed(assignment)(cost) for cost in costs)
-            if progress is not None:
-                progress(block.stop, count)
+    for start in range(0, count, step):
+        block = slice(start, min(start + step, count))
+        found[block] = assignment(_reduced_costs(S[block, ...], X[block, ...]), n_jobs=n_jobs)
+        if progress is not None:
+            progress(block.stop, count)
     return found
 
 
@@ -255,7 +251,7 @@ def free_support_barycenter(
     init: Array | None = None,
     max_iter: int = 100,
     tol: float | None = None,
-    n_jobs: int = 1,
+    n_jobs: int = -1,
     require: bool = True,
     validate: bool = True,
 ) -> FreeSupportBarycenter:

@@ -82,7 +82,7 @@ def test_alignment_of_a_translated_and_scaled_reference_is_the_identity(rng):
 
 @pytest.mark.parametrize("block", [1, 100, 10**9])
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_neither_blocks_nor_processes_change_the_permutations(rng, monkeypatch, block, n_jobs):
+def test_neither_blocks_nor_threads_change_the_permutations(rng, monkeypatch, block, n_jobs):
     S, x = rng.standard_normal((8, 2)), uniform(rng.standard_normal((2, 3, 8, 2)))
     whole = align_to_reference(S, x)
     assert whole.shape == (2, 3, 8)

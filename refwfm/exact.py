@@ -18,8 +18,8 @@ from refwfm.line import line_cost, sort_measure
 from refwfm.measures import PointCloud, check_broadcast
 from refwfm.transport import check_weights, clear_padding
 
-WORTH_A_POOL = 2**16
-"""Entries of all cost matrices together, below which one thread is as fast."""
+WORTH_A_POOL = 2**20
+"""Entries of all cost matrices together; below, one thread is done before a pool has started."""
 
 
 class TransportPlan(NamedTuple):

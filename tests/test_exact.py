@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm import bures
+from refwfm import bures, exact
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
 from refwfm.exact import ExactTransportError, assignment, sq_wasserstein2, transport_plan
@@ -76,11 +76,12 @@ def test_padding_may_stand_anywhere():
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, -1])
-def test_a_pool_changes_nothing(rng, n_jobs):
-    x, y = rng.standard_normal((2, 8, 100, 2))
-    cost = sq_costs(x, y).reshape(2, 4, 100, 100)
+def test_a_pool_changes_nothing(rng, monkeypatch, n_jobs):
+    monkeypatch.setattr(exact, "WORTH_A_POOL", 0)
+    x, y = rng.standard_normal((2, 8, 20, 2))
+    cost = sq_costs(x, y).reshape(2, 4, 20, 20)
     perms = assignment(cost, n_jobs=n_jobs)
-    assert perms.shape == (2, 4, 100)
+    assert perms.shape == (2, 4, 20)
     for index in np.ndindex(2, 4):
         np.testing.assert_array_equal(perms[index], scipy.optimize.linear_sum_assignment(cost[index])[1])
 
@@ -88,6 +89,7 @@ def test_a_pool_changes_nothing(rng, n_jobs):
 def test_the_pool_of_the_caller_is_used(rng, monkeypatch):
     import joblib
 
+    monkeypatch.setattr(exact, "WORTH_A_POOL", 0)
     used = []
     real = joblib.Parallel.__call__
     monkeypatch.setattr(
@@ -95,7 +97,7 @@ def test_the_pool_of_the_caller_is_used(rng, monkeypatch):
         "__call__",
         lambda self, tasks: used.append(type(self._backend).__name__) or real(self, tasks),
     )
-    cost = rng.random((4, 150, 150))
+    cost = rng.random((4, 20, 20))
     expected = assignment(cost)
     with joblib.parallel_config(backend="loky", n_jobs=2):
         np.testing.assert_array_equal(assignment(cost, n_jobs=2), expected)

@@ -82,8 +82,13 @@ def mathml(latex: str, /, *, display: bool = True) -> str:
         _spell(element)
     for parent in list(tree.iter()):
         for index, element in enumerate(parent):
-            if element.tag == _tag("mrow") and len(element) == 1:
-                parent[index] = element[0]
+            inner = element
+            while inner.tag == _tag("mrow") and len(inner) == 1:
+                inner = inner[0]
+            parent[index] = inner
+            if inner.tag == _tag("mo") and len(inner) == 1:  # a name made an operator
+                inner.text = inner[0].text
+                inner.remove(inner[0])
     for row in tree.iter(_tag("mrow")):
         _space_functions(row, display=display)
     text = "".join(tree.itertext())

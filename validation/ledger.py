@@ -31,6 +31,8 @@ SECTIONS = {
     "Network for Gaussians, optimiser": "items_networks",
     "Network for point clouds": "items_transformer",
     "Sliced transport": "items_sliced",
+    "Linearised transport": "items_linearized",
+    "Laziness of a reference": "items_laziness",
     "Metrics of families of clouds": "items_metrics",
 }
 """Modules of ``refwfm.validation`` with a function ``items``, by the titles of their sections."""

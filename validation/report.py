@@ -43,8 +43,8 @@ def page(parts: list[Part], /, *, seed: int) -> str:
         "<h1>Wasserstein Flow Matching: the audit</h1>",
         "<p>Every formula against oracles that share no code with it: closed forms, finite differences, "
         "SciPy, POT, mpmath. Beside it stands the function that implements it. A check counts only if it "
-        "also rejects plausible <em>wrong variants</em> of the formula: misprints, signs, factors, missing roots."
-        "</p>",
+        "also rejects plausible <em>wrong variants</em> of the formula: misprints, signs, factors, missing "
+        "roots.</p>",
         *(f"<p>{escape(short)}: <cite>{escape(full)}</cite>.</p>" for short, full in PAPERS.items()),
         f'<p class="lead {verdict}">{escape(str(count))}.</p>',
         _backends(parts),

@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional
 
 from refwfm.networks import Params
-from refwfm.networks.transformer import check_inputs, embed_condition
+from refwfm.networks.conditioning import embed_condition
+from refwfm.networks.transformer import check_inputs
 from refwfm.optim import flatten, unflatten
 
 

@@ -2,6 +2,7 @@
 
 from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features
+from refwfm.networks.conditioning import feature_embedding, guidance, unlabelled
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -21,13 +22,10 @@ from refwfm.networks.layers import (
 )
 from refwfm.networks.mlp import block, init_mlp, mlp
 from refwfm.networks.transformer import (
-    feature_embedding,
     feed_forward,
-    guidance,
     init_transformer,
     transformer,
     transformer_block,
-    unlabelled,
 )
 
 __all__ = [

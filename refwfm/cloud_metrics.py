@@ -17,7 +17,7 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace, matvec, sq_norm, to_host, transpose
 from refwfm.clouds import check_cloud, check_cloud_pair
-from refwfm.earthmover import emd
+from refwfm.earthmover import cost_matrix, emd
 from refwfm.measures import PointCloud
 from refwfm.metrics import FamilyDistances
 
@@ -122,14 +122,7 @@ def pairwise_chamfer(
         If a family has no member, a cloud no point or one that is not finite, or dimensions differ.
     """
     clouds, others = _one_or_two(xs, ys)
-    centre = np.mean([np.mean(cloud.points, axis=0) for cloud in clouds], axis=0)
-    return _matrix(
-        partial(_chamfer_row, squared=squared, centre=centre),
-        clouds,
-        others,
-        n_jobs=n_jobs,
-        progress=progress,
-    )
+    return _matrix(partial(_chamfer_row, squared=squared), clouds, others, n_jobs=n_jobs, progress=progress)
 
 
 def pairwise_emd(
@@ -176,20 +169,20 @@ def compare_families(
     )
 
 
-def _chamfer_row(x: PointCloud, ys: list[PointCloud], *, squared: bool, centre: np.ndarray) -> list[float]:
-    return [_host_directed(x, y, squared, centre) + _host_directed(y, x, squared, centre) for y in ys]
+def _chamfer_row(x: PointCloud, ys: list[PointCloud], *, squared: bool) -> list[float]:
+    """Distances of one cloud to some; without matrix products, whose own threads are in joblib's way."""
+    return [_host_chamfer(x, y, squared) for y in ys]
 
 
-def _host_directed(x: PointCloud, y: PointCloud, squared: bool, centre: np.ndarray) -> float:
-    """``_directed`` for one pair, faster: one product gives ``‖x - y‖² - ‖x‖²`` in blocks."""
-    from_x, to_y = x.points - centre, y.points - centre
-    left = np.concatenate([-2.0 * from_x, np.ones((len(from_x), 1))], axis=1)
-    right = np.concatenate([to_y, sq_norm(to_y)[:, None]], axis=1).T
-    rows = max(1, CHAMFER_BLOCK // len(to_y))
-    blocks = [left[i : i + rows] @ right for i in range(0, len(left), rows)]
-    nearest = np.concatenate([np.argmin(block, axis=1) for block in blocks])
-    distance = sq_norm(x.points - y.points[nearest])
-    return float(x.weights @ (distance if squared else np.sqrt(distance)))
+def _host_chamfer(x: PointCloud, y: PointCloud, squared: bool) -> float:
+    rows = max(1, CHAMFER_BLOCK // len(y.points))
+    there, back = np.empty(len(x.points)), np.full(len(y.points), np.inf)
+    for start in range(0, len(x.points), rows):
+        block = slice(start, start + rows)
+        cost = cost_matrix(PointCloud(x.points[block], x.weights[block]), y, squared=squared)
+        there[block] = np.min(cost, axis=1)
+        np.minimum(back, np.min(cost, axis=0), out=back)
+    return float(x.weights @ there + y.weights @ back)
 
 
 def _emd_row(x: PointCloud, ys: list[PointCloud], *, squared: bool) -> list[float]:

@@ -140,7 +140,7 @@ def _matched(x, y):
 
 
 def straight_lines_are_exact(generate, draw):
-    """Clouds on the way of the field ``(Y_σ - X_t) / (1 - t)``, σ the assignment at each step, and at its end.
+    """Clouds on the way of the field ``(Y_σ - X_t) / (1 - t)``, σ the assignment at each step.
 
     Against points on straight lines to the targets that the first assignment gives them.
     """

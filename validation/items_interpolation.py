@@ -94,7 +94,7 @@ def _mixture(x, images, t):
 def wfm_5() -> Item:
     """Continuity equation of clouds."""
     return Item(
-        id="WFM-5",
+        id="WFM-5-clouds",
         paper="WFM",
         place="section 2.2, eqs. 1 and 5",
         title="continuity equation of clouds, in weak form",

@@ -31,11 +31,11 @@ SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
 WARM = 100
 """Points from which on the potentials save the assignment more time than they take."""
 
-FRAMES, CELLS = 32, 64
+FRAMES, CELLS = 8, 64
 """Random frames that clouds are projected on, and cells of each quantile function."""
 
-GELBRICH = 16
-"""Largest dimension in which Gelbrich's bound is worth its matrix roots."""
+GELBRICH = 32
+"""Largest dimension in which Gelbrich's bound is worth its matrix roots. From d = 5 on it is the better one."""
 
 
 class Dual(NamedTuple):
@@ -71,7 +71,7 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
     """Least mean cost; a potential f (n,) of any quality saves time where it is an assignment.
 
     Equation: EMD. Subtracting potentials leaves the best assignment what it is; in floating point it may
-    choose another whose mean cost is higher by less than ``10 eps max K``.
+    choose another whose mean cost is higher by rounding, about ``10 eps max K``.
     """
     if not _is_assignment(x, y):
         return float(transport_plan(cost, x.weights, y.weights, n_jobs=1).cost)
@@ -133,7 +133,7 @@ def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool
 
         W_2² >= Σ_k ∫ (F_k - G_k)²    and    W_1 >= (Σ_k (∫ |F_k - G_k|)²)^{1/2} .
 
-    The largest over ``FRAMES`` random frames is returned, and where it is squared and in few dimensions also
+    The largest over ``FRAMES`` random frames is returned, and where it is squared and d <= ``GELBRICH`` also
     Gelbrich's bound, the distance of the Gaussians with the clouds' moments. Quantile functions are replaced
     by their means over ``CELLS`` equal cells, which lowers the integrals (Jensen again) and makes clouds of
     all sizes and weights comparable: each becomes one vector, and the bounds distances of vectors.

@@ -35,7 +35,7 @@ FRAMES, CELLS = 8, 64
 """Random frames that clouds are projected on, and cells of each quantile function."""
 
 GELBRICH = 32
-"""Largest dimension in which Gelbrich's bound is worth its matrix roots. From d = 5 on it is the better one."""
+"""Largest dimension in which Gelbrich's bound is worth its matrix roots. It is the better one from 5 on."""
 
 
 class Dual(NamedTuple):

@@ -7,7 +7,10 @@ import numpy as np
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
 from refwfm.ops import REFERENCE
-from refwfm.regression import gaussian_loss_and_grad
+from refwfm.optim import Tree
+from refwfm.regression import CloudBatch, cloud_loss_and_grad, gaussian_loss_and_grad
+
+_compiled = jax.jit(cloud_loss_and_grad, static_argnames="heads")
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -33,7 +36,22 @@ def load(device: str, dtype: str, /) -> Backend:
         to_numpy=to_host,
         synchronize=jax.effects_barrier,
         ops=REFERENCE._replace(
-            gaussian_loss_and_grad=jax.jit(gaussian_loss_and_grad, static_argnames="method")
+            gaussian_loss_and_grad=jax.jit(gaussian_loss_and_grad, static_argnames="method"),
+            cloud_loss_and_grad=padded_loss_and_grad,
         ),
         version=jax.__version__,
     )
+
+
+def padded_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[jax.Array, Tree]:
+    """Twin of ``regression.cloud_loss_and_grad``, compiled for sizes that are powers of two: few, not all.
+
+    Padding has no influence on loss and gradient.
+    """
+    n = batch.points.shape[1]
+    more = 2 ** (n - 1).bit_length() - n
+    points, weights, target = (
+        jnp.pad(part, [(0, 0), (0, more)] + [(0, 0)] * (part.ndim - 2))
+        for part in (batch.points, batch.weights, batch.target)
+    )
+    return _compiled(params, batch._replace(points=points, weights=weights, target=target), heads=heads)

@@ -1,5 +1,6 @@
 """Flow matching is a regression: a batch of points of geodesics, the loss there, and its gradient."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refwfm._array import Array
@@ -55,13 +56,19 @@ def gaussian_loss_and_grad(
     return value, pullback(tuple(derivative))
 
 
-def cloud_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[Array, Tree]:
+def cloud_loss_and_grad(
+    params: Tree, batch: CloudBatch, /, *, heads: int, network: Callable[..., Any] = transformer
+) -> tuple[Array, Tree]:
     """Loss of the network on a batch of point clouds, and its gradient in the parameters.
 
     Equation: WFM-11 for point clouds (WFM-U7). Value of shape (), gradient a tree like ``params``.
+
+    Parameters
+    ----------
+    heads : int
+    network : callable
+        ``transformer``, or a twin of it.
     """
-    output, pullback = transformer(
-        params, batch.points, batch.weights > 0, batch.t, batch.labels, heads=heads
-    )
+    output, pullback = network(params, batch.points, batch.weights > 0, batch.t, batch.labels, heads=heads)
     value, derivative = cloud_loss(output, batch.target, batch.weights)
     return value, pullback(derivative)

@@ -8,9 +8,12 @@ import numpy as np
 
 from refwfm import bures, optim, regression
 from refwfm.backends import Backend
+from refwfm.cloud_sources import prefix_weights
+from refwfm.networks import init_transformer
 from refwfm.ops import REFERENCE, Ops
-from refwfm.regression import GaussianBatch
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.regression import CloudBatch, GaussianBatch
+from refwfm.sinkhorn import plan, sinkhorn
+from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling
 from refwfm.validation.textbook import relative, scaled
@@ -18,6 +21,8 @@ from refwfm.validation.textbook import relative, scaled
 TITLES = {
     "pairwise_sq_distance": "distances of all pairs",
     "gaussian_loss_and_grad": "loss and gradient of a training step",
+    "cloud_loss_and_grad": "loss and gradient of a training step on clouds",
+    "sinkhorn": "Sinkhorn",
     "clip_by_global_norm": "clipping of the gradient",
     "adam": "Adam",
     "ema": "running mean of the parameters",
@@ -34,6 +39,8 @@ def _item(name: str, twin: Callable[..., Any]) -> Item:
     check = {
         "pairwise_sq_distance": _distances,
         "gaussian_loss_and_grad": _losses,
+        "cloud_loss_and_grad": _cloud_losses,
+        "sinkhorn": _sinkhorns,
         "clip_by_global_norm": _clippings,
         "adam": _adams,
         "ema": _averages,
@@ -101,6 +108,74 @@ def losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
     ]
     (value, grads), (truth, wanted) = results
     return max(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
+
+
+def _cloud_losses(twin: Callable[..., Any]) -> Check:
+    def half(*args: Any, heads: int) -> Any:
+        value, grads = regression.cloud_loss_and_grad(*args, heads=heads)
+        return value, optim.tree_map(lambda g: 0.5 * g, grads)
+
+    def without_mask(params: Any, batch: CloudBatch, *, heads: int) -> Any:
+        full = batch._replace(weights=np.maximum(batch.weights, 1e-9))
+        return regression.cloud_loss_and_grad(params, full, heads=heads)
+
+    return Check(
+        "the reference on the same arrays",
+        cloud_losses_agree,
+        twin,
+        {"half of the gradient": half, "padding is read": without_mask},
+        roundings(3000, "two blocks of width 8, softmax and layer norms"),
+        dimensions=(2, 3),
+        repeats=1,
+    )
+
+
+def cloud_losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Loss and all gradients, on clouds of different sizes with labels."""
+    options = {"width": 8, "depth": 2, "heads": 2, "hidden": 8, "n_frequencies": 2, "n_labels": 2}
+    params = init_transformer(draw.rng, draw.d, like=np.zeros(0), **options)
+    params = optim.tree_map(lambda p: draw.rounded(p + 0.1 * draw.rng.standard_normal(p.shape)), params)
+    weights = draw.rounded(prefix_weights(np.array([5, 3, 1]), 5))
+    points, target = (draw.normal(3, 5, draw.d) for _ in range(2))
+    batch = CloudBatch(points, weights, target, draw.times(), np.array([0, 1, 2]))
+    (value, grads), (truth, wanted) = (
+        draw.call(function, params, batch, heads=2) for function in (twin, regression.cloud_loss_and_grad)
+    )
+    return max(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
+
+
+def _sinkhorns(twin: Callable[..., Any]) -> Check:
+    def of(change: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda cost, a, b, **options: sinkhorn(*change(cost, a, b), **options)
+
+    return Check(
+        "the reference on the same arrays",
+        sinkhorns_agree,
+        twin,
+        {
+            "weights ignored": of(lambda cost, a, b: (cost, 0 * a + 1 / a.shape[-1], b)),
+            "half the cost": of(lambda cost, a, b: (0.5 * cost, a, b)),
+            "half the eps": lambda cost, a, b, *, eps, **options: sinkhorn(
+                cost, a, b, eps=0.5 * eps, **options
+            ),
+        },
+        Tolerance(1e-6, 1e-3, "twice the marginal error that both are iterated to, times the condition"),
+        dimensions=(1, 2, 3),
+        repeats=1,
+    )
+
+
+def sinkhorns_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """L1 distance of the plans, iterated to marginal errors of 1e-9 (float32: 1e-5)."""
+    x, y = draw.normal(6, draw.d), draw.normal(9, draw.d)
+    a, b = draw.weights(6), draw.weights(9)
+    cost = draw.rounded(np.sum((x[:, None] - y) ** 2, axis=-1))
+    tol = 1e-9 if draw.eps < 1e-10 else 1e-5
+    plans = [
+        plan(cost, a, b, draw.call(function, cost, a, b, eps=0.2, scale_cost="max", tol=tol))
+        for function in (twin, sinkhorn)
+    ]
+    return float(np.sum(np.abs(plans[0] - plans[1])))
 
 
 def _clippings(twin: Callable[..., Any]) -> Check:

@@ -17,6 +17,12 @@ from refwfm.cli._errors import clear_errors
 BENCHES = {
     "bures": "pairwise Bures distances against POT",
     "train-bw": "a training step of the default networks against plain torch",
+    "sinkhorn": "Sinkhorn to a marginal error against OTT-JAX and POT",
+    "rounding": "rounding a plan against the sequential rule",
+    "train-clouds": "a training step of the transformer against plain torch",
+    "one-nn": "exact 1-NN in EMD and Chamfer against loops over SciPy",
+    "sliced": "sliced transport against loops over POT",
+    "couplings": "couplings of a training step against exact Wasserstein on Wasserstein",
 }
 
 

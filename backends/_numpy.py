@@ -1,15 +1,15 @@
 """NumPy on the CPU: the default."""
 
-from functools import partial
-
 import numpy as np
 
+from refwfm import regression
 from refwfm.backends import Backend, check_device
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
 from refwfm.backends._numpy_transformer import transformer
 from refwfm.ops import REFERENCE
-from refwfm.regression import cloud_loss_and_grad
+from refwfm.optim import Tree
+from refwfm.regression import CloudBatch
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -29,10 +29,15 @@ def load(device: str, dtype: str, /) -> Backend:
         synchronize=lambda: None,
         ops=REFERENCE._replace(
             pairwise_sq_distance=pairwise_sq_distance,
-            cloud_loss_and_grad=partial(cloud_loss_and_grad, network=transformer),
+            cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,
             ema=ema,
         ),
         version=np.__version__,
     )
+
+
+def cloud_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[np.ndarray, Tree]:
+    """Twin of ``regression.cloud_loss_and_grad``, over the twin of the transformer."""
+    return regression.cloud_loss_and_grad(params, batch, heads=heads, network=transformer)

@@ -1,16 +1,16 @@
 """PyTorch, on the CPU or on a CUDA GPU."""
 
-from functools import partial
-
 import numpy as np
 import torch
 
+from refwfm import regression
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_transformer import transformer
 from refwfm.ops import REFERENCE
-from refwfm.regression import cloud_loss_and_grad
+from refwfm.optim import Tree
+from refwfm.regression import CloudBatch
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -34,10 +34,15 @@ def load(device: str, dtype: str, /) -> Backend:
         synchronize=torch.cuda.synchronize if device.startswith("cuda") else lambda: None,
         ops=REFERENCE._replace(
             gaussian_loss_and_grad=gaussian_loss_and_grad,
-            cloud_loss_and_grad=partial(cloud_loss_and_grad, network=transformer),
+            cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,
             ema=ema,
         ),
         version=torch.__version__,
     )
+
+
+def cloud_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[torch.Tensor, Tree]:
+    """Twin of ``regression.cloud_loss_and_grad``, over the twin of the transformer."""
+    return regression.cloud_loss_and_grad(params, batch, heads=heads, network=transformer)

@@ -2,7 +2,8 @@
 
 Points drawn from one fixed law would look more and more alike as clouds grow: the source would collapse to
 that law, and nothing of the family's variety could start there. So the law itself is drawn first, one for
-every cloud (`sample_cholesky_normal`); the fixed laws are there for comparison.
+every cloud (`sample_cholesky_normal`, `sample_pure_noise`); the fixed laws are there for comparison. Noise
+around a reference cloud (`sample_barycentric_noise`) keeps its points in the order of the reference.
 
 Points are drawn on the host in float64, so that every library and device starts from the same numbers.
 """
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, eps, like, transpose
+from refwfm._array import Array, all_finite, array_namespace, device, eps, like, transpose
 from refwfm.measures import PointCloud, check_psd
 from refwfm.psd import sqrtm
 
@@ -127,6 +128,82 @@ def sample_uniform(*, rng: np.random.Generator, sizes: np.ndarray, d: int, like:
     """
     side = math.sqrt(3.0)
     return _draw(lambda shape: rng.uniform(-side, side, shape), _check_sizes(sizes), d, like)
+
+
+class PureNoise(NamedTuple):
+    """Law of isotropic normal laws.
+
+    Attributes
+    ----------
+    mean : float
+        Standard deviation of each coordinate of their means. Units: data.
+    low, high : float
+        Their standard deviation is uniform between these. Units: data.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def sample_pure_noise(
+    law: PureNoise, /, *, rng: np.random.Generator, sizes: np.ndarray, d: int, like: Array
+) -> PointCloud:
+    """Draw clouds ``x_k = m + s z_k``, each with a mean m and a scale s of its own.
+
+    Equation: GWFM-SRC1. That location and scale are drawn for each cloud keeps large clouds from becoming all
+    alike. (The paper's laws of both are not known: normal and uniform are ours.)
+
+    Other arguments and results are those of ``sample_standard_normal``.
+    """
+    if not 0 <= law.low <= law.high < math.inf or not 0 <= law.mean < math.inf:
+        raise ValueError(f"a law needs mean >= 0 and 0 <= low <= high, all finite; got {law}")
+    sizes = _check_sizes(sizes)
+    mean = law.mean * rng.standard_normal((len(sizes), 1, d))
+    scale = rng.uniform(law.low, law.high, (len(sizes), 1, 1))
+    z, weights = _draw(rng.standard_normal, sizes, d, like)
+    xp = array_namespace(z)
+    mean, scale = (xp.asarray(part, dtype=z.dtype, device=device(z)) for part in (mean, scale))
+    return PointCloud(xp.where((weights > 0)[..., None], mean + scale * z, 0.0), weights)
+
+
+def sample_barycentric_noise(
+    reference: Array, /, *, rng: np.random.Generator, sizes: np.ndarray, sigma: float
+) -> PointCloud:
+    """Draw clouds of normal noise around a reference.
+
+    Equation: GWFM-SRC2. ``x_k = s_k + σ z_k``: point k of a cloud is near point k of the reference, so that
+    the cloud comes aligned to it where the noise is small (GWFM-39, C8).
+
+    Parameters
+    ----------
+    reference : array, shape (n, d). Units: data.
+    sizes : numpy.ndarray of integers, shape (B,)
+        Points of each cloud, at least 1. Where that is not n, all points of the reference are taken in their
+        order, as often as they fit, and then some at random, none of them twice.
+    sigma : float
+        Standard deviation of the noise. Units: data.
+
+    Returns
+    -------
+    PointCloud, points (B, max(sizes), d)
+    """
+    if reference.ndim != 2 or 0 in reference.shape:
+        raise ValueError(f"reference must have shape (n, d) with n, d >= 1; got {tuple(reference.shape)}")
+    if not 0 <= sigma < math.inf:
+        raise ValueError(f"sigma must be finite and at least 0; got {sigma}")
+    sizes = _check_sizes(sizes)
+    n, d = reference.shape
+    z, weights = _draw(rng.standard_normal, sizes, d, reference)
+    rows = np.zeros(weights.shape, dtype=np.int64)
+    for row, size in zip(rows, sizes, strict=True):
+        whole, rest = divmod(int(size), n)
+        some = rng.permutation(n)[:rest] if rest else np.zeros(0, dtype=np.int64)
+        row[:size] = np.concatenate([np.tile(np.arange(n), whole), some])
+    xp = array_namespace(reference)
+    index = xp.asarray(rows.reshape(-1), device=device(reference))
+    centres = xp.reshape(xp.take(reference, index, axis=0), z.shape)
+    return PointCloud(xp.where((weights > 0)[..., None], centres + sigma * z, 0.0), weights)
 
 
 def prefix_weights(sizes: np.ndarray, n: int, /) -> np.ndarray:

@@ -7,8 +7,11 @@ from typing import Any
 from refwfm.couplings import INNER, OUTER
 from refwfm.methods import METHODS
 
-SOURCES = ("cholesky", "normal", "uniform", "family")
+SOURCES = ("cholesky", "normal", "uniform", "pure", "barycentric", "family")
 SOURCE_SIZES = ("partner", "data")
+NETWORKS = ("transformer", "baseline")
+ORDERED = ("linear", "lazy")
+"""Plans between clouds that are vectors in the order of one reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +111,23 @@ class GaussianConfig(TrainingConfig):
 class CloudConfig(TrainingConfig):
     """What a run over point clouds is asked for; the defaults are the paper's settings (WFM App. E.2).
 
+    Any outer plan goes with any inner plan, each of which says what it cannot take: Wasserstein flow matching
+    is ``outer = "independent"`` with an optimal inner plan, the rest is its generalisation (GWFM).
+
     Attributes
     ----------
+    network : str
+        ``transformer`` (WFM App. E.2), or the ``baseline`` of GWFM C.7.
     heads, hidden : int
         Attention heads, and width of the feed-forward layers. (The latter is not stated.)
+    neighbours : int
+        Nearest neighbours of a point that the baseline reads. (Not stated.)
     n_points : int, optional
         Most points of a cloud in a step; of larger clouds so many are drawn afresh, without replacement.
+        Plans and sources with a reference need clouds of so many points each, and draw them once.
     source : str
-        ``cholesky`` (App. D), ``normal``, ``uniform``, or ``family``: members of another family.
+        ``cholesky`` (App. D), ``normal``, ``uniform``, ``pure`` or ``barycentric`` noise (GWFM 4.1), or
+        ``family``: members of another family.
     source_size : str
         Points of a source cloud: as many as its ``partner`` has, or as many as a cloud of the ``data``
         drawn for itself. Members of a family have their own.
@@ -124,6 +136,19 @@ class CloudConfig(TrainingConfig):
     inner : str
         Which point goes where, a key of ``couplings.INNER``; ``auto`` is what the paper does: ``rounded``
         where the two clouds of every pair have equal sizes, ``entropic`` otherwise.
+    replace : bool
+        Draw pairs from both plans with replacement, as GWFM C.2 does. Otherwise permutations are used as they
+        are, so that all members and points of a batch are.
+    n_proj : int
+        Directions of sliced plans, drawn at each step.
+    reference_members : int
+        Members of the family whose barycenter the reference of linear and lazy plans and of barycentric noise
+        is. (Not stated.)
+    sigma : float
+        Standard deviation of barycentric noise. This and the next are in the model's units, in which the
+        family has variance 1 per coordinate. (The paper's numbers are not known: these are ours.)
+    noise_mean, noise_low, noise_high : float
+        Of pure noise: standard deviation of the clouds' means, and bounds of their scales.
     eps, sinkhorn_steps, scale_cost : float, int, str
         Of the entropic plan. The cost is divided by its largest entry, as in the authors' published code;
         their text does not say so.
@@ -136,11 +161,20 @@ class CloudConfig(TrainingConfig):
     heads: int = 4
     hidden: int = 512
     learning_rate: float = 2e-4
+    network: str = "transformer"
+    neighbours: int = 8
     n_points: int | None = None
     source: str = "cholesky"
     source_size: str = "partner"
     outer: str = "independent"
     inner: str = "auto"
+    replace: bool = False
+    n_proj: int = 64
+    reference_members: int = 256
+    sigma: float = 0.1
+    noise_mean: float = 0.4
+    noise_low: float = 0.5
+    noise_high: float = 1.2
     eps: float = 0.002
     sinkhorn_steps: int = 200
     scale_cost: str = "max"
@@ -148,15 +182,44 @@ class CloudConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._one_of("network", NETWORKS)
         self._one_of("source", SOURCES)
         self._one_of("source_size", SOURCE_SIZES)
         self._one_of("outer", OUTER)
         self._one_of("inner", ("auto", *INNER))
         self._one_of("scale_cost", ("max", "mean", "none"))
-        self._at_least_one("heads", "hidden", "n_points", "sinkhorn_steps")
+        self._at_least_one("heads", "hidden", "neighbours", "n_points", "sinkhorn_steps", "n_proj")
+        self._at_least_one("reference_members")
         if self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads; got {self.width} and {self.heads}")
         if not self.eps > 0 or not 0 <= self.label_drop < 1:
             raise ValueError(
                 f"eps must be positive and label_drop in [0, 1); got {self.eps} and {self.label_drop}"
             )
+        if not 0 <= self.sigma < math.inf or not 0 <= self.noise_mean < math.inf:
+            raise ValueError(
+                "sigma and noise_mean must be finite and not negative; "
+                f"got {self.sigma} and {self.noise_mean}"
+            )
+        if not 0 < self.noise_low <= self.noise_high < math.inf:
+            raise ValueError(
+                "noise_low and noise_high must be positive and finite, the first not above the second; "
+                f"got {self.noise_low} and {self.noise_high}"
+            )
+        for name in ("outer", "inner"):
+            if getattr(self, name) == "lazy" and self.source not in ("barycentric", "family"):
+                raise ValueError(
+                    f"{name} = 'lazy' takes sources that come in the order of the reference: "
+                    f"source = 'barycentric', or another family; for {self.source!r} noise use 'linear', "
+                    "which aligns them in every step"
+                )
+
+    @property
+    def aligned(self) -> bool:
+        """Whether a plan wants clouds that are aligned to a reference."""
+        return self.outer in ORDERED or self.inner in ORDERED
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the setting has a reference."""
+        return self.aligned or self.source == "barycentric"

@@ -1,24 +1,43 @@
 """Couplings of two families of measures: which source goes with which target, and which point goes where.
 
-The *outer* plan pairs the members of two batches, the *inner* plan pairs the points of two clouds. Both are
-chosen by name, ``OUTER`` and ``INNER``; the paper's method is an independent outer plan, or the multisample
-matching of its appendix C (``frechet``), with a rounded or entropic inner plan.
+The *outer* plan pairs the members of two batches (here), the *inner* plan the points of two clouds
+(``inner_couplings``). Both are chosen by name, ``OUTER`` and ``INNER``, and any goes with any. Wasserstein
+flow matching is the case of an independent outer plan, or of multisample matching (``frechet``), with an
+inner plan that is optimal or close to it; its generalisation takes all of them.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, like
+from refwfm._array import Array, array_namespace, device, like, to_host
 from refwfm.bures import pairwise_sq_distance
 from refwfm.cloud_metrics import chamfer
-from refwfm.clouds import moments
-from refwfm.entropic import barycentric_projection
-from refwfm.exact import assignment, transport_plan
+from refwfm.clouds import check_cloud_pair, moments
+from refwfm.exact import assignment, sq_wasserstein2, transport_plan
+from refwfm.inner_couplings import INNER, Coupled, Solver, alike, couple, in_order
+from refwfm.linearized import pairwise_sq_lazy_distance
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.plans import argmax_matching, greedy_rounding
-from refwfm.sinkhorn import Sinkhorn, log_plan, plan, sq_euclidean_cost
+from refwfm.plans import Pairs, sample_pairs
+from refwfm.sliced import pairwise_sliced_cost, random_directions
+
+__all__ = [
+    "INNER",
+    "OUTER",
+    "Coupled",
+    "Solver",
+    "alike",
+    "couple",
+    "match_clouds",
+    "match_minibatch",
+    "outer_cost",
+    "outer_pairs",
+    "outer_plan",
+    "pairwise_chamfer",
+    "pairwise_frechet",
+    "pairwise_sq_wasserstein2",
+]
 
 # Outer plans
 
@@ -87,192 +106,179 @@ def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
     return xp.stack(rows)
 
 
-OUTER = ("independent", "paired", "frechet", "chamfer")
-"""``independent``: as drawn. ``paired``: member i of the source family with member i of the target family."""
+def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -1) -> Array:
+    """Squared 2-Wasserstein distances of all pairs of clouds, exactly: N M optimal transport problems.
 
-
-def match_clouds(
-    x: PointCloud, y: PointCloud, outer: str, /, *, cost: Callable[..., Array] = pairwise_sq_distance
-) -> np.ndarray:
-    """Optimal pairing of two batches of clouds of equal size: ``x[i]`` goes with ``y[perm[i]]``.
-
-    Equation: WFM App. C. Whatever belongs to y (labels) must be permuted with it.
+    Equation: GWFM-30 (its costs), on the host, a row at a time.
 
     Parameters
     ----------
-    x, y : PointCloud, points (B, n, d) and (B, m, d)
+    x, y : PointCloud, points (N, n, d) and (M, m, d)
+        Of any sizes and weights.
+    n_jobs : int
+        Threads; -1 for all.
+
+    Returns
+    -------
+    array, shape (N, M). Units: data squared.
+    """
+    x, y = _checked_families(x, y)
+    rows = [
+        sq_wasserstein2(PointCloud(*(part[i, ...] for part in x)), y, validate=False, n_jobs=n_jobs)
+        for i in range(x.points.shape[0])
+    ]
+    return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
+
+
+OUTER = ("independent", "paired", "frechet", "chamfer", "wasserstein", "sliced", "linear", "lazy")
+"""``independent``: as drawn. ``paired``: member i of the source family with member i of the target family.
+The others are optimal plans, each of the squared distance of its name; see ``outer_cost``."""
+
+
+def outer_cost(
+    x: PointCloud,
+    y: PointCloud,
+    outer: str,
+    /,
+    *,
+    rng: np.random.Generator | None = None,
+    n_proj: int = 64,
+    cost: Callable[..., Array] = pairwise_sq_distance,
+) -> Array:
+    """Costs between all members of two batches of clouds, those of which an outer plan is the optimum.
+
+    Equation: GWFM-107 (its K), with squared divergences: their roots give other plans (C11). By the name:
+
+    ===============  =====================================================================================
+    ``frechet``      distance of the Gaussians with the same moments (WFM App. C); any sizes and weights
+    ``chamfer``      Chamfer distance; any sizes, weights and all
+    ``wasserstein``  2-Wasserstein distance, exact (GWFM-30); any sizes and weights; B² transport problems
+    ``sliced``       sliced distance along ``n_proj`` random directions (GWFM-33); any sizes and weights
+    ``linear``       distance of clouds as vectors in the order of one reference (GWFM-34), both of them
+    ``lazy``         aligned to it, ``linearized.align``. With ``lazy`` only the targets have been, and the
+                     sources come in its order by themselves (GWFM-41); equal sizes, uniform weights
+    ===============  =====================================================================================
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (N, n, d) and (M, m, d)
     outer : str
-        ``frechet`` or ``chamfer``: the cost.
+        A name in ``OUTER`` that is a cost.
+    rng : numpy.random.Generator
+        For ``sliced``: the directions, the same for all pairs.
+    n_proj : int
     cost : callable
         Squared distances of Gaussians, for ``frechet``.
+
+    Returns
+    -------
+    array, shape (N, M). Units: data squared.
+
+    Raises
+    ------
+    ValueError
+        If the name is no cost, or the plan cannot take these clouds: says which one can.
+    """
+    if outer == "frechet":
+        return pairwise_frechet(x, y, cost=cost)
+    if outer == "chamfer":
+        return pairwise_chamfer(x, y)
+    if outer == "wasserstein":
+        return pairwise_sq_wasserstein2(x, y)
+    if outer == "sliced":
+        if rng is None:
+            raise ValueError("outer = 'sliced' draws directions: it needs rng")
+        theta = random_directions(x.points, rng=rng, n_proj=n_proj)
+        return pairwise_sliced_cost(x, y, theta, validate=False)
+    if outer in ("linear", "lazy"):
+        if not in_order(x, y):
+            raise ValueError(
+                f"outer = {outer!r} compares clouds as vectors: it needs equal sizes, no padding and uniform "
+                "weights; use 'sliced' (or 'frechet', 'wasserstein') for others"
+            )
+        return pairwise_sq_lazy_distance(x.points, y.points)
+    raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(OUTER[2:])}")
+
+
+def outer_plan(cost: Array, /, *, n_jobs: int = 1) -> Array:
+    """Optimal plan between two batches, all members of a batch weighing the same.
+
+    Equation: GWFM-107, 108. ``argmin ⟨K, Π⟩`` over ``U(1/N, 1/M)``. For N = M an optimal vertex is a
+    permutation, divided by N: the assignment; otherwise a linear programme.
+
+    Parameters
+    ----------
+    cost : array, shape (N, M)
+        Of squared divergences: ``outer_cost``.
+
+    Returns
+    -------
+    array, shape (N, M)
+
+    Raises
+    ------
+    ValueError
+        If the cost is no matrix, or not finite.
+    """
+    if cost.ndim != 2 or 0 in cost.shape:
+        raise ValueError(f"cost must have shape (N, M) with N, M >= 1; got {tuple(cost.shape)}")
+    xp = array_namespace(cost)
+    n, m = cost.shape
+    if n == m:
+        perm = assignment(cost, n_jobs=n_jobs)
+        return like(np.eye(n)[perm] / n, cost)
+    a, b = (xp.full((k,), 1.0 / k, dtype=cost.dtype, device=device(cost)) for k in (n, m))
+    return transport_plan(cost, a, b, n_jobs=n_jobs).plan
+
+
+def outer_pairs(cost: Array, /, *, rng: np.random.Generator | None = None, replace: bool = False) -> Pairs:
+    """Pairs of a step: as many as a batch has members, from the optimal plan of a square matrix of costs.
+
+    Equation: GWFM-26, C.2. The plan is a permutation. With ``replace`` the pairs are drawn from it
+    independently, so that about a third of the members are left out (C9); otherwise each comes once.
+
+    Parameters
+    ----------
+    cost : array, shape (B, B)
+    rng : numpy.random.Generator
+        Needed to ``replace``.
+
+    Returns
+    -------
+    Pairs of NumPy integers, shape (B,): member ``source[k]`` goes with member ``target[k]``
+    """
+    if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
+        raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
+    if not replace:
+        return Pairs(np.arange(cost.shape[0]), assignment(cost))
+    if rng is None:
+        raise ValueError("replace = True draws pairs: it needs rng")
+    return Pairs(*map(to_host, sample_pairs(outer_plan(cost), cost.shape[0], rng=rng)))
+
+
+def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) -> np.ndarray:
+    """Optimal pairing of two batches of clouds of equal size: ``x[i]`` goes with ``y[perm[i]]``.
+
+    Equation: WFM App. C, GWFM-108. Whatever belongs to y (labels) must be permuted with it. Parameters as for
+    ``outer_cost``.
     """
     if x.points.shape[0] != y.points.shape[0]:
         raise ValueError(
             f"x and y must be batches of equal size; got {x.points.shape[0]} and {y.points.shape[0]}"
         )
-    return assignment(pairwise_frechet(x, y, cost=cost) if outer == "frechet" else pairwise_chamfer(x, y))
+    return assignment(outer_cost(x, y, outer, **options))
 
 
-# Inner plans
-
-Solver = Callable[[Array, Array, Array], Sinkhorn]
-"""``solve(cost, a, b)``: Sinkhorn with everything else decided."""
-
-
-class Coupled(NamedTuple):
-    """Points in pairs: ``x[k]`` goes to ``y[k]`` with mass ``weights[k]``.
-
-    Attributes
-    ----------
-    x, y : array, shape (B, n, d), zeros at padding
-    weights : array, shape (B, n)
-    error : array, shape ()
-        L1 marginal error of the worst plan behind them; 0 for exact ones.
-    """
-
-    x: Array
-    y: Array
-    weights: Array
-    error: Array
+def _checked_families(x: PointCloud, y: PointCloud) -> tuple[PointCloud, PointCloud]:
+    for name, family in (("x", x), ("y", y)):
+        if family.points.ndim != 3:
+            raise ValueError(
+                f"{name} must be a family, points (B, n, d); got points {tuple(family.points.shape)}"
+            )
+    checked = check_cloud_pair(PointCloud(*(part[:, None, ...] for part in x)), y)
+    return PointCloud(*(part[:, 0, ...] for part in checked[0])), checked[1]
 
 
-def couple(
-    x: PointCloud, y: PointCloud, inner: str, /, *, rng: np.random.Generator, solve: Solver
-) -> Coupled:
-    """Send every point of each cloud of x somewhere in the cloud of y that it is paired with.
-
-    Equation: WFM Algorithm 1 (its map T̂). By the name of ``inner``:
-
-    ===============  ==================================================================================
-    ``exact``        optimal assignment; clouds of different sizes: mean target of the optimal plan
-    ``rounded``      entropic plan rounded to a permutation (WFM-A.1); needs clouds alike in size
-    ``entropic``     entropic map, the mean target of the entropic plan (WFM-13)
-    ``argmax``       likeliest target of the entropic plan
-    ``sampled``      a target drawn from the point's row of the entropic plan
-    ``independent``  at random: a permutation for clouds alike in size, else targets drawn by weight
-    ===============  ==================================================================================
-
-    Parameters
-    ----------
-    x, y : PointCloud, points (B, n, d) and (B, m, d); padding is zeros
-    inner : str
-        A key of ``INNER``.
-    rng : numpy.random.Generator
-        For ``sampled`` and ``independent``.
-    solve : callable
-        For the entropic plans.
-
-    Raises
-    ------
-    ValueError
-        If ``rounded`` gets clouds of different sizes or weights.
-    """
-    images, error = INNER[inner](x, y, rng, solve)
-    xp = array_namespace(images)
-    live = (x.weights > 0)[..., None]
-    return Coupled(x.points, xp.where(live, images, 0.0), x.weights, error)
-
-
-def alike(x: PointCloud, y: PointCloud, /) -> bool:
-    """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
-
-    Both are padded at the end, so this is whether they have the same weights, and each its own only one.
-    """
-    xp = array_namespace(x.weights, y.weights)
-    a, b = x.weights, y.weights
-    if a.shape != b.shape:
-        return False
-    heaviest = xp.max(a, axis=-1, keepdims=True)
-    close = 1e-3 * heaviest
-    even = (a == 0) | (xp.abs(a - heaviest) <= close)
-    return bool(xp.all(even & (xp.abs(a - b) <= close)))
-
-
-def _exact(x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver) -> tuple[Array, Array]:
-    cost = sq_euclidean_cost(x.points, y.points)
-    none = array_namespace(cost).zeros((), dtype=cost.dtype, device=device(cost))
-    if alike(x, y):
-        return _at(y.points, assignment(cost, x.weights, y.weights)), none
-
-    optimal = transport_plan(cost, x.weights, y.weights).plan
-    return barycentric_projection(optimal, y.points), none
-
-
-def _rounded(x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver) -> tuple[Array, Array]:
-    if not alike(x, y):
-        raise ValueError(
-            "inner = 'rounded' needs pairs of clouds of equal size and uniform weights; "
-            "use 'entropic' or 'exact' for others"
-        )
-    cost, solution = _solve(x, y, solve)
-    logs = log_plan(cost, x.weights, y.weights, solution)
-    return _at(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution)
-
-
-def _entropic(x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver) -> tuple[Array, Array]:
-    cost, solution = _solve(x, y, solve)
-    return barycentric_projection(plan(cost, x.weights, y.weights, solution), y.points), _worst(solution)
-
-
-def _argmax(x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver) -> tuple[Array, Array]:
-    cost, solution = _solve(x, y, solve)
-    logs = log_plan(cost, x.weights, y.weights, solution)
-    return _at(y.points, argmax_matching(logs)), _worst(solution)
-
-
-def _sampled(x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver) -> tuple[Array, Array]:
-    cost, solution = _solve(x, y, solve)
-    drawn = _draw(plan(cost, x.weights, y.weights, solution), rng)
-    return _at(y.points, drawn), _worst(solution)
-
-
-def _independent(
-    x: PointCloud, y: PointCloud, rng: np.random.Generator, solve: Solver
-) -> tuple[Array, Array]:
-    xp = array_namespace(x.points)
-    none = xp.zeros((), dtype=x.points.dtype, device=device(x.points))
-    if not alike(x, y):
-        rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
-        return _at(y.points, _draw(rows, rng)), none
-    # Live points get a random order, and stay before the padding.
-    order = like(rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
-    return _at(y.points, xp.argsort(order, axis=-1)), none
-
-
-INNER = {
-    "independent": _independent,
-    "exact": _exact,
-    "rounded": _rounded,
-    "entropic": _entropic,
-    "argmax": _argmax,
-    "sampled": _sampled,
-}
-
-
-def _solve(x: PointCloud, y: PointCloud, solve: Solver) -> tuple[Array, Sinkhorn]:
-    cost = sq_euclidean_cost(x.points, y.points)
-    return cost, solve(cost, x.weights, y.weights)
-
-
-def _worst(solution: Sinkhorn) -> Array:
-    xp = array_namespace(solution.row_error)
-    return xp.max(xp.maximum(solution.row_error, solution.col_error))
-
-
-def _at(points: Array, index: Array | np.ndarray) -> Array:
-    """``points[b, index[b, k]]``, shape (B, k, d)."""
-    xp = array_namespace(points)
-    index = xp.asarray(index, device=device(points))
-    batch, k = index.shape
-    rows = xp.reshape(index + points.shape[1] * xp.arange(batch, device=device(points))[:, None], (-1,))
-    flat = xp.reshape(points, (-1, points.shape[-1]))
-    return xp.reshape(xp.take(flat, rows, axis=0), (batch, k, points.shape[-1]))
-
-
-def _draw(masses: Array, rng: np.random.Generator) -> Array:
-    """A column for each row (..., n, m), as likely as its share of the row; never one without mass."""
-    xp = array_namespace(masses)
-    levels = xp.cumulative_sum(masses, axis=-1)
-    # In (0, total]: the first level that reaches it belongs to a column that has added mass.
-    uniform = like(1.0 - rng.random(masses.shape[:-1]), masses) * levels[..., -1]
-    return xp.sum(xp.astype(levels < uniform[..., None], xp.int64), axis=-1)
+def _no_costs(x: PointCloud, y: PointCloud) -> Array:
+    shape = (x.points.shape[0], y.points.shape[0])
+    return array_namespace(x.points).zeros(shape, dtype=x.points.dtype, device=device(x.points))

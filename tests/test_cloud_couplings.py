@@ -153,11 +153,13 @@ def test_independent_between_different_sizes_draws_by_weight():
 @pytest.mark.parametrize("inner", INNER)
 def test_padding_changes_nothing(inner):
     """Neither its width nor what it holds."""
+    if inner in ("linear", "lazy"):
+        pytest.skip("takes no padding: see the test of what is refused")
     counts, others = (3, 5), (3, 5) if inner == "rounded" else (4, 2)
     narrow = couple(batch_of(counts), batch_of(others, seed=1), inner, rng=seeded(), solve=SOLVE)
     x, y = batch_of(counts, size=9), batch_of(others, seed=1, size=9)
     wide = couple(x, y, inner, rng=seeded(), solve=SOLVE)
-    random = inner in ("sampled", "independent")
+    random = inner in ("sampled", "sliced", "independent")
     for i in range(2):
         mine, theirs = (p.y[i][p.weights[i] > 0] for p in (narrow, wide))
         if not random:  # the random numbers are drawn for rows, padded ones too
@@ -192,7 +194,8 @@ def test_alike():
 
 @pytest.mark.parametrize("inner", INNER)
 def test_on_every_library(library, inner):
-    x, y = batch_of((4, 3)), batch_of((4, 3), seed=5)
+    sizes = (4, 4) if inner in ("linear", "lazy") else (4, 3)
+    x, y = batch_of(sizes), batch_of(sizes, seed=5)
     solve = SOLVE
     truth = couple(
         *(map_arrays(lambda p: p.astype(library.dtype), c) for c in (x, y)), inner, rng=seeded(), solve=solve

@@ -1,145 +1,57 @@
-"""A flow between point clouds: what is fitted to a family, what a batch is, how a network generates."""
+"""A flow between point clouds: what a batch of a training step is.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+What is fitted once is in ``cloud_setting``, which network and loss in ``cloud_network``, what a trained
+network does in ``cloud_generation``.
+"""
+
+from typing import Any
 
 import numpy as np
 
 from refwfm import couplings
-from refwfm._array import Array, array_namespace, device, like, to_host
-from refwfm.cloud_sources import (
-    CholeskyNormal,
-    fit_cholesky_normal,
-    prefix_weights,
-    sample_cholesky_normal,
-    sample_standard_normal,
-    sample_uniform,
-)
-from refwfm.clouds import moments
+from refwfm._array import Array, array_namespace, device, like
+from refwfm.cloud_sources import prefix_weights
 from refwfm.config import CloudConfig
-from refwfm.generation import CloudField, generate_clouds
+from refwfm.flows.alignment import Clouds
+from refwfm.flows.cloud_generation import learned_field, learned_straightness, sample
+from refwfm.flows.cloud_network import init_params, loss_and_grad
+from refwfm.flows.cloud_setting import (
+    CloudSetting,
+    Families,
+    arrays_of,
+    draw_source,
+    pack,
+    prepare,
+    to_data_units,
+    to_model_units,
+    unpack,
+)
 from refwfm.interpolation import displacement, displacement_velocity
+from refwfm.linearized import align
 from refwfm.measures import PointCloud, take
-from refwfm.networks import guidance, init_transformer, transformer, unlabelled
 from refwfm.ops import REFERENCE, Ops
-from refwfm.optim import Tree
+from refwfm.plans import Pairs
 from refwfm.randomness import random_stream
 from refwfm.regression import CloudBatch
 
-
-class Clouds(Protocol):
-    """What a flow needs of a family of clouds (see ``refwfm.datasets.CloudFamily``)."""
-
-    def __len__(self) -> int: ...
-    @property
-    def dimension(self) -> int: ...  # noqa: D102
-    @property
-    def sizes(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def batch(self) -> Callable[..., PointCloud]: ...  # noqa: D102
-    @property
-    def labels(self) -> np.ndarray | None: ...  # noqa: D102
-    @property
-    def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-class CloudSetting(NamedTuple):
-    """What is fitted to a family once, before training, and needed again for generating.
-
-    Attributes
-    ----------
-    shift : array, shape (d,); unit : float
-        The model works on ``(x - shift) / unit``, where the family has variance 1 per coordinate.
-    source : CholeskyNormal, in these units
-    sizes : numpy.ndarray of integers, shape (N,)
-        Points of the family's clouds, as a step sees them: what sizes of new clouds are drawn from.
-    label_counts : numpy.ndarray of integers, shape (n_labels,)
-        Members of each class, empty for an unconditional model.
-    """
-
-    shift: Array
-    unit: float
-    source: CholeskyNormal
-    sizes: np.ndarray
-    label_counts: np.ndarray
-
-
-class Families(NamedTuple):
-    """Where the flow goes, and where it starts if that is a family too. On the host, in data units."""
-
-    target: Clouds
-    source: Clouds | None
-
-
-def prepare(
-    config: CloudConfig, data: Clouds, source: Clouds | None, asarray: Callable[[Any], Array], /
-) -> tuple[CloudSetting, Families]:
-    """Fit units and source to a family of clouds.
-
-    Equation: WFM App. D for the source.
-
-    Raises
-    ------
-    ValueError
-        If a source family is missing, not expected, of another dimension, or (paired) of another size.
-    """
-    if (source is not None) != (config.source == "family"):
-        raise ValueError(
-            f"source = {config.source!r} " + ("needs a family" if source is None else "takes no family")
-        )
-    if source is not None and source.dimension != data.dimension:
-        raise ValueError(f"the source family is {source.dimension}-D, the target family {data.dimension}-D")
-    if config.outer == "paired" and (source is None or len(source) != len(data)):
-        raise ValueError("outer = 'paired' needs a source family with one member for each target")
-    mean, cov = _all_moments(data)
-    shift = np.mean(mean, axis=0)
-    variance = np.mean(np.sum((mean - shift) ** 2, axis=1) + np.trace(cov, axis1=1, axis2=2)) / data.dimension
-    unit = float(np.sqrt(variance)) or 1.0
-    fitted = fit_cholesky_normal(cov / unit**2)
-    counts = np.zeros(0, dtype=np.int64)
-    if config.conditional and data.labels is not None:
-        counts = np.bincount(data.labels, minlength=len(data.label_names))
-    most = data.sizes.max() if config.n_points is None else config.n_points
-    setting = CloudSetting(
-        asarray(shift),
-        unit,
-        CholeskyNormal(*map(asarray, fitted)),
-        np.minimum(data.sizes, most).astype(np.int64),
-        counts.astype(np.int64),
-    )
-    return setting, Families(data, source)
-
-
-def _all_moments(family: Clouds) -> tuple[np.ndarray, np.ndarray]:
-    """Means (N, d) and covariances (N, d, d) of all members, some at a time."""
-    parts = [
-        moments(*family.batch(index))
-        for index in np.array_split(np.arange(len(family)), 1 + len(family) // 64)
-    ]
-    return np.concatenate([p.mean for p in parts]), np.concatenate([p.cov for p in parts])
-
-
-def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
-    """All numbers of a family of clouds."""
-    return data.points, data.offsets, data.weights, data.labels
-
-
-def init_params(config: CloudConfig, setting: CloudSetting, /) -> Tree:
-    """Random parameters of the transformer, drawn from the seed."""
-    return init_transformer(
-        random_stream(config.seed, "init"),
-        setting.shift.shape[0],
-        like=setting.shift,
-        width=config.width,
-        depth=config.depth,
-        heads=config.heads,
-        hidden=config.hidden,
-        n_frequencies=config.n_frequencies,
-        n_labels=len(setting.label_counts),
-    )
-
-
-# Training
+__all__ = [
+    "CloudSetting",
+    "Clouds",
+    "Families",
+    "arrays_of",
+    "draw_batch",
+    "draw_source",
+    "init_params",
+    "learned_field",
+    "learned_straightness",
+    "loss_and_grad",
+    "pack",
+    "prepare",
+    "sample",
+    "to_data_units",
+    "to_model_units",
+    "unpack",
+]
 
 
 def draw_batch(
@@ -154,7 +66,8 @@ def draw_batch(
 ) -> CloudBatch:
     """Random sources, targets and times of step ``step``, and the paths' points and velocities there.
 
-    Equation: WFM Algorithm 1, with WFM-4 and WFM-7 for clouds.
+    Equation: WFM Algorithm 1, with WFM-4 and WFM-7 for clouds; GWFM-26 to 29. Draw targets and sources, pair
+    them by the outer plan, pair their points by the inner plan, and go to a random time on straight lines.
 
     Parameters
     ----------
@@ -166,12 +79,23 @@ def draw_batch(
     nu = to_model_units(family.target.batch(index, n_points=config.n_points, rng=rng), setting)
     counts = np.minimum(family.target.sizes[index], nu.points.shape[1])
     mu = _draw_sources(config, setting, family, index, counts, rng)
+    if "linear" in (config.outer, config.inner) and family.source is None:  # a family has been aligned once
+        mu = PointCloud(align(setting.reference, mu, validate=False), mu.weights)
     if config.outer not in ("independent", "paired"):
-        perm = couplings.match_clouds(mu, nu, config.outer, cost=ops.pairwise_sq_distance)
-        nu, index, counts = take(nu, perm), index[perm], counts[perm]
+        pairs = _outer_pairs(config, mu, nu, rng, ops)
+        mu = take(mu, pairs.source) if config.replace else mu
+        nu, index, counts = take(nu, pairs.target), index[pairs.target], counts[pairs.target]
     if config.source != "family" and config.source_size == "partner":
         mu = _cut(mu, counts)
-    pairs = couplings.couple(mu, nu, _inner(config, setting, family), rng=rng, solve=_solver(config, ops))
+    moved = couplings.couple(
+        mu,
+        nu,
+        _inner(config, setting, family),
+        rng=rng,
+        solve=_solver(config, ops),
+        n_proj=config.n_proj,
+        replace=config.replace,
+    )
     t = like(rng.random(config.batch), setting.shift)
     drawn = None
     if len(setting.label_counts):
@@ -180,22 +104,23 @@ def draw_batch(
         wanted = np.where(hidden, len(setting.label_counts), labels[index])
         drawn = array_namespace(t).asarray(wanted, device=device(t))
     return CloudBatch(
-        displacement(pairs.x, pairs.y, t),
-        pairs.weights,
-        displacement_velocity(pairs.x, pairs.y),
+        displacement(moved.x, moved.y, t),
+        moved.weights,
+        displacement_velocity(moved.x, moved.y),
         t,
         drawn,
-        pairs.error,
+        moved.error,
     )
 
 
-def to_model_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
-    """Host clouds in data units, in the model's units, library, device and dtype; padding stays zero."""
-    points, weights = like(cloud.points, setting.shift), like(cloud.weights, setting.shift)
-    xp = array_namespace(points)
-    return PointCloud(
-        xp.where((weights > 0)[..., None], (points - setting.shift) / setting.unit, 0.0), weights
+def _outer_pairs(
+    config: CloudConfig, mu: PointCloud, nu: PointCloud, rng: np.random.Generator, ops: Ops
+) -> Pairs:
+    """Which source goes with which target. Equation: WFM App. C, GWFM-107."""
+    cost = couplings.outer_cost(
+        mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance
     )
+    return couplings.outer_pairs(cost, rng=rng, replace=config.replace)
 
 
 def _draw_sources(
@@ -215,16 +140,6 @@ def _draw_sources(
     if config.outer != "paired":
         index = rng.integers(len(family.source), size=len(index))
     return to_model_units(family.source.batch(index, n_points=config.n_points, rng=rng), setting)
-
-
-def draw_source(
-    config: CloudConfig, setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray, /
-) -> PointCloud:
-    """Source clouds of these sizes, in the model's units. Equation: WFM App. D."""
-    if config.source == "cholesky":
-        return sample_cholesky_normal(setting.source, rng=rng, sizes=sizes)
-    sample_points = sample_standard_normal if config.source == "normal" else sample_uniform
-    return sample_points(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
 
 
 def _cut(cloud: PointCloud, counts: np.ndarray) -> PointCloud:
@@ -265,168 +180,3 @@ def _solver(config: CloudConfig, ops: Ops) -> couplings.Solver:
         )
 
     return solve
-
-
-def loss_and_grad(
-    config: CloudConfig, setting: CloudSetting, params: Tree, batch: CloudBatch, /, *, ops: Ops
-) -> tuple[Array, Tree]:
-    """Loss on a batch, and its gradient in the parameters."""
-    return ops.cloud_loss_and_grad(params, batch, heads=config.heads)
-
-
-# Generation
-
-
-def learned_field(
-    config: CloudConfig,
-    params: Tree,
-    labels: Array | None = None,
-    /,
-    *,
-    guidance_weight: float = 0.0,
-) -> CloudField:
-    """Field ``(cloud, t) -> velocity`` of a trained network, for clouds in the setting's units.
-
-    Parameters
-    ----------
-    labels : array of integers, shape (B,), or None
-    guidance_weight : float
-        Of classifier-free guidance; 0 is the plain conditional field.
-    """
-
-    def predict(cloud: PointCloud, t: Array, labels: Array | None) -> Array:
-        return transformer(params, cloud.points, cloud.weights > 0, t, labels, heads=config.heads)[0]
-
-    def field(cloud: PointCloud, t: Array) -> Array:
-        velocity = predict(cloud, t, labels)
-        if labels is None or guidance_weight == 0.0:
-            return velocity
-        return guidance(velocity, predict(cloud, t, unlabelled(params, labels)), guidance_weight)
-
-    return field
-
-
-def sample(
-    config: CloudConfig,
-    setting: CloudSetting,
-    params: Tree,
-    /,
-    *,
-    size: int,
-    n_steps: int,
-    seed: int,
-    labels: np.ndarray | None = None,
-    sizes: np.ndarray | int | None = None,
-    source: Clouds | None = None,
-    index: np.ndarray | None = None,
-    guidance_weight: float = 0.0,
-    method: str = "euler",
-    progress: Callable[[int], None] | None = None,
-) -> tuple[PointCloud, np.ndarray | None]:
-    """Generate new clouds, on the host, in data units, with the labels they were generated for.
-
-    Equation: WFM Algorithm 3.
-
-    Parameters
-    ----------
-    size, n_steps, seed : int
-    labels : numpy.ndarray, shape (size,), optional
-        Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
-    sizes : int, or numpy.ndarray of integers, shape (size,), optional
-        Points of each cloud; drawn from the data's sizes when left out. (Members of a family have theirs.)
-    source : family of clouds
-        Where a flow between families starts.
-    index : numpy.ndarray of integers, shape (size,), optional
-        Its members to start from; drawn at random when left out.
-    guidance_weight : float
-    method : str
-        See ``generation.generate_clouds``.
-    progress : callable, optional
-        Called with the number of clouds done.
-    """
-    if (source is None) == (config.source == "family"):
-        raise ValueError(
-            "this model flows from another family: give its source"
-            if source is None
-            else f"this model flows from {config.source!r} noise: it takes no source family"
-        )
-    rng = random_stream(seed, "generation")
-    labels = _wanted_labels(setting, labels, size, rng)
-    if source is None:
-        sizes = _wanted_sizes(setting, sizes, size, rng)
-    elif index is None:
-        index = rng.integers(len(source), size=size)
-    parts: list[PointCloud] = []
-    for start in range(0, size, config.batch):
-        part = slice(start, min(start + config.batch, size))
-        if source is None:
-            assert isinstance(sizes, np.ndarray)
-            mu = draw_source(config, setting, rng, sizes[part])
-        else:
-            assert index is not None
-            mu = to_model_units(source.batch(index[part], n_points=config.n_points, rng=rng), setting)
-        xp = array_namespace(mu.points)
-        wanted = None if labels is None else xp.asarray(labels[part], device=device(mu.points))
-        field = learned_field(config, params, wanted, guidance_weight=guidance_weight)
-        parts.append(to_data_units(generate_clouds(field, mu, n_steps=n_steps, method=method), setting))
-        if progress is not None:
-            progress(part.stop)
-    n = max(part.points.shape[1] for part in parts)
-    grown = [[np.pad(x, [(0, 0), (0, n - x.shape[1])] + [(0, 0)] * (x.ndim - 2)) for x in p] for p in parts]
-    return PointCloud(*(np.concatenate(arrays) for arrays in zip(*grown, strict=True))), labels
-
-
-def _wanted_labels(
-    setting: CloudSetting, labels: np.ndarray | None, size: int, rng: np.random.Generator
-) -> np.ndarray | None:
-    counts = setting.label_counts
-    if not len(counts):
-        if labels is not None:
-            raise ValueError("labels were given, but the model is unconditional")
-        return None
-    drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
-    labels = drawn if labels is None else np.asarray(labels)
-    if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
-        raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
-    return labels
-
-
-def _wanted_sizes(
-    setting: CloudSetting, sizes: np.ndarray | int | None, size: int, rng: np.random.Generator
-) -> np.ndarray:
-    drawn = rng.choice(setting.sizes, size=size)
-    chosen = drawn if sizes is None else np.broadcast_to(np.asarray(sizes), (size,)).astype(np.int64)
-    if chosen.min() < 1:
-        raise ValueError(f"sizes must be at least 1; got {chosen.min()}")
-    return chosen
-
-
-def to_data_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
-    """Clouds in data units, on the host in float64; padding stays zero."""
-    points, weights, shift = (to_host(x).astype(np.float64) for x in (*cloud, setting.shift))
-    return PointCloud(np.where((weights > 0)[..., None], setting.unit * points + shift, 0.0), weights)
-
-
-# Files
-
-
-def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take a setting apart for a checkpoint: a tree of arrays, and numbers."""
-    arrays = {
-        "shift": setting.shift,
-        "source": {"mean": setting.source.mean, "std": setting.source.std},
-        "sizes": setting.sizes,
-        "label_counts": setting.label_counts,
-    }
-    return arrays, {"unit": setting.unit}
-
-
-def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
-    """Put a setting together again: the inverse of ``pack``."""
-    return CloudSetting(
-        arrays["shift"],
-        numbers["unit"],
-        CholeskyNormal(**arrays["source"]),
-        arrays["sizes"],
-        arrays["label_counts"],
-    )

@@ -1,0 +1,222 @@
+"""The baseline network of the generalised flow: a perceptron that sees each point's surroundings.
+
+What a point is told about its cloud is computed, not learned: where its nearest neighbours are, and the
+cloud's mean and covariance. One perceptron reads that for every point alike, and then one block of attention
+lets the points look at each other. As all of it is the same in any order of the points, so is the velocity.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import array_api_extra as xpx
+
+from refwfm._array import Array, array_namespace, device, sq_norm, symmetrize, transpose
+from refwfm.networks.conditioning import embed_condition
+from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
+from refwfm.networks.mlp import block
+from refwfm.networks.transformer import check_inputs, init_transformer, transformer_block
+from refwfm.sinkhorn import sq_euclidean_cost
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+def init_point_mlp(
+    rng: "Generator",
+    d: int,
+    *,
+    like: Array,
+    neighbours: int = 8,
+    width: int = 512,
+    depth: int = 6,
+    heads: int = 4,
+    hidden: int = 512,
+    n_frequencies: int = 16,
+    n_labels: int = 0,
+    label_dim: int = 32,
+) -> Params:
+    """Draw the parameters of `point_mlp`.
+
+    Equation: GWFM C.7. (Sizes and the number of neighbours are not stated.)
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    d : int
+        Dimension of the points.
+    like : array
+        Fixes library, dtype and device.
+    neighbours : int
+        Nearest neighbours that a point sees.
+    width, depth : int
+        Of the perceptron: ``depth`` residual blocks.
+    heads, hidden : int
+        Of the block of attention: heads, which divide the width, and length inside its feed-forward layers.
+    n_frequencies, n_labels, label_dim : int
+        As for `init_transformer`.
+
+    Returns
+    -------
+    dict
+        ``in``, ``mlp`` ("0", "1", ...), ``blocks`` (of attention: "0"), ``norm``, ``out``, and ``labels`` if
+        there are some. The weights of ``out`` are zero, so that training starts from the zero field.
+    """
+    if neighbours < 1 or depth < 1:
+        raise ValueError(f"neighbours and depth must be at least 1; got {neighbours} and {depth}")
+    n_in = 2 * d + d * (d + 1) // 2 + neighbours * (1 + d)
+    params = init_transformer(
+        rng,
+        n_in,
+        like=like,
+        width=width,
+        depth=1,
+        heads=heads,
+        hidden=hidden,
+        n_frequencies=n_frequencies,
+        n_labels=n_labels,
+        label_dim=label_dim,
+    )
+    layers = {
+        str(layer): {
+            "norm": init_layer_norm(width, like=like),
+            "dense": init_dense(rng, width, width, like=like),
+        }
+        for layer in range(depth)
+    }
+    return {**params, "mlp": layers, "out": init_dense(rng, width, d, like=like, scale=0.0)}
+
+
+def point_mlp(
+    params: Params,
+    points: Array,
+    mask: Array | None,
+    t: Array,
+    /,
+    labels: Array | None = None,
+    *,
+    heads: int,
+    neighbours: int,
+) -> tuple[Array, Callable[[Array], Params]]:
+    """Velocity of every point of clouds, as the baseline network predicts it at times ``t``.
+
+    Equation: GWFM C.7. ``h = in(surroundings)``; for every layer ``h ← h + relu(dense(norm(h)))``; one block
+    of the transformer, into which time and label enter; ``velocity = out(norm(h))``.
+
+    Parameters
+    ----------
+    params : dict
+        As `init_point_mlp` returns them.
+    points, mask, t, labels, heads
+        As for `transformer`.
+    neighbours : int
+        As for `init_point_mlp`.
+
+    Returns
+    -------
+    velocity : array, shape (..., n, d)
+    pullback : function
+        ``d_velocity -> d_params``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `transformer`.
+    """
+    shape = points.shape
+    reads = {**params, "in": {"weight": transpose(params["out"]["weight"])}}  # as many numbers as come out
+    points, mask, t, labels = check_inputs(reads, points, mask, t, labels, heads=heads)
+    xp = array_namespace(points)
+    live = xp.ones(points.shape[:-1], dtype=xp.bool, device=device(points)) if mask is None else mask
+    condition, condition_pullback = embed_condition(params, t, labels)
+    h, in_pullback = dense(params["in"], surroundings(points, live, neighbours=neighbours))
+    layer_pullbacks = {}
+    for name, layer in params["mlp"].items():
+        h, layer_pullbacks[name] = residual(block)(layer, h)
+    h, block_pullback = transformer_block(params["blocks"]["0"], h, condition, mask, heads=heads)
+    unit, norm_pullback = layer_norm(params["norm"], h)
+    velocity, out_pullback = dense(params["out"], unit)
+
+    def pullback(d_velocity: Array) -> Params:
+        d_velocity = xp.reshape(d_velocity, points.shape)
+        d_out, d_unit = out_pullback(xp.where(live[..., None], d_velocity, 0.0))
+        d_norm, d_h = norm_pullback(d_unit)
+        d_block, d_h, d_condition = block_pullback(d_h)
+        d_layers = {}
+        for name in reversed(layer_pullbacks):
+            d_layers[name], d_h = layer_pullbacks[name](d_h)
+        d_params = {"in": in_pullback(d_h)[0], "mlp": d_layers, "blocks": {"0": d_block}, "norm": d_norm}
+        return {**d_params, "out": d_out, **condition_pullback(d_condition)}
+
+    return xp.reshape(xp.where(live[..., None], velocity, 0.0), shape), pullback
+
+
+def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
+    """What each point is told: where it is, its nearest neighbours, the cloud's mean and covariance.
+
+    Equation: GWFM C.7.
+
+    Parameters
+    ----------
+    points : array, shape (B, n, d), zeros at padding
+    mask : array of bool, shape (B, n)
+        Live points.
+    neighbours : int
+        How many nearest neighbours k; zeros stand for those that a small cloud does not have.
+
+    Returns
+    -------
+    array, shape (B, n, d + k + k d + d + d (d + 1) / 2)
+        Coordinates; distances to the neighbours, the nearest first; their positions relative to the point;
+        the mean of the cloud; the lower triangle of its covariance.
+
+    Notes
+    -----
+    The order of neighbours at the very same distance is not defined. An array (B, n, n) is made.
+    """
+    xp = array_namespace(points, mask)
+    batch, n = points.shape[:2]
+    offset, distance = nearest_neighbours(points, mask, neighbours=neighbours)
+    weights = xp.astype(mask, points.dtype)
+    weights = weights / xp.clip(xp.sum(weights, axis=-1, keepdims=True), min=1.0)
+    mean = transpose(weights[..., None]) @ points  # (B, 1, d)
+    centred = points - mean
+    cov = vech(symmetrize(transpose(centred) @ (weights[..., None] * centred)))[0]
+    parts = (
+        points,
+        distance,
+        xp.reshape(offset, (batch, n, -1)),
+        xp.broadcast_to(mean, points.shape),
+        xp.broadcast_to(cov[:, None, :], (batch, n, cov.shape[-1])),
+    )
+    return xp.where(mask[..., None], xp.concat(parts, axis=-1), 0.0)
+
+
+def nearest_neighbours(points: Array, mask: Array, /, *, neighbours: int) -> tuple[Array, Array]:
+    """Positions relative to each point (B, n, k, d) of its nearest neighbours, and distances (B, n, k).
+
+    Equation: GWFM C.7. Parameters as for ``surroundings``.
+    """
+    xp = array_namespace(points, mask)
+    batch, n, d = points.shape
+    k = min(neighbours, n - 1)
+    offset = xp.zeros((batch, n, neighbours, d), dtype=points.dtype, device=device(points))
+    if k == 0 or batch == 0:
+        return offset, offset[..., 0]
+    itself = xp.eye(n, dtype=points.dtype, device=device(points)) > 0
+    apart = xp.where(mask[:, None, :] & ~itself, sq_euclidean_cost(points, points), float("inf"))
+    index = xpx.argpartition(apart, k - 1, axis=-1, xp=xp)[..., :k]
+    rows = index + n * xp.arange(batch, dtype=index.dtype, device=device(points))[:, None, None]
+    found = xp.take(xp.reshape(points, (-1, d)), xp.reshape(rows, (-1,)), axis=0)
+    found = xp.reshape(found, (batch, n, k, d)) - points[:, :, None, :]
+    there = xp.isfinite(xp.take_along_axis(apart, index, axis=-1))
+    found = xp.where(there[..., None], found, 0.0)
+    distance = xp.where(there, xp.sqrt(sq_norm(found)), float("inf"))
+    order = xp.argsort(distance, axis=-1)
+    distance = xp.take_along_axis(distance, order, axis=-1)
+    found = xp.take_along_axis(found, xp.broadcast_to(order[..., None], found.shape), axis=-2)
+    distance = xp.where(xp.isfinite(distance), distance, 0.0)
+    more = neighbours - k
+    return (
+        xp.concat([found, offset[:, :, :more, :]], axis=-2),
+        xp.concat([distance, offset[:, :, :more, 0]], axis=-1),
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.progress import Progress
 from rich.table import Table
 
 from refwfm import models, runs
@@ -18,6 +19,7 @@ from refwfm.cli._errors import clear_errors
 from refwfm.config import SOURCES, CloudConfig, GaussianConfig, TrainingConfig
 from refwfm.couplings import INNER, OUTER
 from refwfm.datasets import CATALOGUE, CloudFamily, Family, load, save_family
+from refwfm.flows.clouds import prepare
 
 GAUSSIAN, CLOUD = "Models over Gaussians", "Models over point clouds"
 DEFAULTS: dict[str, Any] = {"data": "cities", "dtype": "float32", "log_every": 50, "checkpoint_every": 1000}
@@ -64,7 +66,8 @@ def train(  # the options are the fields of both configurations, and the run's o
     source: Annotated[
         str | None,
         typer.Option(
-            help="cholesky, normal, uniform, or a family of clouds to start from.", rich_help_panel=CLOUD
+            help="cholesky, normal, uniform, pure, barycentric, or a family of clouds to start from.",
+            rich_help_panel=CLOUD,
         ),
     ] = None,
     source_size: Annotated[
@@ -76,6 +79,32 @@ def train(  # the options are the fields of both configurations, and the run's o
     inner: Annotated[
         str | None,
         typer.Option(help=f"Which point goes where: auto, {', '.join(INNER)}.", rich_help_panel=CLOUD),
+    ] = None,
+    replace: Annotated[
+        bool | None, typer.Option(help="Draw pairs from both plans with replacement.", rich_help_panel=CLOUD)
+    ] = None,
+    n_proj: Annotated[
+        int | None, typer.Option(help="Directions of sliced plans.", rich_help_panel=CLOUD)
+    ] = None,
+    reference_members: Annotated[
+        int | None,
+        typer.Option(help="Clouds of which the reference is the barycenter.", rich_help_panel=CLOUD),
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Scale of barycentric noise.", rich_help_panel=CLOUD)
+    ] = None,
+    noise_mean: Annotated[
+        float | None, typer.Option(help="Scale of the means of pure noise.", rich_help_panel=CLOUD)
+    ] = None,
+    noise_low: Annotated[
+        float | None, typer.Option(help="Least scale of pure noise ...", rich_help_panel=CLOUD)
+    ] = None,
+    noise_high: Annotated[float | None, typer.Option(help="... and largest.", rich_help_panel=CLOUD)] = None,
+    network: Annotated[
+        str | None, typer.Option(help="transformer or baseline.", rich_help_panel=CLOUD)
+    ] = None,
+    neighbours: Annotated[
+        int | None, typer.Option(help="Nearest neighbours that the baseline reads.", rich_help_panel=CLOUD)
     ] = None,
     n_points: Annotated[
         int | None, typer.Option(help="Most points of a cloud in a step.", rich_help_panel=CLOUD)
@@ -125,6 +154,8 @@ def train(  # the options are the fields of both configurations, and the run's o
         family = load(run["data"])
         chosen = _configuration(family, options)
         say(f"{_title(chosen)} on {family.name}: {_in_words(family)}, {place.name}")
+        if isinstance(chosen, CloudConfig) and chosen.aligned:
+            _align(chosen, family, start)
         try:
             title = f"{family.name} {_title(chosen)}"
             with training_progress(title, chosen.steps, quiet=quiet) as progress:
@@ -164,6 +195,15 @@ def _source(
     if not isinstance(start, CloudFamily):
         raise ValueError(f"--source: {name} is a family of Gaussians; flows between families are for clouds")
     return {**run, "source": name}, {**options, "source": "family"}, start
+
+
+def _align(config: CloudConfig, family: Any, start: CloudFamily | None) -> None:
+    """Align the families to their reference and keep the result on disk, where the run will find it."""
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("aligning", total=len(family))
+        prepare(
+            config, family, start, np.asarray, progress=lambda k, n: bar.update(task, completed=k, total=n)
+        )
 
 
 def _configuration(family: Family | CloudFamily, options: dict[str, Any]) -> TrainingConfig:

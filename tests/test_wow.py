@@ -11,9 +11,9 @@ from scipy.spatial.distance import cdist
 
 from refwfm.clouds import moments, pad, unpad
 from refwfm.measures import PointCloud
+from refwfm.validation.families import any_coupling, least_cost_of_all_couplings
 from refwfm.wow import (
     Family,
-    RandomCoupling,
     curve,
     even_family,
     independent_plan,
@@ -50,66 +50,6 @@ def inner_distances(mu, nu):
     return np.array(
         [[transport(cdist(x, y, "sqeuclidean"), a, b) for y, b in members(nu)] for x, a in members(mu)]
     )
-
-
-def joint_programme(mu, nu):
-    """Least cost over *all* random couplings at once, outer and inner plans as unknowns of one programme.
-
-    Unknown are Π and the masses ``Q_ijkl = Π_ij π_ij,kl`` that go from atom k of cloud i to atom l of cloud j.
-    """
-    left, right = members(mu), members(nu)
-    pairs = [(i, j) for i in range(len(left)) for j in range(len(right))]
-    blocks, costs, start = {}, [], len(pairs)
-    for i, j in pairs:
-        cost = cdist(left[i][0], right[j][0], "sqeuclidean")
-        blocks[i, j] = (start + np.arange(cost.size)).reshape(cost.shape)
-        costs.append(cost.ravel())
-        start += cost.size
-    rows, values = [], []
-
-    def equation(entries, value):
-        row = np.zeros(start)
-        for index, coefficient in entries:
-            row[index] += coefficient
-        rows.append(row)
-        values.append(value)
-
-    for n, (i, j) in enumerate(pairs):
-        for k, mass in enumerate(left[i][1]):
-            equation([(blocks[i, j][k], 1.0), (n, -mass)], 0.0)
-        for k, mass in enumerate(right[j][1]):
-            equation([(blocks[i, j][:, k], 1.0), (n, -mass)], 0.0)
-    for i, mass in enumerate(mu.weights):
-        equation([(n, 1.0) for n, pair in enumerate(pairs) if pair[0] == i], mass)
-    for j, mass in enumerate(nu.weights):
-        equation([(n, 1.0) for n, pair in enumerate(pairs) if pair[1] == j], mass)
-    objective = np.concatenate([np.zeros(len(pairs)), *costs])
-    found = linprog(objective, A_eq=np.array(rows), b_eq=np.array(values))
-    assert found.status == 0
-    return found.fun
-
-
-def random_plan(rng, a, b, n_terms=4):
-    """A mixture of extreme points of the transport polytope and the product plan."""
-    total = 0.3 * np.outer(a, b)
-    for share in 0.7 * rng.dirichlet(np.ones(n_terms)):
-        rows, columns = rng.permutation(len(a)), rng.permutation(len(b))
-        plan, left, right = np.zeros((len(a), len(b))), a[rows].copy(), b[columns].copy()
-        i = j = 0
-        while i < len(a) and j < len(b):  # the north-west corner rule in a random order
-            mass = min(left[i], right[j])
-            plan[rows[i], columns[j]] += mass
-            left[i] -= mass
-            right[j] -= mass
-            i, j = (i + 1, j) if left[i] <= right[j] else (i, j + 1)
-        total = total + share * plan
-    return total
-
-
-def any_coupling(rng, mu, nu):
-    """A random coupling that has nothing of the optimal one."""
-    plans = [[random_plan(rng, a, b) for b in nu.clouds.weights] for a in mu.clouds.weights]
-    return RandomCoupling(random_plan(rng, mu.weights, nu.weights), np.array(plans))
 
 
 @pytest.fixture
@@ -223,7 +163,7 @@ def test_padding_has_no_influence(seed, more):
 def test_least_cost_over_all_random_couplings_is_the_distance(families):
     """Lemma 2.4: against one linear programme over outer and inner plans together."""
     mu, nu = families
-    best = joint_programme(mu, nu)
+    best = least_cost_of_all_couplings(mu, nu)
     distance = sq_wow_distance(mu, nu)
     assert distance.sq_distance == pytest.approx(best, rel=1e-9)
     coupling = random_coupling(mu, nu, distance.outer.plan, optimal_plan)

@@ -5,7 +5,9 @@ from functools import partial
 
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._entry import Entry
+from refwfm.datasets.circles import HIGH, LOW, load_circles
 from refwfm.datasets.digits import load_fours, load_mnist, load_usps
+from refwfm.datasets.drawn_digits import load_drawn
 from refwfm.datasets.letters import load_emnist, load_letters
 from refwfm.datasets.niche_clouds import load_niche_clouds, load_seqfish_clouds
 from refwfm.datasets.shapes import load_airplanes, load_modelnet10, load_modelnet40, load_pc15k, load_shapenet
@@ -68,6 +70,9 @@ DIGITS: tuple[tuple[Facts, Facts], ...] = (
 PC15K = {"airplane": "02691156", "car": "02958343", "chair": "03001627"}
 """The synsets of ShapeNet that the papers use."""
 
+DRAWN = {"mnist": (60000, 10000), "usps": (7291, 2007)}
+"""Digits of which points are drawn; members to train on, and held out."""
+
 CLOUDS: dict[str, Entry] = {
     **_clouds(
         "fours",
@@ -114,6 +119,28 @@ CLOUDS: dict[str, Entry] = {
         *(2, 10, load_usps),
         *((7291, 3, 167), (2007, 11, 167)),
     ),
+    **{
+        name: entry
+        for data, sizes in DRAWN.items()
+        for n in (64, 128, 256)
+        for name, entry in _clouds(
+            f"{data}-{n}",
+            f"digits, {data.upper()}, {n} points drawn by intensity",
+            *(2, 10, partial(load_drawn, data, n)),
+            *((size, n, n) for size in sizes),
+        ).items()
+    },
+    **{
+        name: entry
+        for kind, law in {"circles": HIGH, "small-circles": LOW}.items()
+        for name, entry in _clouds(
+            kind,
+            kind.replace("-", " ") + " of 30 points",
+            *(2, 0, partial(load_circles, law)),
+            *((1024, 30, 30), (256, 30, 30)),
+            shipped=True,
+        ).items()
+    },
     **_clouds(
         "letters",
         "capital letters, NIST",

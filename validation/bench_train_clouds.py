@@ -7,28 +7,24 @@ batch; after the timed steps their losses must agree. The last row is the transp
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from refwfm._array import array_namespace
 from refwfm.backends import Backend, load
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.backends._numpy_transformer import transformer as numpy_transformer
-from refwfm.backends._torch_transformer import transformer as torch_transformer
+from refwfm.exact import assignment
 from refwfm.networks import Params, init_transformer
 from refwfm.optim import init_adam, tree_map
+from refwfm.regression import CloudBatch
+from refwfm.sinkhorn import sq_euclidean_cost
 from refwfm.validation.bench import Row, compare
 
 D, N, BATCH, HEADS, N_FREQUENCIES = 3, 512, 8, 4, 16
 LEARNING_RATE, MAX_NORM, EMA = 1e-4, 1.0, 0.999
-Network = Callable[..., tuple[Any, Callable[[Any], Params]]]
 
 
 def rows(repeats: int = 5) -> list[Row]:
@@ -39,70 +35,42 @@ def rows(repeats: int = 5) -> list[Row]:
     rng = np.random.default_rng(0)
     params = init_transformer(rng, D, heads=HEADS, n_frequencies=N_FREQUENCIES, like=np.zeros(0, np.float32))
     batch = draw_batch(rng)
-    networks = {"numpy": numpy_transformer, "torch:cpu": torch_transformer}
-    peer = torch_step(params, batch)
     steps = [
         compare(
             f"training step, {name}",
-            our_step(params, batch, load(name, dtype="float32"), network),
+            our_step(params, batch, load(name, dtype="float32")),
             torch_step(params, batch),
             "torch.nn and torch.optim",
             repeats=repeats,
             error=lambda ours, peer: (abs(ours - peer) / peer, None),
         )
-        for name, network in networks.items()
+        for name in ("numpy", "torch:cpu")
     ]
-    transport = compare(
-        "transport: exact assignment of the batch",
-        lambda: assign(batch["points"], batch["target"]),
-        peer,
-        "whole training step in torch",
+    plans = compare(
+        "transport: exact assignments of the batch",
+        lambda: transport(batch),
+        our_step(params, batch, load("numpy", dtype="float32")),
+        "a whole step of ours on NumPy",
         repeats=repeats,
     )
-    return [*steps, transport]
+    return [*steps, plans]
 
 
-def draw_batch(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Random clouds, times, targets and weights, in float64."""
-    return {
-        "points": rng.standard_normal((BATCH, N, D)),
-        "t": rng.uniform(size=BATCH),
-        "target": rng.standard_normal((BATCH, N, D)),
-        "weights": np.full((BATCH, N), 1.0 / N),
-    }
+def draw_batch(rng: np.random.Generator) -> CloudBatch:
+    """Random clouds, targets and times, in float64."""
+    points, target = rng.standard_normal((2, BATCH, N, D))
+    return CloudBatch(points, np.full((BATCH, N), 1.0 / N), target, rng.uniform(size=BATCH), None)
 
 
-def loss_and_grad(
-    network: Network,
-    params: Params,
-    points: Any,
-    mask: Any,
-    t: Any,
-    target: Any,
-    weights: Any,
-    /,
-    *,
-    heads: int,
-) -> tuple[Any, Params]:
-    """Mean over clouds of ``Σ_i w_i |v_i - target_i|²``, and its gradient in the parameters."""
-    velocity, pullback = network(params, points, mask, t, heads=heads)
-    xp, size = array_namespace(velocity), len(velocity)
-    error = velocity - target
-    weighted = weights[..., None] * error
-    return xp.sum(weighted * error) / size, pullback((2.0 / size) * weighted)
-
-
-def our_step(
-    params: Params, batch: dict[str, np.ndarray], backend: Backend, network: Network
-) -> Callable[[], float]:
+def our_step(params: Params, batch: CloudBatch, backend: Backend) -> Callable[[], float]:
     """Return a function that takes one step of ours and returns the loss before it."""
     params, average = (tree_map(lambda p: backend.asarray(p.copy()), params) for _ in range(2))
     state, ops = init_adam(params), backend.ops
-    points, t, target, weights = (backend.asarray(x) for x in batch.values())
+    batch = CloudBatch(*map(backend.asarray, batch[:4]), None)
 
     def step() -> float:
         nonlocal params, state, average
-        loss, grads = loss_and_grad(network, params, points, None, t, target, weights, heads=HEADS)
+        loss, grads = ops.cloud_loss_and_grad(params, batch, heads=HEADS)
         grads, _ = ops.clip_by_global_norm(grads, MAX_NORM)
         params, state = ops.adam(params, grads, state, learning_rate=LEARNING_RATE)
         average = ops.ema(average, params, decay=EMA)
@@ -111,9 +79,9 @@ def our_step(
     return step
 
 
-def assign(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Optimal permutation of each pair of clouds, one after the other."""
-    return [linear_sum_assignment(cdist(a, b, "sqeuclidean"))[1] for a, b in zip(x, y, strict=True)]
+def transport(batch: CloudBatch) -> np.ndarray:
+    """Inner plan of the batch on the CPU: costs and exact assignments of all pairs."""
+    return assignment(sq_euclidean_cost(batch.points, batch.target), batch.weights, batch.weights)
 
 
 # The peer
@@ -172,7 +140,7 @@ class Transformer(nn.Module):
             module.load_state_dict({"weight": torch.tensor(weight.T), "bias": torch.tensor(bias)})
 
 
-def torch_step(params: Params, batch: dict[str, np.ndarray]) -> Callable[[], float]:
+def torch_step(params: Params, batch: CloudBatch) -> Callable[[], float]:
     """Return a function that takes one step with torch.nn and torch.optim, and returns the loss before it."""
     net = Transformer()
     net.copy_weights(params)
@@ -183,7 +151,7 @@ def torch_step(params: Params, batch: dict[str, np.ndarray]) -> Callable[[], flo
         optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE, fused=True)
     except RuntimeError:  # an older torch has no fused Adam for the CPU
         optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE, foreach=True)
-    points, t, target, weights = (torch.tensor(x, dtype=torch.float32) for x in batch.values())
+    points, weights, target, t = (torch.tensor(x, dtype=torch.float32) for x in batch[:4])
 
     def step() -> float:
         loss = torch.mean(torch.sum(weights[..., None] * (net(points, t) - target) ** 2, dim=(-2, -1)))

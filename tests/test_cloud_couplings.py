@@ -8,16 +8,21 @@ import strategies
 from conftest import map_arrays
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, linprog
 from scipy.spatial.distance import cdist
 
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
 from refwfm.couplings import (
     INNER,
+    OUTER,
     alike,
     couple,
+    in_order,
     match_clouds,
+    outer_cost,
+    outer_pairs,
+    outer_plan,
     pairwise_chamfer,
     pairwise_frechet,
 )
@@ -243,3 +248,221 @@ def test_matching_recovers_a_permutation(outer, seed):
 def test_batches_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="batches of equal size; got 2 and 3"):
         match_clouds(batch_of((2, 2)), batch_of((2, 2, 2)), "frechet")
+
+
+def scipy_w2(x, y):
+    cost = cdist(x, y, "sqeuclidean")
+    rows, columns = linear_sum_assignment(cost)
+    return cost[rows, columns].mean()
+
+
+def test_wasserstein_costs_are_those_of_the_assignments():
+    x, y = batch_of((5, 5, 5)), batch_of((5, 5), seed=1)
+    cost = outer_cost(x, y, "wasserstein")
+    truth = [[scipy_w2(live(x, i), live(y, j)) for j in range(2)] for i in range(3)]
+    np.testing.assert_allclose(cost, truth, rtol=1e-12)
+    assert np.all(pairwise_frechet(x, y) < cost)
+
+
+def test_wasserstein_costs_between_different_sizes():
+    ot = pytest.importorskip("ot")
+    x, y = batch_of((3, 6)), batch_of((4, 2, 6), seed=1)
+    cost = outer_cost(x, y, "wasserstein")
+    for i in range(2):
+        for j in range(3):
+            a, b = x.weights[i][x.weights[i] > 0], y.weights[j][y.weights[j] > 0]
+            truth = ot.emd2(a, b, cdist(live(x, i), live(y, j), "sqeuclidean"))
+            assert cost[i, j] == pytest.approx(truth, rel=1e-9)
+
+
+def test_sliced_costs_are_means_over_the_directions_of_the_generator():
+    x, y = batch_of((5, 5)), batch_of((5, 5, 5), seed=1)
+    cost = outer_cost(x, y, "sliced", rng=seeded(3), n_proj=7)
+    z = seeded(3).standard_normal((7, 2))
+    for i in range(2):
+        for j in range(3):
+            lines = [
+                (np.sort(live(x, i) @ w), np.sort(live(y, j) @ w))
+                for w in z / np.linalg.norm(z, axis=1)[:, None]
+            ]
+            assert cost[i, j] == pytest.approx(np.mean([(p - q) ** 2 for p, q in lines]), rel=1e-11)
+    other = outer_cost(x, y, "sliced", rng=seeded(4), n_proj=7)
+    assert np.max(np.abs(other - cost)) > 1e-3
+
+
+@pytest.mark.parametrize("outer", ["linear", "lazy"])
+def test_lazy_costs_compare_points_by_index(outer):
+    x, y = batch_of((4, 4)), batch_of((4, 4, 4), seed=1)
+    truth = np.mean(np.sum((x.points[:, None] - y.points[None]) ** 2, axis=-1), axis=-1)
+    np.testing.assert_allclose(outer_cost(x, y, outer), truth, rtol=1e-12)
+    moved = PointCloud(y.points[:, ::-1].copy(), y.weights)
+    assert np.max(np.abs(outer_cost(x, moved, outer) - truth)) > 0.1
+
+
+@given(st.integers(1, 6), strategies.seeds)
+def test_outer_plan_of_equal_batches_is_a_permutation(n, seed):
+    cost = seeded(seed).random((n, n))
+    plan = outer_plan(cost)
+    assert set(np.unique(plan)) <= {0.0, 1.0 / n}
+    np.testing.assert_allclose(plan.sum(axis=0), 1.0 / n)
+    np.testing.assert_allclose(plan.sum(axis=1), 1.0 / n)
+    best = cost[linear_sum_assignment(cost)].sum() / n
+    assert np.sum(plan * cost) == pytest.approx(best, rel=1e-12)
+
+
+def test_the_outer_plan_is_not_transposed():
+    cost = 1.0 - np.eye(3)[[1, 2, 0]]
+    np.testing.assert_array_equal(outer_plan(cost), np.eye(3)[[1, 2, 0]] / 3)
+
+
+def test_outer_plan_of_different_batches_solves_the_linear_programme():
+    n, m = 3, 4
+    cost = seeded().random((n, m))
+    plan = outer_plan(cost)
+    sums = [np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))]
+    answer = linprog(
+        cost.ravel(), A_eq=np.concatenate(sums), b_eq=np.repeat([1 / n, 1 / m], [n, m]), method="highs"
+    )
+    assert np.sum(plan * cost) == pytest.approx(answer.fun, rel=1e-9)
+    np.testing.assert_allclose(plan.sum(axis=1), 1 / n)
+    np.testing.assert_allclose(plan.sum(axis=0), 1 / m)
+
+
+def test_pairs_of_a_step_are_the_permutation_or_draws_from_it():
+    cost = seeded().random((300, 300))
+    source, target = outer_pairs(cost)
+    np.testing.assert_array_equal(source, np.arange(300))
+    np.testing.assert_array_equal(target, linear_sum_assignment(cost)[1])
+    drawn = outer_pairs(cost, rng=seeded(1), replace=True)
+    np.testing.assert_array_equal(drawn.target, target[drawn.source])
+    share = len(set(drawn.source.tolist())) / 300  # 1 - 1/e of them
+    assert abs(share - (1 - np.exp(-1))) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, y: outer_cost(x, y, "lazy"), "needs equal sizes, no padding and uniform weights; use 'sl"),
+        (lambda x, y: outer_cost(x, y, "linear"), "compares clouds as vectors"),
+        (lambda x, y: outer_cost(x, y, "sliced"), "draws directions: it needs rng"),
+        (lambda x, y: outer_cost(x, y, "independent"), "is no cost; those are frechet, chamfer"),
+        (lambda x, y: outer_plan(np.zeros((0, 2))), r"shape \(N, M\) with N, M >= 1"),
+        (lambda x, y: outer_pairs(np.zeros((2, 3))), "batches of equal size"),
+        (lambda x, y: outer_pairs(np.eye(2), replace=True), "needs rng"),
+        (lambda x, y: outer_cost(PointCloud(x.points[0], x.weights[0]), y, "wasserstein"), "be a family"),
+        (lambda x, y: couple(x, y, "lazy", rng=seeded(), solve=SOLVE), "pair points by their index"),
+        (lambda x, y: couple(x, y, "linear", rng=seeded(), solve=SOLVE), "use 'sliced', 'exact'"),
+    ],
+)
+def test_plans_say_what_they_cannot_take(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(batch_of((3, 5)), batch_of((3, 5), seed=1))
+
+
+def test_in_order():
+    x = batch_of((4, 4))
+    assert in_order(x, batch_of((4, 4, 4), seed=1))
+    assert not in_order(x, batch_of((4, 3)))
+    assert not in_order(x, batch_of((5, 5)))
+    assert not in_order(x, PointCloud(x.points, x.weights * np.array([1.1, 0.9, 1.0, 1.0])))
+
+
+@pytest.mark.parametrize("outer", OUTER[2:])
+def test_costs_on_every_library(library, outer):
+    x, y = batch_of((4, 4)), batch_of((4, 4, 4), seed=5)
+
+    def cost(x, y):
+        return outer_cost(x, y, outer, rng=seeded(), n_proj=5)
+
+    library.check(cost, x, y, ulps=3e3, scale=1.0)
+    library.check(lambda x, y: outer_plan(cost(x, y)), x, y, ulps=4, scale=1.0)
+
+
+# Drawing pairs
+
+
+def graph_of(x, y, inner, n, **options):
+    """Frequencies (n, m) with which the point pairs of one pair of clouds appear among n copies of it."""
+    many = [PointCloud(*(np.repeat(part, n, axis=0) for part in cloud)) for cloud in (x, y)]
+    pairs = couple(*many, inner, rng=seeded(2), solve=SOLVE, **options)
+    rows = np.all(pairs.x[:, :, None, :] == x.points[0], axis=-1)
+    columns = np.all(pairs.y[:, :, None, :] == y.points[0], axis=-1)
+    live_pairs = pairs.weights > 0
+    assert np.all(rows.sum(axis=-1)[live_pairs] == 1)
+    assert np.all(columns.sum(axis=-1)[live_pairs] == 1)
+    assert not np.any(pairs.x[~live_pairs])
+    assert not np.any(pairs.y[~live_pairs])
+    np.testing.assert_allclose(pairs.weights.sum(axis=1), 1.0)
+    hits = rows[:, :, :, None] & columns[:, :, None, :]
+    return np.einsum("bk,bknm->nm", pairs.weights, hits) / n
+
+
+def sliced_plan(x, y, theta):
+    """Average over directions of the sorted plans, by loops over small steps of levels (equal weights)."""
+    n, m = len(x), len(y)
+    fine = n * m
+    plan = np.zeros((n, m))
+    for w in theta:
+        rows, columns = np.argsort(x @ w).repeat(m), np.argsort(y @ w).repeat(n)
+        np.add.at(plan, (rows, columns), 1.0 / (fine * len(theta)))
+    return plan
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("sizes", [(4, 4), (3, 4)])
+def test_sliced_pairs_have_the_frequencies_of_the_averaged_plan(sizes, replace):
+    x, y = batch_of(sizes[:1]), batch_of(sizes[1:], seed=1)
+    n = 6000
+    found = graph_of(x, y, "sliced", n, n_proj=9, replace=replace)
+    z = seeded(2).standard_normal((9, 2))
+    plan = sliced_plan(x.points[0], y.points[0], z / np.linalg.norm(z, axis=1)[:, None])
+    error = np.sqrt(np.maximum(plan, 1e-12) / (n * sizes[0]))
+    assert np.max(np.abs(found - plan)[plan > 0] / error[plan > 0]) < 5
+    assert np.all(found[plan == 0] == 0)
+    assert np.max(np.abs(found - 1.0 / found.size)) > 0.05  # not the product plan
+
+
+@pytest.mark.parametrize("inner", ["exact", "sampled", "independent", "rounded", "argmax"])
+def test_draws_with_replacement_have_the_frequencies_of_the_plan(inner):
+    x = batch_of((3,), size=5)
+    y = batch_of((3,) if inner in ("rounded", "exact") else (4,), seed=1, size=5)
+    n = 5000
+    found = graph_of(x, y, inner, n, replace=True)[:3, : len(live(y, 0))]
+    a, b = np.full(3, 1 / 3), y.weights[0][y.weights[0] > 0]
+    P = textbook_plan(live(x, 0), live(y, 0), a, b)
+    if inner == "exact":
+        plan = np.eye(3)[linear_sum_assignment(cdist(live(x, 0), live(y, 0), "sqeuclidean"))[1]] / 3
+    elif inner == "independent":
+        plan = np.outer(a, b)
+    elif inner == "sampled":
+        plan = P
+    else:
+        plan = (P.max(axis=1, keepdims=True) == P) / 3.0
+        assert inner == "argmax" or np.all(plan.sum(axis=0) == plan.sum(axis=1))
+    error = np.sqrt(np.maximum(plan, 1e-9) / (3 * n))
+    assert np.max(np.abs(found - plan) / np.maximum(error, 1e-4)) < 5
+
+
+def test_draws_with_replacement_from_an_optimal_plan_between_different_sizes():
+    ot = pytest.importorskip("ot")
+    x, y = batch_of((3,)), batch_of((4,), seed=1)
+    n = 5000
+    found = graph_of(x, y, "exact", n, replace=True)
+    plan = ot.emd(x.weights[0], y.weights[0], cdist(x.points[0], y.points[0], "sqeuclidean"))
+    error = np.sqrt(np.maximum(plan, 1e-9) / (3 * n))
+    assert np.max(np.abs(found - plan)[plan > 0] / error[plan > 0]) < 5
+    assert np.all(found[plan == 0] == 0)
+
+
+def test_without_replacement_every_source_point_comes_once():
+    x, y = batch_of((6, 6)), batch_of((6, 6), seed=1)
+    for inner in INNER:
+        assert np.array_equal(couple(x, y, inner, rng=seeded(), solve=SOLVE).x, x.points)
+        again = couple(x, y, inner, rng=seeded(), solve=SOLVE, replace=True).x
+        assert np.array_equal(again, x.points) == (inner in ("linear", "lazy"))
+
+
+def test_pairs_by_index():
+    x, y = batch_of((4, 4)), batch_of((4, 4), seed=1)
+    for inner in ("linear", "lazy"):
+        np.testing.assert_array_equal(images(x, y, inner), y.points)

@@ -174,7 +174,7 @@ def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
     The order of neighbours at the very same distance is not defined. An array (B, n, n) is made.
     """
     xp = array_namespace(points, mask)
-    batch, n = points.shape[:2]
+    batch, n, d = points.shape
     offset, distance = nearest_neighbours(points, mask, neighbours=neighbours)
     weights = xp.astype(mask, points.dtype)
     weights = weights / xp.clip(xp.sum(weights, axis=-1, keepdims=True), min=1.0)
@@ -184,7 +184,7 @@ def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
     parts = (
         points,
         distance,
-        xp.reshape(offset, (batch, n, -1)),
+        xp.reshape(offset, (batch, n, neighbours * d)),
         xp.broadcast_to(mean, points.shape),
         xp.broadcast_to(cov[:, None, :], (batch, n, cov.shape[-1])),
     )

@@ -196,8 +196,9 @@ def _simplex(
 
     live = np.ix_(a > 0, b > 0)
     plan, f, g = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
-    plan[live], log = ot.emd(a[a > 0], b[b > 0], cost[live], numItermax=max_iter, log=True)
-    f[a > 0], g[b > 0] = log["u"], log["v"]
+    least = np.min(cost[live])  # the simplex may fail where all costs are negative
+    plan[live], log = ot.emd(a[a > 0], b[b > 0], cost[live] - least, numItermax=max_iter, log=True)
+    f[a > 0], g[b > 0] = log["u"] + least, log["v"]
     return plan, f, g
 
 

@@ -312,7 +312,7 @@ def test_nothing_warns_and_bad_clouds_are_refused(rng):
 
 @given(strategies.seeds)
 def test_negative_costs_are_solved_too(seed):
-    """The plan for costs moved by a constant is the same; POT's simplex alone fails for a quarter of these."""
+    """The plan for costs moved by a constant is the same; POT's simplex alone fails for many."""
     rng = np.random.default_rng(seed)
     cost, a, b = rng.standard_normal((3, 2)), rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(2))
     negative = transport_plan(cost - 10.0, a, b)

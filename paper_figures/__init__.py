@@ -1,7 +1,8 @@
 """Figures and tables of the papers, one module each; ``refwfm reproduce NAME`` runs them.
 
 A module has ``TITLE`` and, for pictures, ``draw(outcomes, folder)``. What to train is, for Gaussians,
-``FAMILIES``, each with the three methods; for clouds ``variants(scale)``: family -> variant -> scale.
+``FAMILIES``, each with the three methods; for clouds ``variants(scale)``: family -> variant -> scale. Modules
+of the second paper have ``SHAPE``, what its text says; one that only takes times has ``measure(scale)``.
 """
 
 FIGURES = {
@@ -18,4 +19,17 @@ CLOUD_FIGURES = {
     "figure-4": "refwfm.paper_figures.figure_4",
     "figure-5": "refwfm.paper_figures.figure_5",
     "figure-s5": "refwfm.paper_figures.figure_s5",
+}
+
+GWFM_FIGURES = {
+    "gwfm-figure-1": "refwfm.paper_figures.gwfm_figure_1",
+    "gwfm-figure-3": "refwfm.paper_figures.gwfm_table_3",
+    "gwfm-figure-4": "refwfm.paper_figures.gwfm_figure_4",
+    "gwfm-figure-5": "refwfm.paper_figures.gwfm_figure_5",
+    "gwfm-figure-6": "refwfm.paper_figures.gwfm_figure_6",
+    "gwfm-table-1": "refwfm.paper_figures.gwfm_table_1",
+    "gwfm-table-2": "refwfm.paper_figures.gwfm_table_2",
+    "gwfm-table-3": "refwfm.paper_figures.gwfm_table_3",
+    "gwfm-table-4": "refwfm.paper_figures.gwfm_table_4",
+    "gwfm-table-5": "refwfm.paper_figures.gwfm_table_5",
 }

@@ -33,12 +33,21 @@ class CloudScale(NamedTuple):
         Clouds generated, and real ones they are compared with; fewer where the family has fewer.
     n_steps : int
         Steps of Algorithm 3.
+    members : int, optional
+        Most members of the families to train on.
+    euler : tuple of int
+        Numbers of steps whose clouds are compared, where there are several.
+    evaluations : int
+        Of a trained model, each with other clouds.
     """
 
     config: dict[str, Any]
     seeds: int
     size: int
     n_steps: int
+    members: int | None = None
+    euler: tuple[int, ...] = ()
+    evaluations: int = 1
 
     def of(self, **changes: Any) -> "CloudScale":
         """Return the same scale with other fields of the configuration."""
@@ -155,12 +164,17 @@ def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /)
     return load_pair(name)
 
 
-def run(task: CloudTask, /) -> CloudOutcome:
-    """Train on one family with one seed, generate, compare with what was held out."""
-    family, held_out = load_pair(task.data)
-    source, start = load_source(task.source, family, held_out)
-    backend = backends.load(task.backend)
-    config = CloudConfig(**task.scale.config, seed=task.seed)
+class Fitted(NamedTuple):
+    """A trained model, the families as its steps saw them, seconds of training, the last steps' metrics."""
+
+    model: models.Model
+    members: Any
+    train_s: float
+    last: training.Metrics
+
+
+def fit(config: CloudConfig, family: CloudFamily, source: CloudFamily | None, backend: Any, /) -> Fitted:
+    """Train on a family. What is done once before the first step does not count as training."""
     model, members = models.prepare(config, family, backend, source=source)
     last: list[training.Metrics] = []
     begun = time.perf_counter()
@@ -174,8 +188,17 @@ def run(task: CloudTask, /) -> CloudOutcome:
         every=max(1, config.steps // 10),
         report=lambda state, metrics: last.append(metrics),
     )
-    seconds = time.perf_counter() - begun
-    model = model._replace(state=state)
+    return Fitted(model._replace(state=state), members, time.perf_counter() - begun, last[-1])
+
+
+def run(task: CloudTask, /) -> CloudOutcome:
+    """Train on one family with one seed, generate, compare with what was held out."""
+    family, held_out = load_pair(task.data)
+    source, start = load_source(task.source, family, held_out)
+    backend = backends.load(task.backend)
+    config = CloudConfig(**task.scale.config, seed=task.seed)
+    fitted = fit(config, family, source, backend)
+    model = fitted.model
     size = min(task.scale.size, len(held_out), len(family), len(held_out if start is None else start))
     options: dict[str, Any] = {"size": size, "seed": task.seed}
     index = random_stream(task.seed, "evaluation").choice(len(held_out), size=size, replace=False)
@@ -195,10 +218,10 @@ def run(task: CloudTask, /) -> CloudOutcome:
         [] if start is None else unpad(untrained),
         labels,
         None if held_out.labels is None else held_out.labels[index],
-        seconds,
-        1e3 * seconds / config.steps,
-        float(last[-1].loss),
-        float(last[-1].plan_error),
+        fitted.train_s,
+        1e3 * fitted.train_s / config.steps,
+        float(fitted.last.loss),
+        float(fitted.last.plan_error),
     )
 
 
@@ -209,8 +232,9 @@ def run_all(
     sources: dict[str, str] | None = None,
     backend: str | None = None,
     jobs: int | None = None,
-    done: Callable[[CloudOutcome], None] | None = None,
-) -> list[CloudOutcome]:
+    done: Callable[[Any], None] | None = None,
+    run: Callable[[CloudTask], Any] = run,
+) -> list[Any]:
     """Run every variant on every family with every seed, one process and one thread per core.
 
     Parameters
@@ -218,14 +242,21 @@ def run_all(
     variants : dict
         Family -> variant -> scale.
     sources : dict, optional
-        Variant -> family that its flow starts from.
+        Variant, or family -> family that its flow starts from.
     jobs : int, optional
         Processes; as many as there are cores when left out, one on a GPU.
     done : callable, optional
         Called with each outcome as it comes.
+    run : callable
+        What is done with each task.
+
+    Returns
+    -------
+    list of outcomes, in the order of the tasks
     """
+    starts = sources or {}
     tasks = [
-        CloudTask(data, variant, seed, scale, backend, (sources or {}).get(variant))
+        CloudTask(data, variant, seed, scale, backend, starts.get(variant, starts.get(data)))
         for data, scales in variants.items()
         for variant, scale in scales.items()
         for seed in range(scale.seeds)

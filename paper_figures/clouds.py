@@ -130,6 +130,31 @@ def draw_transport(
     figure.savefig(path, dpi=150)
 
 
+def draw_rows(rows: dict[str, Sequence[Any]], path: str | os.PathLike[str], /, *, title: str = "") -> None:
+    """Save a row of small panels for each name, all on one scale, that of the first row: real clouds.
+
+    Parameters
+    ----------
+    rows : dict
+        Name -> arrays (n_i, d), d >= 2. Drawn as ``draw_clouds`` does.
+    path : path
+        The ending chooses the format.
+    """
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(1.1 * columns + 1.2, 1.15 * len(rows) + 0.4), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    views = {name: [_seen(points) for points in _arrays(clouds, name)] for name, clouds in rows.items()}
+    limits = _limits(next(iter(views.values())))
+    for k, (name, clouds) in enumerate(views.items()):
+        for ax in axes[k]:
+            ax.set_axis_off()
+        for ax, (flat, depth) in zip(axes[k], clouds, strict=False):
+            _scatter(ax, flat, depth, REAL if k == 0 else GENERATED, limits)
+        axes[k, 0].set_title(name, fontsize="x-small", loc="left", pad=2)
+    figure.savefig(path, dpi=150)
+
+
 def draw_cloud_family(family: CloudFamily, path: str | os.PathLike[str], /, *, panels: int = PANELS) -> None:
     """Save pictures of some members of a family, evenly spaced in its order, with class and size."""
     if family.dimension < 2:

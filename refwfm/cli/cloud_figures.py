@@ -2,15 +2,44 @@
 
 import json
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
 from refwfm.cli._common import console, mean_and_spread, runs_progress, say
+
+
+class Kind(NamedTuple):
+    """What an experiment does with each variant and seed, and how that is shown.
+
+    Attributes
+    ----------
+    run : callable
+        ``task -> outcome``; in other processes.
+    as_rows : callable
+        ``outcomes -> rows`` of the file of numbers.
+    line : callable
+        ``outcome -> str``, where there is no progress bar.
+    show : callable
+        ``(figure, outcomes)``: print the table, with ``figure`` the module.
+    """
+
+    run: Callable[[Any], Any]
+    as_rows: Callable[[list[Any]], list[dict[str, Any]]]
+    line: Callable[[Any], str]
+    show: Callable[[Any, list[Any]], None]
+
+
+def one_nn() -> Kind:
+    """Experiments that compare families of clouds by 1-NN accuracy."""
+    from refwfm.paper_figures import cloud_experiment
+
+    return Kind(cloud_experiment.run, cloud_experiment.as_rows, _line, _show)
 
 
 def experiment(
@@ -22,13 +51,14 @@ def experiment(
     jobs: int | None,
     only: list[str] | None,
     *,
+    kind: Callable[[], Kind] = one_nn,
     steps: int | None = None,
     seeds: int | None = None,
 ) -> None:
     """Run a module of ``paper_figures`` that has ``variants(scale)``."""
     from refwfm.paper_figures import cloud_experiment
 
-    figure = import_module(module_name)
+    figure, what = import_module(module_name), kind()
     variants = figure.variants(scale)
     unknown = [family for family in only or () if family not in variants]
     if unknown:
@@ -50,23 +80,19 @@ def experiment(
         def done(outcome: Any) -> None:
             progress.advance(task)
             if progress.disable:
-                each, result = outcome.task, outcome.trained
-                say(
-                    f"{each.data}, {each.variant}, seed {each.seed}: 1-NN accuracy Chamfer "
-                    f"{100 * result.chamfer.accuracy:.1f} %, EMD {100 * result.emd.accuracy:.1f} %, "
-                    f"{outcome.train_s:.0f} s of training"
-                )
+                say(what.line(outcome))
 
         outcomes = cloud_experiment.run_all(
-            variants, sources=getattr(figure, "SOURCES", None), backend=backend, jobs=jobs, done=done
+            variants,
+            sources=getattr(figure, "SOURCES", None),
+            backend=backend,
+            jobs=jobs,
+            done=done,
+            run=what.run,
         )
-    console.print(_table(outcomes, getattr(figure, "PAPER", {})))
-    say(
-        "1-NN accuracy in %, 50 is best: mean ± spread over the seeds; EMD exact, of Euclidean distances.\n"
-        "source: its own draws, untrained. real: clouds of the training family. All against held-out clouds."
-    )
+    what.show(figure, outcomes)
     numbers = out / f"{name}.json"
-    rows = cloud_experiment.as_rows(outcomes)
+    rows = what.as_rows(outcomes)
     numbers.write_text(json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
     paths = [*(figure.draw(outcomes, out) if hasattr(figure, "draw") else ()), numbers]
     say(f"wrote {', '.join(map(str, paths))} after {time.perf_counter() - start:.0f} s")
@@ -86,6 +112,23 @@ def _in_words(variants: dict[str, dict[str, Any]]) -> str:
             f"{family} {config.get('steps', 'default')} steps of batch {config.get('batch', 'default')}"
         )
     return ", ".join(words)
+
+
+def _line(outcome: Any) -> str:
+    each, result = outcome.task, outcome.trained
+    return (
+        f"{each.data}, {each.variant}, seed {each.seed}: 1-NN accuracy Chamfer "
+        f"{100 * result.chamfer.accuracy:.1f} %, EMD {100 * result.emd.accuracy:.1f} %, "
+        f"{outcome.train_s:.0f} s of training"
+    )
+
+
+def _show(figure: Any, outcomes: list[Any]) -> None:
+    console.print(_table(outcomes, getattr(figure, "PAPER", {})))
+    say(
+        "1-NN accuracy in %, 50 is best: mean ± spread over the seeds; EMD exact, of Euclidean distances.\n"
+        "source: its own draws, untrained. real: clouds of the training family. All against held-out clouds."
+    )
 
 
 def _table(outcomes: list[Any], paper: dict[str, tuple[float, float]]) -> Table:

@@ -12,7 +12,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from refwfm.cli import cloud_figures
+from refwfm.cli import cloud_figures, gwfm_figures
 from refwfm.cli._common import console, mean_and_spread, runs_progress, say
 from refwfm.cli._errors import clear_errors
 from refwfm.methods import METHODS
@@ -66,17 +66,22 @@ def reproduce(
 ) -> None:
     """Reproduce a table or figure of the paper: our numbers beside the paper's."""
     with clear_errors():
-        from refwfm.paper_figures import CLOUD_FIGURES, FIGURES
+        from refwfm.paper_figures import CLOUD_FIGURES, FIGURES, GWFM_FIGURES
 
-        if name not in FIGURES | CLOUD_FIGURES:
-            known = ", ".join(FIGURES | CLOUD_FIGURES)
+        if name not in FIGURES | CLOUD_FIGURES | GWFM_FIGURES:
+            known = ", ".join(FIGURES | CLOUD_FIGURES | GWFM_FIGURES)
             raise ValueError(f"unknown figure or table {name!r}; choose one of {known}")
-        changes = {key: value for key, value in (("steps", steps), ("seeds", seeds)) if value is not None}
-        if name in CLOUD_FIGURES:
-            _need_matplotlib()
-            module = CLOUD_FIGURES[name]
-            cloud_figures.experiment(name, module, scale.value, out, backend, jobs, data, **changes)
-            return
+        changes: dict[str, Any] = {
+            key: value for key, value in (("steps", steps), ("seeds", seeds)) if value is not None
+        }
+        for figures, experiment in (
+            (CLOUD_FIGURES, cloud_figures.experiment),
+            (GWFM_FIGURES, gwfm_figures.experiment),
+        ):
+            if name in figures:
+                _need_matplotlib()
+                experiment(name, figures[name], scale.value, out, backend, jobs, data, **changes)
+                return
     _experiment(name, FIGURES[name], scale, out, backend, jobs, data, **changes)
 
 

@@ -1,0 +1,148 @@
+"""Tables and figures of couplings: few and many Euler steps side by side, with straightness and times."""
+
+import json
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from refwfm.cli import cloud_figures
+from refwfm.cli._common import console, mean_and_spread, say
+from refwfm.cli.cloud_figures import Kind
+
+LEGEND = (
+    "1-NN accuracy in %, 50 is best, after so many Euler steps: Ch: Chamfer, OT: exact, of squared "
+    "distances; mean ± spread over evaluations and seeds.",
+    "real: clouds of the training family. bend: of the learned paths, relative to their length, 0 is "
+    "straight; cost: mean squared distance of paired points; coupling: its part of a step, measured against "
+    "random pairs.",
+    "The cells of the paper's table are not available.",
+)
+
+
+def couplings() -> Kind:
+    """Experiments that compare couplings."""
+    from refwfm.paper_figures import gwfm_experiment
+
+    return Kind(gwfm_experiment.run, gwfm_experiment.as_rows, _line, _show)
+
+
+def experiment(
+    name: str,
+    module_name: str,
+    scale: str,
+    out: Path,
+    backend: str | None,
+    jobs: int | None,
+    only: list[str] | None,
+    **changes: Any,
+) -> None:
+    """Run a module of ``paper_figures``: one that has ``variants(scale)``, or ``measure(scale)``."""
+    figure = import_module(module_name)
+    if not hasattr(figure, "measure"):
+        cloud_figures.experiment(
+            name, module_name, scale, out, backend, jobs, only, kind=couplings, **changes
+        )
+        return
+    if only or changes:
+        raise ValueError(f"{name} trains nothing: --data, --steps and --seeds have no meaning there")
+    out.mkdir(parents=True, exist_ok=True)
+    begun = time.perf_counter()
+    say(figure.TITLE)
+    rows = figure.measure(scale, backend)
+    console.print(_times(rows))
+    for line in figure.SHAPE:
+        say(line)
+    numbers = out / f"{name}.json"
+    numbers.write_text(json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
+    say(f"wrote {numbers} after {time.perf_counter() - begun:.0f} s")
+
+
+def _times(rows: list[dict[str, Any]]) -> Table:
+    """Milliseconds: a row for each coupling, a column for each size of clouds and batch."""
+    cells = {(row["coupling"], row["n"], row["batch"]): row["ms"] for row in rows}
+    table = Table(title="ms of a step's coupling", box=box.SIMPLE, pad_edge=False)
+    table.add_column("coupling (outer/inner)", no_wrap=True)
+    columns = list(dict.fromkeys((n, batch) for _, n, batch in cells))
+    for n, batch in columns:
+        table.add_column(f"n {n}\nB {batch}", justify="right")
+    for coupling in dict.fromkeys(coupling for coupling, _, _ in cells):
+        found = [cells.get((coupling, *column)) for column in columns]
+        table.add_row(coupling, *("-" if ms is None else f"{ms:.3g}" for ms in found))
+    return table
+
+
+def _line(outcome: Any) -> str:
+    each = outcome.task
+    scores = "; ".join(f"{steps} steps {_both(found)}" for steps, found in outcome.scores.items())
+    return (
+        f"{each.data}, {each.variant}, seed {each.seed}: 1-NN accuracy Chamfer / OT in %: {scores}; bend "
+        f"{np.mean(outcome.straightness):.2g}; {outcome.train_s:.0f} s of training"
+    )
+
+
+def _both(found: list[Any]) -> str:
+    means = (np.mean([100 * float(get(each)) for each in found]) for get in (_chamfer, _ot))
+    return " / ".join(f"{mean:.1f}" for mean in means)
+
+
+def _chamfer(comparison: Any) -> float:
+    return float(comparison.chamfer.accuracy)
+
+
+def _ot(comparison: Any) -> float:
+    return float(comparison.emd.accuracy)
+
+
+def _show(figure: Any, outcomes: list[Any]) -> None:
+    """Print a table for each family, the report on laziness, and what the paper says."""
+    for data in dict.fromkeys(o.task.data for o in outcomes):
+        console.print(_table(data, [o for o in outcomes if o.task.data == data]))
+    for line in (*LEGEND, *figure.SHAPE):
+        say(line)
+    for o in outcomes:
+        if o.laziness is not None and o.task.seed == 0:
+            say(_lazy_line(o))
+
+
+def _table(data: str, outcomes: list[Any]) -> Table:
+    steps = list(outcomes[0].scores)
+    real = np.mean([[_chamfer(o.real), _ot(o.real)] for o in outcomes], axis=0)
+    title = f"{data}; real: Chamfer {100 * real[0]:.1f}, OT {100 * real[1]:.1f}"
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
+    table.add_column("coupling", no_wrap=True)
+    for heading in (*(f"{k} {which}" for k in steps for which in ("Ch", "OT")), "bend", "cost"):
+        table.add_column(heading, justify="right")
+    for heading in ("coupling ms", "step ms", "train s"):
+        table.add_column(heading, justify="right")
+    for variant in dict.fromkeys(o.task.variant for o in outcomes):
+        found = [o for o in outcomes if o.task.variant == variant]
+        table.add_row(
+            variant,
+            *(_percent(found, k, get) for k in steps for get in (_chamfer, _ot)),
+            f"{np.mean([each for o in found for each in o.straightness]):.2g}",
+            f"{np.mean([o.cost for o in found]):.3g}",
+            *(f"{np.mean([getattr(o, name) for o in found]):.3g}" for name in ("coupling_ms", "step_ms")),
+            f"{np.mean([o.train_s for o in found]):.0f}",
+        )
+    return table
+
+
+def _percent(outcomes: list[Any], steps: int, get: Callable[[Any], float]) -> str:
+    return mean_and_spread([100 * get(each) for o in outcomes for each in o.scores[steps]])
+
+
+def _lazy_line(outcome: Any) -> str:
+    lazy = outcome.laziness
+    return (
+        f"laziness on {outcome.task.data} ({outcome.task.variant}), {len(lazy.ratio)} pairs of noise and "
+        f"cloud: the alignment is optimal for {100 * lazy.optimal:.1f} %; lazy cost / exact cost "
+        f"{lazy.mean_ratio:.4f} on average, {float(np.max(lazy.ratio)):.3f} at most; "
+        f"noise {float(np.median(lazy.noise)):.3g}, lower bound of the stability radius "
+        f"{float(np.median(lazy.radius)):.2g} (medians, units of the model)"
+    )

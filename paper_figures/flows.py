@@ -26,7 +26,6 @@ def draw_paths(
     /,
     *,
     title: str = "",
-    columns: int = 3,
 ) -> None:
     """Save one panel for each flow: where its points start, how they go, where they end.
 
@@ -39,7 +38,7 @@ def draw_paths(
     path : path
         The ending chooses the format.
     """
-    columns = min(columns, len(paths))
+    columns = 2 if len(paths) == 4 else min(len(paths), 3)
     everything = np.concatenate(
         [np.concatenate(list(target)), *(x.reshape(-1, x.shape[-1]) for x in paths.values())]
     )

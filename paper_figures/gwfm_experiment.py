@@ -54,7 +54,7 @@ Pair = tuple[str, str]
 def scale_of(name: str, /, *, laptop: dict[str, Any], paper: dict[str, Any], **changes: Any) -> CloudScale:
     """Scale ``smoke``, ``laptop`` or ``paper`` with changes of its configuration, those of its own last."""
     scale = SCALES[name].of(**changes, **{"laptop": laptop, "paper": paper}.get(name, {}))
-    return scale.of(decay_every=max(1, CloudConfig(**scale.config).steps // 100))
+    return scale.of(decay_every=max(1, scale.config.get("steps", CloudConfig.steps) // 100))
 
 
 def pairs_of(scale: CloudScale, pairs: tuple[Pair, ...], /, **changes: Any) -> dict[str, CloudScale]:

@@ -66,10 +66,10 @@ LAPTOP = CloudScale(
         "batch": 16,
         "width": 64,
         "depth": 3,
-        "heads": 2,
+        "heads": 4,
         "hidden": 128,
         "n_frequencies": 8,
-        "learning_rate": 4e-3,
+        "learning_rate": 6e-3,
         "decay_every": 30,
         "inner": "exact",
         "outer": "frechet",
@@ -78,6 +78,7 @@ LAPTOP = CloudScale(
     seeds=2,
     size=200,
     n_steps=50,
+    evaluations=2,
 )
 PAPER = CloudScale({"outer": "frechet"}, seeds=3, size=10_000, n_steps=100)
 """The defaults of ``CloudConfig`` are the paper's; as many clouds as are held out."""
@@ -121,10 +122,10 @@ class CloudOutcome(NamedTuple):
     Attributes
     ----------
     task : CloudTask
-    trained, source, real : Comparison
+    trained, source, real : tuples of Comparison, one for each evaluation
         Of the held-out clouds with the model's, with the source's own, with the training family's.
     generated, held_out, start : lists of arrays (n_i, d)
-        For the pictures; ``start`` is what was generated from, for flows between families.
+        Of the first evaluation, for pictures; ``start``: what was generated from, for flows between families.
     labels, held_out_labels : arrays, or None
     train_s, step_ms : float
         Seconds of training, and milliseconds of each step.
@@ -133,9 +134,9 @@ class CloudOutcome(NamedTuple):
     """
 
     task: CloudTask
-    trained: Comparison
-    source: Comparison
-    real: Comparison
+    trained: tuple[Comparison, ...]
+    source: tuple[Comparison, ...]
+    real: tuple[Comparison, ...]
     generated: list[np.ndarray]
     held_out: list[np.ndarray]
     start: list[np.ndarray]
@@ -200,24 +201,33 @@ def run(task: CloudTask, /) -> CloudOutcome:
     fitted = fit(config, family, source, backend)
     model = fitted.model
     size = min(task.scale.size, len(held_out), len(family), len(held_out if start is None else start))
-    options: dict[str, Any] = {"size": size, "seed": task.seed}
-    index = random_stream(task.seed, "evaluation").choice(len(held_out), size=size, replace=False)
-    real = held_out.batch(index, n_points=config.n_points, rng=random_stream(task.seed, "evaluation", 1))
-    if start is not None:  # of held-out members, so that nothing the model has seen is carried back
-        chosen = index if task.source == PARTIAL else np.arange(size)
-        options |= {"source": start, "index": chosen}
-    generated, labels = draw(model, backend, n_steps=task.scale.n_steps, **options)
-    untrained = draw_source(model, backend, **options)
+    compared: dict[str, list[Comparison]] = {"trained": [], "source": [], "real": []}
+    pictures: list[Any] = []
+    for evaluation in range(task.scale.evaluations):
+        seed = task.seed + 1000 * evaluation  # other sources, and other members of the families
+        index = random_stream(seed, "evaluation").choice(len(held_out), size=size, replace=False)
+        real = held_out.batch(index, n_points=config.n_points, rng=random_stream(seed, "evaluation", 1))
+        options: dict[str, Any] = {"size": size, "seed": seed}
+        if start is not None:  # of held-out members, so that nothing the model has seen is carried back
+            chosen = index if task.source == PARTIAL else np.arange(size)
+            options |= {"source": start, "index": chosen}
+        generated, labels = draw(model, backend, n_steps=task.scale.n_steps, **options)
+        untrained = draw_source(model, backend, **options)
+        others = {
+            "trained": generated,
+            "source": untrained,
+            "real": subsample(family, size, config, seed=seed),
+        }
+        for name, clouds in others.items():
+            compared[name].append(compare(generated=clouds, reference=real))
+        if not pictures:
+            begins = [] if start is None else unpad(untrained)
+            known = None if held_out.labels is None else held_out.labels[index]
+            pictures = [unpad(generated), unpad(real), begins, labels, known]
     return CloudOutcome(
         task,
-        compare(generated=generated, reference=real),
-        compare(generated=untrained, reference=real),
-        compare(generated=subsample(family, size, config, seed=task.seed), reference=real),
-        unpad(generated),
-        unpad(real),
-        [] if start is None else unpad(untrained),
-        labels,
-        None if held_out.labels is None else held_out.labels[index],
+        *(tuple(found) for found in compared.values()),
+        *pictures,
         fitted.train_s,
         1e3 * fitted.train_s / config.steps,
         float(fitted.last.loss),
@@ -270,12 +280,12 @@ def as_rows(outcomes: list[CloudOutcome], /) -> list[dict[str, Any]]:
     for o in outcomes:
         row: dict[str, Any] = {"data": o.task.data, "variant": o.task.variant, "seed": o.task.seed}
         for name in ("trained", "source", "real"):
-            comparison: Comparison = getattr(o, name)
+            found: tuple[Comparison, ...] = getattr(o, name)
             row[name] = {
-                "one_nn_chamfer": float(comparison.chamfer.accuracy),
-                "one_nn_emd": float(comparison.emd.accuracy),
-                "coverage": comparison.coverage,
-                "mmd": comparison.mmd,
+                "one_nn_chamfer": [float(each.chamfer.accuracy) for each in found],
+                "one_nn_emd": [float(each.emd.accuracy) for each in found],
+                "coverage": [each.coverage for each in found],
+                "mmd": [each.mmd for each in found],
             }
         numbers = {"train_s": round(o.train_s, 2), "step_ms": round(o.step_ms, 2)}
         rows.append({**row, **numbers, "loss": o.loss, "plan_error": o.plan_error, **o.task.scale.config})

@@ -7,12 +7,17 @@ from refwfm.paper_figures.clouds import draw_clouds_comparison
 
 TITLE = "Demo: handwritten fours as point clouds of their own sizes (MNIST), against held-out fours"
 
+STEPS = 1600
 OPTIMAL, RANDOM = "optimal transport", "random pairing"
 
 
 def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
     """Optimal transport between clouds and between points, and flow matching with random pairs of both."""
-    base = SMOKE if scale == "smoke" else LAPTOP._replace(seeds=1).of(steps=1200, decay_every=12)
+    base = (
+        SMOKE
+        if scale == "smoke"
+        else LAPTOP._replace(seeds=1, evaluations=3).of(steps=STEPS, decay_every=STEPS // 100)
+    )
     optimal = base.of(inner="exact", outer="frechet")
     return {"fours": {OPTIMAL: optimal, RANDOM: base.of(inner="independent", outer="independent")}}
 

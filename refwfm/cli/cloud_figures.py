@@ -115,7 +115,7 @@ def _in_words(variants: dict[str, dict[str, Any]]) -> str:
 
 
 def _line(outcome: Any) -> str:
-    each, result = outcome.task, outcome.trained
+    each, result = outcome.task, outcome.trained[0]
     return (
         f"{each.data}, {each.variant}, seed {each.seed}: 1-NN accuracy Chamfer "
         f"{100 * result.chamfer.accuracy:.1f} %, EMD {100 * result.emd.accuracy:.1f} %, "
@@ -126,7 +126,7 @@ def _line(outcome: Any) -> str:
 def _show(figure: Any, outcomes: list[Any]) -> None:
     console.print(_table(outcomes, getattr(figure, "PAPER", {})))
     say(
-        "1-NN accuracy in %, 50 is best: mean ± spread over the seeds; EMD exact, of Euclidean distances.\n"
+        "1-NN accuracy in %, 50 is best: mean ± spread over seeds and evaluations; EMD: exact, Euclidean.\n"
         "source: its own draws, untrained. real: clouds of the training family. All against held-out clouds."
     )
 
@@ -157,7 +157,7 @@ def _table(outcomes: list[Any], paper: dict[str, tuple[float, float]]) -> Table:
 
 
 def _percent(outcomes: list[Any], which: str, distance: str) -> list[float]:
-    return [100 * float(getattr(getattr(o, which), distance).accuracy) for o in outcomes]
+    return [100 * float(getattr(each, distance).accuracy) for o in outcomes for each in getattr(o, which)]
 
 
 def _both(outcomes: list[Any], which: str) -> str:

@@ -11,6 +11,7 @@ from refwfm.validation import twins
 from refwfm.validation.check import Item
 
 SECTIONS = {
+    # Wasserstein flow matching, in the order of the paper
     "Bures-Wasserstein space": "items_geometry",
     "Exact transport": "items_exact",
     "Geodesics between Gaussians": "items_geodesics",
@@ -21,19 +22,25 @@ SECTIONS = {
     "Training": "items_step",
     "Generation of Gaussians": "items_generation",
     "Generation of point clouds": "items_cloud_flow",
+    "Plans: rounding and sampling": "items_plans",
     "Conditional flows": "items_conditional",
     "Distances between Gaussians": "items_distances",
-    "Plans: rounding and sampling": "items_plans",
     "Barycenter": "items_barycenter",
     "Sources of Gaussians, matching": "items_sources",
     "Sources of point clouds": "items_cloud_sources",
     "Layers": "items_layers",
     "Network for Gaussians, optimiser": "items_networks",
     "Network for point clouds": "items_transformer",
+    "Metrics of families of clouds": "items_metrics",
+    # Its generalisation, in the order of the paper
+    "Transport between families": "items_wow",
+    "Curves and fields of a plan": "items_plan_curves",
+    "Flows over measures": "items_plan_flows",
+    "Random couplings": "items_random_couplings",
+    "Curves of families": "items_wow_curves",
     "Sliced transport": "items_sliced",
     "Linearised transport": "items_linearized",
     "Laziness of a reference": "items_laziness",
-    "Metrics of families of clouds": "items_metrics",
 }
 """Modules of ``refwfm.validation`` with a function ``items``, by the titles of their sections."""
 
@@ -41,12 +48,27 @@ TWINS = "Twins of this backend"
 
 ALIASES = {
     "WFM-5": "WFM-1",
+    "WFM-15": "GWFM-9",
     "WFM-16": "WFM-11",
     "WFM-17": "WFM-11",
+    "WFM-U3": "WFM-7",
     "WFM-U6": "WFM-11",
+    "WFM-U10": "WFM-21",
     "WFM-B.1": "WFM-21",
     "WFM-B.2": "WFM-23",
     "WFM-B.3": "WFM-Prop3.1",
+    "GWFM-2": "GWFM-1",
+    "GWFM-4": "GWFM-3",
+    **dict.fromkeys(("GWFM-5", "GWFM-6", "GWFM-7", "GWFM-13", "GWFM-14"), "GWFM-12"),
+    "GWFM-16": "GWFM-17",
+    "GWFM-24": "WFM-AppE2-network",
+    "GWFM-31": "GWFM-1",
+    **{f"GWFM-{number}": "GWFM-11" for number in (42, 43)},
+    **{f"GWFM-{number}": "GWFM-18" for number in range(44, 51)},
+    **{f"GWFM-{number}": "GWFM-19" for number in range(51, 57)},
+    **{f"GWFM-{number}": "GWFM-22" for number in range(72, 95)},
+    **{f"GWFM-{number}": "GWFM-23" for number in range(95, 98)},
+    **{f"GWFM-{number}": "GWFM-37" for number in range(98, 105)},
 }
 """Equations and lemmas of the papers that the item of another one audits."""
 

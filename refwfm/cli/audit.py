@@ -206,6 +206,7 @@ def _item_to_json(item: Any, result: Any) -> dict[str, Any]:
         "function": ", ".join(map(function_name, item.functions)),
         "backend": result.backend,
         "dtype": result.dtype,
+        "seconds": round(result.seconds, 3),
         "checks": [
             {
                 "oracle": check.oracle,

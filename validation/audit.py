@@ -102,7 +102,7 @@ def perform(
     parts: list[Part],
     *,
     seed: int = 0,
-    every_dimension: bool = False,
+    every_draw: bool = False,
     jobs: int | None = None,
     advance: Callable[[ItemResult], None] = lambda result: None,
 ) -> None:
@@ -112,7 +112,7 @@ def perform(
     are cores); a single part runs here. ``advance`` is called after each formula.
     """
     jobs = min(cpu_count(), len(parts)) if jobs is None else jobs
-    options = {"seed": seed, "every_dimension": every_dimension}
+    options = {"seed": seed, "every_draw": every_draw}
     for part, result in _in_processes(parts, jobs, options) if jobs > 1 else _here(parts, options):
         part.results[result.id] = result
         advance(result)

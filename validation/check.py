@@ -23,7 +23,7 @@ DIMENSIONS = (1, 2, 3, 6, 16)
 
 COMPILING = ("jax",)
 """Libraries that compile every operation anew for every shape: that takes most of their time, so that they
-are audited in one dimension of each check, the middle one, unless all are asked for."""
+are audited on one draw of each check, in the middle dimension, unless all are asked for."""
 
 
 class Tolerance(NamedTuple):
@@ -162,28 +162,27 @@ EXACT = Tolerance(0.0, 0.0, "there is nothing to round")
 
 
 def run(
-    items: list[Item], backend: Backend, /, *, seed: int = 0, every_dimension: bool = False
+    items: list[Item], backend: Backend, /, *, seed: int = 0, every_draw: bool = False
 ) -> Iterator[ItemResult]:
     """Run the checks of the items on a backend, one item after the other."""
     for item in items:
         start = time.perf_counter()
         checks = tuple(
-            run_check(check, item.id, backend, seed=seed, every_dimension=every_dimension)
-            for check in item.checks
+            run_check(check, item.id, backend, seed=seed, every_draw=every_draw) for check in item.checks
         )
         yield ItemResult(item.id, backend.name, backend.dtype, checks, time.perf_counter() - start)
 
 
 def run_check(
-    check: Check, id: str, backend: Backend, /, *, seed: int = 0, every_dimension: bool = False
+    check: Check, id: str, backend: Backend, /, *, seed: int = 0, every_draw: bool = False
 ) -> CheckResult:
     """Residual of the implementation and of all negative controls, on the same random inputs."""
     tolerance = check.tolerance.float64 if backend.dtype == "float64" else check.tolerance.float32
     if check.needs is not None and find_spec(check.needs) is None:
         return CheckResult(check.oracle, math.nan, tolerance, (), None, f"skipped: needs {check.needs}")
     fewer = check
-    if backend.name.partition(":")[0] in COMPILING and not every_dimension:
-        fewer = check._replace(dimensions=(check.dimensions[len(check.dimensions) // 2],))
+    if backend.name.partition(":")[0] in COMPILING and not every_draw:
+        fewer = check._replace(dimensions=(check.dimensions[len(check.dimensions) // 2],), repeats=1)
     host = backends.load("numpy", dtype="float64", reference=True)
     key = [seed, crc32(f"{id}: {check.oracle}".encode())]
     residual, error = _largest_residual(fewer, check.implementation, backend, backend.dtype, key)

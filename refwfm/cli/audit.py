@@ -29,8 +29,8 @@ def verify(
         typer.Option(help="float64, float32 or all.", show_default="float64; all with --backend all"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
-    every_dimension: Annotated[
-        bool, typer.Option("--every-dimension", help="On jax too, which compiles anew for each: minutes.")
+    every_draw: Annotated[
+        bool, typer.Option("--every-draw", help="On jax too, which compiles anew for each shape: minutes.")
     ] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes for several backends.", show_default="the cores")
@@ -46,7 +46,7 @@ def verify(
             raise FileNotFoundError(f"no folder {str(report.parent)!r} to write the report into")
         parts = audit.prepare(backend, dtype, only or [])
         with _progress(sum(len(part.items) for part in parts), quiet=as_json) as advance:
-            audit.perform(parts, seed=seed, every_dimension=every_dimension, jobs=jobs, advance=advance)
+            audit.perform(parts, seed=seed, every_draw=every_draw, jobs=jobs, advance=advance)
         if report is not None:
             from refwfm.validation.report import page
 

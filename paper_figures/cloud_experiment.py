@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from refwfm.cloud_evaluation import Comparison, compare, draw, draw_source, subs
 from refwfm.clouds import unpad
 from refwfm.config import CloudConfig
 from refwfm.datasets import CloudFamily
+from refwfm.paper_figures.clouds import draw_clouds_comparison
 from refwfm.paper_figures.experiment import in_processes
 from refwfm.randomness import random_stream
 
@@ -290,3 +292,28 @@ def as_rows(outcomes: list[CloudOutcome], /) -> list[dict[str, Any]]:
         numbers = {"train_s": round(o.train_s, 2), "step_ms": round(o.step_ms, 2)}
         rows.append({**row, **numbers, "loss": o.loss, "plan_error": o.plan_error, **o.task.scale.config})
     return rows
+
+
+def draw_beside_real(
+    outcomes: list[CloudOutcome],
+    folder: Path,
+    name: str,
+    title: str,
+    /,
+    *,
+    most: int = DRAWN,
+    columns: int = 5,
+) -> list[Path]:
+    """Draw generated beside real clouds of each outcome, as PNG and PDF; return the files."""
+    paths = []
+    for outcome in outcomes:
+        for ending in ("png", "pdf"):
+            paths.append(folder / f"{name}-{outcome.task.data}.{ending}")
+            draw_clouds_comparison(
+                outcome.held_out[:most],
+                outcome.generated[:most],
+                paths[-1],
+                title=f"{title}: {outcome.task.data}",
+                columns=columns,
+            )
+    return paths

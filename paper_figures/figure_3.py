@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, scale_of
-from refwfm.paper_figures.clouds import draw_clouds_comparison
+from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, draw_beside_real, scale_of
 
 TITLE = "Figure 3: generated shapes"
 FAMILIES = ("chairs", "monitors")
-SHAPES = 12
 
 
 def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
@@ -16,12 +14,5 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
 
 
 def draw(outcomes: list[CloudOutcome], folder: Path, /) -> list[Path]:
-    """Draw generated beside real shapes; return the files."""
-    paths = []
-    for outcome in outcomes:
-        name = outcome.task.data
-        for ending in ("png", "pdf"):
-            paths.append(folder / f"figure-3-{name}.{ending}")
-            real, generated = outcome.held_out[:SHAPES], outcome.generated[:SHAPES]
-            draw_clouds_comparison(real, generated, paths[-1], title=f"{TITLE}: {name}", columns=4)
-    return paths
+    """Draw generated beside real ones; return the files."""
+    return draw_beside_real(outcomes, folder, "figure-3", TITLE, most=12, columns=4)

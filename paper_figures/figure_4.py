@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from refwfm.paper_figures.cloud_experiment import DRAWN, CloudOutcome, CloudScale, scale_of
-from refwfm.paper_figures.clouds import draw_clouds_comparison
+from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, draw_beside_real, scale_of
 
 TITLE = "Figure 4: fours and letters a"
 FAMILIES = ("fours", "letters-a")
@@ -15,12 +14,5 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
 
 
 def draw(outcomes: list[CloudOutcome], folder: Path, /) -> list[Path]:
-    """Draw generated beside real clouds; return the files."""
-    paths = []
-    for outcome in outcomes:
-        name = outcome.task.data
-        for ending in ("png", "pdf"):
-            paths.append(folder / f"figure-4-{name}.{ending}")
-            real, generated = outcome.held_out[:DRAWN], outcome.generated[:DRAWN]
-            draw_clouds_comparison(real, generated, paths[-1], title=f"{TITLE}: {name}")
-    return paths
+    """Draw generated beside real ones; return the files."""
+    return draw_beside_real(outcomes, folder, "figure-4", TITLE)

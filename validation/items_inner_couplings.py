@@ -1,0 +1,402 @@
+"""Audited inner plans: where each point goes, and the Monte Carlo of the objective (GWFM section 3)."""
+
+import numpy as np
+
+from refwfm._array import array_namespace, sq_norm
+from refwfm.couplings import outer_plan
+from refwfm.inner_couplings import Coupled, alike, couple, in_order
+from refwfm.interpolation import displacement, displacement_velocity
+from refwfm.linearized import align
+from refwfm.measures import PointCloud, take
+from refwfm.plans import sample_pairs
+from refwfm.sinkhorn import sinkhorn
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
+from refwfm.validation.enumeration import best_order, instance
+from refwfm.validation.items_couplings import best_matching, family
+from refwfm.validation.textbook import each, relative
+
+DRAWS, N_PROJ, EPS = 2000, 5, 0.3
+
+
+def items() -> list[Item]:
+    """Return the items in the order of the paper."""
+    return [gwfm_27(), gwfm_28(), gwfm_c4(), gwfm_c5()]
+
+
+def solve(cost, a, b):
+    """Sinkhorn with an eps at which 100 iterations are exact."""
+    options = {"tol": None, "max_iter": 100, "require": False, "validate": False}
+    return sinkhorn(cost, a, b, eps=EPS, scale_cost="max", **options)
+
+
+def paired(x, y, inner, rng=None, **options):
+    """``couple`` with everything else decided."""
+    return couple(x, y, inner, rng=rng, solve=solve, **options)
+
+
+def _images(inner):
+    return lambda x, y: paired(x, y, inner).y
+
+
+def sq_costs(x, y):
+    """Squared distances (n, m) of two clouds."""
+    return np.sum((x[:, None] - y) ** 2, axis=-1)
+
+
+# GWFM-27
+
+
+def gwfm_27() -> Item:
+    """Inner plans that are maps."""
+    return Item(
+        id="GWFM-27",
+        paper="GWFM",
+        place="section 3, eq. 27; WFM Algorithm 1",
+        title="inner plans that are maps",
+        latex=r"Y_i=\hat T(X_i),\qquad X_t=(1-t)\,X+t\,Y",
+        statement="Every source point once, with its image: the best assignment, or the entropic map.",
+        functions=(couple, alike, in_order),
+        checks=(
+            Check(
+                "all permutations",
+                images_are_of_the_best_assignment,
+                _images("exact"),
+                {
+                    "as they come": lambda x, y: y.points,
+                    "the inverse permutation": _inverse_images,
+                    "each to its nearest": lambda x, y: each(
+                        lambda p, q: q[np.argmin(sq_costs(p, q), axis=1)], x.points, y.points
+                    ),
+                    "entropic map": _images("entropic"),
+                },
+                roundings(30, "points are carried over as they are"),
+                dimensions=(2, 3),
+            ),
+            Check(
+                "Sinkhorn in the kernel domain",
+                images_are_of_the_entropic_map,
+                _images("entropic"),
+                {
+                    "exact assignment": lambda x, y: paired(x, _cut(y), "exact").y,
+                    "half of eps": lambda x, y: (
+                        couple(
+                            x,
+                            y,
+                            "entropic",
+                            rng=None,
+                            solve=lambda cost, a, b: solve(cost, a, b)._replace(
+                                eps=0.5 * solve(cost, a, b).eps
+                            ),
+                        ).y
+                    ),
+                    "mean of the targets": lambda x, y: np.broadcast_to(
+                        np.sum(y.weights[..., None] * y.points, axis=1, keepdims=True), x.points.shape
+                    ),
+                },
+                roundings(1e4, "100 iterations"),
+                dimensions=(1, 2, 3),
+            ),
+        ),
+    )
+
+
+def _cut(y):
+    return PointCloud(y.points[:, :4], np.full((len(y.points), 4), 0.25))
+
+
+def _inverse_images(x, y):
+    return each(lambda p, q: q[np.argsort(best_matching(sq_costs(p, q))[1])], x.points, y.points)
+
+
+def images_are_of_the_best_assignment(images, draw):
+    """Images of clouds of 4 points."""
+    x, y = family(draw, draw.size), family(draw, draw.size)
+    truth = each(lambda p, q: q[best_matching(sq_costs(p, q))[1]], x.points, y.points)
+    return relative(draw.call(images, x, y), truth)
+
+
+def _textbook_plan(p, q, a, b):
+    cost = sq_costs(p, q)
+    kernel, u = np.exp(-cost / (EPS * np.max(cost))), np.ones(len(p))
+    for _ in range(100):
+        v = b / (kernel.T @ u)
+        u = a / (kernel @ v)
+    return u[:, None] * kernel * v
+
+
+def images_are_of_the_entropic_map(images, draw):
+    """Images of clouds of 4 points in clouds of 5 with weights."""
+    x, y = family(draw, draw.size), family(draw, draw.size, sizes=(5,), weighted=True)
+
+    def mean_target(p, q, a, b):
+        plan = _textbook_plan(p, q, a, b / b.sum())
+        return plan @ q / np.sum(plan, axis=1, keepdims=True)
+
+    truth = each(mean_target, x.points, y.points, x.weights, y.weights)
+    return relative(draw.call(images, x, y), truth)
+
+
+# GWFM-28
+
+
+def gwfm_28() -> Item:
+    """Monte Carlo of the objective."""
+    return Item(
+        id="GWFM-28",
+        paper="GWFM",
+        place="section 3, eqs. 22, 25 to 29",
+        title="Monte Carlo of the objective",
+        latex=r"\mathbb E\,\tfrac1{Bn}\sum\|v_t(X_t)-(Y-X)\|_F^2="
+        r"\int_0^1\!\sum_{kl}\boldsymbol\Pi_{kl}\!\int\|v_t(e_t(x,y))-(y-x)\|^2d\pi_{kl}\,dt",
+        statement="The loss of random pairs of random pairs has the objective as its mean.",
+        functions=(couple, outer_plan, displacement, displacement_velocity),
+        checks=(
+            Check(
+                "the whole sum, and quadrature in time",
+                estimate_is_unbiased,
+                _estimates,
+                {
+                    "outer plan transposed": lambda x, y, cost, t, rng: _estimates(x, y, cost.T, t, rng),
+                    "independent outer plan": lambda x, y, cost, t, rng: _estimates(
+                        x, y, cost, t, rng, plan=lambda k: np.full(k.shape, 1.0 / k.size)
+                    ),
+                    "independent inner plan": lambda x, y, cost, t, rng: _estimates(
+                        x, y, cost, t, rng, inner="independent"
+                    ),
+                    "sum over the points": lambda x, y, cost, t, rng: 4.0 * _estimates(x, y, cost, t, rng),
+                    "time reversed in the path only": lambda x, y, cost, t, rng: _estimates(
+                        x, y, cost, t, rng, path=lambda p, q, t: displacement(q, p, t)
+                    ),
+                },
+                STANDARD_ERRORS,
+                dimensions=(2,),
+                repeats=1,
+            ),
+        ),
+    )
+
+
+def _field(points, t):
+    """A fixed field to take the loss of: ``3 + t x / 2``."""
+    return 3.0 + 0.5 * t[:, None, None] * points
+
+
+def _estimates(x, y, cost, t, rng, *, inner="exact", plan=outer_plan, path=displacement):
+    """Losses of single pairs of clouds, shape (DRAWS,); ``objectives.cloud_loss`` is their mean."""
+    pairs = sample_pairs(plan(cost), DRAWS, rng=rng)
+    moved = paired(take(x, pairs.source), take(y, pairs.target), inner, rng, replace=True)
+    error = _field(path(moved.x, moved.y, t), t) - displacement_velocity(moved.x, moved.y)
+    return array_namespace(error).sum(moved.weights * sq_norm(error), axis=-1)
+
+
+def estimate_is_unbiased(estimates, draw):
+    """Mean of the losses of random pairs against the objective, in standard errors."""
+    B = 5
+    x = family(draw, B)
+    order = (np.arange(B) + 1) % B
+    moved = np.roll(x.points, 1, axis=0) + 3.0 + 0.3 * draw.normal(*x.points.shape)
+    y = PointCloud(draw.rounded(moved), x.weights)
+    cost = draw.rounded(2.0 - np.eye(B)[order] + 0.5 * draw.rng.random((B, B)))
+    t = draw.rounded(draw.rng.random(DRAWS))
+    found = draw.call(lambda x, y, cost, t: estimates(x, y, cost, t, draw.rng), x, y, cost, t)
+    nodes, masses = np.polynomial.legendre.leggauss(8)
+    total = 0.0
+    for k in range(B):
+        p, q = x.points[k], y.points[order[k]]
+        image = q[best_matching(sq_costs(p, q))[1]]
+        for node, mass in zip(0.5 * (nodes + 1.0), 0.5 * masses, strict=True):
+            error = 3.0 + 0.5 * node * ((1.0 - node) * p + node * image) - (image - p)
+            total += mass * np.mean(np.sum(error**2, axis=-1)) / B
+    return abs(np.mean(found) - total) / (np.std(found) / np.sqrt(DRAWS))
+
+
+# C.4
+
+
+def gwfm_c4() -> Item:
+    """Pairs drawn from the sliced and other plans."""
+    return Item(
+        id="GWFM-C4",
+        paper="GWFM",
+        place="appendix C.2 and C.4",
+        title="points drawn from the sliced plan, and from others",
+        latex=r"j_i\sim\frac{\hat\pi_{i\cdot}}{a_i}\quad\text{or}\quad(i_k,j_k)\sim\hat\pi",
+        statement="A target for every source point from its row of the plan, or independent pairs.",
+        functions=(couple,),
+        checks=tuple(
+            Check(
+                f"frequencies of the pairs of the {words}",
+                residual,
+                _graph(inner, **options),
+                {
+                    "product plan": _graph("independent", replace=True),
+                    **more,
+                },
+                STANDARD_ERRORS,
+                dimensions=(2,),
+                repeats=1,
+            )
+            for words, residual, inner, options, more in (
+                (
+                    "sliced plan, each source point once",
+                    rows_are_of_the_sliced_plan,
+                    "sliced",
+                    {"n_proj": N_PROJ},
+                    {"one direction only": _graph("sliced", n_proj=1)},
+                ),
+                (
+                    "sliced plan, with replacement",
+                    pairs_are_of_the_sliced_plan,
+                    "sliced",
+                    {"n_proj": N_PROJ, "replace": True},
+                    {"one direction only": _graph("sliced", n_proj=1, replace=True)},
+                ),
+                (
+                    "entropic plan, each source point once",
+                    rows_are_of_the_entropic_plan,
+                    "sampled",
+                    {},
+                    {"likeliest target": _graph("argmax")},
+                ),
+                (
+                    "entropic plan, with replacement",
+                    pairs_are_of_the_entropic_plan,
+                    "sampled",
+                    {"replace": True},
+                    {"likeliest target": _graph("argmax", replace=True)},
+                ),
+            )
+        ),
+    )
+
+
+def _graph(inner, **options):
+    """Pairs of points of many copies of two clouds, by the generator of a seed."""
+
+    def pairs(x, y, seed):
+        return paired(x, y, inner, np.random.default_rng(seed), **options)
+
+    return pairs
+
+
+def _frequencies(pairs, draw, plan_of):
+    """Deviation of counts of pairs from a plan (4, 5), in standard errors; infinite for an impossible one."""
+    one, two = family(draw, 1), family(draw, 1, sizes=(5,))
+    x, y = (PointCloud(*(np.repeat(part, DRAWS, axis=0) for part in cloud)) for cloud in (one, two))
+    seed = int(draw.rng.integers(2**31))
+    moved = Coupled(*draw.call(lambda x, y: pairs(x, y, seed), x, y))
+    rows, columns = (
+        np.argmin(np.sum((points[:, :, None] - cloud.points[:, None]) ** 2, axis=-1), axis=-1)
+        for points, cloud in ((moved.x, one), (moved.y, two))
+    )
+    apart = [
+        np.max(np.abs(cloud.points[0][chosen] - points))
+        for cloud, chosen, points in ((one, rows, moved.x), (two, columns, moved.y))
+    ]
+    plan, total = plan_of(one.points[0], two.points[0], seed), rows.size
+    counts = np.zeros(plan.shape)
+    np.add.at(counts, (rows, columns), 1.0)
+    if max(apart) > 1e-5 or np.any(counts[plan <= 0]):
+        return np.inf
+    possible = plan > 1e-4
+    expected = total * plan[possible]
+    return float(np.max(np.abs(counts[possible] - expected) / np.sqrt(expected)))
+
+
+def _sliced_plan(p, q, seed):
+    """Average over the directions of the seed, each cut into levels that both clouds' points share."""
+    z = np.random.default_rng(seed).standard_normal((N_PROJ, p.shape[1]))
+    plan = np.zeros((len(p), len(q)))
+    for way in z:
+        rows = np.argsort(p @ way).repeat(len(q))
+        columns = np.argsort(q @ way).repeat(len(p))
+        np.add.at(plan, (rows, columns), 1.0 / (N_PROJ * len(rows)))
+    return plan
+
+
+def _entropic_plan(p, q, seed):
+    plan = _textbook_plan(p, q, np.full(len(p), 1.0 / len(p)), np.full(len(q), 1.0 / len(q)))
+    return plan / np.sum(plan)
+
+
+def rows_are_of_the_sliced_plan(pairs, draw):
+    """Counts of 8000 pairs; infinite if a source point is missing."""
+    return _frequencies(_each_once(pairs), draw, _sliced_plan)
+
+
+def pairs_are_of_the_sliced_plan(pairs, draw):
+    """Counts of 8000 pairs."""
+    return _frequencies(pairs, draw, _sliced_plan)
+
+
+def rows_are_of_the_entropic_plan(pairs, draw):
+    """Counts of 8000 pairs; infinite if a source point is missing."""
+    return _frequencies(_each_once(pairs), draw, _entropic_plan)
+
+
+def pairs_are_of_the_entropic_plan(pairs, draw):
+    """Counts of 8000 pairs."""
+    return _frequencies(pairs, draw, _entropic_plan)
+
+
+def _each_once(pairs):
+    """The same pairs, moved away unless their sources are the points of x as they are."""
+
+    def checked(x, y, seed):
+        moved = pairs(x, y, seed)
+        missing = not bool(array_namespace(x.points).all(moved.x == x.points))
+        return moved._replace(x=moved.x + 1e3) if missing else moved
+
+    return checked
+
+
+# C.5
+
+
+def gwfm_c5() -> Item:
+    """Lazy and linear inner plans."""
+    return Item(
+        id="GWFM-C5",
+        paper="GWFM",
+        place="section 3, eqs. 34, 41; appendix C.5",
+        title="linear and lazy inner plans",
+        latex=r"X_i\mapsto(P_YY)_i,\qquad (P_XX)_i\mapsto(P_YY)_i",
+        statement="Points of clouds that are in the order of one reference go by their index.",
+        functions=(couple, in_order),
+        checks=(
+            Check(
+                "all permutations",
+                images_are_by_the_reference,
+                lambda s, x, y: _by_reference(s, x, y, "linear"),
+                {
+                    "sources as they come": lambda s, x, y: _by_reference(s, x, y, "linear", first=False),
+                    "targets as they come": lambda s, x, y: _by_reference(s, x, y, "linear", second=False),
+                    "optimal plan": lambda s, x, y: _by_reference(s, x, y, "exact"),
+                    "shifted by one": lambda s, x, y: (x.points, np.roll(y.points, 1, axis=1)),
+                },
+                roundings(30, "points are carried over as they are"),
+                dimensions=(2, 3),
+                size=6,
+            ),
+        ),
+    )
+
+
+def _by_reference(s, x, y, inner, first=True, second=True):
+    x, y = (
+        PointCloud(align(s, cloud), cloud.weights) if aligned else cloud
+        for cloud, aligned in ((x, first), (y, second))
+    )
+    moved = couple(x, y, inner, rng=None, solve=solve)
+    return moved.x, moved.y
+
+
+def images_are_by_the_reference(pairs, draw):
+    """Sources and targets in the order that the best of all permutations gives them."""
+    s, clouds = instance(draw, draw.size)
+    half = draw.size // 2
+    weights = np.full(clouds.shape[:2], 1.0 / len(s))
+    x, y = PointCloud(clouds[:half], weights[:half]), PointCloud(clouds[half:], weights[half:])
+    found = draw.call(pairs, s, x, y)
+    truth = [np.stack([best_order(s, cloud) for cloud in part.points]) for part in (x, y)]
+    return max(relative(found[0], truth[0]), relative(found[1], truth[1]))

@@ -235,10 +235,11 @@ def _checks(checks: Iterable[Check], results: Iterable[CheckResult]) -> str:
         '<div class="scroll"><table><thead><tr><th>oracle</th><th class="n">residual</th>'
         '<th class="n">tolerance</th><th>verdict</th></tr></thead><tbody>'
     ]
-    for check, result in zip(checks, results, strict=True):
+    for number, (check, result) in enumerate(zip(checks, results, strict=True), start=1):
         kind = {True: "good", False: "bad", None: "dim"}[result.ok]
         lines.append(
-            f'<tr class="first"><td>{escape(check.oracle)}</td><td class="n">{_figure(result.residual)}</td>'
+            f'<tr class="first"><td>{number}. {escape(check.oracle)}</td>'
+            f'<td class="n">{_figure(result.residual)}</td>'
             f'<td class="n">{_figure(result.tolerance)}</td>'
             f'<td class="{kind}">{"ok" if result.ok else escape(result.note)}</td></tr>'
         )
@@ -265,8 +266,9 @@ def _elsewhere(item: Item, others: list[Part]) -> str:
             for result in other.results[item.id].checks
         ]
         rows.append([escape(_where(other)), *cells])
-    heads = ["residual / tolerance on", *(f"{number}." for number in range(1, len(item.checks) + 1))]
-    return _table(heads, rows, numeric=range(1, len(heads)))
+    heads = ["", *(f"check {number}" for number in range(1, len(item.checks) + 1))]
+    title = "<h4>Residual / tolerance on the other backends</h4>"
+    return title + _table(heads, rows, numeric=range(1, len(heads)))
 
 
 def _share(result: CheckResult) -> str:

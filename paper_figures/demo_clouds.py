@@ -16,7 +16,7 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
     base = (
         SMOKE
         if scale == "smoke"
-        else LAPTOP._replace(seeds=1, evaluations=3).of(steps=STEPS, decay_every=STEPS // 100)
+        else LAPTOP._replace(seeds=1, size=100, evaluations=3).of(steps=STEPS, decay_every=STEPS // 100)
     )
     optimal = base.of(inner="exact", outer="frechet")
     return {"fours": {OPTIMAL: optimal, RANDOM: base.of(inner="independent", outer="independent")}}

@@ -297,4 +297,4 @@ def _draw(masses: Array, rng: np.random.Generator) -> Array:
     levels = xp.cumulative_sum(masses, axis=-1)
     # In (0, total]: the first level that reaches it belongs to a column that has added mass.
     uniform = like(1.0 - rng.random(masses.shape[:-1]), masses) * levels[..., -1]
-    return xp.sum(xp.astype(levels < uniform[..., None], xp.int64), axis=-1)
+    return xp.count_nonzero(levels < uniform[..., None], axis=-1)

@@ -8,16 +8,20 @@ import test_cloud_training as wfm
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from test_cloud_training import LABELS, PLACE, ends, family_of, member_of, prepare
+from typer.testing import CliRunner
 
 from refwfm import models, optim
 from refwfm.backends import load
+from refwfm.cli import app
 from refwfm.cloud_sources import PureNoise, sample_barycentric_noise, sample_pure_noise
 from refwfm.clouds import unpad
 from refwfm.config import CloudConfig
 from refwfm.couplings import INNER, OUTER
+from refwfm.datasets import load_family, save_family
 from refwfm.flows import alignment, clouds
 from refwfm.ops import REFERENCE
 from refwfm.randomness import random_stream
+from refwfm.runs import read_config
 from refwfm.training import train, trained
 
 EVEN = (6, 6, 6, 6, 6)
@@ -472,6 +476,38 @@ def test_optimal_plans_learn_straighter_paths():
         ratio[outer] = float(found.ratio)
         assert found.bend.shape == found.sq_displacement.shape == (20,)
     assert ratio["lazy"] < 0.5 * ratio["independent"], ratio
+
+
+def test_from_the_command_line(tmp_path):
+    """Options reach the run, the run resumes, and its reference is there to generate from."""
+    save_family(tmp_path / "data.npz", family_of((9, 8, 7) * 4))
+    out = str(tmp_path / "run")
+
+    def refwfm(*arguments):
+        return CliRunner(env={"COLUMNS": "140"}).invoke(app, [str(argument) for argument in arguments])
+
+    sizes = ["--width", 8, "--heads", 2, "--hidden", 8, "--depth", 1, "--n-frequencies", 2, "--batch", 4]
+    plans = ["--source", "barycentric", "--outer", "sliced", "--inner", "lazy", "--n-proj", 3, "--replace"]
+    more = ["--sigma", 0.2, "--network", "baseline", "--neighbours", 2, "--reference-members", 5]
+    result = refwfm(
+        "train", "--data", tmp_path / "data.npz", "--out", out, "--steps", 3, "--n-points", 6,
+        *sizes, *plans, *more,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    _, options = read_config(tmp_path / "run" / "config.toml")
+    wanted = {"outer": "sliced", "inner": "lazy", "n_proj": 3, "replace": True, "sigma": 0.2}
+    wanted |= {"network": "baseline", "neighbours": 2, "reference_members": 5, "n_points": 6}
+    assert {key: options[key] for key in wanted} == wanted
+    result = refwfm("train", "--out", out, "--resume", "--steps", 5)
+    assert result.exit_code == 0, result.output
+    result = refwfm("generate", out, "--size", 3, "--steps", 2, "--out", tmp_path / "new.npz")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(load_family(tmp_path / "new.npz").sizes, [6, 6, 6])
+    result = refwfm("train", "--data", tmp_path / "data.npz", "--out", tmp_path / "b", "--outer", "lazy")
+    assert result.exit_code != 0
+    assert "outer = 'lazy' takes sources that come in the order of the reference" in " ".join(
+        result.output.split()
+    )
 
 
 def test_learned_straightness_is_of_the_paths_of_sample():

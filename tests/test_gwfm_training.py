@@ -274,11 +274,11 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
 
 
 def test_the_cache_is_where_the_system_has_such_things(tmp_path, monkeypatch):
-    assert alignment.cache_folder() == tmp_path / "cache" / "alignments"
+    assert alignment._cache_folder() == tmp_path / "cache" / "alignments"
     monkeypatch.delenv("REFWFM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(alignment.sys, "platform", "linux")
-    assert alignment.cache_folder() == tmp_path / "xdg" / "refwfm" / "alignments"
+    assert alignment._cache_folder() == tmp_path / "xdg" / "refwfm" / "alignments"
 
 
 def test_progress_is_told():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import scipy.optimize
 
-from refwfm import optim
+from refwfm import optim, regression
 from refwfm.cloud_sources import CholeskyNormal
 from refwfm.clouds import pad
 from refwfm.config import CloudConfig
@@ -99,7 +99,13 @@ def algorithm_1_clouds() -> Item:
         latex=r"t\sim U(0,1),\ X\sim\mathfrak p_0,\ Y\sim\mathfrak p_1;\quad "
         r"X_t=(1-t)X+t\hat T(X),\quad v=\hat T(X)-X",
         statement="Draw sources, targets and times; pair them; regress the network on the velocities.",
-        functions=(draw_batch, clouds.draw_source, loss_and_grad, cloud_network.predict),
+        functions=(
+            draw_batch,
+            clouds.draw_source,
+            loss_and_grad,
+            cloud_network.predict,
+            regression.cloud_loss_and_grad,
+        ),
         checks=(
             Check(
                 "the recipe by hand, SciPy's assignments",

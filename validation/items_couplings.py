@@ -98,7 +98,7 @@ def app_c_clouds() -> Item:
         checks=(
             Check(
                 "textbook distance of NumPy's moments",
-                lambda function, draw: _costs_agree(function, draw, frechet),
+                costs_are_of_the_moments,
                 pairwise_frechet,
                 {
                     "moments divided by n - 1 (caveat C1)": _frechet_unbiased,
@@ -111,7 +111,7 @@ def app_c_clouds() -> Item:
             ),
             Check(
                 "loops over all pairs of points",
-                lambda function, draw: _costs_agree(function, draw, chamfer),
+                costs_are_of_the_nearest,
                 pairwise_chamfer,
                 {
                     "one way": lambda x, y: pairwise(lambda p, q: p[1] @ _nearest(p[0], q[0]), x, y),
@@ -167,8 +167,22 @@ def _frechet_unbiased(x, y):
     return pairwise_sq_distance(*pair)
 
 
-def _costs_agree(function, draw, distance):
+def costs_are_of_the_moments(function, draw):
     """Costs of all pairs of 3 and 2 clouds of unequal sizes and weights, relative to the largest."""
+    return _costs_agree(function, draw, frechet)
+
+
+def costs_are_of_the_nearest(function, draw):
+    """Costs of all pairs of 3 and 2 clouds of unequal sizes and weights, relative to the largest."""
+    return _costs_agree(function, draw, chamfer)
+
+
+def costs_are_the_least(function, draw):
+    """Costs of all pairs of 3 and 2 clouds of unequal sizes and weights, relative to the largest."""
+    return _costs_agree(function, draw, _least_cost)
+
+
+def _costs_agree(function, draw, distance):
     x, y = family(draw, 3, (5, 3), weighted=True), family(draw, 2, (4, 6), weighted=True)
     truth = pairwise(distance, x, y)
     return relative(draw.call(function, x, y)[None], truth[None])
@@ -284,7 +298,7 @@ def gwfm_30() -> Item:
         checks=(
             Check(
                 "HiGHS, unequal sizes and weights",
-                lambda function, draw: _costs_agree(function, draw, _least_cost),
+                costs_are_the_least,
                 pairwise_sq_wasserstein2,
                 {
                     "not squared (caveat C11)": lambda x, y: np.sqrt(pairwise_sq_wasserstein2(x, y)),

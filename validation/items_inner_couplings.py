@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm._array import array_namespace, sq_norm
 from refwfm.couplings import outer_plan
-from refwfm.inner_couplings import Coupled, alike, couple, in_order
+from refwfm.inner_couplings import Coupled, couple, in_order
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.linearized import align
 from refwfm.measures import PointCloud, take
@@ -55,7 +55,7 @@ def gwfm_27() -> Item:
         title="inner plans that are maps",
         latex=r"Y_i=\hat T(X_i),\qquad X_t=(1-t)\,X+t\,Y",
         statement="Every source point once, with its image: the best assignment, or the entropic map.",
-        functions=(couple, alike, in_order),
+        functions=(couple, in_order),
         checks=(
             Check(
                 "all permutations",

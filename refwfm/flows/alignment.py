@@ -156,7 +156,7 @@ def align_family(
 # The cache
 
 
-def cache_folder() -> Path:
+def _cache_folder() -> Path:
     """Folder of the files: ``$REFWFM_CACHE``, or ``refwfm`` in the folder that the system has for such."""
     if "REFWFM_CACHE" in os.environ:
         return Path(os.environ["REFWFM_CACHE"]) / "alignments"
@@ -176,7 +176,7 @@ def _kept(compute: Callable[[], np.ndarray], /, *inputs: np.ndarray, shape: tupl
     for array in inputs:
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    file = cache_folder() / f"{digest.hexdigest()}.safetensors"
+    file = _cache_folder() / f"{digest.hexdigest()}.safetensors"
     with contextlib.suppress(FileNotFoundError, checkpoints.CheckpointError):
         result = checkpoints.load(file)[0].get("result")
         if result is not None and result.shape == shape:

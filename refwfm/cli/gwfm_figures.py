@@ -12,15 +12,15 @@ from rich import box
 from rich.table import Table
 
 from refwfm.cli import cloud_figures
-from refwfm.cli._common import console, mean_and_spread, say
+from refwfm.cli._common import console, say
 from refwfm.cli.cloud_figures import Kind
 
 LEGEND = (
     "1-NN accuracy in %, 50 is best, after so many Euler steps: Ch: Chamfer, OT: exact, of squared "
     "distances; mean ± spread over evaluations and seeds.",
     "real: clouds of the training family. bend: of the learned paths, relative to their length, 0 is "
-    "straight; cost: mean squared distance of paired points; coupling: its part of a step, measured against "
-    "random pairs.",
+    "straight; cost: mean squared distance of paired points; coupling ms: the part of a step that the "
+    "coupling takes, measured against random pairs.",
     "The cells of the paper's table are not available.",
 )
 
@@ -100,9 +100,11 @@ def _ot(comparison: Any) -> float:
 
 
 def _show(figure: Any, outcomes: list[Any]) -> None:
-    """Print a table for each family, the report on laziness, and what the paper says."""
+    """Print two tables for each family, the report on laziness, and what the paper says."""
     for data in dict.fromkeys(o.task.data for o in outcomes):
-        console.print(_table(data, [o for o in outcomes if o.task.data == data]))
+        found = [o for o in outcomes if o.task.data == data]
+        console.print(_scores(data, found))
+        console.print(_paths(data, found))
     for line in (*LEGEND, *figure.SHAPE):
         say(line)
     for o in outcomes:
@@ -110,31 +112,50 @@ def _show(figure: Any, outcomes: list[Any]) -> None:
             say(_lazy_line(o))
 
 
-def _table(data: str, outcomes: list[Any]) -> Table:
-    steps = list(outcomes[0].scores)
+def _scores(data: str, outcomes: list[Any]) -> Table:
     real = np.mean([[_chamfer(o.real), _ot(o.real)] for o in outcomes], axis=0)
-    title = f"{data}; real: Chamfer {100 * real[0]:.1f}, OT {100 * real[1]:.1f}"
-    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
-    table.add_column("coupling", no_wrap=True)
-    for heading in (*(f"{k} {which}" for k in steps for which in ("Ch", "OT")), "bend", "cost"):
-        table.add_column(heading, justify="right")
-    for heading in ("coupling ms", "step ms", "train s"):
-        table.add_column(heading, justify="right")
-    for variant in dict.fromkeys(o.task.variant for o in outcomes):
-        found = [o for o in outcomes if o.task.variant == variant]
-        table.add_row(
-            variant,
-            *(_percent(found, k, get) for k in steps for get in (_chamfer, _ot)),
-            f"{np.mean([each for o in found for each in o.straightness]):.2g}",
-            f"{np.mean([o.cost for o in found]):.3g}",
-            *(f"{np.mean([getattr(o, name) for o in found]):.3g}" for name in ("coupling_ms", "step_ms")),
-            f"{np.mean([o.train_s for o in found]):.0f}",
-        )
+    steps = list(outcomes[0].scores)
+    table = _table(
+        f"{data}; real: Chamfer {100 * real[0]:.1f}, OT {100 * real[1]:.1f}",
+        [f"{k} {which}" for k in steps for which in ("Ch", "OT")],
+    )
+    for variant, found in _variants(outcomes).items():
+        table.add_row(variant, *(_percent(found, k, get) for k in steps for get in (_chamfer, _ot)))
     return table
 
 
+def _paths(data: str, outcomes: list[Any]) -> Table:
+    headings = ["bend", "cost", "coupling ms", "ms/step", "train s"]
+    table = _table(f"{data}; paths and times", headings)
+    for variant, found in _variants(outcomes).items():
+        numbers = (
+            np.mean([o.straightness for o in found]),
+            *(
+                np.mean([getattr(o, name) for o in found])
+                for name in ("cost", "coupling_ms", "step_ms", "train_s")
+            ),
+        )
+        table.add_row(variant, *(f"{number:.3g}" for number in numbers))
+    return table
+
+
+def _table(title: str, headings: list[str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
+    table.add_column("coupling", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _variants(outcomes: list[Any]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(o.task.variant for o in outcomes)
+    return {name: [o for o in outcomes if o.task.variant == name] for name in names}
+
+
 def _percent(outcomes: list[Any], steps: int, get: Callable[[Any], float]) -> str:
-    return mean_and_spread([100 * get(each) for o in outcomes for each in o.scores[steps]])
+    values = [100 * get(each) for o in outcomes for each in o.scores[steps]]
+    spread = f"±{np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
 
 def _lazy_line(outcome: Any) -> str:

@@ -23,6 +23,8 @@ SECTIONS = {
     "Generation of Gaussians": "items_generation",
     "Generation of point clouds": "items_cloud_flow",
     "Plans: rounding and sampling": "items_plans",
+    "Entropic plans": "items_sinkhorn",
+    "Entropic maps": "items_entropic",
     "Conditional flows": "items_conditional",
     "Distances between Gaussians": "items_distances",
     "Barycenter": "items_barycenter",

@@ -124,6 +124,24 @@ def test_item_is_complete(id):
     assert len(set(names)) == len(names)  # they seed the random draws
 
 
+@pytest.mark.parametrize(
+    "id",
+    [
+        *(f"WFM-{number}" for number in range(1, 25)),
+        *(f"WFM-U{number}" for number in range(1, 11)),
+        *(
+            f"WFM-{name}"
+            for name in ("Alg1", "Alg2", "Alg3", "Prop3.1", "PropA1", "B.1", "B.2", "B.3", "A.1")
+        ),
+        *(f"WFM-{name}" for name in ("AppC", "AppD1", "AppD2", "Barycenter", "Eval", "Table2")),
+        *(f"GWFM-{number}" for number in range(1, 109)),
+        *(f"GWFM-{name}" for name in ("SRC1", "SRC2", "SRC3", "REF", "C4", "C5", "C7")),
+    ],
+)
+def test_everything_the_papers_number_is_audited(id):
+    assert ledger.find(id, ITEMS).checks
+
+
 def test_ids_are_unique():
     ids = [item.id.casefold() for items in ledger.sections().values() for item in items]
     assert len(ids) == len(set(ids))

@@ -182,11 +182,13 @@ def sinkhorn(
     potentials of an eps much larger than the cost have half of the digits. Peak memory: three arrays of the
     cost's size.
     """
-    if max_iter < 1 or (tol is not None and not tol > 0):
-        raise ValueError(
-            f"max_iter must be at least 1, tol positive or None; got max_iter = {max_iter}, tol = {tol}"
-        )
+    check_iterations(tol, max_iter)
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
+    return iterate(problem, tol=tol, max_iter=max_iter, require=require)
+
+
+def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
+    """Solve a checked problem by Sinkhorn's iteration. Equation: WFM-12; options as for ``sinkhorn``."""
     cost, a, b, eps, f = problem
     for n_iter in range(1, max_iter + 1):
         g = softmin(transpose(cost), f, a, eps)
@@ -196,6 +198,14 @@ def sinkhorn(
             if tol is not None and _all_below(errors, tol):
                 break
     return certified(Sinkhorn(f, g, eps, *errors, n_iter, errors[0] <= 0), tol=tol, require=require)
+
+
+def check_iterations(tol: float | None, max_iter: int, /) -> None:
+    """Raise unless ``tol`` is None or positive, and ``max_iter`` at least 1."""
+    if max_iter < 1 or (tol is not None and not tol > 0):
+        raise ValueError(
+            f"max_iter must be at least 1, tol positive or None; got max_iter = {max_iter}, tol = {tol}"
+        )
 
 
 def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Array:

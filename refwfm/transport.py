@@ -56,7 +56,8 @@ def check_problem(
     check_broadcast(cost=cost.shape[:-2], a=a.shape[:-1], b=b.shape[:-1])
     if validate:
         a, b = check_weights(a, "a"), check_weights(b, "b")
-    cost = clear_padding(cost, a, b)
+    if not (validate and bool(xp.all(a > 0)) and bool(xp.all(b > 0))):
+        cost = clear_padding(cost, a, b)
     if validate and not all_finite(cost):
         raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
     eps = check_eps(eps, cost, validate=validate) * cost_scale(cost, a, b, scale_cost)
@@ -103,9 +104,12 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
     """What eps is relative to, shape (...): 1, a number, or the cost's "max", "mean" or "median".
 
     Statistics are over the pairs of live atoms, all counted once; 1 where they are not positive, as for a
-    cost of zeros, of which any eps makes the same plan.
+    cost of zeros, of which any eps makes the same plan. At padding, cost must hold zeros.
     """
     xp = array_namespace(cost)
+    if scale_cost == "max":
+        scale = xp.max(cost, axis=(-2, -1)) + 0.0 * (a[..., 0] + b[..., 0])  # for all pairs that broadcast
+        return xp.where(scale > 0, scale, xp.ones_like(scale))
     live = _live(a, b)
     if scale_cost is None or isinstance(scale_cost, int | float):
         scale = 1.0 if scale_cost is None else float(scale_cost)
@@ -114,10 +118,8 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
         batch = (cost[..., 0, 0] + xp.astype(live[..., 0, 0], cost.dtype)).shape
         return xp.full(batch, scale, dtype=cost.dtype, device=device(cost))
     count = xp.sum(xp.astype(live, xp.int64), axis=(-2, -1))
-    if scale_cost == "max":
-        scale = xp.max(xp.where(live, cost, xp.full_like(cost, -math.inf)), axis=(-2, -1))
-    elif scale_cost == "mean":
-        scale = xp.sum(cost, axis=(-2, -1)) / xp.astype(count, cost.dtype)  # padding holds zeros
+    if scale_cost == "mean":
+        scale = xp.sum(cost, axis=(-2, -1)) / xp.astype(count, cost.dtype)
     elif scale_cost == "median":
         values = xp.where(live, cost, xp.full_like(cost, math.inf))
         values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)

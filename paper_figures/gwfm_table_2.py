@@ -20,7 +20,7 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
     """Outer plans at equal training."""
     base = scale_of(
         scale,
-        laptop={"steps": 800, "batch": 8, "reference_members": 32},
+        laptop={"steps": 800, "batch": 8, "heads": 2, "reference_members": 32},
         paper={"steps": 100_000},
         source="barycentric",
         n_points=64 if scale == "smoke" else 512,

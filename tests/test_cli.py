@@ -13,7 +13,7 @@ from command import assert_error, refwfm, succeed
 from refwfm import checkpoints, datasets, models, runs
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
-from refwfm.cli import figures, info
+from refwfm.cli import figures, gaussian_runs, info
 from refwfm.cli import runs as commands
 from refwfm.config import GaussianConfig
 
@@ -386,7 +386,7 @@ def raising(error):
 
 PLACES = [
     (commands, "load_backend", ("train",)),
-    (commands, "evaluate_model", ("train", *TINY)),
+    (gaussian_runs, "evaluate_model", ("train", *TINY)),
     (commands, "load_backend", ("generate", "run")),
     (commands, "load_backend", ("evaluate", "run")),
     (figures, "_need_matplotlib", ("demo",)),

@@ -6,6 +6,7 @@ from refwfm import regression
 from refwfm.backends import Backend, check_device
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
+from refwfm.backends._numpy_sinkhorn import sinkhorn
 from refwfm.backends._numpy_transformer import transformer
 from refwfm.ops import REFERENCE
 from refwfm.optim import Tree
@@ -29,6 +30,7 @@ def load(device: str, dtype: str, /) -> Backend:
         synchronize=lambda: None,
         ops=REFERENCE._replace(
             pairwise_sq_distance=pairwise_sq_distance,
+            sinkhorn=sinkhorn,
             cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,

@@ -11,6 +11,7 @@ from refwfm.sinkhorn import (
     Sinkhorn,
     dual_value,
     gaussian_potential,
+    iterate,
     log_plan,
     marginal_errors,
     plan,
@@ -122,6 +123,7 @@ def wfm_12() -> Item:
         ),
         functions=(
             sinkhorn,
+            iterate,
             plan,
             log_plan,
             transport_cost,

@@ -41,6 +41,10 @@ class Part(NamedTuple):
         return [item for items in self.sections.values() for item in items]
 
 
+Task = tuple[Part, str, dict[str, Any]]
+"""A section of a part, and options of ``check.run``."""
+
+
 # Choosing
 
 
@@ -109,45 +113,46 @@ def perform(
     """Run all checks and put the outcomes into the parts' results.
 
     Several parts run in parallel processes of one thread each, ``jobs`` of them (left out: as many as there
-    are cores); a single part runs here. ``advance`` is called after each formula.
+    are cores); a single part runs here. ``advance`` is called after each formula. The wrong variants of a
+    formula run once in each dtype, with its first part: they live on the host.
     """
     jobs = min(cpu_count(), len(parts)) if jobs is None else jobs
+    firsts = {part.dtype: part for part in reversed(parts)}
     options = {"seed": seed, "every_draw": every_draw}
-    for part, result in _in_processes(parts, jobs, options) if jobs > 1 else _here(parts, options):
-        part.results[result.id] = result
-        advance(result)
-    for part in parts:
-        ordered = {item.id: part.results[item.id] for item in part.items}
-        part.results.clear()
-        part.results.update(ordered)
-
-
-def _here(parts: list[Part], options: dict[str, Any]) -> Iterator[tuple[Part, ItemResult]]:
-    for part in parts:
-        backend = backends.load(part.backend, dtype=part.dtype)
-        for result in check.run(part.items, backend, **options):
-            yield part, result
-
-
-def _in_processes(parts: list[Part], jobs: int, options: dict[str, Any]) -> Iterator[tuple[Part, ItemResult]]:
-    """One task for each section, the slowest libraries first."""
-    order = sorted(parts, key=lambda part: part.backend.partition(":")[0] not in COMPILING)
     tasks = [
-        delayed(_section)(part.backend, part.dtype, title, [item.id for item in items], options)
-        for part in order
-        for title, items in part.sections.items()
+        (part, title, {**options, "controls": part is firsts[part.dtype] or title == ledger.TWINS})
+        for part in sorted(parts, key=lambda part: part.backend.partition(":")[0] not in COMPILING)
+        for title in part.sections
     ]
     by_name = {(part.backend, part.dtype): part for part in parts}
+    for results in _in_processes(tasks, jobs) if jobs > 1 else _here(tasks):
+        for result in results:
+            by_name[result.backend, result.dtype].results[result.id] = result
+            advance(result)
+    for part in parts:
+        _complete(part, firsts[part.dtype])
+
+
+def _here(tasks: list[Task]) -> Iterator[Iterator[ItemResult]]:
+    for part, title, options in tasks:
+        backend = backends.load(part.backend, dtype=part.dtype)
+        yield check.run(part.sections[title], backend, **options)
+
+
+def _in_processes(tasks: list[Task], jobs: int) -> Iterator[list[ItemResult]]:
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        for results in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-            for result in results:
-                yield by_name[result.backend, result.dtype], result
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+            delayed(_section)(
+                part.backend, part.dtype, title, [item.id for item in part.sections[title]], options
+            )
+            for part, title, options in tasks
+        )
 
 
 def _section(
     backend: str, dtype: str, title: str, ids: list[str], options: dict[str, Any]
 ) -> list[ItemResult]:
-    """Results of some items of a section, in a process of its own."""
+    """Results of some items of a section, in a process of its own: items cannot travel, names can."""
     loaded, sections = _everything(backend, dtype)
     return list(check.run([item for item in sections[title] if item.id in ids], loaded, **options))
 
@@ -156,6 +161,19 @@ def _section(
 def _everything(backend: str, dtype: str) -> tuple[Backend, dict[str, list[Item]]]:
     loaded = backends.load(backend, dtype=dtype)
     return loaded, ledger.sections(loaded)
+
+
+def _complete(part: Part, first: Part) -> None:
+    """Put results in the order of the items; the wrong variants of the first part count here too."""
+    for item in part.items:
+        result = part.results.pop(item.id)
+        if part is not first and item not in part.sections.get(ledger.TWINS, []):
+            checks = (
+                each if each.ok is None else check.with_controls(each, other.controls)
+                for each, other in zip(result.checks, first.results[item.id].checks, strict=True)
+            )
+            result = result._replace(checks=tuple(checks))
+        part.results[item.id] = result
 
 
 # Reporting

@@ -99,10 +99,11 @@ class Item(NamedTuple):
 
 
 class ControlResult(NamedTuple):
-    """Residual of one wrong implementation; NaN if it could not run."""
+    """Residual of one wrong implementation; NaN, and the error, if it could not run."""
 
     variant: str
     residual: float
+    error: str = ""
 
 
 class CheckResult(NamedTuple):
@@ -162,44 +163,73 @@ EXACT = Tolerance(0.0, 0.0, "there is nothing to round")
 
 
 def run(
-    items: list[Item], backend: Backend, /, *, seed: int = 0, every_draw: bool = False
+    items: list[Item], backend: Backend, /, *, seed: int = 0, every_draw: bool = False, controls: bool = True
 ) -> Iterator[ItemResult]:
-    """Run the checks of the items on a backend, one item after the other."""
+    """Run the checks of the items on a backend, one item after the other; options as for ``run_check``."""
+    options: dict[str, Any] = {"seed": seed, "every_draw": every_draw, "controls": controls}
     for item in items:
         start = time.perf_counter()
-        checks = tuple(
-            run_check(check, item.id, backend, seed=seed, every_draw=every_draw) for check in item.checks
-        )
+        checks = tuple(run_check(check, item.id, backend, **options) for check in item.checks)
         yield ItemResult(item.id, backend.name, backend.dtype, checks, time.perf_counter() - start)
 
 
 def run_check(
-    check: Check, id: str, backend: Backend, /, *, seed: int = 0, every_draw: bool = False
+    check: Check,
+    id: str,
+    backend: Backend,
+    /,
+    *,
+    seed: int = 0,
+    every_draw: bool = False,
+    controls: bool = True,
 ) -> CheckResult:
-    """Residual of the implementation and of all negative controls, on the same random inputs."""
+    """Residual of the implementation and of all negative controls, on the same random inputs.
+
+    Parameters
+    ----------
+    every_draw : bool
+        Also on a library that compiles for every shape.
+    controls : bool
+        Without them the result says nothing yet about the check, only about the implementation: to be
+        completed by ``with_controls``.
+    """
     tolerance = check.tolerance.float64 if backend.dtype == "float64" else check.tolerance.float32
     if check.needs is not None and find_spec(check.needs) is None:
         return CheckResult(check.oracle, math.nan, tolerance, (), None, f"skipped: needs {check.needs}")
+    key = [seed, crc32(f"{id}: {check.oracle}".encode())]
     fewer = check
     if backend.name.partition(":")[0] in COMPILING and not every_draw:
         fewer = check._replace(dimensions=(check.dimensions[len(check.dimensions) // 2],), repeats=1)
-    host = backends.load("numpy", dtype="float64", reference=True)
-    key = [seed, crc32(f"{id}: {check.oracle}".encode())]
     residual, error = _largest_residual(fewer, check.implementation, backend, backend.dtype, key)
-    controls, blind = [], []
-    for variant, implementation in check.controls.items():
-        value, trouble = _largest_residual(check, implementation, host, backend.dtype, key)
-        controls.append(ControlResult(variant, value))
-        if trouble or value <= tolerance:
-            blind.append(f"{variant!r} ({trouble})" if trouble else repr(variant))
-    notes = []
-    if not residual <= tolerance:
-        notes.append(f"failed: {error}" if error else "failed")
+    ok = bool(residual <= tolerance)
+    note = "" if ok else f"failed: {error}" if error else "failed"
+    result = CheckResult(check.oracle, residual, tolerance, (), ok, note)
+    if not controls:
+        return result
+    host = backends.load("numpy", dtype="float64", reference=True)
+    wrong = (
+        ControlResult(variant, *_largest_residual(check, implementation, host, backend.dtype, key))
+        for variant, implementation in check.controls.items()
+    )
+    return with_controls(result, tuple(wrong))
+
+
+def with_controls(result: CheckResult, controls: tuple[ControlResult, ...], /) -> CheckResult:
+    """Complete the result of an implementation: the check is blind if a wrong variant passes it.
+
+    The variants run on the host, so that their residuals are the same for all backends in one dtype.
+    """
+    blind = [
+        f"{each.variant!r} ({each.error})" if each.error else repr(each.variant)
+        for each in controls
+        if each.error or each.residual <= result.tolerance
+    ]
+    notes = [result.note] if result.note else []
     if blind:
         notes.append(f"blind: does not reject {', '.join(blind)}")
     if not controls:
         notes.append("blind: has no negative control")
-    return CheckResult(check.oracle, residual, tolerance, tuple(controls), not notes, "; ".join(notes))
+    return result._replace(controls=controls, ok=not notes, note="; ".join(notes))
 
 
 def _largest_residual(

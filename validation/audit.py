@@ -1,5 +1,8 @@
 """The whole audit: on which backends, which formulas, in how many processes."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import metadata
@@ -41,6 +44,14 @@ class Part(NamedTuple):
         return [item for items in self.sections.values() for item in items]
 
 
+QUICK = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+"""Flags with which JAX compiles twice as fast, and slower code: each of ours runs once."""
+
 Task = tuple[Part, str, dict[str, Any]]
 """A section of a part, and options of ``check.run``."""
 
@@ -65,10 +76,9 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
     ValueError
         If an id is unknown on every backend: names those there are.
     """
-    dtypes = (
-        backends.DTYPES[::-1] if (dtype or ("all" if backend == "all" else "float64")) == "all" else [dtype]
-    )
-    chosen = [each for kind in dtypes for each in _load(backend, kind or "float64")]
+    dtype = dtype or ("all" if backend == "all" else "float64")
+    dtypes = ("float64", "float32") if dtype == "all" else (dtype,)
+    chosen = [each for kind in dtypes for each in _load(backend, kind)]
     everything = [(each, ledger.sections(each)) for each in chosen]
     wanted = _ids(only, everything)
     parts = []
@@ -112,16 +122,17 @@ def perform(
 ) -> None:
     """Run all checks and put the outcomes into the parts' results.
 
-    Several parts run in parallel processes of one thread each, ``jobs`` of them (left out: as many as there
-    are cores); a single part runs here. ``advance`` is called after each formula. The wrong variants of a
-    formula run once in each dtype, with its first part: they live on the host.
+    Sections run in parallel processes of one thread each, ``jobs`` of them (left out: as many as there are
+    cores; for a single part, all here, unless its library compiles). ``advance`` is called after each
+    formula. Its wrong variants run once in each dtype, with the first part: they live on the host.
     """
-    jobs = min(cpu_count(), len(parts)) if jobs is None else jobs
+    if jobs is None:
+        jobs = cpu_count() if len(parts) > 1 or _compiles(parts[0]) else 1
     firsts = {part.dtype: part for part in reversed(parts)}
     options = {"seed": seed, "every_draw": every_draw}
     tasks = [
         (part, title, {**options, "controls": part is firsts[part.dtype] or title == ledger.TWINS})
-        for part in sorted(parts, key=lambda part: part.backend.partition(":")[0] not in COMPILING)
+        for part in sorted(parts, key=lambda part: not _compiles(part))
         for title in part.sections
     ]
     by_name = {(part.backend, part.dtype): part for part in parts}
@@ -140,19 +151,36 @@ def _here(tasks: list[Task]) -> Iterator[Iterator[ItemResult]]:
 
 
 def _in_processes(tasks: list[Task], jobs: int) -> Iterator[list[ItemResult]]:
+    flags = _quick_flags() if any(_compiles(part) for part, _, _ in tasks) else ""
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
             delayed(_section)(
-                part.backend, part.dtype, title, [item.id for item in part.sections[title]], options
+                part.backend, part.dtype, title, [item.id for item in part.sections[title]], options, flags
             )
             for part, title, options in tasks
         )
 
 
+def _compiles(part: Part) -> bool:
+    return part.backend.partition(":")[0] in COMPILING
+
+
+def _quick_flags() -> str:
+    """Return ``QUICK`` if the installed JAX knows these flags: a process with an unknown one ends at once."""
+    flags = " ".join(QUICK)
+    trial = [sys.executable, "-c", "import jax; jax.devices()"]
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    return (
+        "" if subprocess.run(trial, env=environment, capture_output=True, check=False).returncode else flags
+    )
+
+
 def _section(
-    backend: str, dtype: str, title: str, ids: list[str], options: dict[str, Any]
+    backend: str, dtype: str, title: str, ids: list[str], options: dict[str, Any], flags: str
 ) -> list[ItemResult]:
     """Results of some items of a section, in a process of its own: items cannot travel, names can."""
+    if flags:
+        os.environ.setdefault("XLA_FLAGS", flags)  # read when JAX starts
     loaded, sections = _everything(backend, dtype)
     return list(check.run([item for item in sections[title] if item.id in ids], loaded, **options))
 

@@ -7,6 +7,7 @@ from refwfm import regression
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
+from refwfm.backends._torch_sinkhorn import sinkhorn
 from refwfm.backends._torch_transformer import transformer
 from refwfm.ops import REFERENCE
 from refwfm.optim import Tree
@@ -33,6 +34,7 @@ def load(device: str, dtype: str, /) -> Backend:
         to_numpy=to_host,
         synchronize=torch.cuda.synchronize if device.startswith("cuda") else lambda: None,
         ops=REFERENCE._replace(
+            sinkhorn=sinkhorn,
             gaussian_loss_and_grad=gaussian_loss_and_grad,
             cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,

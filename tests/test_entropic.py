@@ -21,7 +21,7 @@ from refwfm.entropic import (
     sinkhorn_divergence,
 )
 from refwfm.measures import PointCloud
-from refwfm.sinkhorn import ConvergenceError, plan, sinkhorn, sq_euclidean_cost
+from refwfm.sinkhorn import ConvergenceError, gaussian_potential, plan, sinkhorn, sq_euclidean_cost
 
 TIGHT = {"tol": 1e-12, "max_iter": 100_000}
 
@@ -181,6 +181,26 @@ def test_schedule_balances_the_bound():
         assert epsilon_schedule(1000, d, 2.0) == pytest.approx(2.0 * 1000.0 ** float(e), rel=1e-14)
         assert Fraction(-1, 2) - Fraction(d, 2) * e == 2 * e == Fraction(-2, d + 4)
         assert Fraction(-1, 2) - (Fraction(d, 2) + 1) * e != 2 * e  # as printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [1, 2])
+def test_map_gets_better_along_the_schedule(d):
+    """Uniform law to an affine image of it: mean squared error over ten draws, with its standard error."""
+    matrix, shift, means, spreads = np.array([[1.5, 0.3], [0.3, 0.7]])[:d, :d], 0.5, [], []
+    for n in (32, 128, 512):
+        eps, errors = epsilon_schedule(n, d, 0.1), []
+        for seed in range(10):
+            rng = np.random.default_rng([seed, n])
+            x, y, fresh = (rng.uniform(size=(k, d)) for k in (n, n, 500))
+            x, y = uniform(x), uniform(y @ matrix + shift)
+            _, s = solve(x, y, eps, tol=1e-3, f_init=gaussian_potential(x, y))
+            gap = entropic_map(fresh, *y, s.g, eps=eps) - (fresh @ matrix + shift)
+            errors.append(np.mean(np.sum(gap**2, axis=-1)))
+        means.append(np.mean(errors))
+        spreads.append(np.std(errors, ddof=1) / 10**0.5)
+    for k in (0, 1):
+        assert means[k] - means[k + 1] > spreads[k] + spreads[k + 1], (means, spreads)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (1, 1, 0.0), (1, 1, math.nan)])

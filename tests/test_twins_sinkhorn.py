@@ -1,5 +1,6 @@
 """The NumPy twin of Sinkhorn against the reference: values, plans, evidence, hard cases."""
 
+import importlib
 import math
 
 import numpy as np
@@ -215,3 +216,33 @@ def test_small_problems_are_the_references(rng, monkeypatch):
     ours, truth = (f(*arrays, eps=0.5) for f in (twin.sinkhorn, reference.sinkhorn))
     np.testing.assert_array_equal(ours.f, truth.f)
     assert ours.n_iter == truth.n_iter
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (3,), (0,)])
+def test_torch_on_the_cpu(rng, dtype, shape):
+    torch = pytest.importorskip("torch")
+    torch_twin = importlib.import_module("refwfm.backends._torch_sinkhorn")
+    host = rng.uniform(size=(*shape, 12, 9)), np.full(12, 1 / 12), rng.dirichlet(np.ones(9), size=shape)
+    arrays = [torch.asarray(v).to(getattr(torch, dtype)) for v in host]
+    options = {"eps": arrays[0].new_tensor(0.02), "f_init": arrays[0].new_zeros(12), "scale_cost": "max"}
+    ours, truth = (f(*arrays, **options) for f in (torch_twin.sinkhorn, reference.sinkhorn))
+    for name, value in truth._asdict().items():
+        mine = getattr(ours, name)
+        if name != "n_iter":
+            assert (mine.dtype, mine.shape, mine.device) == (value.dtype, value.shape, value.device), name
+    assert bool(torch.all(ours.converged))
+    assert float((plan(*arrays, ours) - plan(*arrays, truth)).abs().sum()) < 0.05
+    fixed = {**options, "tol": None, "max_iter": 20}
+    ours, truth = (f(*arrays, **fixed).f for f in (torch_twin.sinkhorn, reference.sinkhorn))
+    torch.testing.assert_close(ours, truth, rtol=0, atol=3e3 * torch.finfo(ours.dtype).eps)
+
+
+def test_torch_keeps_track_of_gradients(rng):
+    torch = pytest.importorskip("torch")
+    torch_twin = importlib.import_module("refwfm.backends._torch_sinkhorn")
+    arrays = [torch.asarray(v) for v in problem(rng)]
+    arrays[0].requires_grad_()
+    assert torch_twin.sinkhorn(*arrays, eps=1.0, tol=None, max_iter=3).f.requires_grad
+    with torch.no_grad():
+        assert not torch_twin.sinkhorn(*arrays, eps=1.0).f.requires_grad

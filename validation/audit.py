@@ -52,6 +52,9 @@ QUICK = (
 )
 """Flags with which JAX compiles twice as fast, and slower code: each of ours runs once."""
 
+FEW = 10
+"""Formulas that take no longer than processes take to start."""
+
 Task = tuple[Part, str, dict[str, Any]]
 """A section of a part, and options of ``check.run``."""
 
@@ -123,11 +126,12 @@ def perform(
     """Run all checks and put the outcomes into the parts' results.
 
     Sections run in parallel processes of one thread each, ``jobs`` of them (left out: as many as there are
-    cores; for a single part, all here, unless its library compiles). ``advance`` is called after each
-    formula. Its wrong variants run once in each dtype, with the first part: they live on the host.
+    cores; for few formulas, all here, unless a library compiles). ``advance`` is called after each formula.
+    Wrong variants run once in each dtype, with its first part: they live on the host.
     """
     if jobs is None:
-        jobs = cpu_count() if len(parts) > 1 or _compiles(parts[0]) else 1
+        many = sum(len(part.items) for part in parts) > FEW or any(map(_compiles, parts))
+        jobs = cpu_count() if many else 1
     firsts = {part.dtype: part for part in reversed(parts)}
     options = {"seed": seed, "every_draw": every_draw}
     tasks = [

@@ -298,6 +298,21 @@ def test_a_control_that_cannot_run_is_not_rejected():
     assert run_check(make(lambda f, draw: float("nan")), "test", backend).ok is False
 
 
+def test_nan_never_passes():
+    def forgiving(implementation, draw):
+        """Python's maximum forgets NaN."""
+        x = draw.normal(2)
+        return max(0.0, float(np.max(np.abs(draw.call(implementation, x) - x))))
+
+    backend = backends.load("numpy", dtype="float64")
+    assert run_check(make(forgiving), "test", backend).ok
+    wrong = make(forgiving)._replace(implementation=lambda x: x * float("nan"))
+    result = run_check(wrong, "test", backend)
+    assert result.ok is False
+    assert result.residual == math.inf
+    assert run_check(make(forgiving, {"NaN": lambda x: x * float("nan")}), "test", backend).ok
+
+
 def test_a_blind_check_makes_verify_fail(monkeypatch):
     monkeypatch.setattr(items_velocities, "velocity_is_the_textbooks", blind_velocity)
     result = refwfm("verify", "--only", "WFM-10")

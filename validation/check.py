@@ -17,7 +17,7 @@ import numpy as np
 
 from refwfm import backends
 from refwfm.backends import Backend
-from refwfm.validation.draws import Draw
+from refwfm.validation.draws import Draw, NotANumberError
 
 DIMENSIONS = (1, 2, 3, 6, 16)
 
@@ -243,6 +243,8 @@ def _largest_residual(
                 rng = np.random.default_rng([*key, d, repeat])
                 value = float(check.residual(implementation, Draw(rng, d, check.size, dtype, backend)))
                 worst = max(worst, math.inf if math.isnan(value) else value)
+    except NotANumberError:
+        return math.inf, ""
     except Exception as error:  # whatever a broken implementation raises is the audit's result
         return math.nan, f"{type(error).__name__}: {error}"
     return worst, ""

@@ -13,6 +13,10 @@ from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 
 
+class NotANumberError(ArithmeticError):
+    """A result with NaN: wrong, whatever a residual would make of it (``max(0.0, nan)`` is 0)."""
+
+
 class Draw(NamedTuple):
     """One random instance of dimension ``d``, in batches of ``size``.
 
@@ -38,9 +42,17 @@ class Draw(NamedTuple):
         return float(np.finfo(self.dtype).eps)
 
     def call(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
-        """Call a function on the backend with host arguments; its result comes back to the host."""
+        """Call a function on the backend with host arguments; its result comes back to the host.
+
+        Raises
+        ------
+        NotANumberError
+            If there is NaN in the result.
+        """
         given = {name: self.to_backend(value) for name, value in options.items()}
-        return self.to_host(function(*map(self.to_backend, arguments), **given))
+        result = self.to_host(function(*map(self.to_backend, arguments), **given))
+        _map_arrays(_refuse_nan, result)
+        return result
 
     def to_backend(self, tree: Any, /) -> Any:
         """Copy host arrays, in nested tuples and dictionaries, to the backend."""
@@ -125,6 +137,12 @@ class Draw(NamedTuple):
 def symmetric(matrix: np.ndarray, /) -> np.ndarray:
     """Symmetric part of matrices (..., d, d)."""
     return 0.5 * (matrix + matrix.mT)
+
+
+def _refuse_nan(array: np.ndarray) -> np.ndarray:
+    if np.any(np.isnan(array)):
+        raise NotANumberError("the result has NaN")
+    return array
 
 
 def _widen(array: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 ``python -m refwfm.validation.mutations bures psd`` changes one thing at a time in the functions of these
 modules (a sign, a factor 2, an operation, a transposition, a root that is left out, two arguments exchanged)
-and runs the formulas that the functions belong to; a change that these let pass meets the whole ledger. What
-no check notices has survived, and is printed.
+and runs the formulas that the functions belong to, then those whose modules use this one. What no check
+notices has survived, and is printed.
 """
 
 import argparse
@@ -139,6 +139,12 @@ def killer(mutant: Mutant, checks: list[tuple[str, Check]]) -> str | None:
     return None
 
 
+def _uses(function: Any, name: str) -> bool:
+    """Whether a function's module has anything of the module ``name``."""
+    found = vars(import_module(function.__module__)).values()
+    return any(name in (getattr(each, "__module__", ""), getattr(each, "__name__", "")) for each in found)
+
+
 def _too_long(number: int, frame: Any) -> None:
     raise TimeoutError
 
@@ -149,11 +155,12 @@ def main() -> None:
     parser.add_argument("modules", nargs="+", help="as bures, or networks.layers")
     signal.signal(signal.SIGALRM, _too_long)
     total = caught = 0
-    for name in parser.parse_args().modules:
-        module = import_module(f"refwfm.{name}")
+    for short in parser.parse_args().modules:
+        name = f"refwfm.{short}"
+        module = import_module(name)
         items = list(ledger.by_id().values())
-        near = [i for i in items if any(f.__module__ == module.__name__ for f in i.functions)]
-        far = [i for i in items if i not in near]
+        near = [i for i in items if any(f.__module__ == name for f in i.functions)]
+        far = [i for i in items if i not in near and any(_uses(f, name) for f in i.functions)]
         found = list(mutants(module))
         killed = 0
         for mutant in found:
@@ -162,10 +169,10 @@ def main() -> None:
             killed += by is not None
             if by is None:
                 sys.stdout.write(
-                    f"  survived: {name}.{mutant.function.__name__}:{mutant.line} {mutant.what}\n"
+                    f"  survived: {short}.{mutant.function.__name__}:{mutant.line} {mutant.what}\n"
                 )
                 sys.stdout.flush()
-        sys.stdout.write(f"{name}: {killed} of {len(found)} noticed\n")
+        sys.stdout.write(f"{short}: {killed} of {len(found)} noticed\n")
         total, caught = total + len(found), caught + killed
     sys.stdout.write(f"{caught} of {total}: {caught / max(total, 1):.1%}\n")
 

@@ -171,7 +171,7 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
     """
     config, setting = fitted.model.config, fitted.model.setting
     assert isinstance(config, CloudConfig)
-    random = replace(config, outer="independent", inner="independent")
+    random = replace(config, outer="independent", outer_eps=0.0, inner="independent")
     times, costs = [], []
     for step in range(1, 1 + TIMED):
         took = []

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from refwfm.couplings import INNER, OUTER
+from refwfm.couplings import COSTS, INNER, OUTER
 from refwfm.methods import METHODS
 
 SOURCES = ("cholesky", "normal", "uniform", "pure", "barycentric", "family")
@@ -132,7 +132,10 @@ class CloudConfig(TrainingConfig):
         Points of a source cloud: as many as its ``partner`` has, or as many as a cloud of the ``data``
         drawn for itself. Members of a family have their own.
     outer : str
-        Which source goes with which target of a batch, a key of ``couplings.OUTER``.
+        Which source goes with which target of a batch, a name in ``couplings.OUTER``.
+    outer_eps : float
+        Entropic regularisation of an outer plan that is an optimum (GWFM B.4), in units of the largest cost
+        of a batch; 0: none.
     inner : str
         Which point goes where, a key of ``couplings.INNER``; ``auto`` is what the paper does: ``rounded``
         where the two clouds of every pair have equal sizes, ``entropic`` otherwise.
@@ -167,6 +170,7 @@ class CloudConfig(TrainingConfig):
     source: str = "cholesky"
     source_size: str = "partner"
     outer: str = "independent"
+    outer_eps: float = 0.0
     inner: str = "auto"
     replace: bool = False
     n_proj: int = 64
@@ -195,6 +199,13 @@ class CloudConfig(TrainingConfig):
         if not self.eps > 0 or not 0 <= self.label_drop < 1:
             raise ValueError(
                 f"eps must be positive and label_drop in [0, 1); got {self.eps} and {self.label_drop}"
+            )
+        if not 0 <= self.outer_eps < math.inf:
+            raise ValueError(f"outer_eps must be finite and not negative; got {self.outer_eps}")
+        if self.outer_eps and self.outer not in COSTS:
+            raise ValueError(
+                f"outer_eps = {self.outer_eps} needs an outer plan of least cost: "
+                f"one of {', '.join(COSTS)}; got {self.outer!r}"
             )
         if not 0 <= self.sigma < math.inf or not 0 <= self.noise_mean < math.inf:
             raise ValueError(

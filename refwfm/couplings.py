@@ -19,10 +19,12 @@ from refwfm.exact import assignment, sq_wasserstein2, transport_plan
 from refwfm.inner_couplings import INNER, Coupled, Solver, alike, couple, in_order
 from refwfm.linearized import pairwise_sq_lazy_distance
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.plans import Pairs, sample_pairs
+from refwfm.plans import Pairs, sample_pairs, sample_targets
+from refwfm.sinkhorn import ConvergenceError, plan, sinkhorn
 from refwfm.sliced import pairwise_sliced_cost, random_directions
 
 __all__ = [
+    "COSTS",
     "INNER",
     "OUTER",
     "Coupled",
@@ -130,9 +132,12 @@ def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -
     return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
 
 
-OUTER = ("independent", "paired", "frechet", "chamfer", "wasserstein", "sliced", "linear", "lazy")
+COSTS = ("frechet", "chamfer", "wasserstein", "sliced", "linear", "lazy")
+"""Squared distances of clouds of which an outer plan is the optimum; see ``outer_cost``."""
+
+OUTER = ("independent", "paired", *COSTS)
 """``independent``: as drawn. ``paired``: member i of the source family with member i of the target family.
-The others are optimal plans, each of the squared distance of its name; see ``outer_cost``."""
+The others are plans of least cost."""
 
 
 def outer_cost(
@@ -163,7 +168,7 @@ def outer_cost(
     ----------
     x, y : PointCloud, points (N, n, d) and (M, m, d)
     outer : str
-        A name in ``OUTER`` that is a cost.
+        A name in ``COSTS``.
     rng : numpy.random.Generator
         For ``sliced``: the directions, the same for all pairs.
     n_proj : int
@@ -197,19 +202,24 @@ def outer_cost(
                 "weights; use 'sliced' (or 'frechet', 'wasserstein') for others"
             )
         return pairwise_sq_lazy_distance(x.points, y.points)
-    raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(OUTER[2:])}")
+    raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
 
 
-def outer_plan(cost: Array, /, *, n_jobs: int = 1) -> Array:
-    """Optimal plan between two batches, all members of a batch weighing the same.
+def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
+    """Optimal or entropic plan between two batches, all members of a batch weighing the same.
 
-    Equation: GWFM-107, 108. ``argmin ⟨K, Π⟩`` over ``U(1/N, 1/M)``. For N = M an optimal vertex is a
-    permutation, divided by N: the assignment; otherwise a linear programme.
+    Equation: GWFM-107, 108, B.4. ``argmin ⟨K, Π⟩ + eps max(K) KL(Π | 1/NM)`` over ``U(1/N, 1/M)``. Without
+    eps and for N = M an optimal vertex is a permutation, divided by N: the assignment; for others it is found
+    by a linear programme. A large eps tends to independent pairs.
 
     Parameters
     ----------
     cost : array, shape (N, M)
         Of squared divergences: ``outer_cost``.
+    eps : float
+        Entropic regularisation, in units of the largest cost; 0 for the optimal plan.
+    n_jobs : int
+        Threads of the exact solver; -1 for all.
 
     Returns
     -------
@@ -218,30 +228,47 @@ def outer_plan(cost: Array, /, *, n_jobs: int = 1) -> Array:
     Raises
     ------
     ValueError
-        If the cost is no matrix, or not finite.
+        If the cost is no matrix or not finite, or eps is negative.
+    ConvergenceError
+        If Sinkhorn's iteration does not converge, because eps is too small.
     """
     if cost.ndim != 2 or 0 in cost.shape:
         raise ValueError(f"cost must have shape (N, M) with N, M >= 1; got {tuple(cost.shape)}")
+    if not eps >= 0:
+        raise ValueError(f"eps must not be negative; got {eps}")
     xp = array_namespace(cost)
     n, m = cost.shape
-    if n == m:
-        perm = assignment(cost, n_jobs=n_jobs)
-        return like(np.eye(n)[perm] / n, cost)
     a, b = (xp.full((k,), 1.0 / k, dtype=cost.dtype, device=device(cost)) for k in (n, m))
+    if eps > 0:
+        try:
+            return plan(cost, a, b, sinkhorn(cost, a, b, eps=eps, scale_cost="max"))
+        except ConvergenceError as error:
+            raise ConvergenceError(
+                f"no entropic outer plan with eps = {eps:g} was found; take a larger eps, or 0 for the "
+                "optimal plan"
+            ) from error
+    if n == m:
+        return like(np.eye(n)[assignment(cost, n_jobs=n_jobs)] / n, cost)
     return transport_plan(cost, a, b, n_jobs=n_jobs).plan
 
 
-def outer_pairs(cost: Array, /, *, rng: np.random.Generator | None = None, replace: bool = False) -> Pairs:
-    """Pairs of a step: as many as a batch has members, from the optimal plan of a square matrix of costs.
+def outer_pairs(
+    cost: Array, /, *, rng: np.random.Generator | None = None, replace: bool = False, eps: float = 0.0
+) -> Pairs:
+    """Pairs of a step: as many as a batch has members, from the outer plan of a square matrix of costs.
 
-    Equation: GWFM-26, C.2. The plan is a permutation. With ``replace`` the pairs are drawn from it
-    independently, so that about a third of the members are left out (C9); otherwise each comes once.
+    Equation: GWFM-26, C.2. The optimal plan is a permutation, whose every pair comes once; of an entropic one
+    every source comes once, with a target drawn from its row. With ``replace`` the pairs are drawn from the
+    plan independently: about a third of the members of a permutation are left out (C9).
 
     Parameters
     ----------
     cost : array, shape (B, B)
     rng : numpy.random.Generator
-        Needed to ``replace``.
+        Needed with ``replace`` or ``eps``.
+    replace : bool
+    eps : float
+        As for ``outer_plan``, whose errors are raised.
 
     Returns
     -------
@@ -249,11 +276,14 @@ def outer_pairs(cost: Array, /, *, rng: np.random.Generator | None = None, repla
     """
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
-    if not replace:
+    if not replace and eps == 0:
         return Pairs(np.arange(cost.shape[0]), assignment(cost))
     if rng is None:
-        raise ValueError("replace = True draws pairs: it needs rng")
-    return Pairs(*map(to_host, sample_pairs(outer_plan(cost), cost.shape[0], rng=rng)))
+        raise ValueError("replace = True and eps > 0 draw pairs, which needs rng")
+    drawn_from = outer_plan(cost, eps=eps)
+    if replace:
+        return Pairs(*map(to_host, sample_pairs(drawn_from, cost.shape[0], rng=rng)))
+    return Pairs(np.arange(cost.shape[0]), to_host(sample_targets(drawn_from, rng=rng)))
 
 
 def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ from refwfm.entropic import barycentric_projection
 from refwfm.exact import assignment, transport_plan
 from refwfm.line import at
 from refwfm.measures import PointCloud
-from refwfm.plans import Pairs, argmax_matching, greedy_rounding, sample_pairs
+from refwfm.plans import Pairs, argmax_matching, greedy_rounding, sample_pairs, sample_targets
 from refwfm.sinkhorn import Sinkhorn, log_plan, plan, sq_euclidean_cost
 from refwfm.sliced import lifted_plan, random_directions, sorted_permutations
 from refwfm.sliced import sample_pairs as sample_sliced_pairs
@@ -170,7 +170,7 @@ def _sampled(x: PointCloud, y: PointCloud, how: How) -> Coupled:
     entropic = plan(cost, x.weights, y.weights, solution)
     if how.replace:
         return _drawn_from(entropic, x, y, _worst(solution), how)
-    return _mapped(x, _at(y.points, _draw(entropic, how.rng)), _worst(solution), how)
+    return _mapped(x, _at(y.points, sample_targets(entropic, rng=how.rng)), _worst(solution), how)
 
 
 def _sliced(x: PointCloud, y: PointCloud, how: How) -> Coupled:
@@ -187,7 +187,7 @@ def _sliced(x: PointCloud, y: PointCloud, how: How) -> Coupled:
         cells = direction * n + xp.arange(n, dtype=direction.dtype, device=device(perms))
         targets = at(xp.reshape(perms, (batch, -1)), cells)
     else:
-        targets = _draw(lifted_plan(x, y, theta, validate=False), how.rng)
+        targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=how.rng)
     return _mapped(x, _at(y.points, targets), _no_error(x), how)
 
 
@@ -196,13 +196,15 @@ def _independent(x: PointCloud, y: PointCloud, how: How) -> Coupled:
     if how.replace:
         size = x.weights.shape[-1]
         source, target = (
-            _draw(xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)), how.rng)
+            sample_targets(
+                xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)), rng=how.rng
+            )
             for cloud, n in ((x, size), (y, y.weights.shape[-1]))
         )
         return _paired(x, y, Pairs(source, target), _no_error(x))
     if not alike(x, y):
         rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
-        return _mapped(x, _at(y.points, _draw(rows, how.rng)), _no_error(x), how)
+        return _mapped(x, _at(y.points, sample_targets(rows, rng=how.rng)), _no_error(x), how)
     # Live points get a random order, and stay before the padding.
     order = like(how.rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
     return _mapped(x, _at(y.points, xp.argsort(order, axis=-1)), _no_error(x), how)
@@ -242,7 +244,7 @@ def _mapped(x: PointCloud, images: Array, error: Array, how: How) -> Coupled:
     if not how.replace:
         return Coupled(x.points, images, weights, error)
     rows = xp.broadcast_to(weights[:, None, :], (*weights.shape, weights.shape[-1]))
-    chosen = _draw(rows, how.rng)
+    chosen = sample_targets(rows, rng=how.rng)
     return _paired(x, PointCloud(images, weights), Pairs(chosen, chosen), error)
 
 
@@ -289,12 +291,3 @@ def _at(points: Array, index: Array | np.ndarray) -> Array:
     rows = xp.reshape(index + points.shape[1] * xp.arange(batch, device=device(points))[:, None], (-1,))
     flat = xp.reshape(points, (-1, points.shape[-1]))
     return xp.reshape(xp.take(flat, rows, axis=0), (batch, k, points.shape[-1]))
-
-
-def _draw(masses: Array, rng: np.random.Generator) -> Array:
-    """A column for each row (..., n, m), as likely as its share of the row; never one without mass."""
-    xp = array_namespace(masses)
-    levels = xp.cumulative_sum(masses, axis=-1)
-    # In (0, total]: the first level that reaches it belongs to a column that has added mass.
-    uniform = like(1.0 - rng.random(masses.shape[:-1]), masses) * levels[..., -1]
-    return xp.count_nonzero(levels < uniform[..., None], axis=-1)

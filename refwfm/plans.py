@@ -304,24 +304,36 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
         )
     if not replace:
         return _sample_permutation(plan, n, rng)
-    uniform = like(rng.random((2, *plan.shape[:-2], n)), plan)
     mass = xp.sum(plan, axis=-1)
-    source = _invert(
-        xp.broadcast_to(mass[..., None, :], (*uniform.shape[1:], mass.shape[-1])), uniform[0, ...]
+    source = sample_targets(
+        xp.broadcast_to(mass[..., None, :], (*mass.shape[:-1], n, mass.shape[-1])), rng=rng
     )
     index = xp.broadcast_to(source[..., None], (*source.shape, plan.shape[-1]))
-    return Pairs(source, _invert(xp.take_along_axis(plan, index, axis=-2), uniform[1, ...]))
+    return Pairs(source, sample_targets(xp.take_along_axis(plan, index, axis=-2), rng=rng))
 
 
-def _invert(mass: Array, uniform: Array) -> Array:
-    """First index at which the running sum of ``mass`` (..., m) exceeds this fraction of it all."""
-    xp = array_namespace(mass)
-    running = xp.cumulative_sum(mass, axis=-1)
-    positive = mass > 0
-    # The largest sum at a positive entry; a rounded sum may fall, and a rounded fraction may be 1.
-    total = xp.max(xp.where(positive, running, 0.0), axis=-1)
-    below = xp.minimum(uniform * total, total * (1.0 - eps(mass)))
-    return xp.argmax(xp.astype(positive & (running > below[..., None]), xp.int8), axis=-1)
+def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
+    """Draw a target for every row of a plan, as likely as its share of the row's mass.
+
+    Equation: GWFM-29, C.2, with every source atom once.
+
+    Parameters
+    ----------
+    plan : array, shape (..., n, m)
+        Non-negative; a row of padding, without mass, gets 0.
+    rng : numpy.random.Generator
+        Draws on the host: the same targets on every library.
+
+    Returns
+    -------
+    array, shape (..., n), integers; never a target without mass
+    """
+    xp = array_namespace(plan)
+    levels, positive = xp.cumulative_sum(plan, axis=-1), plan > 0
+    # The largest level at a positive entry: a rounded sum may fall, and a rounded fraction may be 1.
+    total = xp.max(xp.where(positive, levels, 0.0), axis=-1)
+    below = xp.minimum(like(rng.random(plan.shape[:-1]), plan) * total, total * (1.0 - eps(plan)))
+    return xp.argmax(xp.astype(positive & (levels > below[..., None]), xp.int8), axis=-1)
 
 
 def _sample_permutation(plan: Array, n: int, rng: np.random.Generator) -> Pairs:

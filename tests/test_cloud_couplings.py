@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import ot
 import pytest
 import strategies
 from conftest import map_arrays
@@ -14,8 +15,8 @@ from scipy.spatial.distance import cdist
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
 from refwfm.couplings import (
+    COSTS,
     INNER,
-    OUTER,
     alike,
     couple,
     in_order,
@@ -27,7 +28,7 @@ from refwfm.couplings import (
     pairwise_frechet,
 )
 from refwfm.measures import PointCloud
-from refwfm.sinkhorn import sinkhorn
+from refwfm.sinkhorn import ConvergenceError, sinkhorn
 
 SOLVE = partial(sinkhorn, eps=0.05, scale_cost="max", tol=None, max_iter=200, require=False, validate=False)
 
@@ -339,9 +340,49 @@ def test_pairs_of_a_step_are_the_permutation_or_draws_from_it():
     assert abs(share - (1 - np.exp(-1))) < 0.08
 
 
+@given(st.integers(2, 6), st.integers(2, 6), st.floats(0.02, 10.0), strategies.seeds)
+def test_the_entropic_outer_plan_lies_between_the_optimal_and_the_product_plan(n, m, eps, seed):
+    cost = seeded(seed).random((n, m))
+    plan = outer_plan(cost, eps=eps)
+    np.testing.assert_allclose(plan.sum(axis=1), 1 / n, atol=1e-3)
+    np.testing.assert_allclose(plan.sum(axis=0), 1 / m, atol=1e-3)
+    assert np.all(plan > 0)
+    paid = np.sum(plan * cost)
+    assert np.sum(outer_plan(cost) * cost) - 1e-3 <= paid <= np.mean(cost) + 1e-3
+
+
+def test_the_entropic_outer_plan_is_that_of_a_solver_of_its_own():
+    cost = seeded().random((4, 6))
+    found = outer_plan(cost, eps=0.1)
+    truth = ot.sinkhorn(np.full(4, 1 / 4), np.full(6, 1 / 6), cost, 0.1 * cost.max(), stopThr=1e-12)
+    np.testing.assert_allclose(found, truth, atol=1e-3)
+    assert np.max(np.abs(outer_plan(cost, eps=0.2) - truth)) > 1e-2
+
+
+def test_an_eps_too_small_for_the_iteration_is_said():
+    with pytest.raises(ConvergenceError, match=r"eps = 1e-09 was found; take a larger eps, or 0"):
+        outer_plan(seeded().random((20, 20)), eps=1e-9)
+
+
+def test_pairs_of_an_entropic_plan_have_its_frequencies_and_every_source_once():
+    cost = seeded().random((3, 3))
+    plan = outer_plan(cost, eps=0.3)
+    rng, n = seeded(1), 3000
+    drawn = [outer_pairs(cost, rng=rng, eps=0.3) for _ in range(n)]
+    assert all(np.array_equal(pairs.source, [0, 1, 2]) for pairs in drawn)
+    counts = sum(np.eye(3)[pairs.target] for pairs in drawn)
+    shares = plan / plan.sum(axis=1, keepdims=True)
+    assert np.max(np.abs(counts - n * shares) / np.sqrt(n * shares * (1 - shares))) < 5
+    replaced = outer_pairs(cost, rng=rng, eps=0.3, replace=True)
+    assert replaced.source.shape == (3,)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda x, y: outer_plan(np.eye(2), eps=-1.0), "eps must not be negative; got -1"),
+        (lambda x, y: outer_plan(np.eye(2), eps=float("nan")), "eps must not be negative; got nan"),
+        (lambda x, y: outer_pairs(np.eye(2), eps=0.1), "needs rng"),
         (lambda x, y: outer_cost(x, y, "lazy"), "needs equal sizes, no padding and uniform weights; use 'sl"),
         (lambda x, y: outer_cost(x, y, "linear"), "compares clouds as vectors"),
         (lambda x, y: outer_cost(x, y, "sliced"), "draws directions: it needs rng"),
@@ -367,7 +408,7 @@ def test_in_order():
     assert not in_order(x, PointCloud(x.points, x.weights * np.array([1.1, 0.9, 1.0, 1.0])))
 
 
-@pytest.mark.parametrize("outer", OUTER[2:])
+@pytest.mark.parametrize("outer", COSTS)
 def test_costs_on_every_library(library, outer):
     x, y = batch_of((4, 4)), batch_of((4, 4, 4), seed=5)
 
@@ -376,6 +417,7 @@ def test_costs_on_every_library(library, outer):
 
     library.check(cost, x, y, ulps=3e3, scale=1.0)
     library.check(lambda x, y: outer_plan(cost(x, y)), x, y, ulps=4, scale=1.0)
+    library.check(lambda x, y: outer_plan(cost(x, y), eps=0.1), x, y, ulps=3e4, scale=1.0)
 
 
 # Drawing pairs

@@ -314,6 +314,8 @@ def test_aligned_families_are_families():
         ({"noise_mean": float("nan")}, "sigma and noise_mean"),
         ({"noise_low": 0.0}, "noise_low and noise_high must be positive"),
         ({"noise_low": 2.0}, "the first not above the second; got 2.0 and 1.2"),
+        ({"outer": "sliced", "outer_eps": -1.0}, "outer_eps must be finite and not negative; got -1"),
+        ({"outer": "independent", "outer_eps": 0.1}, "needs an outer plan of least cost: one of frechet"),
         ({"replace": 1}, "replace must be of type bool"),
     ],
 )

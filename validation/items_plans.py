@@ -11,6 +11,7 @@ from refwfm.plans import (
     greedy_rounding_sequential,
     marginal_error,
     sample_pairs,
+    sample_targets,
 )
 from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, Misprint, Tolerance, roundings
 from refwfm.validation.textbook import relative
@@ -284,7 +285,7 @@ def gwfm_29() -> Item:
         title="pairs of atoms drawn from a plan",
         latex=r"(i_k,j_k)\sim\hat\pi,\quad k=1,\dots,n,\qquad X_t=(1-t)\,(x_{i_k})_k+t\,(y_{j_k})_k",
         statement="Independent pairs with the plan's probabilities; never a pair of probability zero.",
-        functions=(sample_pairs,),
+        functions=(sample_pairs, sample_targets),
         checks=(
             Check(
                 "frequencies of all pairs, Monte Carlo",
@@ -297,6 +298,22 @@ def gwfm_29() -> Item:
                     "columns one off": lambda plan, n, *, rng: _shifted(
                         *sample_pairs(plan, n, rng=rng), plan
                     ),
+                },
+                STANDARD_ERRORS,
+                dimensions=(2, 5),
+                repeats=1,
+            ),
+            Check(
+                "frequencies of each row's targets, Monte Carlo",
+                frequencies_are_the_rows,
+                sample_targets,
+                {
+                    "uniform": lambda plan, *, rng: rng.integers(plan.shape[-1], size=plan.shape[:-1]),
+                    "one uniform number for all rows": lambda plan, *, rng: _same_for_all(plan, rng),
+                    "as in the columns": lambda plan, *, rng: sample_targets(
+                        np.broadcast_to(plan.mean(axis=-2, keepdims=True), plan.shape), rng=rng
+                    ),
+                    "the likeliest": lambda plan, *, rng: np.argmax(plan, axis=-1),
                 },
                 STANDARD_ERRORS,
                 dimensions=(2, 5),
@@ -318,6 +335,27 @@ def gwfm_29() -> Item:
             ),
         ),
     )
+
+
+def _same_for_all(plan, rng):
+    levels = np.cumsum(plan, axis=-1)
+    return np.argmax(levels > rng.random() * levels[..., -1:], axis=-1)
+
+
+def frequencies_are_the_rows(sample_targets, draw):
+    """Largest deviation of a target's count in its row, in standard deviations; infinite if impossible."""
+    k, m = draw.d + 1, draw.d + 2
+    rows = draw.rng.random((k, m)) ** 3
+    rows[0, 0], rows[:, -1] = 0.0, 0.0
+    rows = draw.rounded(rows)
+    many = np.broadcast_to(rows, (DRAWS, k, m))
+    targets = np.asarray(draw.call(lambda p: sample_targets(p, rng=draw.rng), many))
+    counts = np.stack([np.bincount(targets[:, i], minlength=m) for i in range(k)])
+    shares = rows / rows.sum(axis=-1, keepdims=True)
+    if np.any(counts[rows == 0]):
+        return np.inf
+    deviation = np.sqrt(DRAWS * shares * (1.0 - shares))[rows > 0]
+    return np.max(np.abs(counts - DRAWS * shares)[rows > 0] / deviation)
 
 
 def frequencies_are_the_plan(sample_pairs, draw):

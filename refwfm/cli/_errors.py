@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from refwfm.backends import BackendError
+from refwfm.sinkhorn import ConvergenceError
 from refwfm.training import NonFiniteLossError
 
-EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, NonFiniteLossError)
+EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, ConvergenceError, NonFiniteLossError)
 """What a user can cause; anything else is a bug, and its traceback is wanted."""
 
 

@@ -76,6 +76,9 @@ def train(  # the options are the fields of both configurations, and the run's o
     outer: Annotated[
         str | None, typer.Option(help=f"Which goes with which: {', '.join(OUTER)}.", rich_help_panel=CLOUD)
     ] = None,
+    outer_eps: Annotated[
+        float | None, typer.Option(help="Of an entropic outer plan; 0: exact.", rich_help_panel=CLOUD)
+    ] = None,
     inner: Annotated[
         str | None,
         typer.Option(help=f"Which point goes where: auto, {', '.join(INNER)}.", rich_help_panel=CLOUD),
@@ -113,7 +116,9 @@ def train(  # the options are the fields of both configurations, and the run's o
     hidden: Annotated[
         int | None, typer.Option(help="Width of the feed-forward layers.", rich_help_panel=CLOUD)
     ] = None,
-    eps: Annotated[float | None, typer.Option(help="Of the entropic plans.", rich_help_panel=CLOUD)] = None,
+    eps: Annotated[
+        float | None, typer.Option(help="Of the entropic inner plans.", rich_help_panel=CLOUD)
+    ] = None,
     sinkhorn_steps: Annotated[
         int | None, typer.Option(help="Iterations of Sinkhorn.", rich_help_panel=CLOUD)
     ] = None,

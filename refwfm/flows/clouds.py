@@ -81,7 +81,7 @@ def draw_batch(
     mu = _draw_sources(config, setting, family, index, counts, rng)
     if "linear" in (config.outer, config.inner) and family.source is None:  # a family has been aligned once
         mu = PointCloud(align(setting.reference, mu, validate=False), mu.weights)
-    if config.outer not in ("independent", "paired"):
+    if config.outer in couplings.COSTS:
         pairs = _outer_pairs(config, mu, nu, rng, ops)
         mu = take(mu, pairs.source) if config.replace else mu
         nu, index, counts = take(nu, pairs.target), index[pairs.target], counts[pairs.target]
@@ -120,7 +120,7 @@ def _outer_pairs(
     cost = couplings.outer_cost(
         mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance
     )
-    return couplings.outer_pairs(cost, rng=rng, replace=config.replace)
+    return couplings.outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps)
 
 
 def _draw_sources(

@@ -5,7 +5,7 @@ import numpy as np
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import FIXED_POINT, Check, Item
+from refwfm.validation.check import FIXED_POINT, Check, Item, roundings
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import identity, pot_gaussian, relative, sqrtm
 
@@ -37,6 +37,21 @@ def bw_barycenter() -> Item:
                 barycenter,
                 wrong | alike,
                 FIXED_POINT,
+            ),
+            Check(
+                "one step of the iteration, SciPy sqrtm",
+                one_step_is_the_textbooks,
+                lambda mu, w: barycenter(mu, w, max_iter=1, require=False),
+                {
+                    "two steps": lambda mu, w: barycenter(mu, w, max_iter=2, require=False),
+                    "the map on one side": _one_sided_step,
+                    "residual of the whole, not its root mean square": lambda mu, w: _scaled_residual(
+                        mu, w, np.sqrt
+                    ),
+                    "squared residual": lambda mu, w: _scaled_residual(mu, w, np.square),
+                },
+                roundings(1000, "roots of covariances of condition up to some hundreds"),
+                dimensions=(2, 3, 6),
             ),
             Check(
                 "closed form, commuting covariances",
@@ -79,6 +94,36 @@ def maps_average_to_the_identity(barycenter, draw):
     maps = textbook.gelbrich_map(np.repeat(center.cov[None], 5, axis=0), mu.cov)
     average = np.einsum("n,nij->ij", w / w.sum(), maps)
     return max(_mean_error(center, mu, w), relative(average[None], identity(average)[None]))
+
+
+def _one_sided_step(mu, w):
+    found = barycenter(mu, w, max_iter=1, require=False)
+    S = np.einsum("n,nij->ij", w, mu.cov)
+    T = np.einsum("n,nij->ij", w, textbook.gelbrich_map(np.broadcast_to(S, mu.cov.shape), mu.cov))
+    return found._replace(gaussian=found.gaussian._replace(cov=symmetric(T @ S)))
+
+
+def _scaled_residual(mu, w, change):
+    found = barycenter(mu, w, max_iter=1, require=False)
+    d = mu.mean.shape[-1]
+    return found._replace(
+        residual=found.residual * np.sqrt(d) if change is np.sqrt else change(found.residual)
+    )
+
+
+def one_step_is_the_textbooks(step, draw):
+    """From the mean of the covariances: ``T̄ Σ̄ T̄``, the residual ``‖T̄ - I‖_F / √d``, and the mean."""
+    mu, w = draw.gaussians(size=5), draw.weights(5)
+    found = draw.call(step, mu, w)
+    w = w / w.sum()
+    S = np.einsum("n,nij->ij", w, mu.cov)
+    T = np.einsum("n,nij->ij", w, textbook.gelbrich_map(np.repeat(S[None], 5, axis=0), mu.cov))
+    residual = np.linalg.norm(T - np.eye(draw.d)) / np.sqrt(draw.d)
+    return max(
+        _mean_error(found.gaussian, mu, w),
+        relative(found.gaussian.cov[None], (T @ S @ T)[None]),
+        abs(found.residual - residual) / residual,
+    )
 
 
 def barycenter_of_commuting_covariances(barycenter, draw):

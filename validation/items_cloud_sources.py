@@ -13,7 +13,7 @@ from refwfm.cloud_sources import (
 )
 from refwfm.measures import PointCloud
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Misprint, roundings
-from refwfm.validation.textbook import each, relative
+from refwfm.validation.textbook import each, relative, standard_errors
 
 DRAWS = 20000
 
@@ -162,12 +162,6 @@ def _psd_root(cov):
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
-def _z(values, truth):
-    """Largest deviation of means over the first axis, in standard errors."""
-    error = np.std(values, axis=0) / np.sqrt(len(values))
-    return float(np.max(np.abs(np.mean(values, axis=0) - truth) / error))
-
-
 def moments_of_the_source(sample, draw):
     """``E x = 0`` and ``E x xᵀ = μ μᵀ + diag(Σⱼ σ_ij²)`` of one point of 20000 clouds, in standard errors."""
     d = draw.d
@@ -182,10 +176,10 @@ def moments_of_the_source(sample, draw):
     mean, spread = law.mean[0, 0], law.std[0, 0]
     shared = mean**4 + 6.0 * mean**2 * spread**2 + 3.0 * spread**4
     return max(
-        _z(x, 0.0),
-        _z(x[:, :, None] * x[:, None, :], second),
-        _z(x[:, :, None] * y[:, None, :], 0.0),
-        _z(x[:, 0] ** 2 * y[:, 0] ** 2, shared),
+        standard_errors(x, 0.0),
+        standard_errors(x[:, :, None] * x[:, None, :], second),
+        standard_errors(x[:, :, None] * y[:, None, :], 0.0),
+        standard_errors(x[:, 0] ** 2 * y[:, 0] ** 2, shared),
     )
 
 
@@ -223,8 +217,10 @@ def _moments_of_clouds(sample, draw, fourth):
         return np.inf
     cross = x[:, :, None] * x[:, None, :]
     off = ~np.eye(draw.d, dtype=bool)
-    correlation = _z(cross[:, off], 0.0) if draw.d > 1 else 0.0
-    return max(_z(x, 0.0), _z(x**2, 1.0), _z(x**4, fourth), correlation)
+    correlation = standard_errors(cross[:, off], 0.0) if draw.d > 1 else 0.0
+    return max(
+        standard_errors(x, 0.0), standard_errors(x**2, 1.0), standard_errors(x**4, fourth), correlation
+    )
 
 
 def moments_of_normal_clouds(sample, draw):

@@ -369,12 +369,17 @@ def _least_cost(one, two):
 
 def _programme(cost, a, b):
     """Least cost of transport, by HiGHS."""
+    return np.sum(cost * optimal_plan(cost, a, b))
+
+
+def optimal_plan(cost, a, b):
+    """Plan of least cost, by HiGHS."""
     rows = np.kron(np.eye(len(a)), np.ones(len(b)))
     columns = np.kron(np.ones(len(a)), np.eye(len(b)))
     found = scipy.optimize.linprog(
         cost.ravel(), A_eq=np.concatenate([rows, columns]), b_eq=np.concatenate([a, b]), method="highs"
     )
-    return found.fun
+    return found.x.reshape(cost.shape)
 
 
 def _evened(x):
@@ -436,6 +441,20 @@ def gwfm_107() -> Item:
                 size=3,
             ),
             Check(
+                "loops over pairs of clouds, by the name",
+                costs_are_by_name,
+                outer_cost,
+                {
+                    "other names": lambda x, y, name: outer_cost(
+                        x, y, "chamfer" if name != "chamfer" else "frechet"
+                    ),
+                    "transposed": lambda x, y, name: np.reshape(outer_cost(x, y, name).T, (3, 2)),
+                    "not squared (caveat C11)": lambda x, y, name: np.sqrt(outer_cost(x, y, name)),
+                },
+                roundings(1e4, "moments of few points, and the tolerance of an exact solver"),
+                dimensions=(1, 2),
+            ),
+            Check(
                 "loops over points that have the same index",
                 lazy_costs_are_by_index,
                 lazy,
@@ -464,6 +483,14 @@ def sliced_costs_are_of_their_directions(costs, draw):
         lambda p, q: np.mean([(np.sort(p[0] @ way) - np.sort(q[0] @ way)) ** 2 for way in theta]), x, y
     )
     return relative(found[None], truth[None])
+
+
+def costs_are_by_name(costs, draw):
+    """Costs of 3 x 2 pairs of clouds of unequal sizes and weights by three names, relative to the largest."""
+    return max(
+        _costs_agree(lambda x, y, name=name: costs(x, y, name), draw, distance)
+        for name, distance in (("frechet", frechet), ("chamfer", chamfer), ("wasserstein", _least_cost))
+    )
 
 
 def lazy_costs_are_by_index(costs, draw):

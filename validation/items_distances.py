@@ -216,6 +216,19 @@ def evaluation() -> Item:
                 roundings(3000, "condition number 1000, for SciPy's root beside ours"),
             ),
             Check(
+                "zero: the members of a family among themselves",
+                nearest_of_itself_is_itself,
+                nearest,
+                {
+                    "another family": lambda x, y: nearest(x, _moved(y)),
+                    "members in another order": lambda x, y: nearest(
+                        x, textbook.take(y, np.arange(len(y.mean))[::-1])
+                    ),
+                },
+                roundings(1000, "a difference of traces, of condition number 1000"),
+                dimensions=(2, 6),
+            ),
+            Check(
                 "count",
                 accuracy_is_a_count,
                 label_accuracy,
@@ -255,6 +268,19 @@ def nearest_of_all_pairs(nearest, draw):
     named = truth[np.arange(len(x.mean)), found.member]
     least, scale = truth.min(axis=1), truth.mean(axis=1)
     return max(relative(found.sq_distance, least, scale), relative(named, least, scale))
+
+
+def _moved(mu):
+    return Gaussian(mu.mean + 1.0, mu.cov)
+
+
+def nearest_of_itself_is_itself(nearest, draw):
+    """Distance of every member to the nearest of its family; infinite if that is another."""
+    mu = draw.gaussians(1000.0, size=20)
+    found = draw.call(nearest, mu, mu)
+    if not np.array_equal(found.member, np.arange(20)):
+        return np.inf
+    return np.max(np.abs(found.sq_distance) / np.trace(mu.cov, axis1=-2, axis2=-1))
 
 
 def accuracy_is_a_count(label_accuracy, draw):

@@ -12,7 +12,7 @@ from refwfm.plans import sample_pairs
 from refwfm.sinkhorn import sinkhorn
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
 from refwfm.validation.enumeration import best_order, instance
-from refwfm.validation.items_couplings import best_matching, family
+from refwfm.validation.items_couplings import best_matching, family, optimal_plan
 from refwfm.validation.textbook import each, relative
 
 DRAWS, N_PROJ, EPS = 2000, 5, 0.3
@@ -96,12 +96,55 @@ def gwfm_27() -> Item:
                 roundings(1e4, "100 iterations"),
                 dimensions=(1, 2, 3),
             ),
+            Check(
+                "Sinkhorn in the kernel domain, largest entries one after the other",
+                images_are_of_the_greedy_rounding,
+                _images("rounded"),
+                {
+                    "likeliest targets": _images("argmax"),
+                    "the inverse permutation": _inverse_rounding,
+                    "entropic map": _images("entropic"),
+                },
+                roundings(30, "points are carried over as they are"),
+                dimensions=(1, 2),
+                repeats=8,
+            ),
+            Check(
+                "Sinkhorn in the kernel domain, largest entries of the rows",
+                images_are_the_likeliest,
+                _images("argmax"),
+                {
+                    "each to its nearest": lambda x, y: each(
+                        lambda p, q: q[np.argmin(sq_costs(p, q), axis=1)], x.points, y.points
+                    ),
+                    "entropic map": _images("entropic"),
+                },
+                roundings(30, "points are carried over as they are"),
+                dimensions=(1, 2),
+                repeats=8,
+            ),
+            Check(
+                "HiGHS, clouds of unequal sizes",
+                images_are_the_means_of_the_optimal_plan,
+                _images("exact"),
+                {
+                    "entropic map": _images("entropic"),
+                    "likeliest targets": _images("argmax"),
+                    "without the weights": lambda x, y: paired(x, _evened(y), "exact").y,
+                },
+                roundings(1e4, "the solver's tolerance beside rounding"),
+                dimensions=(1, 2, 3),
+            ),
         ),
     )
 
 
 def _cut(y):
     return PointCloud(y.points[:, :4], np.full((len(y.points), 4), 0.25))
+
+
+def _evened(y):
+    return PointCloud(y.points, np.full(y.weights.shape, 1.0 / y.weights.shape[1]))
 
 
 def _inverse_images(x, y):
@@ -131,6 +174,50 @@ def images_are_of_the_entropic_map(images, draw):
     def mean_target(p, q, a, b):
         plan = _textbook_plan(p, q, a, b / b.sum())
         return plan @ q / np.sum(plan, axis=1, keepdims=True)
+
+    truth = each(mean_target, x.points, y.points, x.weights, y.weights)
+    return relative(draw.call(images, x, y), truth)
+
+
+def _greedy_order(p, q):
+    """Row by row the column of the largest entries of the plan, each taken out with its row and column."""
+    rest = _textbook_plan(p, q, *(np.full(len(cloud), 1.0 / len(cloud)) for cloud in (p, q)))
+    order = np.zeros(len(p), dtype=int)
+    for _ in p:
+        i, j = np.unravel_index(np.argmax(rest), rest.shape)
+        order[i] = j
+        rest[i], rest[:, j] = -1.0, -1.0
+    return order
+
+
+def _inverse_rounding(x, y):
+    return each(lambda p, q: q[np.argsort(_greedy_order(p, q))], x.points, y.points)
+
+
+def images_are_of_the_greedy_rounding(images, draw):
+    """Images of clouds of 4 points."""
+    x, y = family(draw, draw.size), family(draw, draw.size)
+    truth = each(lambda p, q: q[_greedy_order(p, q)], x.points, y.points)
+    return relative(draw.call(images, x, y), truth)
+
+
+def images_are_the_likeliest(images, draw):
+    """Images of clouds of 4 points in clouds of 5 with weights."""
+    x, y = family(draw, draw.size), family(draw, draw.size, sizes=(5,), weighted=True)
+
+    def likeliest(p, q, a, b):
+        return q[np.argmax(_textbook_plan(p, q, a, b / b.sum()), axis=1)]
+
+    truth = each(likeliest, x.points, y.points, x.weights, y.weights)
+    return relative(draw.call(images, x, y), truth)
+
+
+def images_are_the_means_of_the_optimal_plan(images, draw):
+    """Images of clouds of 4 points in clouds of 5 with weights."""
+    x, y = family(draw, draw.size), family(draw, draw.size, sizes=(5,), weighted=True)
+
+    def mean_target(p, q, a, b):
+        return optimal_plan(sq_costs(p, q), a, b / b.sum()) @ q / a[:, None]
 
     truth = each(mean_target, x.points, y.points, x.weights, y.weights)
     return relative(draw.call(images, x, y), truth)
@@ -215,6 +302,7 @@ def estimate_is_unbiased(estimates, draw):
 
 def gwfm_c4() -> Item:
     """Pairs drawn from the sliced and other plans."""
+    random_pairs = {"product plan": _graph("independent", replace=True)}
     return Item(
         id="GWFM-C4",
         paper="GWFM",
@@ -225,45 +313,80 @@ def gwfm_c4() -> Item:
         functions=(couple,),
         checks=tuple(
             Check(
-                f"frequencies of the pairs of the {words}",
+                f"frequencies of the pairs: {words}",
                 residual,
                 _graph(inner, **options),
-                {
-                    "product plan": _graph("independent", replace=True),
-                    **more,
-                },
+                wrong,
                 STANDARD_ERRORS,
                 dimensions=(2,),
                 repeats=1,
             )
-            for words, residual, inner, options, more in (
+            for words, residual, inner, options, wrong in (
                 (
                     "sliced plan, each source point once",
                     rows_are_of_the_sliced_plan,
                     "sliced",
                     {"n_proj": N_PROJ},
-                    {"one direction only": _graph("sliced", n_proj=1)},
+                    {"one direction only": _graph("sliced", n_proj=1), **random_pairs},
+                ),
+                (
+                    "sliced plan between as many points, each source point once",
+                    rows_are_of_the_sliced_plan_of_as_many,
+                    "sliced",
+                    {"n_proj": N_PROJ},
+                    {"one direction only": _graph("sliced", n_proj=1), **random_pairs},
                 ),
                 (
                     "sliced plan, with replacement",
                     pairs_are_of_the_sliced_plan,
                     "sliced",
                     {"n_proj": N_PROJ, "replace": True},
-                    {"one direction only": _graph("sliced", n_proj=1, replace=True)},
+                    {"one direction only": _graph("sliced", n_proj=1, replace=True), **random_pairs},
                 ),
                 (
                     "entropic plan, each source point once",
                     rows_are_of_the_entropic_plan,
                     "sampled",
                     {},
-                    {"likeliest target": _graph("argmax")},
+                    {"likeliest target": _graph("argmax"), **random_pairs},
                 ),
                 (
                     "entropic plan, with replacement",
                     pairs_are_of_the_entropic_plan,
                     "sampled",
                     {"replace": True},
-                    {"likeliest target": _graph("argmax", replace=True)},
+                    {"likeliest target": _graph("argmax", replace=True), **random_pairs},
+                ),
+                (
+                    "optimal plan between unequal sizes, with replacement",
+                    pairs_are_of_the_optimal_plan,
+                    "exact",
+                    {"replace": True},
+                    {"of the entropic plan": _graph("sampled", replace=True), **random_pairs},
+                ),
+                (
+                    "product plan, each source point once",
+                    rows_are_independent,
+                    "independent",
+                    {},
+                    {
+                        "of the entropic plan": _graph("sampled"),
+                        "with replacement": random_pairs["product plan"],
+                    },
+                ),
+                (
+                    "product plan, with replacement",
+                    pairs_are_independent,
+                    "independent",
+                    {"replace": True},
+                    {"of the entropic plan": _graph("sampled", replace=True)},
+                ),
+                (
+                    "random permutations",
+                    permutations_are_random,
+                    "independent",
+                    {},
+                    {"with replacement": random_pairs["product plan"], "the optimal one": _graph("exact")},
                 ),
             )
         ),
@@ -279,9 +402,9 @@ def _graph(inner, **options):
     return pairs
 
 
-def _frequencies(pairs, draw, plan_of):
-    """Deviation of counts of pairs from a plan (4, 5), in standard errors; infinite for an impossible one."""
-    one, two = family(draw, 1), family(draw, 1, sizes=(5,))
+def _frequencies(pairs, draw, plan_of, targets=5):
+    """Deviation of counts of pairs from a plan of 4 points, in standard errors; infinite if impossible."""
+    one, two = family(draw, 1), family(draw, 1, sizes=(targets,))
     x, y = (PointCloud(*(np.repeat(part, DRAWS, axis=0) for part in cloud)) for cloud in (one, two))
     seed = int(draw.rng.integers(2**31))
     moved = Coupled(*draw.call(lambda x, y: pairs(x, y, seed), x, y))
@@ -319,6 +442,14 @@ def _entropic_plan(p, q, seed):
     return plan / np.sum(plan)
 
 
+def _optimal_plan(p, q, seed):
+    return optimal_plan(sq_costs(p, q), *(np.full(len(cloud), 1.0 / len(cloud)) for cloud in (p, q)))
+
+
+def _product_plan(p, q, seed):
+    return np.full((len(p), len(q)), 1.0 / (len(p) * len(q)))
+
+
 def rows_are_of_the_sliced_plan(pairs, draw):
     """Counts of 8000 pairs; infinite if a source point is missing."""
     return _frequencies(_each_once(pairs), draw, _sliced_plan)
@@ -337,6 +468,38 @@ def rows_are_of_the_entropic_plan(pairs, draw):
 def pairs_are_of_the_entropic_plan(pairs, draw):
     """Counts of 8000 pairs."""
     return _frequencies(pairs, draw, _entropic_plan)
+
+
+def rows_are_of_the_sliced_plan_of_as_many(pairs, draw):
+    """Counts of 8000 pairs between 4 points and 4; infinite if a source point is missing."""
+    return _frequencies(_each_once(pairs), draw, _sliced_plan, targets=4)
+
+
+def pairs_are_of_the_optimal_plan(pairs, draw):
+    """Counts of 8000 pairs."""
+    return _frequencies(pairs, draw, _optimal_plan)
+
+
+def rows_are_independent(pairs, draw):
+    """Counts of 8000 pairs; infinite if a source point is missing."""
+    return _frequencies(_each_once(pairs), draw, _product_plan)
+
+
+def pairs_are_independent(pairs, draw):
+    """Counts of 8000 pairs."""
+    return _frequencies(pairs, draw, _product_plan)
+
+
+def permutations_are_random(pairs, draw):
+    """Counts of 8000 pairs between 4 points and 4; infinite if a point of either cloud is missing."""
+
+    def checked(x, y, seed):
+        moved = _each_once(pairs)(x, y, seed)
+        xp = array_namespace(x.points)
+        missing = not bool(xp.all(xp.sort(moved.y, axis=1) == xp.sort(y.points, axis=1)))
+        return moved._replace(x=moved.x + 1e3) if missing else moved
+
+    return _frequencies(checked, draw, _product_plan, targets=4)
 
 
 def _each_once(pairs):

@@ -4,8 +4,8 @@ import numpy as np
 
 from refwfm import networks, optim
 from refwfm.validation import plain_network
-from refwfm.validation.check import EXACT, Check, Item, roundings
-from refwfm.validation.textbook import complex_step, relative, size
+from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, roundings
+from refwfm.validation.textbook import complex_step, relative, size, standard_errors
 
 
 def items() -> list[Item]:
@@ -128,6 +128,7 @@ def layers() -> Item:
             networks.residual,
             networks.label_embedding,
             networks.fourier_features,
+            networks.init_dense,
         ),
         checks=(
             Check(
@@ -181,7 +182,41 @@ def layers() -> Item:
                 dimensions=(3,),
                 size=8,
             ),
+            Check(
+                "moments of the initial weights, Monte Carlo",
+                initial_weights_keep_the_variance,
+                _initial(lambda n_in, n_out: np.sqrt(2.0)),
+                {
+                    "not divided by the width": _initial(lambda n_in, n_out: np.sqrt(2.0 * n_in)),
+                    "by the width, not its root": _initial(lambda n_in, n_out: np.sqrt(2.0 / n_in)),
+                    "by the outputs' number": _initial(lambda n_in, n_out: np.sqrt(2.0 * n_in / n_out)),
+                    "without the factor of the ReLU": _initial(lambda n_in, n_out: 1.0),
+                },
+                STANDARD_ERRORS,
+                dimensions=(20,),
+                repeats=1,
+            ),
         ),
+    )
+
+
+def _initial(scale):
+    return lambda rng, n_in, n_out, like: networks.init_dense(
+        rng, n_in, n_out, like=like, scale=scale(n_in, n_out)
+    )
+
+
+def initial_weights_keep_the_variance(init, draw):
+    """Mean 0 and variance ``2 / n_in`` of weights, ``E cos w = exp(-1 / n_in)``; no bias."""
+    n_in, n_out = draw.d, 1000
+    layer = draw.call(lambda like: init(draw.rng, n_in, n_out, like), np.zeros(1))
+    if layer["weight"].shape != (n_in, n_out) or np.any(layer["bias"]):
+        return np.inf
+    weight = layer["weight"].reshape(-1)
+    return max(
+        standard_errors(weight, 0.0),
+        standard_errors(weight**2, 2.0 / n_in),
+        standard_errors(np.cos(weight), np.exp(-1.0 / n_in)),
     )
 
 

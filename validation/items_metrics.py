@@ -21,7 +21,7 @@ from refwfm.metrics import (
     same_family,
 )
 from refwfm.validation import textbook
-from refwfm.validation.check import EXACT, Check, Item, roundings
+from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
 from refwfm.validation.textbook import relative
 
 SUMS = "sums of at most 12 terms, coordinates of order one"
@@ -57,6 +57,17 @@ def chamfer_distance() -> Item:
                     "not squared": partial(chamfer, squared=False),
                     "without the weights": lambda x, y: chamfer(*map(_unweighted, (x, y))),
                     "padding as a point": lambda x, y: chamfer(*map(_live_padding, (x, y))),
+                },
+                roundings(100, SUMS),
+            ),
+            Check(
+                "matrix of all distances, SciPy cdist, Euclidean",
+                euclidean_chamfer_is_the_textbooks,
+                partial(chamfer, squared=False),
+                {
+                    "squared": chamfer,
+                    "root of the squared": lambda x, y: np.sqrt(chamfer(x, y)),
+                    "one direction only": lambda x, y: _plain_chamfer(x, y, (1, 0), metric="euclidean"),
                 },
                 roundings(100, SUMS),
             ),
@@ -100,11 +111,11 @@ def _live_padding(cloud):
     return PointCloud(np.nan_to_num(cloud.points), live / live.sum(axis=-1, keepdims=True))
 
 
-def _plain_chamfer(x, y, ways=(1.0, 1.0)):
+def _plain_chamfer(x, y, ways=(1.0, 1.0), metric="sqeuclidean"):
     """Pair by pair; ``ways`` are factors of the two directions."""
     values = []
     for p, q, a, b in zip(unpad(x), unpad(y), x.weights, y.weights, strict=True):
-        cost = cdist(p, q, "sqeuclidean")
+        cost = cdist(p, q, metric)
         there, back = a[a > 0] @ cost.min(axis=1), b[b > 0] @ cost.min(axis=0)
         values.append(ways[0] * there + ways[1] * back)
     return np.array(values)
@@ -114,6 +125,13 @@ def chamfer_is_the_textbooks(chamfer, draw):
     """Clouds of unequal sizes and weights, NaN in their padding."""
     x, y = _clouds(draw, 4), _clouds(draw, 4)
     return relative(draw.call(chamfer, x, y), _plain_chamfer(_normalised(x), _normalised(y)))
+
+
+def euclidean_chamfer_is_the_textbooks(chamfer, draw):
+    """The same, of distances that are not squared."""
+    x, y = _clouds(draw, 4), _clouds(draw, 4)
+    truth = _plain_chamfer(_normalised(x), _normalised(y), metric="euclidean")
+    return relative(draw.call(chamfer, x, y), truth)
 
 
 def matrix_is_of_single_pairs(pairwise_chamfer, draw):
@@ -179,6 +197,71 @@ def earth_movers_distance() -> Item:
                 needs="ot",
             ),
             Check(
+                "linear programme, POT, within and between families",
+                comparison_is_pots,
+                partial(compare_families, partial(pairwise_emd, squared=True)),
+                {
+                    "families exchanged": lambda generated, reference: _compare(reference, generated),
+                    "between them only": lambda generated, reference: _compare(generated, reference)._replace(
+                        reference=_compare(generated, reference).cross
+                    ),
+                    "half of the matrices within": lambda generated, reference: FamilyDistances(
+                        *(np.tril(part) for part in _compare(generated, reference))
+                    ),
+                },
+                roundings(300, "POT's potentials and ours are sums along paths of the plan"),
+                dimensions=(2, 3),
+                needs="ot",
+            ),
+            Check(
+                "best assignment of 110 points, SciPy",
+                emd_is_the_best_assignments,
+                partial(earthmover.emd, squared=True),
+                {
+                    "points as they come": lambda x, y: np.mean(np.sum((x.points - y.points) ** 2, axis=-1)),
+                    "each to its nearest": lambda x, y: np.mean(
+                        np.min(cdist(x.points, y.points, "sqeuclidean"), axis=1)
+                    ),
+                    "the bound": lambda x, y: _rough_bound(cdist(x.points, y.points, "sqeuclidean")),
+                },
+                roundings(1000, "another assignment may be as good up to rounding"),
+                dimensions=(2, 3),
+                repeats=1,
+            ),
+            Check(
+                "optimal potentials of a linear programme, POT",
+                rough_potential_is_nearly_optimal,
+                earthmover.rough_potential,
+                {
+                    "no potential": lambda cost, a, b: np.zeros(len(cost)),
+                    "its sign": lambda cost, a, b: -earthmover.rough_potential(cost, a, b),
+                    "of the other cloud": lambda cost, a, b: np.min(cost, axis=1),
+                    "half of it": lambda cost, a, b: 0.5 * earthmover.rough_potential(cost, a, b),
+                },
+                Tolerance(0.06, 0.06, "a few sweeps of entropic transport leave a few percent of the cost"),
+                dimensions=(2, 3, 6),
+                needs="ot",
+            ),
+            Check(
+                "linear programme, POT: far clouds, both costs",
+                bounds_of_far_clouds_are_tight,
+                earthmover.frame_bounds,
+                {
+                    "of the other cost": lambda x, y, *, squared: earthmover.frame_bounds(
+                        x, y, squared=not squared
+                    ),
+                    "along one axis": lambda x, y, *, squared: earthmover.frame_bounds(
+                        *([PointCloud(p[:, :1], a) for p, a in family] for family in (x, y)), squared=squared
+                    ),
+                    "a hundredth more": lambda x, y, *, squared: (
+                        1.01 * earthmover.frame_bounds(x, y, squared=squared)
+                    ),
+                },
+                Tolerance(1e-9, 1e-9, "the slack left for rounding; the clouds are nearly points"),
+                dimensions=(1, 2, 40),
+                needs="ot",
+            ),
+            Check(
                 "all assignments, SciPy",
                 bounds_are_below,
                 partial(earthmover.frame_bounds, squared=True),
@@ -200,6 +283,29 @@ def earth_movers_distance() -> Item:
                 roundings(1e4, "the slack that the bound leaves for rounding, at 60 points"),
                 dimensions=(2, 3, 6),
                 needs="ot",
+            ),
+            Check(
+                "all distances, clouds of 100 points",
+                neighbours_of_large_clouds_are_those_of_all,
+                partial(nearest_clouds, squared=True),
+                {
+                    "of the Euclidean cost": partial(nearest_clouds, squared=False),
+                    "by the nearest mean": _nearest_by_mean,
+                },
+                roundings(1000, "another assignment may be as good up to rounding"),
+                dimensions=(2,),
+                repeats=1,
+            ),
+            Check(
+                "all distances to another family",
+                neighbours_in_another_family_are_those_of_all,
+                partial(nearest_clouds, squared=True),
+                {
+                    "of the Euclidean cost": partial(nearest_clouds, squared=False),
+                    "the families exchanged": lambda xs, ys: nearest_clouds(ys, xs, squared=True),
+                },
+                roundings(100, SUMS),
+                dimensions=(2, 3),
             ),
             Check(
                 "all distances",
@@ -246,6 +352,66 @@ def euclidean_emd_is_pots(pairwise_emd, draw):
     return relative(draw.call(pairwise_emd, x, y), _pot_matrix(x, y, "euclidean"))
 
 
+def _compare(generated, reference):
+    return compare_families(pairwise_emd, generated=generated, reference=reference, squared=True)
+
+
+def comparison_is_pots(compare, draw):
+    """Three generated and four others, all matrices."""
+    textbook.pot_gaussian()
+    x, y = _clouds(draw, 3), _clouds(draw, 4)
+    found = draw.call(lambda x, y: tuple(compare(generated=x, reference=y)), x, y)
+    pairs = ((x, x), (x, y), (y, y))
+    truths = [_pot_matrix(*pair, "sqeuclidean") for pair in pairs]
+    if [part.shape for part in found] != [truth.shape for truth in truths]:
+        return np.inf
+    return max(relative(part[None], truth[None]) for part, truth in zip(found, truths, strict=True))
+
+
+def emd_is_the_best_assignments(emd, draw):
+    """Two clouds of 110 points, on the host."""
+    x, y = draw.rng.standard_normal((2, 110, draw.d))
+    mass = np.full(110, 1.0 / 110)
+    cost = cdist(x, y, "sqeuclidean")
+    truth = np.mean(cost[linear_sum_assignment(cost)])
+    return abs(emd(PointCloud(x, mass), PointCloud(y, mass)) - truth) / truth
+
+
+def _rough_bound(cost):
+    a, b = (np.full(n, 1.0 / n) for n in cost.shape)
+    return earthmover.dual(cost, a, b, earthmover.rough_potential(cost, a, b)).bound
+
+
+def rough_potential_is_nearly_optimal(potential, draw):
+    """How far the bound that a potential proves is below the least cost, relative to it."""
+    import ot
+
+    x, y = (draw.rng.standard_normal((n, draw.d)) for n in (60, 50))
+    a, b = (draw.rng.dirichlet(np.full(n, 5.0)) for n in (60, 50))
+    cost = cdist(x, y, "sqeuclidean")
+    exact = ot.emd2(a, b, cost)
+    f = potential(cost, a, b)
+    g = np.min(cost - f[:, None], axis=0)
+    return (exact - a @ f - b @ g) / exact
+
+
+def bounds_of_far_clouds_are_tight(frame_bounds, draw):
+    """Relative difference to the exact costs of three small clouds and four far away, where it is none."""
+    import ot
+
+    near, far = (
+        [PointCloud(1e-6 * draw.rng.standard_normal((n, draw.d)), np.full(n, 1.0 / n)) for n in sizes]
+        for sizes in ((5, 8, 3), (4, 5, 6, 9))
+    )
+    moved = [PointCloud(y + draw.rng.uniform(1.0, 2.0, draw.d), b) for y, b in far]
+    worst = 0.0
+    for squared, metric in ((True, "sqeuclidean"), (False, "euclidean")):
+        exact = np.array([[ot.emd2(a, b, cdist(x, y, metric)) for y, b in moved] for x, a in near])
+        found = frame_bounds(near, moved, squared=squared)
+        worst = max(worst, np.max(np.abs(found - exact) / exact))
+    return worst
+
+
 def _affine_pairs(draw):
     """Clouds and their images under optimal linear maps, for which Gelbrich's bound is an equality."""
     pairs = []
@@ -277,14 +443,15 @@ def _biased_moment_bounds(xs, ys):
 
 
 def dual_is_below(dual, draw):
-    """Value of the dual at potentials of the optimum: neither above the least cost nor far below."""
+    """Value of the dual at potentials of the optimum, below the least cost; infinite if it is above."""
     import ot
 
     x, y = (draw.rng.standard_normal((n, draw.d)) for n in (60, 50))
     a, b = (draw.rng.dirichlet(np.full(n, 5.0)) for n in (60, 50))
     cost = cdist(x, y, "sqeuclidean")
     exact, log = ot.emd2(a, b, cost, log=True)
-    return abs(dual(cost, a, b, log["u"]).bound - exact) / np.max(cost)
+    bound = dual(cost, a, b, log["u"]).bound
+    return np.inf if bound > exact else (exact - bound) / np.max(cost)
 
 
 def _infeasible_dual(cost, a, b, f):
@@ -294,16 +461,45 @@ def _infeasible_dual(cost, a, b, f):
 
 def neighbours_are_those_of_all(nearest_clouds, draw):
     """Excess of the named member's distance over the least, and error of the distance; thin clouds."""
-    spread = np.exp(draw.rng.uniform(-2.0, 0.5, (24, 1, draw.d)))
-    points = draw.rounded(spread * draw.rng.standard_normal((24, 10, draw.d)))
-    family = PointCloud(points, np.full((24, 10), 0.1))
-    matrix = np.full((24, 24), np.inf)
-    for i, j in zip(*np.nonzero(~np.eye(24, dtype=bool)), strict=True):
-        cost = cdist(points[i], points[j], "sqeuclidean")
-        matrix[i, j] = np.mean(cost[linear_sum_assignment(cost)])
-    found = draw.call(nearest_clouds, PointCloud(points, draw.rounded(family.weights)))
+    return _excess_among(nearest_clouds, draw, members=24, size=10)
+
+
+def neighbours_of_large_clouds_are_those_of_all(nearest_clouds, draw):
+    """The same for clouds so large that bounds of single pairs are found before their distances."""
+    return _excess_among(nearest_clouds, draw, members=8, size=100)
+
+
+def neighbours_in_another_family_are_those_of_all(nearest_clouds, draw):
+    """The same of 12 clouds, in a family of 24."""
+    x, y = (_thin_clouds(draw, members, 10) for members in (12, 24))
+    found = draw.call(nearest_clouds, *(PointCloud(f.points, draw.rounded(f.weights)) for f in (x, y)))
+    return _excess(found, _assignment_costs(x.points, y.points))
+
+
+def _thin_clouds(draw, members, size):
+    spread = np.exp(draw.rng.uniform(-2.0, 0.5, (members, 1, draw.d)))
+    points = draw.rounded(spread * draw.rng.standard_normal((members, size, draw.d)))
+    return PointCloud(points, np.full((members, size), 1.0 / size))
+
+
+def _assignment_costs(xs, ys):
+    costs = [[cdist(x, y, "sqeuclidean") for y in ys] for x in xs]
+    return np.array([[np.mean(cost[linear_sum_assignment(cost)]) for cost in row] for row in costs])
+
+
+def _excess_among(nearest_clouds, draw, *, members, size):
+    family = _thin_clouds(draw, members, size)
+    matrix = _assignment_costs(family.points, family.points)
+    np.fill_diagonal(matrix, np.inf)
+    found = draw.call(nearest_clouds, PointCloud(family.points, draw.rounded(family.weights)))
+    return np.inf if found.n_pairs != members * (members - 1) // 2 else _excess(found, matrix)
+
+
+def _excess(found, matrix):
+    if found.member.shape != (len(matrix),):
+        return np.inf
     least = matrix.min(axis=1)
-    named = matrix[np.arange(24), found.member]
+    named = matrix[np.arange(len(matrix)), found.member]
     return max(relative(found.distance, least), relative(named, least))
 
 

@@ -25,7 +25,18 @@ SECONDS = 20
 """After which a formula that used to end is taken for broken."""
 
 LEFT_OUT = ("sqrt", "sqrtm", "transpose", "symmetrize", "exp", "log", "flip", "abs")
-NOT_EXCHANGED = ("check", "_check", "array_namespace", "like", "expand", "isinstance", "max", "min", "range")
+CHECKS = ("check", "_check", "isinstance")
+ALLOCATIONS = ("array_namespace", "like", "expand", "range", "_zeros", "_no_costs")
+SYMMETRIC = ("max", "min", "zip", "alike", "_alike", "in_order", "_is_assignment")
+NOT_EXCHANGED = (*CHECKS, *ALLOCATIONS, *SYMMETRIC, "progress", "tree_map")
+"""Calls whose arguments are not exchanged: that makes no sense, or no difference."""
+
+SIZES = ("rows_per_block", "_blocks", "_slices", "reshape")
+"""How much is done at once, and shapes, where -n means what n does."""
+
+ROUNDING = ("eps", "machine_eps", "finfo")
+"""Calls that make a threshold of rounding: twice as large, it does as well."""
+
 SWAPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 
 
@@ -45,7 +56,7 @@ def mutants(module: types.ModuleType, /) -> Iterator[Mutant]:
     """All mutants of the functions of a module, those that check arguments apart."""
     tree = ast.parse(inspect.getsource(module))
     for definition in tree.body:
-        if isinstance(definition, ast.FunctionDef) and not definition.name.lstrip("_").startswith("check"):
+        if isinstance(definition, ast.FunctionDef) and not _is_left_alone(definition.name):
             for path in _paths(definition):
                 for what, node in _changes(_at(definition, path)):
                     changed = copy.deepcopy(tree)
@@ -57,11 +68,17 @@ def mutants(module: types.ModuleType, /) -> Iterator[Mutant]:
                         yield Mutant(function, _at(definition, path).lineno, what, code)
 
 
+def _is_left_alone(name: str) -> bool:
+    return name.lstrip("_").startswith("check") or name in SIZES
+
+
 Path = tuple[tuple[str, int | None], ...]
 
 
 def _paths(node: ast.AST, path: Path = ()) -> Iterator[Path]:
-    """Where the expressions of a function are; error messages, annotations and docstrings apart."""
+    """Where the expressions of a function are; error messages, annotations, docstrings, sizes apart."""
+    if _name(node) in SIZES:
+        return
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "args", "decorator_list") and not isinstance(node, ast.Call):
             continue
@@ -88,9 +105,17 @@ def _put(node: Any, path: Path, new: ast.AST) -> None:
         getattr(parent, field)[index] = new
 
 
+def _name(node: ast.AST) -> str:
+    """Name of what a call calls."""
+    function = getattr(node, "func", None)
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
 def _changes(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
     """Wrong versions of one expression, with what is wrong."""
     text = ast.unparse(node)
+    if any(_name(part) in ROUNDING for part in ast.walk(node)):
+        return
     if isinstance(node, ast.BinOp):
         new = SWAPPED.get(type(node.op))
         if new is not None:
@@ -103,7 +128,7 @@ def _changes(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):  # not of axis=-1
         yield from [(f"{text}: sign", node.operand)] * (not isinstance(node.operand, ast.Constant))
     if isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        name = _name(node)
         if name in LEFT_OUT and node.args:
             yield f"{text}: left out", node.args[0]
         if len(node.args) == 2 and isinstance(node.func, ast.Name) and not name.startswith(NOT_EXCHANGED):

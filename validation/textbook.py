@@ -29,6 +29,12 @@ def relative(result: Any, truth: Any, scale: Any = None) -> float:
     return float(np.max(_largest(result - truth) / scale))
 
 
+def standard_errors(values: np.ndarray, truth: Any) -> float:
+    """Largest deviation of the means over the first axis from the truth, in their standard errors."""
+    error = np.maximum(np.std(values, axis=0), 1e-12) / np.sqrt(len(values))
+    return float(np.max(np.abs(np.mean(values, axis=0) - truth) / error))
+
+
 def size(*arrays: np.ndarray) -> np.ndarray:
     """Largest entry of each member, over all the arrays."""
     return np.max([_largest(array) for array in arrays], axis=0)

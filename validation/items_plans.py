@@ -158,6 +158,20 @@ def wfm_a1() -> Item:
                 repeats=30,
             ),
             Check(
+                "loops over sorted entries, with padding",
+                padding_is_matched_with_padding,
+                greedy_rounding,
+                {
+                    "padding as atoms": lambda log_plan, a, b: greedy_rounding(log_plan),
+                    "inverse permutation": lambda log_plan, a, b: np.argsort(greedy_rounding(log_plan, a, b)),
+                    "the columns' padding only": lambda log_plan, a, b: greedy_rounding(
+                        np.where(b[:, None, :] > 0, log_plan, -np.inf)
+                    ),
+                },
+                EXACT,
+                dimensions=(6, 16),
+            ),
+            Check(
                 "loops: the likeliest partner",
                 partners_are_the_likeliest,
                 argmax_matching,
@@ -202,6 +216,18 @@ def rounding_takes_the_largest_first(rounding, draw):
     found = np.asarray(draw.call(rounding, members))
     truth = np.stack([_entry_after_entry(member) for member in members])
     return np.count_nonzero(found != truth) if found.shape == truth.shape else np.inf
+
+
+def padding_is_matched_with_padding(rounding, draw):
+    """Atoms matched otherwise than without the padding, where the plan is largest; padding in order."""
+    n, live = draw.d + 2, draw.d
+    members = draw.normal(draw.size, n, n)
+    members[:, live:], members[:, :, live:] = 50.0, 50.0
+    weights = np.where(np.arange(n) < live, draw.rounded(np.full(n, 1.0 / live)), 0.0)
+    weights = np.tile(weights, (draw.size, 1))
+    found = np.asarray(draw.call(rounding, members, weights, weights))
+    truth = [[*_entry_after_entry(member[:live, :live]), *range(live, n)] for member in members]
+    return np.count_nonzero(found != np.array(truth)) if found.shape == (draw.size, n) else np.inf
 
 
 def results_are_permutations(rounding, draw):

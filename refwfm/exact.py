@@ -15,8 +15,8 @@ import numpy as np
 from refwfm._array import Array, array_namespace, device, eps, like, to_host
 from refwfm.clouds import check_cloud_pair
 from refwfm.line import line_cost, sort_measure
-from refwfm.measures import PointCloud, check_broadcast
-from refwfm.transport import check_weights, clear_padding
+from refwfm.measures import PointCloud
+from refwfm.transport import check_shapes, check_weights, clear_padding
 
 WORTH_A_POOL = 2**20
 """Entries of all cost matrices together; below, one thread is done before a pool has started."""
@@ -156,23 +156,12 @@ def transport_plan(
     ExactTransportError
         If the solver stopped early and ``require``.
     """
-    xp = array_namespace(cost, a, b)
-    n, m = cost.shape[-2:] if cost.ndim >= 2 else (0, 0)
-    if 0 in (n, m) or a.ndim < 1 or b.ndim < 1 or (a.shape[-1], b.shape[-1]) != (n, m):
-        raise ValueError(
-            "cost, a and b must have shapes (..., n, m), (..., n) and (..., m) with n, m >= 1; "
-            f"got {tuple(cost.shape)}, {tuple(a.shape)} and {tuple(b.shape)}"
-        )
-    if not (cost.dtype == a.dtype == b.dtype and xp.isdtype(cost.dtype, "real floating")):
-        raise TypeError(
-            f"cost, a and b must have the same real floating dtype; got {cost.dtype}, {a.dtype} and {b.dtype}"
-        )
-    check_broadcast(cost=cost.shape[:-2], a=a.shape[:-1], b=b.shape[:-1])
+    check_shapes(cost, a, b)
     a, b = (_exactly_one(to_host(check_weights(part, name))) for part, name in ((a, "a"), (b, "b")))
     host = clear_padding(to_host(cost).astype(np.float64), a, b)
     if not np.all(np.isfinite(host)):
         raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
-    batch = host.shape[:-2]
+    *batch, n, m = host.shape
     a, b = np.broadcast_to(a, (*batch, n)), np.broadcast_to(b, (*batch, m))
     simplex = partial(_simplex, max_iter=max_iter)
     solved = _each(simplex, host.size, n_jobs, _members(host, 2), _members(a, 1), _members(b, 1))

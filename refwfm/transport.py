@@ -42,6 +42,23 @@ def check_problem(
     validate: bool = True,
 ) -> Problem:
     """Check the arguments of ``sinkhorn.sinkhorn``; clear padding, normalise weights, make eps absolute."""
+    check_shapes(cost, a, b)
+    xp = array_namespace(cost, a, b)
+    if validate:
+        a, b = check_weights(a, "a"), check_weights(b, "b")
+    if not (validate and bool(xp.all(a > 0)) and bool(xp.all(b > 0))):
+        cost = clear_padding(cost, a, b)
+    if validate and not all_finite(cost):
+        raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
+    eps = check_eps(eps, cost, validate=validate) * cost_scale(cost, a, b, scale_cost)
+    f = xp.zeros((*eps.shape, cost.shape[-2]), dtype=cost.dtype, device=device(cost))
+    if f_init is not None:
+        f = f + _check_start(f_init, a, f, validate)
+    return Problem(cost, a, b, eps, f)
+
+
+def check_shapes(cost: Array, a: Array, b: Array, /) -> None:
+    """Raise unless cost (..., n, m), a (..., n) and b (..., m) fit and have one floating dtype."""
     xp = array_namespace(cost, a, b)
     n, m = cost.shape[-2:] if cost.ndim >= 2 else (0, 0)
     if 0 in (n, m) or a.ndim < 1 or b.ndim < 1 or (a.shape[-1], b.shape[-1]) != (n, m):
@@ -54,17 +71,6 @@ def check_problem(
             f"cost, a and b must have the same real floating dtype; got {cost.dtype}, {a.dtype} and {b.dtype}"
         )
     check_broadcast(cost=cost.shape[:-2], a=a.shape[:-1], b=b.shape[:-1])
-    if validate:
-        a, b = check_weights(a, "a"), check_weights(b, "b")
-    if not (validate and bool(xp.all(a > 0)) and bool(xp.all(b > 0))):
-        cost = clear_padding(cost, a, b)
-    if validate and not all_finite(cost):
-        raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
-    eps = check_eps(eps, cost, validate=validate) * cost_scale(cost, a, b, scale_cost)
-    f = xp.zeros((*eps.shape, n), dtype=cost.dtype, device=device(cost))
-    if f_init is not None:
-        f = f + _check_start(f_init, a, f, validate)
-    return Problem(cost, a, b, eps, f)
 
 
 def check_weights(weights: Array, name: str, /) -> Array:

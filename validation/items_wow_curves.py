@@ -5,7 +5,7 @@ import numpy as np
 from refwfm._array import array_namespace
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.objectives import cloud_loss
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.families import (
     inner_distances,
     least_cost,
@@ -14,6 +14,7 @@ from refwfm.validation.families import (
     rounded_coupling,
     two_families,
 )
+from refwfm.validation.items_wow import SOLVER
 from refwfm.wow import (
     curve,
     independent_plan,
@@ -23,7 +24,6 @@ from refwfm.wow import (
     sq_wow_distance,
 )
 
-SOLVER = Tolerance(1e-9, 1e-4, "two solvers of one linear programme, each up to its own tolerance")
 POINTS = 5
 
 

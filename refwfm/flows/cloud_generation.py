@@ -1,6 +1,7 @@
 """What a trained network over clouds does: its field, new clouds, how straight their paths are."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,16 @@ def sample(
         Called with the number of clouds done.
     """
     starts, labels = _starts(
-        config, setting, params, size, seed, labels, sizes, source, index, guidance_weight
+        config,
+        setting,
+        params,
+        size=size,
+        seed=seed,
+        labels=labels,
+        sizes=sizes,
+        source=source,
+        index=index,
+        guidance_weight=guidance_weight,
     )
     parts: list[PointCloud] = []
     done = 0
@@ -105,22 +115,17 @@ def learned_straightness(
     params: Tree,
     /,
     *,
-    size: int,
     n_steps: int,
-    seed: int,
-    labels: np.ndarray | None = None,
-    sizes: np.ndarray | int | None = None,
-    source: Clouds | None = None,
-    index: np.ndarray | None = None,
-    guidance_weight: float = 0.0,
     method: str = "euler",
+    **starts: Any,
 ) -> Straightness:
     """How straight the paths are on which a trained network generates, 0 for straight ones at constant speed.
 
-    Equation: GWFM 4.1. Of the very paths of ``sample`` with the same arguments; on the host, in model units.
+    Equation: GWFM 4.1. Of the very paths of ``sample`` with the same arguments (``size``, ``seed``, ...); on
+    the host, in model units.
     """
-    starts, _ = _starts(config, setting, params, size, seed, labels, sizes, source, index, guidance_weight)
-    parts = [straightness(field, mu, n_steps=n_steps, method=method) for mu, field in starts]
+    batches, _ = _starts(config, setting, params, **starts)
+    parts = [straightness(field, mu, n_steps=n_steps, method=method) for mu, field in batches]
     bend, moved = (np.concatenate([to_host(part[k]).astype(np.float64) for part in parts]) for k in (1, 2))
     return Straightness(relative_bend(bend, moved), bend, moved)
 
@@ -129,13 +134,14 @@ def _starts(
     config: CloudConfig,
     setting: CloudSetting,
     params: Tree,
+    *,
     size: int,
     seed: int,
-    labels: np.ndarray | None,
-    sizes: np.ndarray | int | None,
-    source: Clouds | None,
-    index: np.ndarray | None,
-    guidance_weight: float,
+    labels: np.ndarray | None = None,
+    sizes: np.ndarray | int | None = None,
+    source: Clouds | None = None,
+    index: np.ndarray | None = None,
+    guidance_weight: float = 0.0,
 ) -> tuple[Iterator[tuple[PointCloud, CloudField]], np.ndarray | None]:
     """Sources of generation, a batch at a time, each with its field; and the labels of all."""
     if (source is None) == (config.source == "family"):

@@ -29,11 +29,7 @@ def init_point_mlp(
     neighbours: int = 8,
     width: int = 512,
     depth: int = 6,
-    heads: int = 4,
-    hidden: int = 512,
-    n_frequencies: int = 16,
-    n_labels: int = 0,
-    label_dim: int = 32,
+    **options: int,
 ) -> Params:
     """Draw the parameters of `point_mlp`.
 
@@ -50,10 +46,8 @@ def init_point_mlp(
         Nearest neighbours that a point sees.
     width, depth : int
         Of the perceptron: ``depth`` residual blocks.
-    heads, hidden : int
-        Of the block of attention: heads, which divide the width, and length inside its feed-forward layers.
-    n_frequencies, n_labels, label_dim : int
-        As for `init_transformer`.
+    **options
+        Of the block of attention, time and labels, as for `init_transformer`.
 
     Returns
     -------
@@ -64,18 +58,7 @@ def init_point_mlp(
     if neighbours < 1 or depth < 1:
         raise ValueError(f"neighbours and depth must be at least 1; got {neighbours} and {depth}")
     n_in = 2 * d + d * (d + 1) // 2 + neighbours * (1 + d)
-    params = init_transformer(
-        rng,
-        n_in,
-        like=like,
-        width=width,
-        depth=1,
-        heads=heads,
-        hidden=hidden,
-        n_frequencies=n_frequencies,
-        n_labels=n_labels,
-        label_dim=label_dim,
-    )
+    params = init_transformer(rng, n_in, like=like, width=width, depth=1, **options)
     layers = {
         str(layer): {
             "norm": init_layer_norm(width, like=like),

@@ -203,7 +203,7 @@ def plan_solves_the_programme(plan, draw):
 def gwfm_b4() -> Item:
     """Entropic outer plan."""
     return Item(
-        id="GWFM-B.4",
+        id="GWFM-B4",
         paper="GWFM",
         place="appendix B.4",
         title="entropic outer plan",

@@ -105,13 +105,13 @@ def _changed(scale: Any, steps: int | None, seeds: int | None) -> Any:
 
 
 def _in_words(variants: dict[str, dict[str, Any]]) -> str:
-    words = []
-    for family, scales in variants.items():
-        config = next(iter(scales.values())).config
-        words.append(
-            f"{family} {config.get('steps', 'default')} steps of batch {config.get('batch', 'default')}"
-        )
-    return ", ".join(words)
+    def all_of(name: str, scales: dict[str, Any]) -> str:
+        return " or ".join(dict.fromkeys(str(each.config.get(name, "default")) for each in scales.values()))
+
+    return ", ".join(
+        f"{family} {all_of('steps', scales)} steps of batch {all_of('batch', scales)}"
+        for family, scales in variants.items()
+    )
 
 
 def _line(outcome: Any) -> str:

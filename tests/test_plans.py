@@ -20,6 +20,7 @@ from refwfm.plans import (
     greedy_rounding_sequential,
     marginal_error,
     sample_pairs,
+    sample_targets,
 )
 
 
@@ -277,6 +278,31 @@ def test_extreme_fractions_stay_inside_the_plan(library, fraction):
     wanted = 1 if fraction == 0.0 else 2
     np.testing.assert_array_equal(source, wanted)
     np.testing.assert_array_equal(target, wanted)
+
+
+@given(st.integers(1, 5), st.integers(1, 6), strategies.seeds)
+def test_targets_have_mass_and_rows_may_have_any(n, m, seed):
+    rng = np.random.default_rng(seed)
+    plan = rng.random((3, n, m)) * (rng.random((3, n, m)) < 0.6)
+    targets = sample_targets(plan, rng=np.random.default_rng(seed))
+    assert targets.shape == (3, n)
+    mass = np.take_along_axis(plan, targets[..., None], axis=-1)[..., 0]
+    np.testing.assert_array_equal(mass > 0, plan.sum(axis=-1) > 0)
+    assert np.all(targets[plan.sum(axis=-1) == 0] == 0)
+    scaled = sample_targets(plan * 2.0 ** rng.integers(-20, 20, (3, n, 1)), rng=np.random.default_rng(seed))
+    np.testing.assert_array_equal(scaled, targets)
+
+
+def test_targets_have_the_frequencies_of_their_rows(library):
+    rows, draws = np.array([[0.1, 0.0, 0.3], [0.2, 0.2, 0.1]]), 20000
+    many = library.array(np.broadcast_to(rows, (draws, 2, 3)).copy())
+    targets = to_host(sample_targets(many, rng=np.random.default_rng(0)))
+    shares = rows / rows.sum(axis=1, keepdims=True)
+    counts = np.stack([np.bincount(targets[:, i], minlength=3) for i in range(2)])
+    assert counts[0, 1] == 0
+    spread = np.sqrt(draws * shares * (1 - shares) + (shares == 0))
+    assert np.max(np.abs(counts - draws * shares) / spread) < 5
+    assert np.max(np.abs(counts[::-1] - draws * shares) / spread) > 5  # of the other row
 
 
 def test_permutations_are_drawn_without_replacement(library, rng):

@@ -73,7 +73,7 @@ def printed_path(ax: Any) -> None:
         scale = times if sign > 0 else 1.0 - times
         distances = [bures.sq_distance(MU, bures.exp(MU, Tangent(s * log.mean, s * log.lift))) for s in scale]
         ax.plot(times, distances, color=color, label=label)
-    ax.set(xlabel="t", ylabel="squared distance from the source")
+    ax.set(xlabel="t", ylabel="distance² from the source")
     ax.legend(frameon=False)
 
 

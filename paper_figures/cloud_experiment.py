@@ -246,9 +246,8 @@ def run_all(
     *,
     sources: dict[str, str] | None = None,
     backend: str | None = None,
-    jobs: int | None = None,
-    done: Callable[[Any], None] | None = None,
     run: Callable[[CloudTask], Any] = run,
+    **options: Any,
 ) -> list[Any]:
     """Run every variant on every family with every seed, one process and one thread per core.
 
@@ -258,12 +257,10 @@ def run_all(
         Family -> variant -> scale.
     sources : dict, optional
         Variant, or family -> family that its flow starts from.
-    jobs : int, optional
-        Processes; as many as there are cores when left out, one on a GPU.
-    done : callable, optional
-        Called with each outcome as it comes.
     run : callable
         What is done with each task.
+    **options
+        As for ``in_processes``.
 
     Returns
     -------
@@ -276,7 +273,7 @@ def run_all(
         for variant, scale in scales.items()
         for seed in range(scale.seeds)
     ]
-    return in_processes(run, tasks, backend=backend, jobs=jobs, done=done)
+    return in_processes(run, tasks, backend=backend, **options)
 
 
 def as_rows(outcomes: list[CloudOutcome], /) -> list[dict[str, Any]]:

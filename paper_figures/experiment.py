@@ -1,13 +1,15 @@
 """What figures and tables share: train the methods on families, with seeds, on all cores; measure."""
 
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm import backends, models, training
+from refwfm import atomic, backends, models, training
 from refwfm.config import GaussianConfig
 from refwfm.datasets import Family, load
 from refwfm.evaluation import evaluate
@@ -108,8 +110,7 @@ def compare(
     *,
     backend: str | None = None,
     methods: Iterable[str] = tuple(METHODS),
-    jobs: int | None = None,
-    done: Callable[[Outcome], None] | None = None,
+    **options: Any,
 ) -> list[Outcome]:
     """Run every method on every family with every seed, one process and one thread per core.
 
@@ -117,10 +118,8 @@ def compare(
     ----------
     scales : dict
         Name of each family, and how large its experiment is.
-    jobs : int, optional
-        Processes; as many as there are cores when left out, one on a GPU.
-    done : callable, optional
-        Called with each outcome as it comes.
+    **options
+        As for ``in_processes``.
 
     Returns
     -------
@@ -132,7 +131,7 @@ def compare(
         for seed in range(scale.seeds)
         for method in methods
     ]
-    return in_processes(run, tasks, backend=backend, jobs=jobs, done=done)
+    return in_processes(run, tasks, backend=backend, **options)
 
 
 def in_processes(
@@ -140,23 +139,71 @@ def in_processes(
     tasks: list[Any],
     /,
     *,
-    backend: str | None,
-    jobs: int | None,
-    done: Callable[[Any], None] | None,
+    backend: str | None = None,
+    jobs: int | None = None,
+    done: Callable[[Any], None] = lambda outcome: None,
+    folder: Path | None = None,
+    resume: bool = False,
 ) -> list[Any]:
-    """Outcomes of tasks, in their order: one process and one thread per core, or one process on a GPU."""
+    """Outcomes of tasks, in their order: one process and one thread per core, or one process on a GPU.
+
+    Parameters
+    ----------
+    function : callable
+        ``task -> outcome``, which has the ``task``.
+    jobs : int, optional
+        Processes; as many as there are cores when left out, one on a GPU.
+    done : callable, optional
+        Called with each outcome as it comes.
+    folder : path, optional
+        Where outcomes are kept as they come, a file each.
+    resume : bool
+        Take outcomes of the very same tasks from there, as far as there are.
+    """
     from joblib import Parallel, delayed
 
+    outcomes = []
+    for task in tasks if folder is not None and resume else ():
+        outcome = _kept(_file_of(folder, task), task)
+        if outcome is not None:
+            outcomes.append(outcome)
+            done(outcome)
+    finished = [outcome.task for outcome in outcomes]
+    left = [task for task in tasks if task not in finished]
     if jobs is None:
         on_gpu = backends.load(backend).device.startswith("cuda")
-        jobs = 1 if on_gpu else min(len(tasks), os.cpu_count() or 1)
-    outcomes = []
+        jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
     workers = Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    for outcome in workers(delayed(function)(task) for task in tasks):
+    for outcome in workers(delayed(function)(task) for task in left):
+        if folder is not None:
+            _keep(_file_of(folder, outcome.task), outcome)
         outcomes.append(outcome)
-        if done is not None:
-            done(outcome)
+        done(outcome)
     return sorted(outcomes, key=lambda outcome: tasks.index(outcome.task))
+
+
+def _file_of(folder: Path, task: Any) -> Path:
+    import joblib
+
+    return folder / f"{joblib.hash(task)}.joblib"
+
+
+def _keep(file: Path, outcome: Any) -> None:
+    import joblib
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(file, lambda stream: joblib.dump(outcome, stream))
+
+
+def _kept(file: Path, task: Any) -> Any:
+    """Outcome of a task from its file; None if there is none, or one that this version cannot read."""
+    import joblib
+
+    try:
+        outcome = joblib.load(file)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, ImportError, pickle.UnpicklingError):
+        return None
+    return outcome if getattr(outcome, "task", None) == task else None
 
 
 def _one_thread_each(jobs: int) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """Checkpoints: named arrays with a description in one safetensors file, written whole or not at all."""
 
-import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from refwfm import atomic
 
 VERSION = 1
 """Of the layout of the file; a newer one is refused."""
@@ -40,18 +39,7 @@ def save(path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any],
     path = Path(path)
     metadata = {_KEY: json.dumps({"version": VERSION, **about})}
     data = to_bytes({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(path.parent)
+    atomic.write(path, lambda file: file.write(data))
 
 
 def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -90,13 +78,3 @@ def _about(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
             "refwfm; upgrade to read it"
         )
     return about
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

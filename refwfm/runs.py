@@ -13,7 +13,6 @@ continues from its last checkpoint to the very same numbers as one that was not.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from refwfm import training
+from refwfm import atomic, training
 from refwfm.config import CloudConfig, GaussianConfig, TrainingConfig
 from refwfm.models import Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model
 from refwfm.training import State
@@ -121,7 +120,7 @@ def train(
         if started and any(saved.glob("*.safetensors")):
             model = _continue(model, load_model(folder, backend), folder)
         tables = {"run": run, "train": _without_none(asdict(config))}
-        _write_text(folder / "config.toml", tomli_w.dumps(tables))
+        atomic.write_text(folder / "config.toml", tomli_w.dumps(tables))
         _cut_log(folder / "log.jsonl", model.state.step)
         recorder = _Recorder(model, backend, folder, checkpoint_every, progress)
         try:
@@ -177,7 +176,7 @@ class _Recorder:
                 self._save(state)
         except OSError as error:
             raise OSError(
-                f"cannot write in {self.folder} at step {state.step}: {error.strerror or error}; "
+                f"{self.folder} stopped at step {state.step}: {error.strerror or error}; "
                 f"the last checkpoint is of step {self.newest}"
             ) from error
         if self.progress is not None:
@@ -235,13 +234,7 @@ def _cut_log(log: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    _write_text(log, "".join(kept))
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    atomic.write_text(log, "".join(kept))
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

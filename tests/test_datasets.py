@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from refwfm import datasets
 from refwfm.datasets import Family, _source, cells, cities, shipped
-from refwfm.datasets._files import read_npz, write_atomically
+from refwfm.datasets._files import read_npz
 from refwfm.measures import Gaussian, check_gaussian
 
 HAS_DATA = "REFWFM_DATA" in os.environ
@@ -196,21 +196,6 @@ def test_family_file_errors(tmp_path):
         datasets.save_family(tmp_path / "family.txt", family_of())
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         datasets.save_family(tmp_path / "none" / "a.npz", family_of())
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
-    path = datasets.save_family(tmp_path / "a.npz", family_of(2))
-
-    def fails(file):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match=r"cannot write .*a\.npz: No space left"):
-        write_atomically(path, fails)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, lambda file: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert os.listdir(tmp_path) == ["a.npz"]
-    assert len(datasets.load(path)) == 2
 
 
 # --- cities: moments of polygons

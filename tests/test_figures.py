@@ -156,6 +156,31 @@ def test_outcomes_come_by_family_method_and_seed_and_each_is_told_when_done():
     assert experiment.seed_means(grouped["frobenius"]).shape == (1,)
 
 
+def test_finished_runs_are_kept_and_taken_when_asked_for(tmp_path):
+    scales, ran = {"sphere": SMALL._replace(seeds=1)}, []
+
+    def compare(*, methods=METHODS, **options):
+        ran.clear()
+        options |= {"jobs": 1, "folder": tmp_path / "runs", "done": ran.append}
+        return experiment.compare(scales, methods=methods, **options)
+
+    part = compare(methods=("frobenius",))
+    files = list((tmp_path / "runs").iterdir())
+    assert len(files) == 1
+    whole = compare(resume=True)
+    assert len(ran) == len(METHODS) == len(list((tmp_path / "runs").iterdir()))
+    kept = next(o for o in whole if o.task.method == "frobenius")
+    assert kept.train_s == part[0].train_s  # the very run
+    assert kept.min_w2_sq == part[0].min_w2_sq
+    assert compare()[0].train_s != whole[0].train_s  # without --resume all run again
+    files[0].write_bytes(files[0].read_bytes()[:100])  # and so does what cannot be read
+    again = next(o for o in compare(resume=True) if o.task.method == "frobenius")
+    assert again.min_w2_sq == kept.min_w2_sq
+    scales["sphere"] = scales["sphere"]._replace(size=3)  # other settings are other runs
+    assert compare(resume=True)[0].task.scale.size == 3
+    assert len(list((tmp_path / "runs").iterdir())) == 2 * len(METHODS)
+
+
 def test_a_long_run_decays_its_rate_a_hundred_times_like_the_paper_s():
     for scale in experiment.SCALES.values():
         config = scale.config("riemannian", 0)

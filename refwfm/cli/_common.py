@@ -1,7 +1,10 @@
 """What several commands share: progress bars, number formats, the choice of a backend."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from refwfm import atomic
 from refwfm.runs import Progress as Report
 
 console = Console()
@@ -54,6 +58,11 @@ def runs_progress(total: int, /) -> Progress:
 
 def _numbers(report: Report) -> str:
     return f"loss {report.loss:.4g}  {report.rate:.1f} steps/s"
+
+
+def write_numbers(path: Path, scale: str, rows: list[dict[str, Any]], /) -> None:
+    """Raw numbers of an experiment, as JSON."""
+    atomic.write_text(path, json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
 
 
 def mean_and_spread(values: np.ndarray | list[float], /) -> str:

@@ -17,12 +17,12 @@ EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, Converg
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turn what a user can cause into one line and exit code 2, and Ctrl-C into exit code 130."""
+def clear_errors(*, stopped: str = "stopped") -> Iterator[None]:
+    """Turn what a user can cause into one line and exit code 2, and Ctrl-C into ``stopped`` and code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        _print(Text("stopped"))
+        _print(Text(stopped))
         raise typer.Exit(130) from None
     except EXPECTED as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:

@@ -15,6 +15,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from refwfm import atomic
 from refwfm.cli._common import console, say
 from refwfm.cli._errors import clear_errors
 
@@ -50,7 +51,7 @@ def verify(
         if report is not None:
             from refwfm.validation.report import page
 
-            report.write_text(page(parts, seed=seed), encoding="utf-8")
+            atomic.write_text(report, page(parts, seed=seed))
     count = audit.count(parts)
     if as_json:
         say(json.dumps(_to_json(parts, seed)))

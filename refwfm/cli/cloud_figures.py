@@ -1,6 +1,5 @@
 """Tables and figures of point clouds: run the experiment, print the table, save pictures and numbers."""
 
-import json
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -11,7 +10,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from refwfm.cli._common import console, mean_and_spread, runs_progress, say
+from refwfm.cli._common import console, mean_and_spread, runs_progress, say, write_numbers
 
 
 class Kind(NamedTuple):
@@ -54,6 +53,7 @@ def experiment(
     kind: Callable[[], Kind] = one_nn,
     steps: int | None = None,
     seeds: int | None = None,
+    resume: bool = False,
 ) -> None:
     """Run a module of ``paper_figures`` that has ``variants(scale)``."""
     from refwfm.paper_figures import cloud_experiment
@@ -86,14 +86,15 @@ def experiment(
             variants,
             sources=getattr(figure, "SOURCES", None),
             backend=backend,
+            run=what.run,
             jobs=jobs,
             done=done,
-            run=what.run,
+            folder=out / f"{name}-runs",
+            resume=resume,
         )
     what.show(figure, outcomes)
     numbers = out / f"{name}.json"
-    rows = what.as_rows(outcomes)
-    numbers.write_text(json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
+    write_numbers(numbers, scale, what.as_rows(outcomes))
     paths = [*(figure.draw(outcomes, out) if hasattr(figure, "draw") else ()), numbers]
     say(f"wrote {', '.join(map(str, paths))} after {time.perf_counter() - start:.0f} s")
 

@@ -1,7 +1,7 @@
 """``refwfm demo`` and ``refwfm reproduce``."""
 
-import json
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from refwfm.cli import cloud_figures, gwfm_figures
-from refwfm.cli._common import console, mean_and_spread, runs_progress, say
+from refwfm.cli._common import console, mean_and_spread, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
 from refwfm.methods import METHODS
 
@@ -45,13 +45,13 @@ def demo(
     jobs: Jobs = None,
 ) -> None:
     """Gaussians: cities and cell niches, three methods. Clouds: handwritten fours, two couplings."""
-    if what is DemoName.gaussians:
-        _experiment("demo", "refwfm.paper_figures.demo", scale, out, backend, jobs, None)
-        return
-    module = "refwfm.paper_figures.demo_clouds"
     with clear_errors():
         _need_matplotlib()
-        cloud_figures.experiment("demo-clouds", module, scale.value, out, backend, jobs, None)
+        if what is DemoName.gaussians:
+            _experiment("demo", "refwfm.paper_figures.demo", scale.value, out, backend, jobs, None)
+        else:
+            module = "refwfm.paper_figures.demo_clouds"
+            cloud_figures.experiment("demo-clouds", module, scale.value, out, backend, jobs, None)
 
 
 def reproduce(
@@ -63,80 +63,81 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder for pictures and numbers.")] = Path("reproduced"),
     backend: Backend = None,
     jobs: Jobs = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the finished runs in --out.")] = False,
 ) -> None:
     """Reproduce a table or figure of the paper: our numbers beside the paper's."""
-    with clear_errors():
+    with clear_errors(stopped="stopped; the same command with --resume goes on after the finished runs"):
         from refwfm.paper_figures import CLOUD_FIGURES, FIGURES, GWFM_FIGURES
 
-        if name not in FIGURES | CLOUD_FIGURES | GWFM_FIGURES:
-            known = ", ".join(FIGURES | CLOUD_FIGURES | GWFM_FIGURES)
-            raise ValueError(f"unknown figure or table {name!r}; choose one of {known}")
-        changes: dict[str, Any] = {
-            key: value for key, value in (("steps", steps), ("seeds", seeds)) if value is not None
-        }
-        for figures, experiment in (
+        kinds: tuple[tuple[dict[str, str], Callable[..., None]], ...] = (
+            (FIGURES, _experiment),
             (CLOUD_FIGURES, cloud_figures.experiment),
             (GWFM_FIGURES, gwfm_figures.experiment),
-        ):
+        )
+        if not any(name in figures for figures, _ in kinds):
+            known = ", ".join(figure for figures, _ in kinds for figure in figures)
+            raise ValueError(f"unknown figure or table {name!r}; choose one of {known}")
+        _need_matplotlib()
+        given = (("steps", steps), ("seeds", seeds), ("resume", resume or None))
+        changes: dict[str, Any] = {key: value for key, value in given if value is not None}
+        for figures, experiment in kinds:
             if name in figures:
-                _need_matplotlib()
                 experiment(name, figures[name], scale.value, out, backend, jobs, data, **changes)
-                return
-    _experiment(name, FIGURES[name], scale, out, backend, jobs, data, **changes)
 
 
 def _experiment(
     name: str,
     module_name: str,
-    scale: ScaleName,
+    scale: str,
     out: Path,
     backend: str | None,
     jobs: int | None,
     only: list[str] | None,
+    *,
+    resume: bool = False,
     **changes: Any,
 ) -> None:
-    with clear_errors():
-        _need_matplotlib()
-        from refwfm.datasets import load
-        from refwfm.paper_figures import experiment
+    """Run a module of ``paper_figures`` that compares the methods for Gaussians on ``FAMILIES``."""
+    from refwfm.datasets import load
+    from refwfm.paper_figures import experiment
 
-        figure = import_module(module_name)
-        if only and hasattr(figure, "draw"):
-            raise ValueError(f"--data is for tables: {name} is a picture of {', '.join(figure.FAMILIES)}")
-        families = tuple(dict.fromkeys(only or figure.FAMILIES))
-        for family in families:
-            load(family)  # what cannot be loaded is better known before an hour of training than after
-        size = experiment.SCALES[scale.value]._replace(**changes)
-        scales = {family: getattr(figure, "scale_of", _same)(family, size) for family in families}
-        out.mkdir(parents=True, exist_ok=True)
-        start = time.perf_counter()
-        total = len(families) * len(METHODS) * size.seeds
-        steps = ", ".join(f"{family} {each.steps}" for family, each in scales.items())
-        say(f"{figure.TITLE}\n{total} runs, two networks {size.depth} x {size.width}; steps: {steps}")
-        with runs_progress(total) as progress:
-            task = progress.add_task("training", total=total)
+    figure = import_module(module_name)
+    if only and hasattr(figure, "draw"):
+        raise ValueError(f"--data is for tables: {name} is a picture of {', '.join(figure.FAMILIES)}")
+    families = tuple(dict.fromkeys(only or figure.FAMILIES))
+    for family in families:
+        load(family)  # what cannot be loaded is better known before an hour of training than after
+    size = experiment.SCALES[scale]._replace(**changes)
+    scales = {family: getattr(figure, "scale_of", _same)(family, size) for family in families}
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    total = len(families) * len(METHODS) * size.seeds
+    steps = ", ".join(f"{family} {each.steps}" for family, each in scales.items())
+    say(f"{figure.TITLE}\n{total} runs, two networks {size.depth} x {size.width}; steps: {steps}")
+    with runs_progress(total) as progress:
+        task = progress.add_task("training", total=total)
 
-            def done(outcome: Any) -> None:
-                progress.advance(task)
-                if progress.disable:
-                    each = outcome.task
-                    took = f"{outcome.train_s:.0f} s of training"
-                    say(f"{each.data} {each.method} seed {each.seed}: {outcome.min_w2_sq:.4g}, {took}")
+        def done(outcome: Any) -> None:
+            progress.advance(task)
+            if progress.disable:
+                each = outcome.task
+                took = f"{outcome.train_s:.0f} s of training"
+                say(f"{each.data} {each.method} seed {each.seed}: {outcome.min_w2_sq:.4g}, {took}")
 
-            outcomes = experiment.compare(scales, backend=backend, jobs=jobs, done=done)
-        console.print(_table(families, outcomes))
-        say(
-            f"ours: mean ± spread over {size.seeds} seeds, each the mean of {size.size} generated Gaussians, "
-            "in squared units of the data; covariances: their share of it; ratio: to Riemannian"
+        outcomes = experiment.compare(
+            scales, backend=backend, jobs=jobs, done=done, folder=out / f"{name}-runs", resume=resume
         )
-        numbers = out / f"{name}.json"
-        numbers.write_text(
-            json.dumps({"scale": scale.value, "rows": experiment.as_rows(outcomes)}, indent=1) + "\n"
-        )
-        paths = [numbers]
-        if hasattr(figure, "draw"):
-            paths = [*figure.draw(outcomes, out), numbers]
-        say(f"wrote {', '.join(map(str, paths))} after {time.perf_counter() - start:.0f} s")
+    console.print(_table(families, outcomes))
+    say(
+        f"ours: mean ± spread over {size.seeds} seeds, each the mean of {size.size} generated Gaussians, "
+        "in squared units of the data; covariances: their share of it; ratio: to Riemannian"
+    )
+    numbers = out / f"{name}.json"
+    write_numbers(numbers, scale, experiment.as_rows(outcomes))
+    paths = [numbers]
+    if hasattr(figure, "draw"):
+        paths = [*figure.draw(outcomes, out), numbers]
+    say(f"wrote {', '.join(map(str, paths))} after {time.perf_counter() - start:.0f} s")
 
 
 def _table(families: tuple[str, ...], outcomes: list[Any]) -> Table:

@@ -1,6 +1,5 @@
 """Tables and figures of couplings: few and many Euler steps side by side, with straightness and times."""
 
-import json
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -12,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from refwfm.cli import cloud_figures
-from refwfm.cli._common import console, say
+from refwfm.cli._common import console, say, write_numbers
 from refwfm.cli.cloud_figures import Kind
 
 LEGEND = (
@@ -50,7 +49,9 @@ def experiment(
         )
         return
     if only or changes:
-        raise ValueError(f"{name} trains nothing: --data, --steps and --seeds have no meaning there")
+        raise ValueError(
+            f"{name} trains nothing: --data, --steps, --seeds and --resume have no meaning there"
+        )
     out.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
     say(figure.TITLE)
@@ -59,7 +60,7 @@ def experiment(
     for line in figure.SHAPE:
         say(line)
     numbers = out / f"{name}.json"
-    numbers.write_text(json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
+    write_numbers(numbers, scale, rows)
     say(f"wrote {numbers} after {time.perf_counter() - begun:.0f} s")
 
 

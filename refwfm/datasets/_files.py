@@ -3,13 +3,13 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm import atomic
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.measures import Gaussian
@@ -47,7 +47,7 @@ def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -
     else:
         arrays |= {"mean": family.gaussians.mean, "cov": family.gaussians.cov}
         arrays["format"] = np.array("refwfm-family-1")
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    atomic.write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     return path
 
 
@@ -104,28 +104,6 @@ def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, ND
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or not a .npz file of arrays ({error})") from error
     raise ValueError(f"{path} is a .npz file of another kind: it lacks {', '.join(missing)}")
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object], /) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it.
-
-    No reader, and no crash, ever sees half a file.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _npz_path(path: str | os.PathLike[str]) -> Path:

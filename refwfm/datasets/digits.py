@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm import atomic
 from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets._files import read_npz, write_atomically
+from refwfm.datasets._files import read_npz
 from refwfm.datasets._hdf5 import opened_hdf5
 from refwfm.datasets._idx import read_idx
 from refwfm.datasets._source import locate
@@ -108,5 +109,5 @@ def build_fours(path: str | os.PathLike[str], /) -> Path:
         images, labels = read_mnist(split)
         clear = images[labels == 4] >= THRESHOLD
         arrays[split] = np.packbits(clear.reshape(len(clear), -1), axis=1)
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    atomic.write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     return path

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm import atomic
 from refwfm.datasets._family import Family
-from refwfm.datasets._files import load_family, read_npz, save_family, write_atomically
+from refwfm.datasets._files import load_family, read_npz, save_family
 from refwfm.datasets.cells import Cells, neighbourhoods, read_merfish
 from refwfm.datasets.cities import build_cities
 from refwfm.datasets.digits import build_fours
@@ -105,7 +106,7 @@ def build_shipped(folder: str | os.PathLike[str], /) -> tuple[Path, ...]:
         "labels": cells.labels.astype(np.uint8),
         "label_names": np.array(cells.label_names),
     }
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    atomic.write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     return cities, path, build_fours(folder / "fours.npz")
 
 

@@ -1,0 +1,48 @@
+"""Files that are written whole or not at all: no reader, no crash, no full disk ever leaves half of one."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], object], /) -> None:
+    """Let ``fill(file)`` write a temporary file beside ``path``, which then takes its place.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk is full: says which file, which is then as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            missing = not path.parent.exists()
+            reason = f"there is no folder {path.parent}" if missing else error.strerror or error
+            raise OSError(error.errno, f"cannot write {path}: {reason}") from error
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str, /) -> None:
+    """Write a text in UTF-8."""
+    write(path, lambda file: file.write(text.encode()))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 
 from refwfm import atomic, backends, models, training
@@ -160,8 +161,6 @@ def in_processes(
     resume : bool
         Take outcomes of the very same tasks from there, as far as there are.
     """
-    from joblib import Parallel, delayed
-
     outcomes = []
     for task in tasks if folder is not None and resume else ():
         outcome = _kept(_file_of(folder, task), task)
@@ -173,8 +172,8 @@ def in_processes(
     if jobs is None:
         on_gpu = backends.load(backend).device.startswith("cuda")
         jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
-    workers = Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    for outcome in workers(delayed(function)(task) for task in left):
+    workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
+    for outcome in workers(joblib.delayed(function)(task) for task in left):
         if folder is not None:
             _keep(_file_of(folder, outcome.task), outcome)
         outcomes.append(outcome)
@@ -183,22 +182,16 @@ def in_processes(
 
 
 def _file_of(folder: Path, task: Any) -> Path:
-    import joblib
-
     return folder / f"{joblib.hash(task)}.joblib"
 
 
 def _keep(file: Path, outcome: Any) -> None:
-    import joblib
-
     file.parent.mkdir(parents=True, exist_ok=True)
     atomic.write(file, lambda stream: joblib.dump(outcome, stream))
 
 
 def _kept(file: Path, task: Any) -> Any:
     """Outcome of a task from its file; None if there is none, or one that this version cannot read."""
-    import joblib
-
     try:
         outcome = joblib.load(file)
     except (OSError, ValueError, EOFError, TypeError, AttributeError, ImportError, pickle.UnpicklingError):

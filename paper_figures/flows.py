@@ -69,12 +69,10 @@ def draw_densities(
     /,
     *,
     title: str = "",
-    low: float = 0.0,
-    high: float = 1.0,
 ) -> None:
     """Save kernel densities of single clouds on their way, one pair of rows for each flow.
 
-    Kernels are normal, ``KERNEL`` times as wide as Scott's rule has them.
+    Kernels are normal, ``KERNEL`` times as wide as Scott's rule has them, in one square for all.
 
     Parameters
     ----------
@@ -82,22 +80,20 @@ def draw_densities(
         Name -> positions (K + 1, 2, n, 2): two clouds on their way; drawn at ``TIMES``.
     path : path
         The ending chooses the format.
-    low, high : float
-        Bounds of the square that is drawn.
     """
+    low, high = _square(np.concatenate([positions.reshape(-1, 2) for positions in paths.values()]))
     rows = sum(positions.shape[1] for positions in paths.values())
     figure = Figure(figsize=(1.5 * len(TIMES) + 1.2, 1.55 * rows + 0.5), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     axes = figure.subplots(rows, len(TIMES), squeeze=False)
-    grid = np.linspace(low, high, CELLS)
-    at = np.stack(np.meshgrid(grid, grid)).reshape(2, -1)
+    at = np.stack(np.meshgrid(*np.linspace(low, high, CELLS).T)).reshape(2, -1)
     row = 0
     for name, positions in paths.items():
         for i in range(positions.shape[1]):
             for ax, t in zip(axes[row], TIMES, strict=True):
                 points = positions[round(t * (len(positions) - 1)), i]
                 density = _density(points, at).reshape(CELLS, CELLS)
-                ax.imshow(density, origin="lower", extent=(low, high, low, high), cmap="magma")
+                ax.imshow(density, origin="lower", extent=(low[0], high[0], low[1], high[1]), cmap="magma")
                 ax.set_xticks([])
                 ax.set_yticks([])
                 if row == 0:
@@ -105,6 +101,13 @@ def draw_densities(
             axes[row, 0].set_ylabel(name, fontsize="x-small")
             row += 1
     figure.savefig(path, dpi=150)
+
+
+def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the square around points (n, 2), with a margin for their kernels."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = 0.6 * np.max(high - low)
+    return 0.5 * (low + high) - half, 0.5 * (low + high) + half
 
 
 def _density(points: np.ndarray, at: np.ndarray) -> np.ndarray:

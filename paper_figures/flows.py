@@ -106,7 +106,7 @@ def draw_densities(
 def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the square around points (n, 2), with a margin for their kernels."""
     low, high = points.min(axis=0), points.max(axis=0)
-    half = 0.6 * np.max(high - low)
+    half = 0.65 * np.max(high - low)
     return 0.5 * (low + high) - half, 0.5 * (low + high) + half
 
 

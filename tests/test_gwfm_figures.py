@@ -159,6 +159,31 @@ def test_ablations_on_the_command_line(tmp_path, number):
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
+def test_a_stopped_experiment_goes_on_after_its_finished_runs(tmp_path, monkeypatch):
+    command = ("reproduce", "gwfm-figure-4", "--scale", "smoke", "--steps", 3, "--out", tmp_path, "--jobs", 1)
+    run = gwfm_experiment.run
+
+    def stopped(task):
+        if task.variant == "batch 4":
+            raise KeyboardInterrupt
+        return run(task)
+
+    monkeypatch.setattr(gwfm_experiment, "run", stopped)
+    result = refwfm(*command)
+    assert result.exit_code == 130
+    assert "--resume goes on" in result.stderr
+    monkeypatch.setattr(gwfm_experiment, "run", run)
+    succeed(*command, "--resume")
+
+    def not_again(task):
+        raise AssertionError(task)
+
+    monkeypatch.setattr(gwfm_experiment, "run", not_again)
+    succeed(*command, "--resume")
+    rows = json.loads((tmp_path / "gwfm-figure-4.json").read_text())["rows"]
+    assert [row["variant"] for row in rows] == ["batch 2", "batch 4"]
+
+
 @needs_data
 @pytest.mark.parametrize("name", ["gwfm-table-2", "gwfm-table-3"])
 def test_tables_on_the_command_line(tmp_path, name):

@@ -90,7 +90,7 @@ class GaussianConfig(TrainingConfig):
     df : int, optional
         Degrees of freedom of the source's Wishart law; 2 d when left out. (Not stated.)
     matching : bool
-        Optimal pairing of source and target within each batch (App. C).
+        Optimal pairing of source and target within each batch (App. C), among those of one label.
     """
 
     method: str = "riemannian"
@@ -132,7 +132,8 @@ class CloudConfig(TrainingConfig):
         Points of a source cloud: as many as its ``partner`` has, or as many as a cloud of the ``data``
         drawn for itself. Members of a family have their own.
     outer : str
-        Which source goes with which target of a batch, a name in ``couplings.OUTER``.
+        Which source goes with which target of a batch, among those of one label: a name in
+        ``couplings.OUTER``.
     outer_eps : float
         Entropic regularisation of an outer plan that is an optimum (GWFM B.4), in units of the largest cost
         of a batch; 0: none.

@@ -45,7 +45,12 @@ __all__ = [
 
 
 def match_minibatch(
-    mu: Gaussian, nu: Gaussian, /, *, cost: Callable[..., Array] = pairwise_sq_distance
+    mu: Gaussian,
+    nu: Gaussian,
+    /,
+    *,
+    cost: Callable[..., Array] = pairwise_sq_distance,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Optimal pairing of two batches of equal size: ``mu[i]`` goes with ``nu[perm[i]]``.
 
@@ -57,6 +62,8 @@ def match_minibatch(
     mu, nu : Gaussian, mean (n, d), cov (n, d, d)
     cost : callable
         ``cost(mu, nu, validate=False)``, shape (n, n).
+    groups : numpy.ndarray, shape (n,), optional
+        As for ``outer_pairs``.
 
     Returns
     -------
@@ -71,7 +78,7 @@ def match_minibatch(
         raise ValueError(
             f"mu and nu must be batches of equal size; got {mu.mean.shape[0]} and {nu.mean.shape[0]}"
         )
-    return assignment(cost(mu, nu, validate=False))
+    return outer_pairs(cost(mu, nu, validate=False), groups=groups).target
 
 
 def pairwise_frechet(
@@ -253,7 +260,13 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
 
 
 def outer_pairs(
-    cost: Array, /, *, rng: np.random.Generator | None = None, replace: bool = False, eps: float = 0.0
+    cost: Array,
+    /,
+    *,
+    rng: np.random.Generator | None = None,
+    replace: bool = False,
+    eps: float = 0.0,
+    groups: np.ndarray | None = None,
 ) -> Pairs:
     """Pairs of a step: as many as a batch has members, from the outer plan of a square matrix of costs.
 
@@ -269,6 +282,10 @@ def outer_pairs(
     replace : bool
     eps : float
         As for ``outer_plan``, whose errors are raised.
+    groups : numpy.ndarray, shape (B,), optional
+        Pairs are made within a group only: of sources and targets with the same entry here. With the labels
+        of the targets, sources stay independent of labels. A conditional model needs that: it is asked for a
+        label with a source of its own, and learns nothing from labels that the source gives away.
 
     Returns
     -------
@@ -276,6 +293,8 @@ def outer_pairs(
     """
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
+    if groups is not None:
+        return _pairs_within(groups, cost, rng=rng, replace=replace, eps=eps)
     if not replace and eps == 0:
         return Pairs(np.arange(cost.shape[0]), assignment(cost))
     if rng is None:
@@ -284,6 +303,17 @@ def outer_pairs(
     if replace:
         return Pairs(*map(to_host, sample_pairs(drawn_from, cost.shape[0], rng=rng)))
     return Pairs(np.arange(cost.shape[0]), to_host(sample_targets(drawn_from, rng=rng)))
+
+
+def _pairs_within(groups: np.ndarray, cost: Array, **options: Any) -> Pairs:
+    xp = array_namespace(cost)
+    source, target = np.arange(len(groups)), np.arange(len(groups))
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        index = xp.asarray(members, device=device(cost))
+        pairs = outer_pairs(xp.take(xp.take(cost, index, axis=0), index, axis=1), **options)
+        source[members], target[members] = members[pairs.source], members[pairs.target]
+    return Pairs(source, target)
 
 
 def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) -> np.ndarray:

@@ -359,6 +359,19 @@ def test_the_entropic_outer_plan_is_that_of_a_solver_of_its_own():
     assert np.max(np.abs(outer_plan(cost, eps=0.2) - truth)) > 1e-2
 
 
+@given(st.integers(1, 8), st.sampled_from([0.0, 0.3]), st.booleans(), strategies.seeds)
+def test_pairs_stay_within_their_groups(n, eps, replace, seed):
+    rng = seeded(seed)
+    cost, groups = rng.random((n, n)), rng.integers(0, 3, n)
+    source, target = outer_pairs(cost, rng=rng, eps=eps, replace=replace, groups=groups)
+    np.testing.assert_array_equal(groups[source], groups)
+    np.testing.assert_array_equal(groups[target], groups)
+    if eps == 0.0 and not replace:
+        apart = cost + 100.0 * (groups[:, None] != groups)
+        np.testing.assert_array_equal(target, linear_sum_assignment(apart)[1])
+        np.testing.assert_array_equal(outer_pairs(cost, groups=np.zeros(n)).target, outer_pairs(cost).target)
+
+
 def test_an_eps_too_small_for_the_iteration_is_said():
     with pytest.raises(ConvergenceError, match=r"eps = 1e-09 was found; take a larger eps, or 0"):
         outer_plan(seeded().random((20, 20)), eps=1e-9)

@@ -90,18 +90,26 @@ def test_paths_end_at_members_with_their_labels(outer, inner):
     assert seen == set(range(5))
 
 
-def test_the_wrong_permutation_is_noticed():
-    """Negative control of the test above: labels in the order in which the targets were drawn."""
-    family = family_of(labels=LABELS)
-    config = config_of(outer="frechet", label_drop=0.0)
+@pytest.mark.parametrize("outer", ["frechet", "sliced"])
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_source_tells_nothing_of_the_label(outer, replace):
+    """Matching leaves every source with the label that it was drawn with; one blind to labels does not."""
+    family = family_of(labels=LABELS, shift=3.0)
+    config = config_of(outer=outer, replace=replace, label_drop=0.3, batch=12)
     run = prepare(config, family)
-    wrong = 0
+    moved = 0
     for step in range(5):
-        batch = clouds.draw_batch(config, *run, step)
         drawn = clouds.draw_batch(dataclasses.replace(config, outer="independent"), *run, step)
-        members = [member_of(points, family, run[0]) for points in ends(batch)]
-        wrong += np.sum(drawn.labels != LABELS[members])
-    assert wrong > 0
+        matched = clouds.draw_batch(config, *run, step)
+        np.testing.assert_array_equal(matched.labels, drawn.labels)
+        moved += np.sum(np.abs(matched.target - drawn.target)) > 0.1
+        blind = clouds.draw_batch(config, *run[:2], np.zeros_like(run[2]), step)
+        ends_blind = [member_of(points, family, run[0]) for points in ends(blind)]
+        if not replace:
+            assert not np.array_equal(
+                LABELS[ends_blind], LABELS[[member_of(p, family, run[0]) for p in ends(drawn)]]
+            )
+    assert moved == 5
 
 
 @pytest.mark.parametrize("source_size", ["partner", "data"])

@@ -111,6 +111,16 @@ def test_geodesics_end_at_members_with_their_labels(family, matching):
     assert np.median(targets_of(wrong, scaled)[1]) > 0.01
 
 
+def test_matching_leaves_the_label_of_every_source(family):
+    """As drawn; otherwise sources would tell labels, which those of generation do not."""
+    drawn, matched = (
+        draw_batch(config, *prepare(config, family, LABELS), 0)
+        for config in (config_of(batch=32, matching=matching) for matching in (False, True))
+    )
+    np.testing.assert_array_equal(matched.labels, drawn.labels)
+    assert np.any(matched.target.mean != drawn.target.mean)
+
+
 def test_matching_lowers_the_cost(family):
     """Mean energy of the geodesics, that is, squared distance between source and target."""
     energy = {}

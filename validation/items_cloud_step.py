@@ -132,7 +132,7 @@ def algorithm_1_clouds() -> Item:
                 matched_batch_is_the_recipe,
                 draw_batch,
                 {
-                    "labels as drawn": _labels_as_drawn,
+                    "paired across the labels": _across_labels,
                     "as drawn": lambda config, *rest: draw_batch(replace(config, outer="independent"), *rest),
                     "labels never hidden": lambda config, *rest: draw_batch(
                         replace(config, label_drop=0.0), *rest
@@ -161,9 +161,8 @@ def _changed(change):
     return lambda *args: change(clouds.draw_batch(*args))
 
 
-def _labels_as_drawn(config, *rest):
-    drawn = clouds.draw_batch(replace(config, outer="independent"), *rest)
-    return clouds.draw_batch(config, *rest)._replace(labels=drawn.labels)
+def _across_labels(config, setting, family, labels, step):
+    return clouds.draw_batch(config, setting, family, np.zeros_like(labels), step)
 
 
 def _drawn_by_hand(config, source, members, step):
@@ -211,7 +210,7 @@ def batch_is_the_recipe(draw_batch, draw):
 
 
 def matched_batch_is_the_recipe(draw_batch, draw):
-    """The same with multisample matching; infinite for a wrong label."""
+    """The same with multisample matching among equal labels; infinite for a wrong label."""
     config = replace(CONFIG, outer="frechet")
     members = [draw.rounded(draw.normal(n + 3, draw.d) + 3.0 * draw.normal(1, draw.d)) for n in SIZES]
     source, step = random_source(draw), int(draw.rng.integers(100))
@@ -225,12 +224,13 @@ def matched_batch_is_the_recipe(draw_batch, draw):
     def even(points):
         return points, np.full(len(points), 1.0 / len(points))
 
+    wanted = np.where(rng.random(config.batch) < config.label_drop, 2, LABELS[index])
     cost = np.array([[frechet(even(x), even(members[i])) for i in index] for x in sources])
+    cost += 1e6 * (wanted[:, None] != wanted)
     index = index[scipy.optimize.linear_sum_assignment(cost)[1]]
     starts = [x[: len(members[i])] for x, i in zip(sources, index, strict=True)]
     images = [best_images(x, members[i]) for x, i in zip(starts, index, strict=True)]
     t = rng.random(config.batch)
-    wanted = np.where(rng.random(config.batch) < config.label_drop, 2, LABELS[index])
     error = _error_of_batch(batch, starts, images, t)
     return error if np.array_equal(batch.labels, wanted) else np.inf
 

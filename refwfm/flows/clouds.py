@@ -81,10 +81,15 @@ def draw_batch(
     mu = _draw_sources(config, setting, family, index, counts, rng)
     if "linear" in (config.outer, config.inner) and family.source is None:  # a family has been aligned once
         mu = PointCloud(align(setting.reference, mu, validate=False), mu.weights)
+    shown = None
+    if len(setting.label_counts):
+        assert labels is not None  # prepare counted them
+        hidden = rng.random(config.batch) < config.label_drop
+        shown = np.where(hidden, len(setting.label_counts), labels[index])
     if config.outer in couplings.COSTS:
-        pairs = _outer_pairs(config, mu, nu, rng, ops)
+        pairs = _outer_pairs(config, mu, nu, shown, rng, ops)
         mu = take(mu, pairs.source) if config.replace else mu
-        nu, index, counts = take(nu, pairs.target), index[pairs.target], counts[pairs.target]
+        nu, counts = take(nu, pairs.target), counts[pairs.target]  # of the same labels
     if config.source != "family" and config.source_size == "partner":
         mu = _cut(mu, counts)
     moved = couplings.couple(
@@ -97,12 +102,7 @@ def draw_batch(
         replace=config.replace,
     )
     t = like(rng.random(config.batch), setting.shift)
-    drawn = None
-    if len(setting.label_counts):
-        assert labels is not None  # prepare counted them
-        hidden = rng.random(config.batch) < config.label_drop
-        wanted = np.where(hidden, len(setting.label_counts), labels[index])
-        drawn = array_namespace(t).asarray(wanted, device=device(t))
+    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
     return CloudBatch(
         displacement(moved.x, moved.y, t),
         moved.weights,
@@ -114,13 +114,18 @@ def draw_batch(
 
 
 def _outer_pairs(
-    config: CloudConfig, mu: PointCloud, nu: PointCloud, rng: np.random.Generator, ops: Ops
+    config: CloudConfig,
+    mu: PointCloud,
+    nu: PointCloud,
+    shown: np.ndarray | None,
+    rng: np.random.Generator,
+    ops: Ops,
 ) -> Pairs:
-    """Which source goes with which target. Equation: WFM App. C, GWFM-107."""
+    """Which source goes with which target of the same label. Equation: WFM App. C, GWFM-107."""
     cost = couplings.outer_cost(
         mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance
     )
-    return couplings.outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps)
+    return couplings.outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps, groups=shown)
 
 
 def _draw_sources(

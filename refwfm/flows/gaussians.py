@@ -167,14 +167,11 @@ def draw_batch(
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
     t = like(rng.random(config.batch), family.mean)
-    if config.matching:
-        perm = match_minibatch(mu, nu, cost=ops.pairwise_sq_distance)
-        nu, index = take(nu, perm), index[perm]
+    shown = labels[index] if len(setting.label_counts) and labels is not None else None
+    if config.matching:  # of the same labels
+        nu = take(nu, match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=shown))
     mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
-    drawn = None
-    if len(setting.label_counts):
-        assert labels is not None  # fit_setting counted them
-        drawn = array_namespace(t).asarray(labels[index], device=device(t))
+    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
     return GaussianBatch(mu_t, target, t, drawn)
 
 

@@ -25,6 +25,7 @@ ITEMS = ledger.by_id()
 
 WITHOUT_MATHEMATICS = {
     "_array": "notation: what the array API lacks",
+    "atomic": "files",
     "checkpoints": "files",
     "cli": "the command",
     "cloud_evaluation": "calls metrics on what a run generates",

@@ -213,7 +213,7 @@ def _infeasible_dual(cost, a, b, f):
 
 def neighbours_are_those_of_all(nearest_clouds, draw):
     """Excess of the named member's distance over the least, and error of the distance; thin clouds."""
-    return _excess_among(nearest_clouds, draw, members=24, size=10)
+    return _excess_among(nearest_clouds, draw, members=12, size=10)
 
 
 def neighbours_of_large_clouds_are_those_of_all(nearest_clouds, draw):
@@ -222,8 +222,8 @@ def neighbours_of_large_clouds_are_those_of_all(nearest_clouds, draw):
 
 
 def neighbours_in_another_family_are_those_of_all(nearest_clouds, draw):
-    """The same of 12 clouds, in a family of 24."""
-    x, y = (_thin_clouds(draw, members, 10) for members in (12, 24))
+    """The same of 6 clouds, in a family of 12."""
+    x, y = (_thin_clouds(draw, members, 10) for members in (6, 12))
     found = draw.call(nearest_clouds, *(PointCloud(f.points, draw.rounded(f.weights)) for f in (x, y)))
     return _excess(found, _assignment_costs(x.points, y.points))
 

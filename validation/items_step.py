@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import scipy.optimize
 
 from refwfm import optim, regression, training
 from refwfm.bures import EuclideanTangent, Tangent
@@ -68,6 +69,20 @@ def algorithm_1() -> Item:
                 roundings(500, WELL + "; Wishart draws with 4 d degrees of freedom"),
             ),
             Check(
+                "the recipe by hand, matched within labels by SciPy's assignment",
+                matched_batch_is_the_recipe,
+                draw_batch,
+                {
+                    "as drawn": lambda config, *rest: draw_batch(replace(config, matching=False), *rest),
+                    "matched across the labels": lambda config, setting, family, labels, step: draw_batch(
+                        config, setting, family, np.zeros_like(labels), step
+                    )._replace(labels=draw_batch(config, setting, family, labels, step).labels),
+                    "labels of other members": _changed(lambda b: b._replace(labels=1 - b.labels)),
+                },
+                roundings(500, WELL + "; Wishart draws with 4 d degrees of freedom"),
+                dimensions=(2, 3, 6),
+            ),
+            Check(
                 "complex-step derivative of a plain network",
                 gradient_of_the_loss,
                 loss_and_grad,
@@ -128,9 +143,10 @@ def _exchanged(config, setting, family, labels, step):
     )
 
 
-def _setting(source, scaling):
-    """Setting of a run in the data's own units, without labels."""
-    return gaussians.GaussianSetting(0.0 * source.mean, 1.0, source, scaling, np.zeros(0, dtype=np.int64))
+def _setting(source, scaling, label_counts=()):
+    """Setting of a run in the data's own units."""
+    counts = np.array(label_counts, dtype=np.int64)
+    return gaussians.GaussianSetting(0.0 * source.mean, 1.0, source, scaling, counts)
 
 
 def _source(draw):
@@ -145,11 +161,37 @@ def batch_is_the_recipe(draw_batch, draw):
     batch = draw.call(
         lambda source, family: draw_batch(CONFIG, _setting(source, {}), family, None, step), source, family
     )
+    mu, index, t = _drawn_by_hand(source, draw.d, step)
+    return _error_of_batch(batch, mu, textbook.take(family, index), t)
+
+
+def matched_batch_is_the_recipe(draw_batch, draw):
+    """The same where each source gets the best target of the label it was drawn with; infinite for others."""
+    source, family, step = _source(draw), draw.gaussians(size=5), int(draw.rng.integers(100))
+    config, labels = replace(CONFIG, matching=True), np.array([0, 1, 0, 1, 0])
+    batch = draw.call(
+        lambda source, family: draw_batch(config, _setting(source, {}, (3, 2)), family, labels, step),
+        source,
+        family,
+    )
+    mu, index, t = _drawn_by_hand(source, draw.d, step)
+    nu, shown = textbook.take(family, index), labels[index]
+    cost = textbook.pairwise_sq_distance(mu, nu)
+    apart = cost + 1e3 * np.max(cost) * (shown[:, None] != shown)
+    nu = textbook.take(nu, scipy.optimize.linear_sum_assignment(apart)[1])
+    return _error_of_batch(batch, mu, nu, t) if np.array_equal(batch.labels, shown) else np.inf
+
+
+def _drawn_by_hand(source, d, step):
+    """Sources, indices of targets, and times of a step."""
     rng, n = random_stream(CONFIG.seed, "batch", step), CONFIG.batch
-    mean = source.mean + source.std * rng.standard_normal((n, draw.d))
-    half = source.root @ rng.standard_normal((n, draw.d, source.df))
-    mu = Gaussian(mean, half @ half.mT / source.df)
-    nu, t = textbook.take(family, rng.integers(5, size=n)), rng.random(n)
+    mean = source.mean + source.std * rng.standard_normal((n, d))
+    half = source.root @ rng.standard_normal((n, d, source.df))
+    return Gaussian(mean, half @ half.mT / source.df), rng.integers(5, size=n), rng.random(n)
+
+
+def _error_of_batch(batch, mu, nu, t):
+    """Largest error of times, points and velocities."""
     point, v = textbook.path(mu, nu, t)
     scale = np.max(np.abs(mu.mean), axis=-1) + np.max(np.abs(nu.mean), axis=-1)
     return max(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm.ops import REFERENCE, Ops
+from refwfm.training.ops import REFERENCE, Ops
 
 ENVIRONMENT = "REFWFM_BACKEND"
 DTYPES = ("float32", "float64")

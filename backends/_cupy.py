@@ -5,7 +5,7 @@ import numpy as np
 
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
-from refwfm.ops import REFERENCE
+from refwfm.training.ops import REFERENCE
 
 
 def load(device: str, dtype: str, /) -> Backend:

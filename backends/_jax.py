@@ -6,9 +6,9 @@ import numpy as np
 
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
-from refwfm.ops import REFERENCE
-from refwfm.optim import Tree
-from refwfm.regression import CloudBatch, cloud_loss_and_grad, gaussian_loss_and_grad
+from refwfm.training.ops import REFERENCE
+from refwfm.training.optim import Tree
+from refwfm.training.regression import CloudBatch, cloud_loss_and_grad, gaussian_loss_and_grad
 
 _compiled = jax.jit(cloud_loss_and_grad, static_argnames="heads")
 

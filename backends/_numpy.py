@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from refwfm import regression
 from refwfm.backends import Backend, check_device
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
 from refwfm.backends._numpy_sinkhorn import sinkhorn
 from refwfm.backends._numpy_transformer import transformer
-from refwfm.ops import REFERENCE
-from refwfm.optim import Tree
-from refwfm.regression import CloudBatch
+from refwfm.training import regression
+from refwfm.training.ops import REFERENCE
+from refwfm.training.optim import Tree
+from refwfm.training.regression import CloudBatch
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -41,5 +41,5 @@ def load(device: str, dtype: str, /) -> Backend:
 
 
 def cloud_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[np.ndarray, Tree]:
-    """Twin of ``regression.cloud_loss_and_grad``, over the twin of the transformer."""
+    """Twin of ``training.regression.cloud_loss_and_grad``, over the twin of the transformer."""
     return regression.cloud_loss_and_grad(params, batch, heads=heads, network=transformer)

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm import sinkhorn as reference
 from refwfm.backends._numpy_ops import _n_threads, _pool
 from refwfm.backends._numpy_transformer import _LOCK, _controller, _on_all_cores
-from refwfm.sinkhorn import TOLERANCE, Sinkhorn, certified
-from refwfm.transport import check_problem
+from refwfm.transport import sinkhorn as reference
+from refwfm.transport.problem import check_problem
+from refwfm.transport.sinkhorn import TOLERANCE, Sinkhorn, certified
 
 BLOCK = 1 << 16
 """Elements of a block of rows: its temporaries stay in the cache of a core."""
@@ -55,7 +55,7 @@ def sinkhorn(
     require: bool = True,
     validate: bool = True,
 ) -> Sinkhorn:
-    """Twin of `refwfm.sinkhorn.sinkhorn`; ``n_iter`` counts the iterations of the slowest pair."""
+    """Twin of `refwfm.transport.sinkhorn.sinkhorn`; ``n_iter`` counts the iterations of the slowest pair."""
     reference.check_iterations(tol, max_iter)
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
     cost, a, b, epsilons, start = problem

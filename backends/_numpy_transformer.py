@@ -17,7 +17,7 @@ from refwfm import networks
 from refwfm.backends._numpy_ops import _n_threads, _pool
 from refwfm.networks import Params
 from refwfm.networks.transformer import check_inputs
-from refwfm.optim import Tree, tree_map
+from refwfm.training.optim import Tree, tree_map
 
 _ROWS = 1024  # points of a group: enough for fast matrix products, few enough to stay near the caches
 _LOCK = Lock()  # the number of threads of NumPy's matrix products belongs to the process

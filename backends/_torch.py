@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-from refwfm import regression
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_sinkhorn import sinkhorn
 from refwfm.backends._torch_transformer import transformer
-from refwfm.ops import REFERENCE
-from refwfm.optim import Tree
-from refwfm.regression import CloudBatch
+from refwfm.training import regression
+from refwfm.training.ops import REFERENCE
+from refwfm.training.optim import Tree
+from refwfm.training.regression import CloudBatch
 
 
 def load(device: str, dtype: str, /) -> Backend:
@@ -46,5 +46,5 @@ def load(device: str, dtype: str, /) -> Backend:
 
 
 def cloud_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[torch.Tensor, Tree]:
-    """Twin of ``regression.cloud_loss_and_grad``, over the twin of the transformer."""
+    """Twin of ``training.regression.cloud_loss_and_grad``, over the twin of the transformer."""
     return regression.cloud_loss_and_grad(params, batch, heads=heads, network=transformer)

@@ -12,10 +12,18 @@ from torch.optim.adam import adam as torch_adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
 from refwfm.networks import Params, input_features, unvech
-from refwfm.optim import AdamState, Tree, check_max_norm, check_same_shapes, flatten, tree_leaves, unflatten
-from refwfm.regression import GaussianBatch
+from refwfm.training.methods import METHODS
+from refwfm.training.optim import (
+    AdamState,
+    Tree,
+    check_max_norm,
+    check_same_shapes,
+    flatten,
+    tree_leaves,
+    unflatten,
+)
+from refwfm.training.regression import GaussianBatch
 
 
 def adam(
@@ -29,7 +37,7 @@ def adam(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> tuple[Tree, AdamState]:
-    """Twin of `refwfm.optim.adam`; ``params`` and ``state`` are consumed."""
+    """Twin of `training.optim.adam`; ``params`` and ``state`` are consumed."""
     leaves = _matching_leaves(params, grads, state.first, state.second)
     # torch counts steps per array and adds one itself; the pieces of one array are those counters.
     n, device = len(leaves[0]), leaves[0][0].device
@@ -52,14 +60,14 @@ def adam(
 
 
 def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
-    """Twin of `refwfm.optim.ema`; ``average`` is consumed and must not share memory with ``params``."""
+    """Twin of `training.optim.ema`; ``average`` is consumed and must not share memory with ``params``."""
     averages, leaves = _matching_leaves(average, params)
     get_ema_multi_avg_fn(decay)(averages, leaves, None)
     return average
 
 
 def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, torch.Tensor]:
-    """Twin of `refwfm.optim.clip_by_global_norm`; ``grads`` is consumed."""
+    """Twin of `training.optim.clip_by_global_norm`; ``grads`` is consumed."""
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
     with torch.no_grad():
@@ -76,7 +84,7 @@ def _matching_leaves(*trees: Tree) -> list[list[torch.Tensor]]:
 def gaussian_loss_and_grad(
     params: Tree, scaling: dict[str, torch.Tensor], batch: GaussianBatch, /, *, method: str
 ) -> tuple[torch.Tensor, Tree]:
-    """Twin of `refwfm.regression.gaussian_loss_and_grad`: the same, over the twin of the network."""
+    """Twin of `refwfm.training.regression.gaussian_loss_and_grad`: the same, over the twin of the network."""
     chosen = METHODS[method]
     output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
     value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)

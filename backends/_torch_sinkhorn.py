@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from refwfm import sinkhorn as reference
 from refwfm.backends import _numpy_sinkhorn
-from refwfm.sinkhorn import Sinkhorn
+from refwfm.transport import sinkhorn as reference
+from refwfm.transport.sinkhorn import Sinkhorn
 
 
 def sinkhorn(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, /, **options: Any) -> Sinkhorn:
-    """Twin of `refwfm.sinkhorn.sinkhorn`, with its options; the reference where autograd is at work."""
+    """Twin of `transport.sinkhorn.sinkhorn`, with its options; the reference where autograd is at work."""
     tensors = [x for x in (cost, a, b, *options.values()) if isinstance(x, torch.Tensor)]
     tracked = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     if tracked or any(x.device.type != "cpu" or x.dtype not in _KNOWN for x in tensors):

@@ -8,7 +8,7 @@ from torch.nn import functional
 from refwfm.networks import Params
 from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.transformer import check_inputs
-from refwfm.optim import flatten, unflatten
+from refwfm.training.optim import flatten, unflatten
 
 
 def transformer(

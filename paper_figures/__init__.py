@@ -22,14 +22,14 @@ CLOUD_FIGURES = {
 }
 
 GWFM_FIGURES = {
-    "gwfm-figure-1": "refwfm.paper_figures.gwfm_figure_1",
-    "gwfm-figure-3": "refwfm.paper_figures.gwfm_table_3",
-    "gwfm-figure-4": "refwfm.paper_figures.gwfm_figure_4",
-    "gwfm-figure-5": "refwfm.paper_figures.gwfm_figure_5",
-    "gwfm-figure-6": "refwfm.paper_figures.gwfm_figure_6",
-    "gwfm-table-1": "refwfm.paper_figures.gwfm_table_1",
-    "gwfm-table-2": "refwfm.paper_figures.gwfm_table_2",
-    "gwfm-table-3": "refwfm.paper_figures.gwfm_table_3",
-    "gwfm-table-4": "refwfm.paper_figures.gwfm_table_4",
-    "gwfm-table-5": "refwfm.paper_figures.gwfm_table_5",
+    "gwfm-figure-1": "refwfm.paper_figures.gwfm.figure_1",
+    "gwfm-figure-3": "refwfm.paper_figures.gwfm.table_3",
+    "gwfm-figure-4": "refwfm.paper_figures.gwfm.figure_4",
+    "gwfm-figure-5": "refwfm.paper_figures.gwfm.figure_5",
+    "gwfm-figure-6": "refwfm.paper_figures.gwfm.figure_6",
+    "gwfm-table-1": "refwfm.paper_figures.gwfm.table_1",
+    "gwfm-table-2": "refwfm.paper_figures.gwfm.table_2",
+    "gwfm-table-3": "refwfm.paper_figures.gwfm.table_3",
+    "gwfm-table-4": "refwfm.paper_figures.gwfm.table_4",
+    "gwfm-table-5": "refwfm.paper_figures.gwfm.table_5",
 }

@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm import backends, datasets, models, training
-from refwfm.cloud_evaluation import Comparison, compare, draw, draw_source, subsample
+from refwfm import backends, datasets
 from refwfm.clouds import unpad
-from refwfm.config import CloudConfig
 from refwfm.datasets import CloudFamily
 from refwfm.paper_figures.clouds import draw_clouds_comparison
 from refwfm.paper_figures.experiment import in_processes
-from refwfm.randomness import random_stream
+from refwfm.runs import models
+from refwfm.runs.evaluate_clouds import Comparison, compare, draw, draw_source, subsample
+from refwfm.training import algorithm
+from refwfm.training.config import CloudConfig
+from refwfm.training.randomness import random_stream
 
 DRAWN = 25
 """Clouds of each kind in a picture."""
@@ -176,15 +178,15 @@ class Fitted(NamedTuple):
     model: models.Model
     members: Any
     train_s: float
-    last: training.Metrics
+    last: algorithm.Metrics
 
 
 def fit(config: CloudConfig, family: CloudFamily, source: CloudFamily | None, backend: Any, /) -> Fitted:
     """Train on a family. What is done once before the first step does not count as training."""
     model, members = models.prepare(config, family, backend, source=source)
-    last: list[training.Metrics] = []
+    last: list[algorithm.Metrics] = []
     begun = time.perf_counter()
-    state = training.train(
+    state = algorithm.train(
         config,
         model.setting,
         members,

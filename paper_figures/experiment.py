@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 
-from refwfm import atomic, backends, models, training
-from refwfm.config import GaussianConfig
+from refwfm import backends
 from refwfm.datasets import Family, load
-from refwfm.evaluation import evaluate
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
+from refwfm.runs import models
+from refwfm.runs.evaluate_gaussians import evaluate
+from refwfm.storage import atomic
+from refwfm.training import algorithm
+from refwfm.training.config import GaussianConfig
+from refwfm.training.methods import METHODS
 
 
 class Scale(NamedTuple):
@@ -83,7 +86,7 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
     config = task.scale.config(task.method, task.seed)
     start = time.perf_counter()
     model, members = models.prepare(config, family, backend)
-    state = training.train(config, model.setting, members, family.labels, model.state, ops=backend.ops)
+    state = algorithm.train(config, model.setting, members, family.labels, model.state, ops=backend.ops)
     seconds = time.perf_counter() - start
     result = evaluate(
         model._replace(state=state),

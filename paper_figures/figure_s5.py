@@ -38,7 +38,7 @@ def draw(outcomes: list[CloudOutcome], folder: Path, /) -> list[Path]:
 
 def chamfer_to_whole(outcome: CloudOutcome, /) -> np.ndarray:
     """Chamfer distance of each completed shape to the whole one that its view was taken from."""
-    from refwfm.cloud_metrics import chamfer
     from refwfm.clouds import pad
+    from refwfm.metrics.distances import chamfer
 
     return np.asarray(chamfer(pad(outcome.generated), pad(outcome.held_out)))

@@ -1,6 +1,6 @@
 """WFM Table 2: mean over generated Gaussians of the smallest W2² to the data, three methods."""
 
-from refwfm.methods import METHODS
+from refwfm.training.methods import METHODS
 
 TITLE = "Table 2: mean of min W2² to the data"
 FAMILIES = ("spiral-16", "spiral-128", "two-moons", "sphere", "cities", "niches", "pbmc")

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from refwfm import atomic
+from refwfm.storage import atomic
 
 
 @pytest.fixture

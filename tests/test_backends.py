@@ -12,7 +12,7 @@ from conftest import LIBRARIES
 from refwfm import _array, backends, bures
 from refwfm.backends import BackendError, available, load
 from refwfm.measures import Gaussian
-from refwfm.ops import REFERENCE
+from refwfm.training.ops import REFERENCE
 
 NAMES = ["strict" if name == "array_api_strict" else name for name in LIBRARIES]
 

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from refwfm.cli import app, info
-from refwfm.validation import bench
-from refwfm.validation.bench import Row
+from refwfm.validation.bench import measure
+from refwfm.validation.bench.measure import Row
 
 ROWS = [
     Row("d = 2", 0.002, "POT", 0.005, 2.5, 1e-12, 2e-8),
@@ -40,23 +40,23 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(bench.time, "perf_counter", clock)
+    monkeypatch.setattr(measure.time, "perf_counter", clock)
     return clock
 
 
 def test_sides_take_turns_and_each_timed_call_follows_an_untimed_one(clock):
-    bench.compare("c", clock.function("a", 1, 1), clock.function("b", 1, 1), "peer", repeats=2)
+    measure.compare("c", clock.function("a", 1, 1), clock.function("b", 1, 1), "peer", repeats=2)
     assert clock.calls == ["a", "a", "b", "b", "a", "a", "b", "b"]
 
 
 def test_times_are_medians_of_the_timed_calls_and_speedup_is_their_ratio(clock):
     ours, peer = clock.function("a", 1, 9, 2), clock.function("b", 5, 5, 800)
-    row = bench.compare("c", ours, peer, "POT", repeats=3)
+    row = measure.compare("c", ours, peer, "POT", repeats=3)
     assert row == Row("c", 2.0, "POT", 5.0, 2.5, None, None)
 
 
 def test_errors_are_of_the_last_values(clock):
-    row = bench.compare(
+    row = measure.compare(
         *("c", clock.function("a", 1, 1), clock.function("b", 1, 1), "POT"),
         repeats=2,
         error=lambda ours, peer: (ours, peer),
@@ -65,7 +65,7 @@ def test_errors_are_of_the_last_values(clock):
 
 
 def test_json_has_the_name_the_machine_and_a_row_for_each_case():
-    found = json.loads(json.dumps(bench.to_json("bures", ROWS)))
+    found = json.loads(json.dumps(measure.to_json("bures", ROWS)))
     assert set(found) == {"name", "machine", "rows"}
     assert found["name"] == "bures"
     assert {"cpu", "cores", "python", "numpy", "torch"} <= set(found["machine"])
@@ -104,7 +104,7 @@ def test_the_command_prints_json(stub, name):
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert found["name"] == name
-    assert found["rows"] == bench.to_json(name, ROWS)["rows"]
+    assert found["rows"] == measure.to_json(name, ROWS)["rows"]
 
 
 def test_an_unknown_benchmark_is_one_line():
@@ -117,7 +117,7 @@ def test_an_unknown_benchmark_is_one_line():
 @pytest.mark.slow
 def test_training_step_is_the_peers():
     pytest.importorskip("torch")
-    from refwfm.validation import bench_train_bw
+    from refwfm.validation.bench import train_bw
 
-    for row in bench_train_bw.rows(repeats=1):
+    for row in train_bw.rows(repeats=1):
         assert row.ours_error < 1e-5  # two steps in float32

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save as to_bytes
 
-from refwfm import checkpoints
-from refwfm.checkpoints import CheckpointError, load, save
+from refwfm.storage import checkpoints
+from refwfm.storage.checkpoints import CheckpointError, load, save
 
 ARRAYS = {
     "params/mean/weight": np.arange(6.0).reshape(2, 3),
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_old_file(path, monkeypatch):
 WRITER = """
 import sys
 import numpy as np
-from refwfm.checkpoints import save
+from refwfm.storage.checkpoints import save
 step = 0
 while True:
     step += 1

@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 from command import assert_error, refwfm, succeed
 
-from refwfm import atomic, checkpoints, datasets, models, runs
+from refwfm import datasets
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import figures, gaussian_runs, info
 from refwfm.cli import runs as commands
-from refwfm.config import GaussianConfig
+from refwfm.runs import folders, models
+from refwfm.storage import atomic, checkpoints
+from refwfm.training.config import GaussianConfig
 
 TINY = ("--steps", 6, "--batch", 4, "--width", 4, "--depth", 1, "--log-every", 2)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def saved_config(folder):
-    run, train = runs.read_config(folder / "config.toml")
+    run, train = folders.read_config(folder / "config.toml")
     return {**run, **train}
 
 

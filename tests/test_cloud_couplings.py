@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
-from refwfm.couplings import (
+from refwfm.couplings.outer import (
     COSTS,
     INNER,
     alike,
@@ -28,7 +28,7 @@ from refwfm.couplings import (
     pairwise_frechet,
 )
 from refwfm.measures import PointCloud
-from refwfm.sinkhorn import ConvergenceError, sinkhorn
+from refwfm.transport.sinkhorn import ConvergenceError, sinkhorn
 
 SOLVE = partial(sinkhorn, eps=0.05, scale_cost="max", tol=None, max_iter=200, require=False, validate=False)
 

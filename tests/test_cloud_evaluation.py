@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from refwfm import models
 from refwfm.backends import load
-from refwfm.cloud_evaluation import compare, draw, draw_source, label_accuracies, subsample
 from refwfm.clouds import moments, sizes, unpad
-from refwfm.config import CloudConfig
 from refwfm.datasets import clouds_from_arrays
 from refwfm.measures import PointCloud
-from refwfm.optim import tree_map
+from refwfm.runs import models
+from refwfm.runs.evaluate_clouds import compare, draw, draw_source, label_accuracies, subsample
+from refwfm.training.config import CloudConfig
+from refwfm.training.optim import tree_map
 
 PLACE = load("numpy", dtype="float64")
 CONFIG = CloudConfig(steps=1, batch=4, width=8, depth=1, heads=2, hidden=8, n_frequencies=2)

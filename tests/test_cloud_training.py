@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from conftest import map_arrays
 
-from refwfm import models, optim
 from refwfm._array import to_host
 from refwfm.backends import load
 from refwfm.clouds import moments, sizes, unpad
-from refwfm.config import CloudConfig
-from refwfm.couplings import INNER
+from refwfm.couplings.outer import INNER
 from refwfm.datasets import clouds_from_arrays
-from refwfm.flows import clouds, flow_of
-from refwfm.ops import REFERENCE
-from refwfm.regression import cloud_loss_and_grad
-from refwfm.training import init_state, train, trained
+from refwfm.runs import models
+from refwfm.training import clouds, optim
+from refwfm.training.algorithm import init_state, train, trained
+from refwfm.training.config import CloudConfig
+from refwfm.training.flows import flow_of
+from refwfm.training.ops import REFERENCE
+from refwfm.training.regression import cloud_loss_and_grad
 
 SMALL = CloudConfig(
     steps=4,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from oracles import derivative, relative
 
 from refwfm.clouds import moments, pad, uniform
-from refwfm.entropic import (
+from refwfm.measures import PointCloud
+from refwfm.transport.entropic import (
     barycentric_projection,
     debiased_entropic_map,
     entropic_map,
@@ -20,8 +21,7 @@ from refwfm.entropic import (
     extend_potential,
     sinkhorn_divergence,
 )
-from refwfm.measures import PointCloud
-from refwfm.sinkhorn import ConvergenceError, gaussian_potential, plan, sinkhorn, sq_euclidean_cost
+from refwfm.transport.sinkhorn import ConvergenceError, gaussian_potential, plan, sinkhorn, sq_euclidean_cost
 
 TIGHT = {"tol": 1e-12, "max_iter": 100_000}
 

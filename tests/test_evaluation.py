@@ -6,12 +6,13 @@ import numpy as np
 import oracles
 import pytest
 
-from refwfm import datasets, models
+from refwfm import datasets
 from refwfm.backends import load as load_backend
-from refwfm.config import GaussianConfig
-from refwfm.evaluation import evaluate, evaluate_source
 from refwfm.measures import Gaussian
-from refwfm.optim import tree_map
+from refwfm.runs import models
+from refwfm.runs.evaluate_gaussians import evaluate, evaluate_source
+from refwfm.training.config import GaussianConfig
+from refwfm.training.optim import tree_map
 
 PLACE = load_backend("numpy", dtype="float64")
 MOONS = datasets.load("two-moons")

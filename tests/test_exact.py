@@ -12,11 +12,12 @@ from array_api_compat import array_namespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm import bures, exact
+from refwfm import bures
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
-from refwfm.exact import ExactTransportError, assignment, sq_wasserstein2, transport_plan
 from refwfm.measures import PointCloud
+from refwfm.transport import exact
+from refwfm.transport.exact import ExactTransportError, assignment, sq_wasserstein2, transport_plan
 
 
 def linear_programme(cost, a, b):

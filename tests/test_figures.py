@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from command import assert_error, refwfm, succeed
 
-from refwfm import datasets, training
+from refwfm import datasets
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
 from refwfm.paper_figures import FIGURES, experiment
 from refwfm.paper_figures.comparison import draw_comparison
 from refwfm.paper_figures.table_2 import paper_value
+from refwfm.training import algorithm
+from refwfm.training.methods import METHODS
 
 SMALL = experiment.SCALES["smoke"]._replace(steps=4, width=4, depth=1, size=6, n_steps=3)
 RED = np.array([0.82, 0.29, 0.36])
@@ -184,7 +185,7 @@ def test_finished_runs_are_kept_and_taken_when_asked_for(tmp_path):
 def test_a_long_run_decays_its_rate_a_hundred_times_like_the_paper_s():
     for scale in experiment.SCALES.values():
         config = scale.config("riemannian", 0)
-        last = training.learning_rate(config, scale.steps) / config.learning_rate
+        last = algorithm.learning_rate(config, scale.steps) / config.learning_rate
         assert last == pytest.approx(0.97 ** (scale.steps / max(1, scale.steps // 100)))
     assert experiment.SCALES["paper"].config("riemannian", 0).decay_every == 1000
 

@@ -9,9 +9,10 @@ from command import assert_error, refwfm, succeed
 
 from refwfm import datasets
 from refwfm.datasets.circles import HIGH, LOW, REACH, circles
-from refwfm.paper_figures import GWFM_FIGURES, gwfm_experiment
+from refwfm.paper_figures import GWFM_FIGURES
 from refwfm.paper_figures.cloud_experiment import CloudTask
 from refwfm.paper_figures.flows import KERNEL, _density, draw_densities, draw_paths
+from refwfm.paper_figures.gwfm import experiment as gwfm_experiment
 
 needs_data = pytest.mark.skipif("REFWFM_DATA" not in os.environ, reason="REFWFM_DATA is not set")
 
@@ -82,10 +83,10 @@ def test_every_figure_has_its_parts_at_every_scale():
 
 
 def test_equal_training_but_for_the_coupling():
-    from refwfm.paper_figures import gwfm_table_1
+    from refwfm.paper_figures.gwfm import table_1
 
     for scale, count in (("smoke", 4), ("laptop", 4), ("paper", 7)):
-        (variants,) = gwfm_table_1.variants(scale).values()
+        (variants,) = table_1.variants(scale).values()
         assert len(variants) == count
         rest = [
             {k: v for k, v in each.config.items() if k not in ("outer", "inner")}

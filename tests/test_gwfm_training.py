@@ -10,19 +10,19 @@ from scipy.spatial.distance import cdist
 from test_cloud_training import LABELS, PLACE, ends, family_of, member_of, prepare
 from typer.testing import CliRunner
 
-from refwfm import models, optim
 from refwfm.backends import load
 from refwfm.cli import app
-from refwfm.cloud_sources import PureNoise, sample_barycentric_noise, sample_pure_noise
 from refwfm.clouds import unpad
-from refwfm.config import CloudConfig
-from refwfm.couplings import INNER, OUTER
+from refwfm.couplings.outer import INNER, OUTER
 from refwfm.datasets import load_family, save_family
-from refwfm.flows import alignment, clouds
-from refwfm.ops import REFERENCE
-from refwfm.randomness import random_stream
-from refwfm.runs import read_config
-from refwfm.training import train, trained
+from refwfm.runs import models
+from refwfm.runs.folders import read_config
+from refwfm.sources.clouds import PureNoise, sample_barycentric_noise, sample_pure_noise
+from refwfm.training import alignment, clouds, optim
+from refwfm.training.algorithm import train, trained
+from refwfm.training.config import CloudConfig
+from refwfm.training.ops import REFERENCE
+from refwfm.training.randomness import random_stream
 
 EVEN = (6, 6, 6, 6, 6)
 

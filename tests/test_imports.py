@@ -1,8 +1,9 @@
-"""What importing costs, and which module may import which."""
+"""What importing costs, and which folder may import which."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,23 +11,18 @@ import pytest
 import refwfm
 
 PACKAGE = Path(refwfm.__file__).parent
-MATH = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__"))
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__main__")
 HEAVY = ("torch", "jax", "cupy", "matplotlib", "ot", "tensorflow", "anndata", "pooch", "h5py")
-# Modules that serve a run: they know about data sets, files or backends.
-RUNS = {"runs", "cloud_evaluation", "evaluation", "models"}
-# The host's bookkeeping: random draws, indices of members, files, exact solvers.
-NUMPY = RUNS | {"_array", "checkpoints", "exact", "metrics", "plans", "randomness", "training"}
-NUMPY |= {"cloud_sources", "clouds", "sources"}  # random draws, batches of host arrays
-NUMPY |= {"couplings", "inner_couplings", "laziness", "line", "linearized", "sliced"}
-NUMPY |= {"cloud_metrics", "cloud_neighbours", "earthmover"}  # distances between families, on the host
-# POT solves general plans; it is imported where it is needed.
-SOLVERS = {"exact": {"ot"}}
+# The floors of the house, from the top down; all other folders and modules of refwfm/ are the mathematics.
+FLOORS = ("cli", "runs", "datasets", "training", "storage")
+BESIDE = ("backends", "validation", "paper_figures")
 
 
-def imports_of(path):
-    """Full names of all modules that a file imports, wherever in it."""
+def imports_of(path, *, everywhere=True):
+    """Full names of all modules that a file imports, wherever in it, or only at its top."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -39,61 +35,70 @@ def starts_with(names, *roots):
     return {name for name in names if any(name == root or name.startswith(f"{root}.") for root in roots)}
 
 
+def floor_of(path):
+    """Folder that a module lives on, or ``mathematics``."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first if first in FLOORS else "mathematics"
+
+
+def room(name):
+    """Module ``a.b`` of the package that an imported name belongs to, None where it is another package's."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        path = PACKAGE.joinpath(*parts[1:end])
+        if parts[0] == "refwfm" and (
+            path.with_suffix(".py").exists() or path.joinpath("__init__.py").exists()
+        ):
+            return ".".join(parts[1:end])
+    return None
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MATHEMATICS = [path for path in MODULES if floor_of(path) == "mathematics"]
+
+
 def run(code):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return result.stdout.split()
 
 
 def test_nothing_heavy_is_imported():
-    modules = ", ".join(f"refwfm.{name}" for name in MATH)
+    modules = ", ".join(f"refwfm.{name_of(path)}" for path in MODULES if path.stem != "__init__")
     assert run(f"import sys, refwfm; print(*[m for m in {HEAVY} if m in sys.modules])") == []
-    loaded = run(f"import sys, {modules}, refwfm.networks; print(*[m for m in {HEAVY} if m in sys.modules])")
-    assert loaded == []
+    assert run(f"import sys, {modules}; print(*[m for m in {HEAVY} if m in sys.modules])") == []
     assert run("import sys, ast; print('ast' in sys.modules)") == ["True"]  # the test can see
 
 
-def test_the_import_is_quick():
-    """Under half a second; the best of several, as the machine may be busy."""
-    code = "import time; start = time.perf_counter(); import refwfm; print(time.perf_counter() - start)"
-    assert min(float(run(code)[0]) for _ in range(3)) < 0.5
-    whole = (
-        "import time; start = time.perf_counter(); import refwfm.training; print(time.perf_counter() - start)"
-    )
-    assert min(float(run(whole)[0]) for _ in range(3)) < 1.0
+@pytest.mark.parametrize("path", MATHEMATICS, ids=name_of)
+def test_mathematics_knows_no_array_library(path):
+    at_the_top = imports_of(path, everywhere=False)
+    assert not starts_with(imports_of(path), *(set(HEAVY) - {"ot"}), "array_api_strict")
+    assert not starts_with(at_the_top, "ot", "scipy", "joblib")  # solvers on the host, where one is asked for
+    if not path.stem.startswith("_"):
+        assert not starts_with(imports_of(path), "array_api_compat")
 
 
-@pytest.mark.parametrize("name", MATH)
-def test_mathematics_knows_no_array_library(name):
-    found = imports_of(PACKAGE / f"{name}.py")
-    assert not starts_with(found, *(set(HEAVY) - SOLVERS.get(name, set())), "array_api_strict")
-    if name not in NUMPY:
-        assert not starts_with(found, "numpy", "scipy")
-    if name != "_array":
-        assert not starts_with(found, "array_api_compat")
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path):
+    """Down the floors only; nothing but the command knows what lies beside the package's core."""
+    floor = floor_of(path)
+    above = FLOORS[: FLOORS.index(floor)] if floor in FLOORS else FLOORS
+    beside = () if floor == "cli" else BESIDE
+    assert not starts_with(imports_of(path), *(f"refwfm.{part}" for part in (*above, *beside)))
 
 
-@pytest.mark.parametrize("name", sorted(set(MATH) - RUNS))
-def test_imports_point_one_way(name):
-    found = imports_of(PACKAGE / f"{name}.py")
-    above = [
-        f"refwfm.{part}" for part in ("backends", "cli", "validation", "paper_figures", "datasets", *RUNS)
-    ]
-    assert not starts_with(found, *above)
-
-
-@pytest.mark.parametrize("path", sorted((PACKAGE / "networks").glob("*.py")), ids=lambda path: path.stem)
-def test_networks_import_no_training(path):
-    found = imports_of(path)
-    assert not starts_with(found, *HEAVY, "numpy.linalg", "refwfm.training", "refwfm.backends")
-
-
-def test_modules_of_the_mathematics_form_no_cycle():
-    graph = {
-        name: {found.split(".")[1] for found in starts_with(imports_of(PACKAGE / f"{name}.py"), "refwfm")}
-        & set(MATH)
-        for name in MATH
-    }
-    while graph:
-        leaves = {name for name, uses in graph.items() if not uses & set(graph)}
-        assert leaves, f"a cycle among {sorted(graph)}"
-        graph = {name: uses for name, uses in graph.items() if name not in leaves}
+def test_there_is_no_cycle():
+    """Neither between modules nor between folders."""
+    modules, folders = {}, {}
+    for path in MODULES:
+        if path.stem != "__init__":
+            own = name_of(path)
+            used = {room(name) for name in imports_of(path)} - {None, own}
+            modules[own] = used
+            folder = own.split(".")[0]
+            folders.setdefault(folder, set()).update({name.split(".")[0] for name in used} - {folder})
+    for graph in (modules, folders):
+        list(TopologicalSorter(graph).static_order())  # raises CycleError, which names them

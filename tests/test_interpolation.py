@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refwfm.clouds import uniform
-from refwfm.exact import assignment, sq_wasserstein2
 from refwfm.interpolation import displacement, displacement_velocity
+from refwfm.transport.exact import assignment, sq_wasserstein2
 
 
 def sq_distance(x, y):

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import relative
 
-from refwfm import linearized
 from refwfm.clouds import uniform
-from refwfm.linearized import (
+from refwfm.measures import PointCloud
+from refwfm.transport import linearized
+from refwfm.transport.linearized import (
     align,
     align_to_reference,
     free_support_barycenter,
@@ -21,7 +22,6 @@ from refwfm.linearized import (
     sq_lazy_distance,
     sq_linearized_distance,
 )
-from refwfm.measures import PointCloud
 
 ROUNDINGS = 1e-13
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from refwfm import networks as nets
 from refwfm._array import array_namespace, device, like
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
-from refwfm.optim import flatten, tree_map, unflatten
-from refwfm.regression import GaussianBatch, gaussian_loss_and_grad
+from refwfm.training.methods import METHODS
+from refwfm.training.optim import flatten, tree_map, unflatten
+from refwfm.training.regression import GaussianBatch, gaussian_loss_and_grad
 
 D, BATCH, WIDTH, N_LABELS = 3, 5, 8, 3
 LABELS = np.asarray([2, 0, 2, 2, 1])  # repeated: their gradients add up

@@ -10,8 +10,8 @@ from oracles import EPS, derivative, relative
 
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
 from refwfm.objectives import euclidean_loss, frobenius_loss, riemannian_loss
+from refwfm.training.methods import METHODS
 
 LOSSES = {"riemannian": riemannian_loss, "euclidean": euclidean_loss, "frobenius": frobenius_loss}
 B, D = 4, 3

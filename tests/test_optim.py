@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm import optim
 from refwfm._array import array_namespace, like
+from refwfm.training import optim
 
 TREE = {"a": {"w": np.arange(6.0).reshape(2, 3), "b": np.asarray([1.0, -2.0])}, "c": np.asarray(3.0)}
 

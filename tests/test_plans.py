@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from refwfm import plans
 from refwfm._array import to_host
-from refwfm.plans import (
+from refwfm.transport import plans
+from refwfm.transport.plans import (
     Pairs,
     argmax_matching,
     greedy_rounding,

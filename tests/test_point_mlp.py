@@ -7,9 +7,9 @@ from conftest import LIBRARIES, Library, map_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm import optim
 from refwfm._array import to_host
 from refwfm.networks.point_mlp import init_point_mlp, nearest_neighbours, point_mlp, surroundings
+from refwfm.training import optim
 
 SIZES = {"width": 8, "depth": 2, "heads": 2, "hidden": 6, "n_frequencies": 2}
 CALL = {"heads": 2, "neighbours": 3}

@@ -15,12 +15,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refwfm import checkpoints, datasets, models, runs, training
+from refwfm import datasets
 from refwfm.backends import load as load_backend
-from refwfm.config import GaussianConfig
-from refwfm.flows.gaussians import sample
 from refwfm.measures import Gaussian
-from refwfm.training import trained
+from refwfm.runs import folders, models
+from refwfm.storage import checkpoints
+from refwfm.training import algorithm
+from refwfm.training.algorithm import trained
+from refwfm.training.config import GaussianConfig
+from refwfm.training.gaussians import sample
 
 TINY = GaussianConfig(steps=6, batch=4, width=4, depth=1, n_frequencies=2, label_dim=2)
 RUN = {"data": "blobs", "dtype": "float32"}
@@ -61,7 +64,7 @@ def blobs(n=12, d=2, seed=0):
 
 def train(folder, backend, config=TINY, data=None, **options):
     options = {"run": RUN, "log_every": 1, "checkpoint_every": 2, **options}
-    return runs.train(config, blobs() if data is None else data, backend, folder, **options)
+    return folders.train(config, blobs() if data is None else data, backend, folder, **options)
 
 
 def start(*arguments):
@@ -121,7 +124,7 @@ def assert_same_end(folder, other):
 def test_folder_holds_configuration_log_and_the_last_two_checkpoints(tmp_path, backend):
     seen = []
     model = train(tmp_path, backend, progress=seen.append)
-    run, asked = runs.read_config(tmp_path / "config.toml")
+    run, asked = folders.read_config(tmp_path / "config.toml")
     assert run == RUN
     assert GaussianConfig(**asked) == TINY
     assert [entry["step"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
@@ -273,7 +276,7 @@ def test_a_run_can_be_extended(tmp_path, backend):
     train(tmp_path / "extended", backend)
     train(tmp_path / "extended", backend, longer, resume=True)
     assert_same_end(tmp_path / "extended", tmp_path / "whole")
-    assert runs.read_config(tmp_path / "extended" / "config.toml")[1]["steps"] == 10
+    assert folders.read_config(tmp_path / "extended" / "config.toml")[1]["steps"] == 10
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path, backend):
@@ -288,7 +291,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, backend):
 
 def test_a_folder_with_a_run_is_refused_without_resume(tmp_path, backend):
     train(tmp_path, backend)
-    with pytest.raises(runs.RunError, match="holds a run already; pass --resume"):
+    with pytest.raises(folders.RunError, match="holds a run already; pass --resume"):
         train(tmp_path, backend)
 
 
@@ -304,7 +307,7 @@ def test_a_folder_with_a_run_is_refused_without_resume(tmp_path, backend):
 def test_resuming_with_another_configuration_is_refused_by_name(tmp_path, backend, change, message):
     train(tmp_path, backend)
     config = (tmp_path / "config.toml").read_text()
-    with pytest.raises(runs.RunError, match=message):
+    with pytest.raises(folders.RunError, match=message):
         train(tmp_path, backend, replace(TINY, **change), resume=True)
     assert (tmp_path / "config.toml").read_text() == config
     assert len(log(tmp_path)) == TINY.steps
@@ -312,7 +315,7 @@ def test_resuming_with_another_configuration_is_refused_by_name(tmp_path, backen
 
 def test_resuming_in_another_dtype_is_refused(tmp_path, backend):
     train(tmp_path, backend)
-    with pytest.raises(runs.RunError, match=r"dtype = float32 \(now float64\)"):
+    with pytest.raises(folders.RunError, match=r"dtype = float32 \(now float64\)"):
         train(tmp_path, load_backend("numpy", dtype="float64"), resume=True)
 
 
@@ -320,7 +323,7 @@ def test_resuming_in_another_dtype_is_refused(tmp_path, backend):
 def test_resuming_on_other_data_is_refused(tmp_path, backend, other):
     train(tmp_path, backend)
     data = blobs(seed=1) if other == "numbers" else replace(blobs(), labels=np.zeros(12, dtype=np.int64))
-    with pytest.raises(runs.RunError, match=r"was trained on other data \(blobs\)"):
+    with pytest.raises(folders.RunError, match=r"was trained on other data \(blobs\)"):
         train(tmp_path, backend, data=data, resume=True)
 
 
@@ -328,7 +331,7 @@ def test_a_second_process_is_kept_out_of_the_folder(tmp_path, backend):
     pytest.importorskip("fcntl")
 
     def intrude(report):
-        with pytest.raises(runs.RunError, match="another process is training in"):
+        with pytest.raises(folders.RunError, match="another process is training in"):
             train(tmp_path, backend, resume=True)
 
     train(tmp_path, backend, progress=intrude)
@@ -380,7 +383,7 @@ def test_a_loss_that_is_not_finite_names_step_seed_and_last_checkpoint(tmp_path,
         return (loss * float("nan") if len(calls) == 4 else loss), gradient
 
     broken = backend._replace(ops=backend.ops._replace(gaussian_loss_and_grad=poisoned))
-    with pytest.raises(training.NonFiniteLossError) as caught:
+    with pytest.raises(algorithm.NonFiniteLossError) as caught:
         train(tmp_path, broken, replace(TINY, seed=5))
     good = tmp_path / "checkpoints" / "00000002.safetensors"
     assert "nan at step 3 (seed 5)" in str(caught.value)
@@ -390,7 +393,7 @@ def test_a_loss_that_is_not_finite_names_step_seed_and_last_checkpoint(tmp_path,
 
 
 def test_a_huge_learning_rate_stops_the_run(tmp_path, backend):
-    with pytest.raises(training.NonFiniteLossError, match=r"at step \d+ \(seed 0\).*last good checkpoint"):
+    with pytest.raises(algorithm.NonFiniteLossError, match=r"at step \d+ \(seed 0\).*last good checkpoint"):
         train(tmp_path, backend, replace(TINY, learning_rate=1e30, steps=50), checkpoint_every=100)
 
 
@@ -428,7 +431,7 @@ def test_a_configuration_that_makes_no_sense_is_refused_by_name(tmp_path, text, 
     path = tmp_path / "run.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message):
-        runs.read_config(path)
+        folders.read_config(path)
 
 
 def test_the_fingerprint_is_of_numbers_and_labels():

@@ -13,7 +13,7 @@ from oracles import EPS, relative
 
 from refwfm.clouds import moments, pad, uniform
 from refwfm.measures import PointCloud
-from refwfm.sinkhorn import (
+from refwfm.transport.sinkhorn import (
     CHECK_EVERY,
     ConvergenceError,
     dual_value,

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import relative
 
-from refwfm import sliced
 from refwfm.clouds import pad, uniform
-from refwfm.exact import assignment
 from refwfm.measures import PointCloud, take
-from refwfm.sliced import (
+from refwfm.transport import sliced
+from refwfm.transport.exact import assignment
+from refwfm.transport.sliced import (
     lifted_plan,
     pairwise_sliced_cost,
     random_directions,

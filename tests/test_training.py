@@ -8,19 +8,28 @@ import pytest
 from conftest import map_arrays
 from oracles import relative
 
-from refwfm import bures, optim
+from refwfm import bures
 from refwfm._array import to_host
 from refwfm.backends import load
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.config import GaussianConfig
-from refwfm.flows.gaussians import draw_batch, fit_setting, learned_field, sample
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
 from refwfm.networks import bures_mlp
-from refwfm.ops import REFERENCE
-from refwfm.randomness import random_stream
-from refwfm.regression import gaussian_loss_and_grad
-from refwfm.training import NonFiniteLossError, State, init_state, learning_rate, step, train, trained
+from refwfm.training import optim
+from refwfm.training.algorithm import (
+    NonFiniteLossError,
+    State,
+    init_state,
+    learning_rate,
+    step,
+    train,
+    trained,
+)
+from refwfm.training.config import GaussianConfig
+from refwfm.training.gaussians import draw_batch, fit_setting, learned_field, sample
+from refwfm.training.methods import METHODS
+from refwfm.training.ops import REFERENCE
+from refwfm.training.randomness import random_stream
+from refwfm.training.regression import gaussian_loss_and_grad
 
 SMALL = GaussianConfig(steps=6, batch=8, width=8, depth=2, n_frequencies=2, label_dim=3, df=4, ema=0.9)
 LABELS = np.array([0, 1, 1, 2, 0])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from refwfm import networks as nets
 from refwfm._array import array_namespace, device, like, to_host
-from refwfm.optim import flatten, tree_map, unflatten
+from refwfm.training.optim import flatten, tree_map, unflatten
 
 D, B, N, HEADS, WIDTH = 3, 3, 5, 2, 8
 SIZES = np.asarray([5, 1, 3])  # one cloud of a single point

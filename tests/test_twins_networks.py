@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from refwfm import networks as nets
-from refwfm import optim
 from refwfm._array import array_namespace, like
 from refwfm.measures import Gaussian
-from refwfm.methods import METHODS
-from refwfm.regression import GaussianBatch, gaussian_loss_and_grad
+from refwfm.training import optim
+from refwfm.training.methods import METHODS
+from refwfm.training.regression import GaussianBatch, gaussian_loss_and_grad
 
 DTYPES = {"float32": 2e-6, "float64": 1e-14}  # some ten roundings
 

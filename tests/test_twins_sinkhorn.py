@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm import sinkhorn as reference
 from refwfm.backends import _numpy_sinkhorn as twin
 from refwfm.clouds import pad, uniform
-from refwfm.sinkhorn import ConvergenceError, dual_value, plan, sq_euclidean_cost, transport_cost
-from refwfm.validation import bench_sinkhorn
+from refwfm.transport import sinkhorn as reference
+from refwfm.transport.sinkhorn import ConvergenceError, dual_value, plan, sq_euclidean_cost, transport_cost
+from refwfm.validation.bench import sinkhorn as bench_sinkhorn
 
 DTYPES = [np.float32, np.float64]
 

@@ -7,7 +7,7 @@ import pytest
 
 from refwfm import networks as nets
 from refwfm._array import array_namespace, like
-from refwfm.optim import flatten, tree_map
+from refwfm.training.optim import flatten, tree_map
 
 DTYPES = {"float32": 2e-5, "float64": 1e-13}  # some hundred roundings
 D, N, HEADS = 3, 9, 2

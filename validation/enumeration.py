@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from refwfm.linearized import align_to_reference, reorder
+from refwfm.transport.linearized import align_to_reference, reorder
 from refwfm.validation.check import Tolerance, roundings
 
 N = 5

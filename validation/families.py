@@ -4,7 +4,7 @@ import numpy as np
 import scipy.optimize
 
 from refwfm.measures import PointCloud
-from refwfm.wow import Family, RandomCoupling, optimal_plan, random_coupling, sq_wow_distance
+from refwfm.transport.families import Family, RandomCoupling, optimal_plan, random_coupling, sq_wow_distance
 
 
 def random_family(draw, count, n, shift=0.0):

@@ -12,52 +12,52 @@ from refwfm.validation.check import Item
 
 SECTIONS = {
     # Wasserstein flow matching, in the order of the paper
-    "Bures-Wasserstein space": "items_geometry",
-    "Exact transport": "items_exact",
-    "Geodesics between Gaussians": "items_geodesics",
-    "Velocities of Gaussians": "items_velocities",
-    "Displacement interpolation": "items_interpolation",
-    "Objectives for Gaussians": "items_training",
-    "Objective for point clouds": "items_cloud_loss",
-    "Training": "items_step",
-    "Generation of Gaussians": "items_generation",
-    "Generation of point clouds": "items_cloud_flow",
-    "Training and generation of point clouds": "items_cloud_step",
-    "Plans: errors and rounding": "items_plans",
-    "Pairs drawn from a plan": "items_plan_samples",
-    "Entropic plans": "items_sinkhorn",
-    "Entropic maps": "items_entropic",
-    "Rates and divergence of entropic transport": "items_entropic_rates",
-    "Conditional flows": "items_conditional",
-    "Marginal flows": "items_marginal",
-    "Distances between Gaussians": "items_distances",
-    "Barycenter": "items_barycenter",
-    "Sources of Gaussians, matching": "items_sources",
-    "Sources of point clouds": "items_cloud_sources",
-    "Layers": "items_layers",
-    "Network for Gaussians, optimiser": "items_networks",
-    "Network for point clouds": "items_transformer",
-    "Distances between clouds": "items_cloud_distances",
-    "Nearest clouds": "items_cloud_neighbours",
-    "Metrics of families of clouds": "items_metrics",
+    "Bures-Wasserstein space": "geometry",
+    "Exact transport": "exact",
+    "Geodesics between Gaussians": "geodesics",
+    "Velocities of Gaussians": "velocities",
+    "Displacement interpolation": "interpolation",
+    "Objectives for Gaussians": "training",
+    "Objective for point clouds": "cloud_loss",
+    "Training": "step",
+    "Generation of Gaussians": "generation",
+    "Generation of point clouds": "cloud_flow",
+    "Training and generation of point clouds": "cloud_step",
+    "Plans: errors and rounding": "plans",
+    "Pairs drawn from a plan": "plan_samples",
+    "Entropic plans": "sinkhorn",
+    "Entropic maps": "entropic",
+    "Rates and divergence of entropic transport": "entropic_rates",
+    "Conditional flows": "conditional",
+    "Marginal flows": "marginal",
+    "Distances between Gaussians": "distances",
+    "Barycenter": "barycenter",
+    "Sources of Gaussians, matching": "sources",
+    "Sources of point clouds": "cloud_sources",
+    "Layers": "layers",
+    "Network for Gaussians, optimiser": "networks",
+    "Network for point clouds": "transformer",
+    "Distances between clouds": "cloud_distances",
+    "Nearest clouds": "cloud_neighbours",
+    "Metrics of families of clouds": "metrics",
     # Its generalisation, in the order of the paper
-    "Transport between families": "items_wow",
-    "Curves and fields of a plan": "items_plan_curves",
-    "Flows over measures": "items_plan_flows",
-    "Random couplings": "items_random_couplings",
-    "Curves of families": "items_wow_curves",
-    "Costs of outer plans": "items_couplings",
-    "Outer plans": "items_outer_plans",
-    "Inner plans: maps": "items_inner_couplings",
-    "Inner plans: draws": "items_inner_draws",
-    "Sliced transport": "items_sliced",
-    "Linearised transport": "items_linearized",
-    "Laziness of a reference": "items_laziness",
-    "Sources of the generalisation": "items_gwfm_sources",
-    "Baseline network": "items_point_mlp",
-    "Straightness of paths": "items_straightness",
+    "Transport between families": "families",
+    "Curves and fields of a plan": "plan_curves",
+    "Flows over measures": "plan_flows",
+    "Random couplings": "random_couplings",
+    "Curves of families": "family_curves",
+    "Costs of outer plans": "couplings",
+    "Outer plans": "outer_plans",
+    "Inner plans: maps": "inner_couplings",
+    "Inner plans: draws": "inner_draws",
+    "Sliced transport": "sliced",
+    "Linearised transport": "linearized",
+    "Laziness of a reference": "stability",
+    "Sources of the generalisation": "gwfm_sources",
+    "Baseline network": "point_mlp",
+    "Straightness of paths": "straightness",
 }
-"""Modules of ``refwfm.validation`` with a function ``items``, by the titles of their sections."""
+"""Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 
 TWINS = "Twins of this backend"
 
@@ -95,7 +95,8 @@ ALIASES = {
 def sections(backend: Backend | None = None, /) -> dict[str, list[Item]]:
     """All items by section; with a backend, also its twins."""
     found = {
-        title: list(import_module(f"refwfm.validation.{name}").items()) for title, name in SECTIONS.items()
+        title: list(import_module(f"refwfm.validation.items.{name}").items())
+        for title, name in SECTIONS.items()
     }
     if backend is not None:
         found[TWINS] = twins.items(backend)

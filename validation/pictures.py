@@ -18,12 +18,12 @@ from refwfm import bures, generation
 from refwfm.barycenter import barycenter
 from refwfm.bures import Tangent
 from refwfm.clouds import uniform
-from refwfm.entropic import entropic_map, epsilon_schedule
-from refwfm.exact import assignment
 from refwfm.interpolation import displacement
 from refwfm.measures import Gaussian
-from refwfm.sinkhorn import sinkhorn, sq_euclidean_cost
-from refwfm.sliced import random_directions, sq_sliced_distance
+from refwfm.transport.entropic import entropic_map, epsilon_schedule
+from refwfm.transport.exact import assignment
+from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
+from refwfm.transport.sliced import random_directions, sq_sliced_distance
 
 RIGHT, WRONG, THIRD, GREY = "#33608c", "#c4392f", "#2f8f5b", "#8a8f96"
 EAST = np.array([1.0, 0.0])

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from refwfm import optim
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.networks import init_bures_mlp
+from refwfm.training import optim
 from refwfm.validation.draws import Draw
 
 WIDTH, DEPTH, FREQUENCIES = 5, 2, 2

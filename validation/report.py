@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from refwfm.validation import audit, pictures
 from refwfm.validation.audit import Part, function_name
-from refwfm.validation.bench import machine
+from refwfm.validation.bench.measure import machine
 from refwfm.validation.check import Check, CheckResult, Item, Misprint
 from refwfm.validation.formulas import formula_or_prose, mathml, prose
 from refwfm.validation.ledger import TWINS

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from refwfm import bures, optim, regression
+from refwfm import bures
 from refwfm.backends import Backend
-from refwfm.cloud_sources import prefix_weights
 from refwfm.networks import init_transformer
-from refwfm.ops import REFERENCE, Ops
-from refwfm.regression import CloudBatch, GaussianBatch
-from refwfm.sinkhorn import plan, sinkhorn
+from refwfm.sources.clouds import prefix_weights
+from refwfm.training import optim, regression
+from refwfm.training.ops import REFERENCE, Ops
+from refwfm.training.regression import CloudBatch, GaussianBatch
+from refwfm.transport.sinkhorn import plan, sinkhorn
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling

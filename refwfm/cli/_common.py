@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from refwfm import atomic
-from refwfm.runs import Progress as Report
+from refwfm.runs.folders import Progress as Report
+from refwfm.storage import atomic
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own

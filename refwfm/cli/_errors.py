@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from refwfm.backends import BackendError
-from refwfm.sinkhorn import ConvergenceError
-from refwfm.training import NonFiniteLossError
+from refwfm.training.algorithm import NonFiniteLossError
+from refwfm.transport.sinkhorn import ConvergenceError
 
 EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, ConvergenceError, NonFiniteLossError)
 """What a user can cause; anything else is a bug, and its traceback is wanted."""

@@ -15,9 +15,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from refwfm import atomic
 from refwfm.cli._common import console, say
 from refwfm.cli._errors import clear_errors
+from refwfm.storage import atomic
 
 
 def verify(
@@ -188,7 +188,7 @@ def _misprint_table(part: Any) -> Table | str:
 
 def _to_json(parts: list[Any], seed: int) -> dict[str, Any]:
     from refwfm.validation.audit import versions
-    from refwfm.validation.bench import machine
+    from refwfm.validation.bench.measure import machine
 
     return {
         "machine": machine(),

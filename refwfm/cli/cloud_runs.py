@@ -9,11 +9,11 @@ from rich.progress import Progress
 from refwfm import datasets
 from refwfm.backends import Backend
 from refwfm.cli._common import console, say
-from refwfm.cloud_evaluation import compare, draw, draw_source, label_accuracies, subsample
 from refwfm.clouds import unpad
-from refwfm.config import CloudConfig
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
-from refwfm.models import Model
+from refwfm.runs.evaluate_clouds import compare, draw, draw_source, label_accuracies, subsample
+from refwfm.runs.models import Model
+from refwfm.training.config import CloudConfig
 
 QUICK = 100
 """Clouds generated and compared after training; ``refwfm evaluate`` does it with as many as asked."""

@@ -15,7 +15,7 @@ from rich.table import Table
 from refwfm.cli import cloud_figures, gwfm_figures
 from refwfm.cli._common import console, mean_and_spread, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
-from refwfm.methods import METHODS
+from refwfm.training.methods import METHODS
 
 
 class ScaleName(StrEnum):

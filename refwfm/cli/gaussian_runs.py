@@ -7,11 +7,11 @@ import numpy as np
 
 from refwfm.backends import Backend
 from refwfm.cli._common import say
-from refwfm.config import GaussianConfig
 from refwfm.datasets import Family
-from refwfm.evaluation import draw, evaluate_source
-from refwfm.evaluation import evaluate as evaluate_model
-from refwfm.models import Model
+from refwfm.runs.evaluate_gaussians import draw, evaluate_source
+from refwfm.runs.evaluate_gaussians import evaluate as evaluate_model
+from refwfm.runs.models import Model
+from refwfm.training.config import GaussianConfig
 
 TITLES = {
     "min_w2_sq": "min W2² to the data",

@@ -26,7 +26,7 @@ LEGEND = (
 
 def couplings() -> Kind:
     """Experiments that compare couplings."""
-    from refwfm.paper_figures import gwfm_experiment
+    from refwfm.paper_figures.gwfm import experiment as gwfm_experiment
 
     return Kind(gwfm_experiment.run, gwfm_experiment.as_rows, _line, _show)
 

@@ -50,10 +50,10 @@ def bench(
     with clear_errors():
         if name not in BENCHES:
             raise ValueError(f"unknown benchmark {name!r}; choose one of {', '.join(BENCHES)}")
-        from refwfm.validation.bench import table, to_json
+        from refwfm.validation.bench.measure import table, to_json
 
         try:
-            module = import_module(f"refwfm.validation.bench_{name.replace('-', '_')}")
+            module = import_module(f"refwfm.validation.bench.{name.replace('-', '_')}")
         except ModuleNotFoundError as error:
             hint = 'pip install "refwfm[bench]"'
             raise ModuleNotFoundError(f"the benchmark needs {error.name}: {hint}") from error

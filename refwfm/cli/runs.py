@@ -11,15 +11,15 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from refwfm import models, runs
 from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs
 from refwfm.cli._common import console, mean_and_spread, say, training_progress
 from refwfm.cli._errors import clear_errors
-from refwfm.config import SOURCES, CloudConfig, GaussianConfig, TrainingConfig
-from refwfm.couplings import INNER, OUTER
+from refwfm.couplings.outer import INNER, OUTER
 from refwfm.datasets import CATALOGUE, CloudFamily, Family, load, save_family
-from refwfm.flows.clouds import prepare
+from refwfm.runs import folders, models
+from refwfm.training.clouds import prepare
+from refwfm.training.config import SOURCES, CloudConfig, GaussianConfig, TrainingConfig
 
 GAUSSIAN, CLOUD = "Models over Gaussians", "Models over point clouds"
 DEFAULTS: dict[str, Any] = {"data": "cities", "dtype": "float32", "log_every": 50, "checkpoint_every": 1000}
@@ -142,14 +142,14 @@ def train(  # the options are the fields of both configurations, and the run's o
     """Train a model over Gaussians or clouds; its folder holds configuration, log, checkpoints, a figure."""
     given = {key: value for key, value in locals().items() if value is not None}
     with clear_errors():
-        from_file = ({}, {}) if config is None else runs.read_config(config)
+        from_file = ({}, {}) if config is None else folders.read_config(config)
         folder = out or _default_folder(*({**part, **given} for part in from_file))
         if config is None and resume and (folder / "config.toml").exists():
-            from_file = runs.read_config(folder / "config.toml")
-        run = {**DEFAULTS, **from_file[0], **{k: v for k, v in given.items() if k in runs.RUN_TYPES}}
+            from_file = folders.read_config(folder / "config.toml")
+        run = {**DEFAULTS, **from_file[0], **{k: v for k, v in given.items() if k in folders.RUN_TYPES}}
         run["reference"] = reference or from_file[0].get("reference", False)
         run.pop("out", None)
-        options = {**from_file[1], **{k: v for k, v in given.items() if k in runs.OPTIONS}}
+        options = {**from_file[1], **{k: v for k, v in given.items() if k in folders.OPTIONS}}
         run, options, start = _source(run, options)
         for key in {"data", "source"} & set(run):
             if run[key].endswith(".npz"):
@@ -164,7 +164,7 @@ def train(  # the options are the fields of both configurations, and the run's o
         try:
             title = f"{family.name} {_title(chosen)}"
             with training_progress(title, chosen.steps, quiet=quiet) as progress:
-                model = runs.train(
+                model = folders.train(
                     chosen,
                     family,
                     place,
@@ -368,7 +368,7 @@ def _run_table(run: Path) -> dict[str, Any]:
     """The table [run] of the configuration that a run's folder, or a checkpoint's, holds."""
     config = (run if run.is_dir() else run.absolute().parents[1]) / "config.toml"
     if config.exists() and (run.is_dir() or run.absolute().parent.name == "checkpoints"):
-        return runs.read_config(config)[0]
+        return folders.read_config(config)[0]
     return {}
 
 

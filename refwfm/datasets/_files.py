@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm import atomic
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.measures import Gaussian
+from refwfm.storage import atomic
 
 FACTS = ("name", "about", "labels", "label_names", "members")
 FORMATS = {

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm import atomic
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._files import read_npz
 from refwfm.datasets._hdf5 import opened_hdf5
 from refwfm.datasets._idx import read_idx
 from refwfm.datasets._source import locate
 from refwfm.datasets.images import threshold_clouds
+from refwfm.storage import atomic
 
 THRESHOLD = 128
 """A pixel of at least this (of 255) is a point; between it and 64 the drawn line gets a pixel wider."""

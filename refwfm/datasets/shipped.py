@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm import atomic
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import load_family, read_npz, save_family
 from refwfm.datasets.cells import Cells, neighbourhoods, read_merfish
 from refwfm.datasets.cities import build_cities
 from refwfm.datasets.digits import build_fours
 from refwfm.measures import Gaussian
+from refwfm.storage import atomic
 
 SUBSAMPLE = 2500
 """Members of "niches" and "niches-16": enough to train on, few enough to compare all pairs of."""

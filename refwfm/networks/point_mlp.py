@@ -15,7 +15,7 @@ from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
 from refwfm.networks.mlp import block
 from refwfm.networks.transformer import check_inputs, init_transformer, transformer_block
-from refwfm.sinkhorn import sq_euclidean_cost
+from refwfm.transport.sinkhorn import sq_euclidean_cost
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -1,0 +1,1 @@
+"""Figures and tables of *Generalized Wasserstein Flow Matching*, one module each."""

@@ -1,0 +1,1 @@
+"""Couplings of a step: ``outer``, which source goes with which target; ``inner``, which point goes where."""

@@ -1,0 +1,293 @@
+"""Inner plans by name: where each point of a cloud goes in the cloud that it is paired with.
+
+An inner plan is drawn from in one of two ways. By default every source point comes once: a permutation is
+used as it is, of any other plan a target is drawn from the point's row, or the mean target is taken. With
+``replace`` as many independent pairs are drawn from the plan as the source cloud has points, which is how the
+paper forms its vectors (GWFM-29, C.2): of a permutation only ``1 - 1/e`` of the points then appear (C9).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device, like
+from refwfm.measures import PointCloud
+from refwfm.transport.entropic import barycentric_projection
+from refwfm.transport.exact import assignment, transport_plan
+from refwfm.transport.plans import Pairs, argmax_matching, greedy_rounding, sample_pairs, sample_targets
+from refwfm.transport.quantiles import at
+from refwfm.transport.sinkhorn import Sinkhorn, log_plan, plan, sq_euclidean_cost
+from refwfm.transport.sliced import lifted_plan, random_directions, sorted_permutations
+from refwfm.transport.sliced import sample_pairs as sample_sliced_pairs
+
+Solver = Callable[[Array, Array, Array], Sinkhorn]
+"""``solve(cost, a, b)``: Sinkhorn with everything else decided."""
+
+
+class Coupled(NamedTuple):
+    """Points in pairs: ``x[k]`` goes to ``y[k]`` with mass ``weights[k]``.
+
+    Attributes
+    ----------
+    x, y : array, shape (B, n, d), zeros at padding
+    weights : array, shape (B, n)
+    error : array, shape ()
+        L1 marginal error of the worst plan behind them; 0 for exact ones.
+    """
+
+    x: Array
+    y: Array
+    weights: Array
+    error: Array
+
+
+class How(NamedTuple):
+    """What inner plans need besides the clouds; see ``couple``."""
+
+    rng: np.random.Generator
+    solve: Solver
+    n_proj: int
+    replace: bool
+
+
+def couple(
+    x: PointCloud,
+    y: PointCloud,
+    inner: str,
+    /,
+    *,
+    rng: np.random.Generator,
+    solve: Solver,
+    n_proj: int = 64,
+    replace: bool = False,
+) -> Coupled:
+    """Send every point of each cloud of x somewhere in the cloud of y that it is paired with.
+
+    Equation: WFM Algorithm 1 (its map T̂), GWFM-27 to 29. By the name of ``inner``:
+
+    ===============  ==================================================================================
+    ``exact``        optimal assignment; clouds of different sizes: mean target of the optimal plan
+    ``rounded``      entropic plan rounded to a permutation (WFM-A.1); needs clouds alike in size
+    ``entropic``     entropic map, the mean target of the entropic plan (WFM-13)
+    ``argmax``       likeliest target of the entropic plan
+    ``sampled``      a target drawn from the point's row of the entropic plan
+    ``sliced``       a target drawn from the point's row of the sliced plan (GWFM-106)
+    ``independent``  at random: a permutation for clouds alike in size, else targets drawn by weight
+    ``linear``       point i to point i of clouds in the order of one reference, both aligned to it
+    ``lazy``         (GWFM-34), or for ``lazy`` the target only (C.5); needs clouds alike in size
+    ===============  ==================================================================================
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (B, n, d) and (B, m, d); padding is zeros, at the end
+    inner : str
+        A key of ``INNER``.
+    rng : numpy.random.Generator
+        For what is drawn.
+    solve : callable
+        For the entropic plans.
+    n_proj : int
+        Directions of the sliced plan, the same for all clouds.
+    replace : bool
+        Draw pairs from the plan, with replacement: of ``sampled``, ``sliced``, ``independent`` and, between
+        different sizes, ``exact``. Where the plan is a map its graph is drawn from. ``linear`` and ``lazy``
+        are pairings of indices, which are not drawn (C.5).
+
+    Raises
+    ------
+    ValueError
+        If ``rounded``, ``linear`` or ``lazy`` gets clouds of different sizes or weights.
+    """
+    return INNER[inner](x, y, How(rng, solve, n_proj, replace))
+
+
+def alike(x: PointCloud, y: PointCloud, /) -> bool:
+    """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
+
+    Both are padded at the end, so this is whether they have the same weights, and each its own only one.
+    """
+    if x.weights.shape != y.weights.shape:
+        return False
+    close = 1e-3 * array_namespace(x.weights).max(x.weights, axis=-1, keepdims=True)
+    xp = array_namespace(x.weights, y.weights)
+    return _even(x) and bool(xp.all(xp.abs(x.weights - y.weights) <= close))
+
+
+def in_order(x: PointCloud, y: PointCloud, /) -> bool:
+    """Whether clouds can be vectors in the order of a reference: equal sizes, uniform weights, no padding."""
+    if x.weights.shape[-1] != y.weights.shape[-1]:
+        return False
+    xp = array_namespace(x.weights, y.weights)
+    return all(_even(cloud) and bool(xp.all(cloud.weights > 0)) for cloud in (x, y))
+
+
+def _even(cloud: PointCloud) -> bool:
+    """Whether all points of each cloud weigh the same, padding apart."""
+    xp, weights = array_namespace(cloud.weights), cloud.weights
+    heaviest = xp.max(weights, axis=-1, keepdims=True)
+    return bool(xp.all((weights == 0) | (xp.abs(weights - heaviest) <= 1e-3 * heaviest)))
+
+
+# The plans
+
+
+def _exact(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    cost = sq_euclidean_cost(x.points, y.points)
+    if alike(x, y):
+        return _mapped(x, _at(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), how)
+    optimal = transport_plan(cost, x.weights, y.weights).plan
+    if how.replace:
+        return _drawn_from(optimal, x, y, _no_error(x), how)
+    return _mapped(x, barycentric_projection(optimal, y.points), _no_error(x), how)
+
+
+def _rounded(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    if not alike(x, y):
+        raise ValueError(
+            "inner = 'rounded' needs pairs of clouds of equal size and uniform weights; "
+            "use 'entropic' or 'exact' for others"
+        )
+    cost, solution = _solve(x, y, how)
+    logs = log_plan(cost, x.weights, y.weights, solution)
+    return _mapped(x, _at(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), how)
+
+
+def _entropic(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    cost, solution = _solve(x, y, how)
+    means = barycentric_projection(plan(cost, x.weights, y.weights, solution), y.points)
+    return _mapped(x, means, _worst(solution), how)
+
+
+def _argmax(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    cost, solution = _solve(x, y, how)
+    logs = log_plan(cost, x.weights, y.weights, solution)
+    return _mapped(x, _at(y.points, argmax_matching(logs)), _worst(solution), how)
+
+
+def _sampled(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    cost, solution = _solve(x, y, how)
+    entropic = plan(cost, x.weights, y.weights, solution)
+    if how.replace:
+        return _drawn_from(entropic, x, y, _worst(solution), how)
+    return _mapped(x, _at(y.points, sample_targets(entropic, rng=how.rng)), _worst(solution), how)
+
+
+def _sliced(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    theta = random_directions(x.points, rng=how.rng, n_proj=how.n_proj)
+    if how.replace:
+        size = x.weights.shape[-1]
+        pairs = sample_sliced_pairs(x, y, theta, rng=how.rng, size=size, validate=False)
+        return _paired(x, y, pairs, _no_error(x))
+    if in_order(x, y):  # the row of point i: its targets along all directions
+        perms = sorted_permutations(x, y, theta, validate=False)  # (B, K, n)
+        batch, _, n = perms.shape
+        xp = array_namespace(perms)
+        direction = xp.asarray(how.rng.integers(how.n_proj, size=(batch, n)), device=device(perms))
+        cells = direction * n + xp.arange(n, dtype=direction.dtype, device=device(perms))
+        targets = at(xp.reshape(perms, (batch, -1)), cells)
+    else:
+        targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=how.rng)
+    return _mapped(x, _at(y.points, targets), _no_error(x), how)
+
+
+def _independent(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    xp = array_namespace(x.points)
+    if how.replace:
+        size = x.weights.shape[-1]
+        source, target = (
+            sample_targets(
+                xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)), rng=how.rng
+            )
+            for cloud, n in ((x, size), (y, y.weights.shape[-1]))
+        )
+        return _paired(x, y, Pairs(source, target), _no_error(x))
+    if not alike(x, y):
+        rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
+        return _mapped(x, _at(y.points, sample_targets(rows, rng=how.rng)), _no_error(x), how)
+    # Live points get a random order, and stay before the padding.
+    order = like(how.rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
+    return _mapped(x, _at(y.points, xp.argsort(order, axis=-1)), _no_error(x), how)
+
+
+def _by_index(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+    if not in_order(x, y):
+        raise ValueError(
+            "inner = 'linear' and 'lazy' pair points by their index: they need clouds of equal size without "
+            "padding and with uniform weights, in the order of one reference; use 'sliced', 'exact' or "
+            "'entropic' for others"
+        )
+    return Coupled(x.points, y.points, x.weights, _no_error(x))
+
+
+INNER: dict[str, Callable[[PointCloud, PointCloud, How], Coupled]] = {
+    "independent": _independent,
+    "exact": _exact,
+    "rounded": _rounded,
+    "entropic": _entropic,
+    "argmax": _argmax,
+    "sampled": _sampled,
+    "sliced": _sliced,
+    "linear": _by_index,
+    "lazy": _by_index,
+}
+
+
+# From a plan to pairs of points
+
+
+def _mapped(x: PointCloud, images: Array, error: Array, how: How) -> Coupled:
+    """Each point and its image, or as many draws of points with their images."""
+    xp = array_namespace(images)
+    weights = x.weights
+    images = xp.where((weights > 0)[..., None], images, 0.0)
+    if not how.replace:
+        return Coupled(x.points, images, weights, error)
+    rows = xp.broadcast_to(weights[:, None, :], (*weights.shape, weights.shape[-1]))
+    chosen = sample_targets(rows, rng=how.rng)
+    return _paired(x, PointCloud(images, weights), Pairs(chosen, chosen), error)
+
+
+def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, error: Array, how: How) -> Coupled:
+    """As many pairs, drawn from a plan (B, n, m) with replacement."""
+    xp = array_namespace(plan)
+    plan = plan / xp.sum(plan, axis=(-2, -1), keepdims=True)  # one that has not converged has another mass
+    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=how.rng), error)
+
+
+def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, error: Array) -> Coupled:
+    """The first pairs of each cloud, as many as x has points, all of one weight."""
+    xp = array_namespace(x.weights)
+    n = x.weights.shape[-1]
+    count = xp.astype(xp.count_nonzero(x.weights > 0, axis=-1, keepdims=True), x.weights.dtype)
+    index = xp.arange(n, dtype=x.weights.dtype, device=device(x.weights))
+    live = index < count
+    starts, ends = (
+        xp.where(live[..., None], _at(cloud.points, chosen), 0.0)
+        for cloud, chosen in zip((x, y), pairs, strict=True)
+    )
+    return Coupled(starts, ends, xp.where(live, 1.0 / count, 0.0), error)
+
+
+def _no_error(x: PointCloud) -> Array:
+    return array_namespace(x.points).zeros((), dtype=x.points.dtype, device=device(x.points))
+
+
+def _solve(x: PointCloud, y: PointCloud, how: How) -> tuple[Array, Sinkhorn]:
+    cost = sq_euclidean_cost(x.points, y.points)
+    return cost, how.solve(cost, x.weights, y.weights)
+
+
+def _worst(solution: Sinkhorn) -> Array:
+    xp = array_namespace(solution.row_error)
+    return xp.max(xp.maximum(solution.row_error, solution.col_error))
+
+
+def _at(points: Array, index: Array | np.ndarray) -> Array:
+    """``points[b, index[b, k]]``, shape (B, k, d)."""
+    xp = array_namespace(points)
+    index = xp.asarray(index, device=device(points))
+    batch, k = index.shape
+    rows = xp.reshape(index + points.shape[1] * xp.arange(batch, device=device(points))[:, None], (-1,))
+    flat = xp.reshape(points, (-1, points.shape[-1]))
+    return xp.reshape(xp.take(flat, rows, axis=0), (batch, k, points.shape[-1]))

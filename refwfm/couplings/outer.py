@@ -1,0 +1,344 @@
+"""Couplings of two families of measures: which source goes with which target, and which point goes where.
+
+The *outer* plan pairs the members of two batches (here), the *inner* plan the points of two clouds
+(``inner``). Both are chosen by name, ``OUTER`` and ``INNER``, and any goes with any. Wasserstein
+flow matching is the case of an independent outer plan, or of multisample matching (``frechet``), with an
+inner plan that is optimal or close to it; its generalisation takes all of them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device, like, to_host
+from refwfm.bures import pairwise_sq_distance
+from refwfm.clouds import check_cloud_pair, moments
+from refwfm.couplings.inner import INNER, Coupled, Solver, alike, couple, in_order
+from refwfm.measures import Gaussian, PointCloud
+from refwfm.metrics.distances import chamfer
+from refwfm.transport.exact import assignment, sq_wasserstein2, transport_plan
+from refwfm.transport.linearized import pairwise_sq_lazy_distance
+from refwfm.transport.plans import Pairs, sample_pairs, sample_targets
+from refwfm.transport.sinkhorn import ConvergenceError, plan, sinkhorn
+from refwfm.transport.sliced import pairwise_sliced_cost, random_directions
+
+__all__ = [
+    "COSTS",
+    "INNER",
+    "OUTER",
+    "Coupled",
+    "Solver",
+    "alike",
+    "couple",
+    "match_clouds",
+    "match_minibatch",
+    "outer_cost",
+    "outer_pairs",
+    "outer_plan",
+    "pairwise_chamfer",
+    "pairwise_frechet",
+    "pairwise_sq_wasserstein2",
+]
+
+# Outer plans
+
+
+def match_minibatch(
+    mu: Gaussian,
+    nu: Gaussian,
+    /,
+    *,
+    cost: Callable[..., Array] = pairwise_sq_distance,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """Optimal pairing of two batches of equal size: ``mu[i]`` goes with ``nu[perm[i]]``.
+
+    Equation: WFM App. C (multisample matching), with the exact assignment on the matrix of squared
+    2-Wasserstein distances, WFM-24. Whatever belongs to nu (labels) must be permuted with it.
+
+    Parameters
+    ----------
+    mu, nu : Gaussian, mean (n, d), cov (n, d, d)
+    cost : callable
+        ``cost(mu, nu, validate=False)``, shape (n, n).
+    groups : numpy.ndarray, shape (n,), optional
+        As for ``outer_pairs``.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,), integers, on the host
+
+    Raises
+    ------
+    ValueError
+        If the batches differ in size.
+    """
+    if mu.mean.shape[0] != nu.mean.shape[0]:
+        raise ValueError(
+            f"mu and nu must be batches of equal size; got {mu.mean.shape[0]} and {nu.mean.shape[0]}"
+        )
+    return outer_pairs(cost(mu, nu, validate=False), groups=groups).target
+
+
+def pairwise_frechet(
+    x: PointCloud, y: PointCloud, /, *, cost: Callable[..., Array] = pairwise_sq_distance
+) -> Array:
+    """Squared Fréchet distances of all pairs of clouds: those of the Gaussians with the same moments.
+
+    Equation: WFM App. C with WFM-24, a lower bound of the clouds' squared 2-Wasserstein distances.
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (N, n, d) and (M, m, d)
+
+    Returns
+    -------
+    array, shape (N, M). Units: data squared.
+    """
+    return cost(moments(*x), moments(*y), validate=False)
+
+
+def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
+    """Chamfer distances of all pairs of clouds, a row at a time: peak memory (M, n, m).
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (N, n, d) and (M, m, d)
+
+    Returns
+    -------
+    array, shape (N, M). Units: data squared.
+    """
+    xp = array_namespace(x.points, y.points)
+    rows = [chamfer(PointCloud(*(part[i, ...] for part in x)), y) for i in range(x.points.shape[0])]
+    return xp.stack(rows)
+
+
+def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -1) -> Array:
+    """Squared 2-Wasserstein distances of all pairs of clouds, exactly: N M optimal transport problems.
+
+    Equation: GWFM-30 (its costs), on the host, a row at a time.
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (N, n, d) and (M, m, d)
+        Of any sizes and weights.
+    n_jobs : int
+        Threads; -1 for all.
+
+    Returns
+    -------
+    array, shape (N, M). Units: data squared.
+    """
+    x, y = _checked_families(x, y)
+    rows = [
+        sq_wasserstein2(PointCloud(*(part[i, ...] for part in x)), y, validate=False, n_jobs=n_jobs)
+        for i in range(x.points.shape[0])
+    ]
+    return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
+
+
+COSTS = ("frechet", "chamfer", "wasserstein", "sliced", "linear", "lazy")
+"""Squared distances of clouds of which an outer plan is the optimum; see ``outer_cost``."""
+
+OUTER = ("independent", "paired", *COSTS)
+"""``independent``: as drawn. ``paired``: member i of the source family with member i of the target family.
+The others are plans of least cost."""
+
+
+def outer_cost(
+    x: PointCloud,
+    y: PointCloud,
+    outer: str,
+    /,
+    *,
+    rng: np.random.Generator | None = None,
+    n_proj: int = 64,
+    cost: Callable[..., Array] = pairwise_sq_distance,
+) -> Array:
+    """Costs between all members of two batches of clouds, those of which an outer plan is the optimum.
+
+    Equation: GWFM-107 (its K), with squared divergences: their roots give other plans (C11). By the name:
+
+    ===============  =====================================================================================
+    ``frechet``      distance of the Gaussians with the same moments (WFM App. C); any sizes and weights
+    ``chamfer``      Chamfer distance; any sizes, weights and all
+    ``wasserstein``  2-Wasserstein distance, exact (GWFM-30); any sizes and weights; B² transport problems
+    ``sliced``       sliced distance along ``n_proj`` random directions (GWFM-33); any sizes and weights
+    ``linear``       distance of clouds as vectors in the order of one reference (GWFM-34), both of them
+    ``lazy``         aligned to it, ``linearized.align``. With ``lazy`` only the targets have been, and the
+                     sources come in its order by themselves (GWFM-41); equal sizes, uniform weights
+    ===============  =====================================================================================
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (N, n, d) and (M, m, d)
+    outer : str
+        A name in ``COSTS``.
+    rng : numpy.random.Generator
+        For ``sliced``: the directions, the same for all pairs.
+    n_proj : int
+    cost : callable
+        Squared distances of Gaussians, for ``frechet``.
+
+    Returns
+    -------
+    array, shape (N, M). Units: data squared.
+
+    Raises
+    ------
+    ValueError
+        If the name is no cost, or the plan cannot take these clouds: says which one can.
+    """
+    if outer == "frechet":
+        return pairwise_frechet(x, y, cost=cost)
+    if outer == "chamfer":
+        return pairwise_chamfer(x, y)
+    if outer == "wasserstein":
+        return pairwise_sq_wasserstein2(x, y)
+    if outer == "sliced":
+        if rng is None:
+            raise ValueError("outer = 'sliced' draws directions: it needs rng")
+        theta = random_directions(x.points, rng=rng, n_proj=n_proj)
+        return pairwise_sliced_cost(x, y, theta, validate=False)
+    if outer in ("linear", "lazy"):
+        if not in_order(x, y):
+            raise ValueError(
+                f"outer = {outer!r} compares clouds as vectors: it needs equal sizes, no padding and uniform "
+                "weights; use 'sliced' (or 'frechet', 'wasserstein') for others"
+            )
+        return pairwise_sq_lazy_distance(x.points, y.points)
+    raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
+
+
+def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
+    """Optimal or entropic plan between two batches, all members of a batch weighing the same.
+
+    Equation: GWFM-107, 108, B.4. ``argmin ⟨K, Π⟩ + eps max(K) KL(Π | 1/NM)`` over ``U(1/N, 1/M)``. Without
+    eps and for N = M an optimal vertex is a permutation, divided by N: the assignment; for others it is found
+    by a linear programme. A large eps tends to independent pairs.
+
+    Parameters
+    ----------
+    cost : array, shape (N, M)
+        Of squared divergences: ``outer_cost``.
+    eps : float
+        Entropic regularisation, in units of the largest cost; 0 for the optimal plan.
+    n_jobs : int
+        Threads of the exact solver; -1 for all.
+
+    Returns
+    -------
+    array, shape (N, M)
+
+    Raises
+    ------
+    ValueError
+        If the cost is no matrix or not finite, or eps is negative.
+    ConvergenceError
+        If Sinkhorn's iteration does not converge, because eps is too small.
+    """
+    if cost.ndim != 2 or 0 in cost.shape:
+        raise ValueError(f"cost must have shape (N, M) with N, M >= 1; got {tuple(cost.shape)}")
+    if not eps >= 0:
+        raise ValueError(f"eps must not be negative; got {eps}")
+    xp = array_namespace(cost)
+    n, m = cost.shape
+    a, b = (xp.full((k,), 1.0 / k, dtype=cost.dtype, device=device(cost)) for k in (n, m))
+    if eps > 0:
+        try:
+            return plan(cost, a, b, sinkhorn(cost, a, b, eps=eps, scale_cost="max"))
+        except ConvergenceError as error:
+            raise ConvergenceError(
+                f"no entropic outer plan with eps = {eps:g} was found; take a larger eps, or 0 for the "
+                "optimal plan"
+            ) from error
+    if n == m:
+        return like(np.eye(n)[assignment(cost, n_jobs=n_jobs)] / n, cost)
+    return transport_plan(cost, a, b, n_jobs=n_jobs).plan
+
+
+def outer_pairs(
+    cost: Array,
+    /,
+    *,
+    rng: np.random.Generator | None = None,
+    replace: bool = False,
+    eps: float = 0.0,
+    groups: np.ndarray | None = None,
+) -> Pairs:
+    """Pairs of a step: as many as a batch has members, from the outer plan of a square matrix of costs.
+
+    Equation: GWFM-26, C.2. The optimal plan is a permutation, whose every pair comes once; of an entropic one
+    every source comes once, with a target drawn from its row. With ``replace`` the pairs are drawn from the
+    plan independently: about a third of the members of a permutation are left out (C9).
+
+    Parameters
+    ----------
+    cost : array, shape (B, B)
+    rng : numpy.random.Generator
+        Needed with ``replace`` or ``eps``.
+    replace : bool
+    eps : float
+        As for ``outer_plan``, whose errors are raised.
+    groups : numpy.ndarray, shape (B,), optional
+        Pairs are made within a group only: of sources and targets with the same entry here. With the labels
+        of the targets, sources stay independent of labels. A conditional model needs that: it is asked for a
+        label with a source of its own, and learns nothing from labels that the source gives away.
+
+    Returns
+    -------
+    Pairs of NumPy integers, shape (B,): member ``source[k]`` goes with member ``target[k]``
+    """
+    if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
+        raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
+    if groups is not None:
+        return _pairs_within(groups, cost, rng=rng, replace=replace, eps=eps)
+    if not replace and eps == 0:
+        return Pairs(np.arange(cost.shape[0]), assignment(cost))
+    if rng is None:
+        raise ValueError("replace = True and eps > 0 draw pairs, which needs rng")
+    drawn_from = outer_plan(cost, eps=eps)
+    if replace:
+        return Pairs(*map(to_host, sample_pairs(drawn_from, cost.shape[0], rng=rng)))
+    return Pairs(np.arange(cost.shape[0]), to_host(sample_targets(drawn_from, rng=rng)))
+
+
+def _pairs_within(groups: np.ndarray, cost: Array, **options: Any) -> Pairs:
+    xp = array_namespace(cost)
+    source, target = np.arange(len(groups)), np.arange(len(groups))
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        index = xp.asarray(members, device=device(cost))
+        pairs = outer_pairs(xp.take(xp.take(cost, index, axis=0), index, axis=1), **options)
+        source[members], target[members] = members[pairs.source], members[pairs.target]
+    return Pairs(source, target)
+
+
+def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) -> np.ndarray:
+    """Optimal pairing of two batches of clouds of equal size: ``x[i]`` goes with ``y[perm[i]]``.
+
+    Equation: WFM App. C, GWFM-108. Whatever belongs to y (labels) must be permuted with it. Parameters as for
+    ``outer_cost``.
+    """
+    if x.points.shape[0] != y.points.shape[0]:
+        raise ValueError(
+            f"x and y must be batches of equal size; got {x.points.shape[0]} and {y.points.shape[0]}"
+        )
+    return assignment(outer_cost(x, y, outer, **options))
+
+
+def _checked_families(x: PointCloud, y: PointCloud) -> tuple[PointCloud, PointCloud]:
+    for name, family in (("x", x), ("y", y)):
+        if family.points.ndim != 3:
+            raise ValueError(
+                f"{name} must be a family, points (B, n, d); got points {tuple(family.points.shape)}"
+            )
+    checked = check_cloud_pair(PointCloud(*(part[:, None, ...] for part in x)), y)
+    return PointCloud(*(part[:, 0, ...] for part in checked[0])), checked[1]
+
+
+def _no_costs(x: PointCloud, y: PointCloud) -> Array:
+    shape = (x.points.shape[0], y.points.shape[0])
+    return array_namespace(x.points).zeros(shape, dtype=x.points.dtype, device=device(x.points))

@@ -1,0 +1,166 @@
+"""The nearest neighbours in earth mover's distance, exactly, without most of the distances.
+
+A nearest neighbour needs one exact distance for each cloud, its own, and a proof that all others are larger.
+So every pair carries a lower bound, cheap at first (``transport.emd.frame_bounds``), and the pair with the
+smallest bound of its row is refined: to the bound of a dual potential, then to the distance itself. When the
+smallest entry of a row is a distance, it is the nearest neighbour's: no entry exceeds its true distance, so
+none can be smaller. Nothing is approximated, and no pair is refined whose bound exceeds the distance looked
+for.
+
+Pairs of a symmetric family are refined once, and those of one round in parallel.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refwfm.measures import PointCloud
+from refwfm.metrics.distances import Progress, host_families, in_parallel
+from refwfm.metrics.statistics import OneNN, same_family
+from refwfm.transport.emd import WARM, cost_matrix, dual, exact_cost, frame_bounds, rough_potential
+
+
+class Neighbours(NamedTuple):
+    """Nearest members and how they were found.
+
+    Attributes
+    ----------
+    member : numpy.ndarray, shape (n,), integers
+    distance : numpy.ndarray, shape (n,)
+        Exact EMD to it.
+    n_pairs, n_dual, n_exact : int
+        Pairs in all, and how many of them were bounded by a dual potential and solved.
+    """
+
+    member: np.ndarray
+    distance: np.ndarray
+    n_pairs: int
+    n_dual: int
+    n_exact: int
+
+
+def nearest_clouds(
+    xs: PointCloud,
+    ys: PointCloud | None = None,
+    /,
+    *,
+    squared: bool,
+    n_jobs: int = -1,
+    progress: Progress | None = None,
+) -> Neighbours:
+    """Nearest member of ys for each cloud of xs, or nearest *other* member of xs, in exact EMD.
+
+    Equation: EMD.
+
+    Parameters
+    ----------
+    xs : PointCloud, points (n, k, d), weights (n, k)
+    ys : PointCloud, points (m, l, d), weights (m, l), optional
+        Left out: the other members of xs.
+    squared : bool
+        Mean squared distance (the squared 2-Wasserstein distance), or mean Euclidean distance (the
+        1-Wasserstein distance). Their neighbours differ.
+    n_jobs : int
+        Of joblib; -1 is all cores.
+    progress : function, optional
+        Called with the number of rows done and the number of rows after every round.
+
+    Returns
+    -------
+    Neighbours
+        The same as the smallest entries of ``pairwise_emd``; of distances that agree up to rounding any
+        may be the smallest, of equal ones it is the first.
+    """
+    if ys is None:
+        (clouds,) = host_families(xs=xs)
+        return _search(clouds, None, squared, n_jobs, progress)
+    clouds, others = host_families(xs=xs, ys=ys)
+    return _search(clouds, others, squared, n_jobs, progress)
+
+
+def one_nn_accuracy_emd(
+    *,
+    generated: PointCloud,
+    reference: PointCloud,
+    squared: bool,
+    n_jobs: int = -1,
+    progress: Progress | None = None,
+) -> OneNN:
+    """1-NN accuracy in exact EMD: ``statistics.one_nn_accuracy`` of all distances, without most of them.
+
+    Equation: 1-NNA with EMD.
+
+    Parameters
+    ----------
+    generated, reference : PointCloud, points (G, k, d) and (R, l, d)
+    squared, n_jobs, progress
+        As for ``nearest_clouds``.
+
+    Returns
+    -------
+    OneNN
+        NumPy float64 numbers.
+    """
+    families = host_families(generated=generated, reference=reference)
+    found = _search([*families[0], *families[1]], None, squared, n_jobs, progress)
+    return same_family(found.member, generated=len(families[0]), dtype=np.float64)
+
+
+def _search(
+    clouds: list[PointCloud],
+    others: list[PointCloud] | None,
+    squared: bool,
+    n_jobs: int,
+    progress: Progress | None,
+) -> Neighbours:
+    """Nearest of the others, or of the other clouds, for each cloud."""
+    symmetric = others is None
+    if others is None:
+        if len(clouds) < 2:
+            raise ValueError("xs must have at least two members, or ys be given; got one")
+        others = clouds
+    bound = frame_bounds(clouds, others, squared=squared)
+    exact = np.zeros(bound.shape, dtype=bool)
+    if symmetric:
+        np.fill_diagonal(bound, np.inf)
+    potentials: dict[tuple[int, int], np.ndarray] = {}
+    rows, n_dual, n_exact = np.arange(len(clouds)), 0, 0
+    while True:
+        columns = np.argmin(bound[rows], axis=1)
+        undecided = ~exact[rows, columns]
+        rows, columns = rows[undecided], columns[undecided]
+        if progress is not None:
+            progress(len(clouds) - len(rows), len(clouds))
+        if not len(rows):
+            break
+        # Both members of a symmetric family may have asked for the same pair.
+        ends = zip(rows.tolist(), columns.tolist(), strict=True)
+        pairs = sorted({(max(i, j), min(i, j)) if symmetric else (i, j) for i, j in ends})
+        arguments = [(clouds[i], others[j], squared, potentials.pop((i, j), None)) for i, j in pairs]
+        for (i, j), (value, f) in zip(pairs, in_parallel(_refine, arguments, n_jobs=n_jobs), strict=True):
+            if f is None:
+                n_exact += 1
+                exact[i, j], bound[i, j] = True, value
+            else:
+                n_dual += 1
+                potentials[i, j], bound[i, j] = f, max(value, bound[i, j])
+            if symmetric:
+                exact[j, i], bound[j, i] = exact[i, j], bound[i, j]
+    member = np.argmin(bound, axis=1)
+    distance = bound[np.arange(len(clouds)), member]
+    n_pairs = len(clouds) * (len(clouds) - 1) // 2 if symmetric else bound.size
+    return Neighbours(member, distance, n_pairs, n_dual, n_exact)
+
+
+def _refine(
+    x: PointCloud, y: PointCloud, squared: bool, f: np.ndarray | None
+) -> tuple[float, np.ndarray | None]:
+    """Lower bound of a pair and the potential that proves it; given that potential, the distance and None.
+
+    For small clouds the distance at once: there the bound is not cheaper.
+    """
+    cost = cost_matrix(x, y, squared=squared)
+    if f is None and max(cost.shape) >= WARM:
+        f, _, bound = dual(cost, x.weights, y.weights, rough_potential(cost, x.weights, y.weights))
+        return bound, f
+    return exact_cost(cost, x, y, f), None

@@ -1,0 +1,163 @@
+"""Evaluation of a model over clouds: generate, compare with real clouds by nearest neighbours."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refwfm.measures import PointCloud
+from refwfm.metrics.distances import compare_families, pairwise_chamfer
+from refwfm.metrics.neighbours import one_nn_accuracy_emd
+from refwfm.metrics.statistics import (
+    OneNN,
+    coverage,
+    k_nearest,
+    label_accuracy,
+    minimum_matching_distance,
+    one_nn_accuracy,
+)
+from refwfm.runs.models import Backend, Model
+from refwfm.training import clouds as flow
+from refwfm.training.algorithm import trained
+from refwfm.training.clouds import Clouds
+from refwfm.training.config import CloudConfig
+from refwfm.training.randomness import random_stream
+
+
+class Comparison(NamedTuple):
+    """How well generated and reference clouds can be told apart.
+
+    Attributes
+    ----------
+    chamfer, emd : OneNN
+        Accuracies of the nearest neighbour; 0.5 is best.
+    coverage, mmd : float
+        In the Chamfer distance (squared units of the data).
+    """
+
+    chamfer: OneNN
+    emd: OneNN
+    coverage: float
+    mmd: float
+
+
+class LabelAccuracies(NamedTuple):
+    """Share whose nearest real clouds have their label, of generated and of held-out real clouds."""
+
+    generated: float
+    held_out: float
+
+
+def draw(
+    model: Model, backend: Backend, /, *, size: int, n_steps: int, seed: int, **options: Any
+) -> tuple[PointCloud, np.ndarray | None]:
+    """Generate clouds: on the host, in data units, with their labels; options as ``training.clouds.sample``.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite: the model has diverged.
+    """
+    assert isinstance(model.config, CloudConfig)
+    with np.errstate(all="ignore"):  # what overflows is found below
+        generated, labels = flow.sample(
+            model.config,
+            model.setting,
+            trained(model.state),
+            size=size,
+            n_steps=n_steps,
+            seed=seed,
+            **options,
+        )
+    if not np.all(np.isfinite(generated.points)):
+        raise ValueError(
+            "generated clouds are not finite: the model has diverged; train with a smaller learning_rate"
+        )
+    return generated, labels
+
+
+def draw_source(
+    model: Model,
+    backend: Backend,
+    /,
+    *,
+    size: int,
+    seed: int,
+    source: Clouds | None = None,
+    index: np.ndarray | None = None,
+) -> PointCloud:
+    """The source's own draws, on the host, in data units: what no training at all gives.
+
+    Parameters
+    ----------
+    source, index
+        As for ``training.clouds.sample``: with them, those members of a family.
+    """
+    config, setting = model.config, model.setting
+    assert isinstance(config, CloudConfig)
+    rng = random_stream(seed, "generation")
+    if source is None:
+        mu = flow.draw_source(config, setting, rng, rng.choice(setting.sizes, size=size))
+        return flow.to_data_units(mu, setting)
+    if index is None:
+        index = rng.integers(len(source), size=size)
+    return source.batch(index, n_points=config.n_points, rng=rng)
+
+
+def subsample(family: Clouds, size: int, config: CloudConfig, /, *, seed: int) -> PointCloud:
+    """``size`` members of a family drawn without replacement, cut to as many points as the model makes."""
+    rng = random_stream(seed, "evaluation")
+    index = rng.choice(len(family), size=size, replace=False)
+    return family.batch(index, n_points=config.n_points, rng=rng)
+
+
+def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = False) -> Comparison:
+    """1-NN accuracies, coverage and minimum matching distance.
+
+    Equation: WFM Tables 3 and 4.
+
+    Parameters
+    ----------
+    generated, reference : PointCloud, points (G, k, d) and (R, l, d), on the host
+        Of about equal number; 1-NN accuracy of unequal families is not 0.5 at best.
+    squared : bool
+        EMD of squared distances (W2²) or of Euclidean ones (W1).
+    """
+    distances = compare_families(pairwise_chamfer, generated=generated, reference=reference)
+    return Comparison(
+        one_nn_accuracy(distances),
+        one_nn_accuracy_emd(generated=generated, reference=reference, squared=squared),
+        float(coverage(distances)),
+        float(minimum_matching_distance(distances)),
+    )
+
+
+def label_accuracies(
+    generated: PointCloud,
+    labels: np.ndarray,
+    family: Clouds,
+    held_out: Clouds,
+    config: CloudConfig,
+    /,
+    *,
+    size: int,
+    seed: int,
+    k: int = 5,
+) -> LabelAccuracies:
+    """Accuracy of labels by the k nearest real clouds in Chamfer distance; that of real clouds beside it.
+
+    Equation: WFM section 4. The classifier's members are ``4 size`` clouds of the training family.
+    """
+    rng = random_stream(seed, "evaluation")
+    members = rng.choice(len(family), size=min(4 * size, len(family)), replace=False)
+    others = rng.choice(len(held_out), size=min(size, len(held_out)), replace=False)
+    real, unseen = (
+        each.batch(index, n_points=config.n_points, rng=rng)
+        for each, index in ((family, members), (held_out, others))
+    )
+    assert family.labels is not None
+    assert held_out.labels is not None
+    known, true = family.labels[members], held_out.labels[others]
+    return LabelAccuracies(
+        label_accuracy(k_nearest(pairwise_chamfer(generated, real), k=k), known, labels),
+        label_accuracy(k_nearest(pairwise_chamfer(unseen, real), k=k), known, true),
+    )

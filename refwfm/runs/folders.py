@@ -1,0 +1,279 @@
+"""A run on disk: training in a folder with configuration, log and checkpoints, and resuming there.
+
+::
+
+    runs/cities/
+        config.toml                        what was asked for
+        log.jsonl                          one line for each report: step, loss, gradient norm, rate
+        checkpoints/00002000.safetensors   the last ones, each complete
+        figures/
+
+Everything random is keyed by (seed, step), and a checkpoint holds the whole state: a run that was killed
+continues from its last checkpoint to the very same numbers as one that was not.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from refwfm.runs.models import Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model
+from refwfm.storage import atomic
+from refwfm.training import algorithm
+from refwfm.training.algorithm import State
+from refwfm.training.config import CloudConfig, GaussianConfig, TrainingConfig
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+KEEP = 2
+"""Checkpoints kept, the newest."""
+
+RUN_TYPES: dict[str, type] = {
+    "data": str,
+    "source": str,
+    "backend": str,
+    "dtype": str,
+    "out": str,
+    "reference": bool,
+    "log_every": int,
+    "checkpoint_every": int,
+}
+"""What the table [run] of a configuration may hold."""
+
+
+OPTIONS = {field.name for kind in (GaussianConfig, CloudConfig) for field in fields(kind)}
+"""What the table [train] may hold."""
+
+
+class RunError(ValueError):
+    """A run folder that cannot be started in, or continued."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a report tells: steps done and asked for, a summary of ``training.algorithm.Metrics``, steps per second."""
+
+    step: int
+    steps: int
+    loss: float
+    grad_norm: float
+    plan_error: float
+    rate: float
+
+
+def train(
+    config: TrainingConfig,
+    data: Data,
+    backend: Backend,
+    folder: Path,
+    /,
+    *,
+    source: Data | None = None,
+    run: dict[str, Any],
+    resume: bool = False,
+    log_every: int = 50,
+    checkpoint_every: int = 1000,
+    progress: Callable[[Progress], None] | None = None,
+) -> Model:
+    """Train in a run's folder, with log and checkpoints.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is missing. One that holds a run is refused without ``resume``.
+    source : family, optional
+        Where a flow between two families starts.
+    run : dict
+        What else belongs into ``config.toml`` (data, backend, dtype).
+    resume : bool
+        Continue from the newest checkpoint, if there is one. The configuration must be the run's own, but
+        for a larger number of steps.
+    progress : callable, optional
+        Called at each report.
+
+    Raises
+    ------
+    RunError
+        If the folder holds a run already, or another one than asked for.
+    OSError
+        If the folder cannot be written.
+    training.NonFiniteLossError
+        Names the last checkpoint.
+    """
+    started = (folder / "config.toml").exists()
+    if started and not resume:
+        raise RunError(f"{folder} holds a run already; pass --resume to continue it, or another --out")
+    saved = folder / "checkpoints"
+    saved.mkdir(parents=True, exist_ok=True)
+    with _only_process(folder):
+        for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
+            leftover.unlink()
+        model, family = prepare(config, data, backend, source=source)
+        if started and any(saved.glob("*.safetensors")):
+            model = _continue(model, load_model(folder, backend), folder)
+        tables = {"run": run, "train": _without_none(asdict(config))}
+        atomic.write_text(folder / "config.toml", tomli_w.dumps(tables))
+        _cut_log(folder / "log.jsonl", model.state.step)
+        recorder = _Recorder(model, backend, folder, checkpoint_every, progress)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the loss
+                state = algorithm.train(
+                    config,
+                    model.setting,
+                    family,
+                    data.labels,
+                    model.state,
+                    ops=backend.ops,
+                    every=log_every,
+                    report=recorder,
+                )
+        except algorithm.NonFiniteLossError as error:
+            good = newest_checkpoint(folder) if recorder.newest else "none"
+            raise algorithm.NonFiniteLossError(f"{error}; last good checkpoint: {good}") from None
+    return model._replace(state=state)
+
+
+class _Recorder:
+    """What is done at each report of a training: a line in the log, a checkpoint when it is time."""
+
+    def __init__(
+        self,
+        model: Model,
+        backend: Backend,
+        folder: Path,
+        checkpoint_every: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.model, self.backend, self.folder = model, backend, folder
+        self.checkpoint_every, self.progress = checkpoint_every, progress
+        self.newest = self.last_step = model.state.step
+        self.last_time = time.perf_counter()
+
+    def __call__(self, state: State, metrics: algorithm.Metrics) -> None:
+        config, now = self.model.config, time.perf_counter()
+        rate = (state.step - self.last_step) / max(now - self.last_time, 1e-9)
+        self.last_time, self.last_step = now, state.step
+        entry = {
+            "step": state.step,
+            "loss": metrics.loss,
+            "grad_norm": metrics.grad_norm,
+            "plan_error": metrics.plan_error,
+            "learning_rate": algorithm.learning_rate(config, state.step - 1),
+            "steps_per_s": round(rate, 3),
+        }
+        try:
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+            if state.step - self.newest >= self.checkpoint_every or state.step == config.steps:
+                self._save(state)
+        except OSError as error:
+            raise OSError(
+                f"{self.folder} stopped at step {state.step}: {error.strerror or error}; "
+                f"the last checkpoint is of step {self.newest}"
+            ) from error
+        if self.progress is not None:
+            self.progress(Progress(state.step, config.steps, *metrics, rate))
+
+    def _save(self, state: State) -> None:
+        saved = self.folder / "checkpoints"
+        save_model(saved / f"{state.step:08d}.safetensors", self.model._replace(state=state), self.backend)
+        self.newest = state.step
+        for old in sorted(saved.glob("*.safetensors"))[:-KEEP]:
+            old.unlink()
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a run's folder; the system lifts the lock of one that was killed."""
+    if fcntl is None:
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another process is training in {folder}; use another --out") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _continue(fresh: Model, saved: Model, folder: Path) -> Model:
+    wanted, had = (
+        {"dtype": model.about.get("dtype", "float32"), **asdict(model.config)} for model in (fresh, saved)
+    )
+    differing = [key for key in wanted if key != "steps" and wanted[key] != had[key]]
+    if differing:
+        changes = ", ".join(f"{key} = {had[key]} (now {wanted[key]})" for key in differing)
+        raise RunError(f"{folder} was started with {changes}; resume with the same, or use another --out")
+    if fresh.about["fingerprint"] != saved.about["fingerprint"]:
+        raise RunError(f"{folder} was trained on other data ({saved.about['data']}); use another --out")
+    if fresh.config.steps < saved.state.step:
+        raise RunError(
+            f"{folder} has done {saved.state.step} steps, more than the {fresh.config.steps} asked"
+        )
+    return saved._replace(config=fresh.config)
+
+
+def _cut_log(log: Path, step: int) -> None:
+    """Drop the lines after the checkpoint that a run continues from, and one cut short by a kill."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    atomic.write_text(log, "".join(kept))
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a TOML file's tables ``run`` and ``train``.
+
+    Raises
+    ------
+    ValueError
+        If it is no TOML, or has a name that means nothing.
+    """
+    import tomllib
+
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from None
+    known = {"run": set(RUN_TYPES), "train": OPTIONS}
+    for table, values in tables.items():
+        if table not in known or not isinstance(values, dict):
+            raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")
+        for key, value in values.items():
+            if key not in known[table]:
+                raise ValueError(
+                    f"{path}: unknown name {key!r} in [{table}]; expected one of "
+                    f"{', '.join(sorted(known[table]))}"
+                )
+            if table == "run":
+                _check_run_value(path, key, value)
+    return tables.get("run", {}), tables.get("train", {})
+
+
+def _check_run_value(path: Path, key: str, value: Any) -> None:
+    kind = RUN_TYPES[key]
+    if type(value) is not kind:  # a bool is no number of steps
+        raise ValueError(f"{path}: {key} must be of type {kind.__name__}; got {value!r}")
+    if kind is int and isinstance(value, int) and value < 1:
+        raise ValueError(f"{path}: {key} must be at least 1; got {value}")

@@ -1,0 +1,150 @@
+"""A model: what was asked for, what was fitted to the data, what was learned; made, saved, loaded."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from refwfm.measures import Gaussian
+from refwfm.psd import project_psd
+from refwfm.storage import checkpoints
+from refwfm.training.algorithm import State, init_state
+from refwfm.training.config import TrainingConfig
+from refwfm.training.flows import FLOWS, flow_of
+from refwfm.training.ops import Ops
+from refwfm.training.optim import AdamState, flatten, unflatten
+
+
+class Backend(Protocol):
+    """What a run needs of a backend (see ``refwfm.backends.Backend``)."""
+
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
+    @property
+    def asarray(self) -> Callable[[Any], Any]: ...  # noqa: D102
+    @property
+    def to_numpy(self) -> Callable[[Any], np.ndarray]: ...  # noqa: D102
+    @property
+    def ops(self) -> Ops: ...  # noqa: D102
+
+
+class Data(Protocol):
+    """What a run needs of a family, besides the measures themselves (see ``refwfm.datasets``)."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def labels(self) -> np.ndarray | None: ...  # noqa: D102
+    @property
+    def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class Model(NamedTuple):
+    """A model in the making or made: configuration, setting, state, and what it was trained on.
+
+    ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
+    """
+
+    config: TrainingConfig
+    setting: Any
+    state: State
+    about: dict[str, Any]
+
+
+def prepare(
+    config: TrainingConfig, data: Data, backend: Backend, /, *, source: Data | None = None
+) -> tuple[Model, Any]:
+    """Fit the setting, draw the first state; also return the family as the flow wants it.
+
+    Parameters
+    ----------
+    data : family of the kind that the configuration is for
+    source : family, optional
+        Where flows between two families start.
+    """
+    flow = flow_of(config)
+    setting, family = flow.prepare(config, data, source, backend.asarray)
+    about = {
+        "data": data.name,
+        "fingerprint": fingerprint(config, data),
+        "dtype": backend.dtype,
+        "label_names": list(data.label_names) if len(setting.label_counts) else [],
+    }
+    return Model(config, setting, init_state(config, setting), about), family
+
+
+def fingerprint(config: TrainingConfig, data: Data, /) -> str:
+    """SHA-256 of a family's numbers, so that a run is never continued on other data."""
+    digest = hashlib.sha256()
+    for array in flow_of(config).arrays_of(data):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save_model(path: Path, model: Model, backend: Backend, /) -> None:
+    """Write a checkpoint of a model; see ``storage.checkpoints.save``."""
+    flow, state = flow_of(model.config), model.state
+    setting, numbers = flow.pack(model.setting)
+    tree: dict[str, Any] = {
+        "params": state.params,
+        "adam": {"first": state.adam.first, "second": state.adam.second},
+        "setting": setting,
+    }
+    if state.ema is not None:
+        tree["ema"] = state.ema
+    arrays = {
+        name: leaf if isinstance(leaf, np.ndarray) else backend.to_numpy(leaf)
+        for name, leaf in flatten(tree).items()
+    }
+    about = {
+        "kind": flow.kind,
+        "config": asdict(model.config),
+        "step": state.step,
+        **numbers,
+        "about": model.about,
+    }
+    checkpoints.save(path, arrays, about)
+
+
+def load_model(path: Path | str, backend: Backend, /) -> Model:
+    """Read a model from a checkpoint, or from the newest one of a run's folder.
+
+    Raises
+    ------
+    FileNotFoundError, checkpoints.CheckpointError
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = newest_checkpoint(path)
+    arrays, about = checkpoints.load(path)
+    try:
+        flow = FLOWS[about.get("kind", "gaussians")]
+        config = flow.config(**about["config"])
+        # Integers are the host's bookkeeping: counts of labels, sizes of clouds.
+        tree = unflatten({k: v if v.dtype.kind == "i" else backend.asarray(v) for k, v in arrays.items()})
+        setting = flow.unpack(tree["setting"], about)
+        adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
+        state = State(tree["params"], adam, tree.get("ema"), about["step"])
+        return Model(config, setting, state, about["about"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise checkpoints.CheckpointError(
+            f"{path} is a checkpoint, but not of a model that this version knows ({error})"
+        ) from None
+
+
+def newest_checkpoint(folder: Path, /) -> Path:
+    """The newest checkpoint of a run's folder."""
+    found = sorted((folder / "checkpoints").glob("*.safetensors"))
+    if not found:
+        raise FileNotFoundError(f"no checkpoint in {folder / 'checkpoints'}")
+    return found[-1]
+
+
+def to_host(mu: Gaussian, backend: Backend, /) -> Gaussian:
+    """Gaussians as NumPy float64, their covariances freed of the rounding of the run's dtype."""
+    mean, cov = (backend.to_numpy(part).astype(np.float64) for part in mu)
+    return Gaussian(mean, project_psd(cov))

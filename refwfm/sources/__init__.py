@@ -1,0 +1,1 @@
+"""Where the flow starts: laws over ``gaussians``, and over ``clouds``."""

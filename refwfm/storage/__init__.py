@@ -1,0 +1,1 @@
+"""Files: ``atomic`` writes them whole or not at all, ``checkpoints`` holds arrays and numbers."""

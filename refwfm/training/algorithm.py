@@ -1,0 +1,144 @@
+"""Training (WFM Algorithm 1), the same for Gaussians and for point clouds.
+
+A run is four things: a configuration (what was asked for), a setting (what was fitted to the data once:
+source, units), a family to learn, and a ``State`` that ``step`` maps to the next. What a batch and its loss
+are is the business of the *flow*, ``gaussians`` or ``clouds``. What step k draws is keyed by (seed, k), so
+that it can be recomputed alone, on any backend.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace
+from refwfm.training import optim
+from refwfm.training.config import TrainingConfig
+from refwfm.training.flows import flow_of
+from refwfm.training.ops import REFERENCE, Ops
+from refwfm.training.optim import Tree
+
+
+class State(NamedTuple):
+    """All that a step changes: parameters, Adam's moments, running mean (or None), steps done."""
+
+    params: Tree
+    adam: optim.AdamState
+    ema: Tree | None
+    step: int
+
+
+class Metrics(NamedTuple):
+    """What a step reports, arrays of shape (), or several steps, floats.
+
+    Attributes
+    ----------
+    loss, grad_norm : of the batch; the means over several steps
+    plan_error : L1 marginal error of the batch's worst inner plan, 0 for exact ones; the largest of several
+    """
+
+    loss: Array
+    grad_norm: Array
+    plan_error: Array
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient became NaN or infinite."""
+
+
+def init_state(config: TrainingConfig, setting: Any, /) -> State:
+    """Random parameters and an empty optimiser, drawn from the seed."""
+    params = flow_of(config).init_params(config, setting)
+    ema = optim.tree_map(lambda leaf: array_namespace(leaf).asarray(leaf, copy=True), params)
+    return State(params, optim.init_adam(params), ema if config.ema else None, 0)
+
+
+def step(
+    config: TrainingConfig,
+    setting: Any,
+    family: Any,
+    labels: np.ndarray | None,
+    state: State,
+    /,
+    *,
+    ops: Ops = REFERENCE,
+) -> tuple[State, Metrics]:
+    """One step of training: draw, regress, update.
+
+    Equation: WFM Algorithm 1. The state handed in must not be used again: a backend may re-use its memory.
+    """
+    flow = flow_of(config)
+    batch = flow.draw_batch(config, setting, family, labels, state.step, ops=ops)
+    loss, grads = flow.loss_and_grad(config, setting, state.params, batch, ops=ops)
+    grads, norm = ops.clip_by_global_norm(grads, config.clip_norm or math.inf)
+    rate = learning_rate(config, state.step)
+    params, adam = ops.adam(state.params, grads, state.adam, learning_rate=rate)
+    ema = None
+    if state.ema is not None:
+        # The first averages would otherwise remember little but the random start.
+        ema = ops.ema(state.ema, params, decay=min(config.ema, (1.0 + state.step) / (10.0 + state.step)))
+    return State(params, adam, ema, state.step + 1), Metrics(loss, norm, batch.plan_error)
+
+
+def trained(state: State, /) -> Tree:
+    """Parameters that generation uses: their running mean where there is one."""
+    return state.params if state.ema is None else state.ema
+
+
+def learning_rate(config: TrainingConfig, step: int, /) -> float:
+    """Learning rate of step ``step`` (0 is the first). Equation: WFM App. E.1."""
+    return optim.exponential_decay(
+        step, base=config.learning_rate, rate=config.decay, every=config.decay_every
+    )
+
+
+def train(
+    config: TrainingConfig,
+    setting: Any,
+    family: Any,
+    labels: np.ndarray | None,
+    state: State,
+    /,
+    *,
+    ops: Ops = REFERENCE,
+    every: int = 50,
+    report: Callable[[State, Metrics], None] | None = None,
+) -> State:
+    """Train to ``config.steps`` steps from wherever ``state`` stands.
+
+    Equation: WFM Algorithm 1.
+
+    Parameters
+    ----------
+    every : int
+        Steps between two reports; only then the host waits for the device.
+    report : callable, optional
+        ``report(state, metrics)`` with a summary of the steps since the last one: the place for
+        progress bars, logs and checkpoints. Called at multiples of ``every`` and after the last step.
+
+    Raises
+    ------
+    NonFiniteLossError
+        If a loss is NaN or infinite: names the step and the seed, and reports nothing from there on.
+    """
+    pending: list[Metrics] = []
+    while state.step < config.steps:
+        state, metrics = step(config, setting, family, labels, state, ops=ops)
+        pending.append(metrics)
+        if state.step % every == 0 or state.step == config.steps:
+            losses = [float(metrics.loss) for metrics in pending]
+            norms = [float(metrics.grad_norm) for metrics in pending]
+            finite = np.isfinite(losses) & np.isfinite(norms)
+            if not np.all(finite):
+                first = int(np.argmin(finite))
+                raise NonFiniteLossError(
+                    f"the loss became {losses[first]} at step {state.step - len(losses) + first} "
+                    f"(seed {config.seed}) and its gradient's norm {norms[first]}; a smaller learning_rate "
+                    "or clip_norm helps"
+                )
+            if report is not None:
+                worst = max(float(metrics.plan_error) for metrics in pending)
+                report(state, Metrics(float(np.mean(losses)), float(np.mean(norms)), worst))
+            pending = []
+    return state

@@ -1,0 +1,198 @@
+"""What a trained network over clouds does: its field, new clouds, how straight their paths are."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device, to_host
+from refwfm.generation import CloudField, generate_clouds
+from refwfm.measures import PointCloud
+from refwfm.networks import guidance, unlabelled
+from refwfm.straightness import Straightness, relative_bend, straightness
+from refwfm.training.alignment import Clouds
+from refwfm.training.cloud_network import predict
+from refwfm.training.cloud_setting import CloudSetting, draw_source, to_data_units, to_model_units
+from refwfm.training.config import CloudConfig
+from refwfm.training.optim import Tree
+from refwfm.training.randomness import random_stream
+
+
+def learned_field(
+    config: CloudConfig,
+    params: Tree,
+    labels: Array | None = None,
+    /,
+    *,
+    guidance_weight: float = 0.0,
+) -> CloudField:
+    """Field ``(cloud, t) -> velocity`` of a trained network, for clouds in the setting's units.
+
+    Parameters
+    ----------
+    labels : array of integers, shape (B,), or None
+    guidance_weight : float
+        Of classifier-free guidance; 0 is the plain conditional field.
+    """
+
+    def velocity_of(cloud: PointCloud, t: Array, labels: Array | None) -> Array:
+        return predict(config, params, cloud.points, cloud.weights > 0, t, labels)[0]
+
+    def field(cloud: PointCloud, t: Array) -> Array:
+        velocity = velocity_of(cloud, t, labels)
+        if labels is None or guidance_weight == 0.0:
+            return velocity
+        return guidance(velocity, velocity_of(cloud, t, unlabelled(params, labels)), guidance_weight)
+
+    return field
+
+
+def sample(
+    config: CloudConfig,
+    setting: CloudSetting,
+    params: Tree,
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    labels: np.ndarray | None = None,
+    sizes: np.ndarray | int | None = None,
+    source: Clouds | None = None,
+    index: np.ndarray | None = None,
+    guidance_weight: float = 0.0,
+    method: str = "euler",
+    progress: Callable[[int], None] | None = None,
+) -> tuple[PointCloud, np.ndarray | None]:
+    """Generate new clouds, on the host, in data units, with the labels they were generated for.
+
+    Equation: WFM Algorithm 3.
+
+    Parameters
+    ----------
+    size, n_steps, seed : int
+    labels : numpy.ndarray, shape (size,), optional
+        Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
+    sizes : int, or numpy.ndarray of integers, shape (size,), optional
+        Points of each cloud; drawn from the data's sizes when left out. (Members of a family have theirs.)
+    source : family of clouds
+        Where a flow between families starts.
+    index : numpy.ndarray of integers, shape (size,), optional
+        Its members to start from; drawn at random when left out.
+    guidance_weight : float
+    method : str
+        See ``generation.generate_clouds``.
+    progress : callable, optional
+        Called with the number of clouds done.
+    """
+    starts, labels = _starts(
+        config,
+        setting,
+        params,
+        size=size,
+        seed=seed,
+        labels=labels,
+        sizes=sizes,
+        source=source,
+        index=index,
+        guidance_weight=guidance_weight,
+    )
+    parts: list[PointCloud] = []
+    done = 0
+    for mu, field in starts:
+        parts.append(to_data_units(generate_clouds(field, mu, n_steps=n_steps, method=method), setting))
+        done += len(parts[-1].points)
+        if progress is not None:
+            progress(done)
+    n = max(part.points.shape[1] for part in parts)
+    grown = [[np.pad(x, [(0, 0), (0, n - x.shape[1])] + [(0, 0)] * (x.ndim - 2)) for x in p] for p in parts]
+    return PointCloud(*(np.concatenate(arrays) for arrays in zip(*grown, strict=True))), labels
+
+
+def learned_straightness(
+    config: CloudConfig,
+    setting: CloudSetting,
+    params: Tree,
+    /,
+    *,
+    n_steps: int,
+    method: str = "euler",
+    **starts: Any,
+) -> Straightness:
+    """How straight the paths are on which a trained network generates, 0 for straight ones at constant speed.
+
+    Equation: GWFM 4.1. Of the very paths of ``sample`` with the same arguments (``size``, ``seed``, ...); on
+    the host, in model units.
+    """
+    batches, _ = _starts(config, setting, params, **starts)
+    parts = [straightness(field, mu, n_steps=n_steps, method=method) for mu, field in batches]
+    bend, moved = (np.concatenate([to_host(part[k]).astype(np.float64) for part in parts]) for k in (1, 2))
+    return Straightness(relative_bend(bend, moved), bend, moved)
+
+
+def _starts(
+    config: CloudConfig,
+    setting: CloudSetting,
+    params: Tree,
+    *,
+    size: int,
+    seed: int,
+    labels: np.ndarray | None = None,
+    sizes: np.ndarray | int | None = None,
+    source: Clouds | None = None,
+    index: np.ndarray | None = None,
+    guidance_weight: float = 0.0,
+) -> tuple[Iterator[tuple[PointCloud, CloudField]], np.ndarray | None]:
+    """Sources of generation, a batch at a time, each with its field; and the labels of all."""
+    if (source is None) == (config.source == "family"):
+        raise ValueError(
+            "this model flows from another family: give its source"
+            if source is None
+            else f"this model flows from {config.source!r} noise: it takes no source family"
+        )
+    rng = random_stream(seed, "generation")
+    labels = _wanted_labels(setting, labels, size, rng)
+    if source is None:
+        sizes = _wanted_sizes(setting, sizes, size, rng)
+    elif index is None:
+        index = rng.integers(len(source), size=size)
+
+    def batches() -> Iterator[tuple[PointCloud, CloudField]]:
+        for start in range(0, size, config.batch):
+            part = slice(start, min(start + config.batch, size))
+            if source is None:
+                assert isinstance(sizes, np.ndarray)
+                mu = draw_source(config, setting, rng, sizes[part])
+            else:
+                assert index is not None
+                mu = to_model_units(source.batch(index[part], n_points=config.n_points, rng=rng), setting)
+            xp = array_namespace(mu.points)
+            wanted = None if labels is None else xp.asarray(labels[part], device=device(mu.points))
+            yield mu, learned_field(config, params, wanted, guidance_weight=guidance_weight)
+
+    return batches(), labels
+
+
+def _wanted_labels(
+    setting: CloudSetting, labels: np.ndarray | None, size: int, rng: np.random.Generator
+) -> np.ndarray | None:
+    counts = setting.label_counts
+    if not len(counts):
+        if labels is not None:
+            raise ValueError("labels were given, but the model is unconditional")
+        return None
+    drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
+    labels = drawn if labels is None else np.asarray(labels)
+    if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
+        raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
+    return labels
+
+
+def _wanted_sizes(
+    setting: CloudSetting, sizes: np.ndarray | int | None, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    drawn = rng.choice(setting.sizes, size=size)
+    chosen = drawn if sizes is None else np.broadcast_to(np.asarray(sizes), (size,)).astype(np.int64)
+    if chosen.min() < 1:
+        raise ValueError(f"sizes must be at least 1; got {chosen.min()}")
+    return chosen

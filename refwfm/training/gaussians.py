@@ -1,0 +1,269 @@
+"""A flow between Gaussians: what is fitted to a family, what a batch is, how a trained network generates."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device, like, sq_norm
+from refwfm.couplings.outer import match_minibatch
+from refwfm.generation import Field, Generated, generate
+from refwfm.measures import Gaussian, check_gaussian, rescale, take
+from refwfm.networks import bures_mlp, init_bures_mlp, vech
+from refwfm.sources.gaussians import (
+    GaussianWishart,
+    fit_gaussian_wishart,
+    sample_empirical,
+    sample_gaussian_wishart,
+)
+from refwfm.training.config import GaussianConfig
+from refwfm.training.methods import METHODS
+from refwfm.training.ops import REFERENCE, Ops
+from refwfm.training.optim import Tree
+from refwfm.training.randomness import random_stream
+from refwfm.training.regression import GaussianBatch
+
+SCALING_DRAWS = 4096
+"""Points of random geodesics from which the scaling of the network is read off."""
+
+
+class GaussianSetting(NamedTuple):
+    """What is fitted to a family once, before training, and needed again for generating.
+
+    Attributes
+    ----------
+    shift : array, shape (d,); unit : float
+        The model works on ``(x - shift) / unit``, where the family has variance 1 per coordinate. A
+        similarity changes the geometry by nothing but the factor ``unit²`` of squared distances.
+    source : GaussianWishart, in these units
+    scaling : dict of arrays
+        Constants of the network's input and output layers (``networks.bures_mlp``).
+    label_counts : numpy.ndarray, shape (n_labels,)
+        Members of each class, empty for an unconditional model.
+    """
+
+    shift: Array
+    unit: float
+    source: GaussianWishart
+    scaling: dict[str, Array]
+    label_counts: np.ndarray
+
+
+def fit_setting(
+    config: GaussianConfig, family: Gaussian, /, *, labels: np.ndarray | None = None, n_labels: int = 0
+) -> tuple[GaussianSetting, Gaussian]:
+    """Fit units, source and network scaling to a family; also return the family in these units.
+
+    Equation: WFM App. D for the source.
+
+    Parameters
+    ----------
+    family : Gaussian, mean (n, d), cov (n, d, d), in data units
+    labels : numpy.ndarray, shape (n,), optional
+    n_labels : int
+        Number of classes; 0 makes the model unconditional.
+    """
+    family = check_gaussian(family, "family")
+    if family.mean.ndim != 2 or family.mean.shape[0] == 0:
+        raise ValueError(f"family must have at least one member, mean (n, d); got {tuple(family.mean.shape)}")
+    xp = array_namespace(family.mean)
+    shift = xp.mean(family.mean, axis=0)
+    variance = xp.mean(sq_norm(family.mean - shift) + xp.linalg.trace(family.cov)) / family.mean.shape[1]
+    unit = float(xp.sqrt(variance)) or 1.0
+    family = rescale(Gaussian(family.mean - shift, family.cov), 1.0 / unit)
+    source = fit_gaussian_wishart(family, df=config.df, validate=False)
+    counts = np.zeros(0, dtype=np.int64)
+    if config.conditional and labels is not None:
+        counts = np.bincount(labels, minlength=n_labels)
+    rng = random_stream(config.seed, "scaling")
+    mu = sample_gaussian_wishart(source, rng=rng, size=SCALING_DRAWS)
+    nu, _ = sample_empirical(family, rng=rng, size=SCALING_DRAWS)
+    t = like(rng.random(SCALING_DRAWS), family.mean)
+    mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
+    return GaussianSetting(shift, unit, source, fit_scaling(mu_t, target), counts), family
+
+
+def fit_scaling(mu_t: Gaussian, target: Any, /) -> dict[str, Array]:
+    """Constants that bring the network's inputs to mean 0 and deviation 1, and its outputs to their size.
+
+    Parameters
+    ----------
+    mu_t : Gaussian, mean (n, d), cov (n, d, d)
+    target : Tangent or EuclideanTangent, (n, d) and (n, d, d)
+    """
+    xp = array_namespace(mu_t.mean)
+    features = xp.concat([mu_t.mean, vech(mu_t.cov)[0]], axis=-1)
+    deviation = xp.std(features, axis=0)
+    size = xp.sqrt(xp.mean(features * features, axis=0))
+    # A constant feature carries nothing but rounding, which must not be blown up: rounding of 1, the unit, in
+    # the means, and of the largest entry in the covariances, which may all be tiny.
+    d = mu_t.mean.shape[-1]
+    entry = xp.max(size[d:])
+    constant = deviation <= 1e-6 * xp.concat([xp.ones_like(size[:d]), entry * xp.ones_like(size[d:])])
+    return {
+        "input_shift": xp.mean(features, axis=0),
+        "input_scale": xp.where(constant, xp.ones_like(deviation), deviation),
+        "mean_scale": _root_mean_square(target[0]),
+        "matrix_scale": _root_mean_square(vech(target[1])[0]),
+    }
+
+
+def _root_mean_square(values: Array) -> Array:
+    xp = array_namespace(values)
+    scale = xp.sqrt(xp.mean(values * values, axis=0))
+    return xp.where(scale > 0, scale, xp.ones_like(scale))
+
+
+def to_data_units(mu: Gaussian, setting: GaussianSetting, /) -> Gaussian:
+    """Undo the setting's shift and unit: law of ``unit x + shift`` for x ~ mu."""
+    moved = rescale(mu, setting.unit)
+    return Gaussian(moved.mean + setting.shift, moved.cov)
+
+
+def prepare(
+    config: GaussianConfig, data: Any, source: Any, asarray: Callable[[Any], Array], /
+) -> tuple[GaussianSetting, Gaussian]:
+    """Bring a family of Gaussians to a backend and fit the setting to it; see ``fit_setting``."""
+    if source is not None:
+        raise ValueError("source: flows between two families are for point clouds")
+    family = Gaussian(*map(asarray, data.gaussians))
+    return fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
+
+
+def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
+    """All numbers of a family of Gaussians."""
+    return (*data.gaussians, data.labels)
+
+
+def init_params(config: GaussianConfig, setting: GaussianSetting, /) -> Tree:
+    """Random parameters of the two networks, drawn from the seed."""
+    return init_bures_mlp(
+        random_stream(config.seed, "init"),
+        setting.shift.shape[0],
+        like=setting.shift,
+        width=config.width,
+        depth=config.depth,
+        n_frequencies=config.n_frequencies,
+        n_labels=len(setting.label_counts),
+        label_dim=config.label_dim,
+    )
+
+
+def draw_batch(
+    config: GaussianConfig,
+    setting: GaussianSetting,
+    family: Gaussian,
+    labels: np.ndarray | None,
+    step: int,
+    /,
+    *,
+    ops: Ops = REFERENCE,
+) -> GaussianBatch:
+    """Random sources, targets and times of step ``step``, and the geodesics' points and velocities there.
+
+    Equation: WFM Algorithm 1, with WFM-8 and WFM-10 (the paper refers to WFM-9, which is another quantity).
+
+    Parameters
+    ----------
+    family : Gaussian, mean (n, d), cov (n, d, d), in the setting's units
+    labels : numpy.ndarray, shape (n,), or None
+    """
+    rng = random_stream(config.seed, "batch", step)
+    mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
+    nu, index = sample_empirical(family, rng=rng, size=config.batch)
+    t = like(rng.random(config.batch), family.mean)
+    shown = labels[index] if len(setting.label_counts) and labels is not None else None
+    if config.matching:  # of the same labels
+        nu = take(nu, match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=shown))
+    mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
+    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
+    return GaussianBatch(mu_t, target, t, drawn)
+
+
+def loss_and_grad(
+    config: GaussianConfig, setting: GaussianSetting, params: Tree, batch: GaussianBatch, /, *, ops: Ops
+) -> tuple[Array, Tree]:
+    """Loss on a batch, and its gradient in the parameters."""
+    return ops.gaussian_loss_and_grad(params, setting.scaling, batch, method=config.method)
+
+
+def learned_field(
+    config: GaussianConfig, setting: GaussianSetting, params: Tree, labels: Array | None = None, /
+) -> Field:
+    """Field ``(mu, t) -> velocity`` of a trained network, for Gaussians in the setting's units."""
+    velocity = METHODS[config.method].velocity
+
+    def field(mu: Gaussian, t: Array) -> Any:
+        output, _ = bures_mlp(params, setting.scaling, mu, t, labels)
+        return velocity(*output)
+
+    return field
+
+
+def sample(
+    config: GaussianConfig,
+    setting: GaussianSetting,
+    params: Tree,
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    labels: np.ndarray | None = None,
+    observe: Callable[[int, Gaussian], None] | None = None,
+) -> tuple[Generated, np.ndarray | None]:
+    """Generate new Gaussians, in data units, with the labels they were generated for.
+
+    Equation: WFM Algorithm 2 (Riemannian), or Euler steps with projection (the baselines).
+
+    Parameters
+    ----------
+    size, n_steps, seed : int
+    labels : numpy.ndarray, shape (size,), optional
+        Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
+    observe : callable, optional
+        Called with (k, mu) before the first step and after each; mu is in the setting's units.
+
+    Returns
+    -------
+    Generated, labels or None
+    """
+    rng = random_stream(seed, "generation")
+    mu = sample_gaussian_wishart(setting.source, rng=rng, size=size)
+    counts, wanted = setting.label_counts, None
+    if len(counts):
+        drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
+        labels = drawn if labels is None else np.asarray(labels)
+        if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
+            raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
+        wanted = array_namespace(mu.mean).asarray(labels, device=device(mu.mean))
+    elif labels is not None:
+        raise ValueError("labels were given, but the model is unconditional")
+    result = generate(
+        learned_field(config, setting, params, wanted),
+        mu,
+        n_steps=n_steps,
+        step=METHODS[config.method].step,
+        observe=observe,
+    )
+    return Generated(to_data_units(result.gaussian, setting), result.lowest), labels
+
+
+def pack(setting: GaussianSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take a setting apart for a checkpoint: a tree of arrays, and numbers."""
+    source = setting.source
+    arrays = {
+        "shift": setting.shift,
+        "scaling": setting.scaling,
+        "source": {"mean": source.mean, "std": source.std, "root": source.root},
+        "label_counts": setting.label_counts,
+    }
+    return arrays, {"unit": setting.unit, "df": source.df}
+
+
+def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> GaussianSetting:
+    """Put a setting together again: the inverse of ``pack``."""
+    source = GaussianWishart(**arrays["source"], df=numbers["df"])
+    return GaussianSetting(
+        arrays["shift"], numbers["unit"], source, arrays["scaling"], arrays["label_counts"]
+    )

@@ -1,0 +1,74 @@
+"""Flow matching is a regression: a batch of points of geodesics, the loss there, and its gradient."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from refwfm._array import Array
+from refwfm.measures import Gaussian
+from refwfm.networks import bures_mlp, transformer
+from refwfm.objectives import cloud_loss
+from refwfm.training.methods import METHODS
+from refwfm.training.optim import Tree
+
+
+class GaussianBatch(NamedTuple):
+    """Points of random geodesics: mu_t, the velocity there, t (B,), labels (B,) or None; plans are exact."""
+
+    mu_t: Gaussian
+    target: Any
+    t: Array
+    labels: Array | None
+    plan_error: float = 0.0
+
+
+class CloudBatch(NamedTuple):
+    """Points of random paths of clouds, and their velocities.
+
+    Attributes
+    ----------
+    points : array, shape (B, n, d)
+    weights : array, shape (B, n), 0 for padding
+    target : array, shape (B, n, d)
+    t : array, shape (B,)
+    labels : array of integers, shape (B,), or None
+    plan_error : array, shape ()
+        L1 marginal error of the worst inner plan.
+    """
+
+    points: Array
+    weights: Array
+    target: Array
+    t: Array
+    labels: Array | None
+    plan_error: Array | float = 0.0
+
+
+def gaussian_loss_and_grad(
+    params: Tree, scaling: dict[str, Array], batch: GaussianBatch, /, *, method: str
+) -> tuple[Array, Tree]:
+    """Loss of the network on a batch of Gaussians, and its gradient in the parameters.
+
+    Equation: WFM-11, 16, 17 for Gaussians. Value of shape (), gradient a tree like ``params``.
+    """
+    chosen = METHODS[method]
+    output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
+    value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
+    return value, pullback(tuple(derivative))
+
+
+def cloud_loss_and_grad(
+    params: Tree, batch: CloudBatch, /, *, heads: int, network: Callable[..., Any] = transformer
+) -> tuple[Array, Tree]:
+    """Loss of the network on a batch of point clouds, and its gradient in the parameters.
+
+    Equation: WFM-11 for point clouds (WFM-U7). Value of shape (), gradient a tree like ``params``.
+
+    Parameters
+    ----------
+    heads : int
+    network : callable
+        ``transformer``, or a twin of it.
+    """
+    output, pullback = network(params, batch.points, batch.weights > 0, batch.t, batch.labels, heads=heads)
+    value, derivative = cloud_loss(output, batch.target, batch.weights)
+    return value, pullback(derivative)

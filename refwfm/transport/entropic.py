@@ -1,0 +1,206 @@
+"""What entropic transport is used for: maps defined everywhere, and a divergence between clouds.
+
+The potentials of ``sinkhorn`` live on the atoms. Sinkhorn's own update, read at any point, extends them, and
+the gradient of the extension is a map: the mean of the target under the plan's conditional law. It is smooth,
+and pulled towards the centre by eps; the *debiased* versions subtract what a cloud does to itself.
+
+References
+----------
+WFM : Haviv, Pooladian, Pe'er, Amos, "Wasserstein Flow Matching", ICML 2025, appendix A.
+Pooladian and Niles-Weed, "Entropic estimation of optimal transport maps", 2021.
+Pooladian, Cuturi, Niles-Weed, "Debiaser Beware: Pitfalls of Centering Regularized Transport Maps", 2022.
+Feydy et al., "Interpolating between Optimal Transport and MMD using Sinkhorn Divergences", 2019.
+"""
+
+from typing import Any, NamedTuple
+
+from refwfm._array import Array, array_namespace
+from refwfm.clouds import check_cloud_pair
+from refwfm.measures import PointCloud
+from refwfm.transport.problem import check_eps, clear_points, log_weights
+from refwfm.transport.sinkhorn import TOLERANCE, Sinkhorn, dual_value, sinkhorn, softmin, sq_euclidean_cost
+
+SELF_UPDATES = 40
+"""Averaged updates with which the transport of a cloud to itself starts: 2^-40 of the first error."""
+
+
+class SinkhornDivergence(NamedTuple):
+    """Value (...) of a Sinkhorn divergence, and the three solutions it is made of."""
+
+    value: Array
+    xy: Sinkhorn
+    xx: Sinkhorn
+    yy: Sinkhorn
+
+
+# Maps
+
+
+def extend_potential(points: Array, y: Array, b: Array, g: Array, /, *, eps: float | Array) -> Array:
+    """Potential f at any points, from the potential g on the atoms y of weights b.
+
+    Equation: WFM-U9. ``f(x) = -eps log Σⱼ bⱼ exp((gⱼ - ‖x - yⱼ‖²) / eps)``, which on the source's atoms is f
+    itself. (The other potential: with the source's points, weights and f.)
+
+    Parameters
+    ----------
+    points : array, shape (..., q, d)
+    y : array, shape (..., m, d)
+    b, g : array, shape (..., m)
+    eps : float, or array of shape (...). Absolute, as in ``Sinkhorn.eps``.
+
+    Returns
+    -------
+    array, shape (..., q). Units: data squared.
+    """
+    y = _check_target(points, y, b, g)
+    return softmin(sq_euclidean_cost(points, y), g, b, check_eps(eps, points))
+
+
+def entropic_map(points: Array, y: Array, b: Array, g: Array, /, *, eps: float | Array) -> Array:
+    """Entropic map at any points: the mean of the target under the plan's conditional law.
+
+    Equation: WFM-13. ``T(x) = x - ∇f(x) / 2 = Σⱼ bⱼ yⱼ exp((gⱼ - ‖x - yⱼ‖²) / eps) / Σⱼ bⱼ exp(...)``. On the
+    source's atoms it is ``barycentric_projection`` of the plan. Parameters as for ``extend_potential``.
+
+    Returns
+    -------
+    array, shape (..., q, d)
+    """
+    xp = array_namespace(points, y)
+    y = _check_target(points, y, b, g)
+    exponents = (g[..., None, :] - sq_euclidean_cost(points, y)) / check_eps(eps, points)[..., None, None]
+    exponents = exponents + log_weights(b)[..., None, :]
+    shares = xp.exp(exponents - xp.max(exponents, axis=-1, keepdims=True))
+    return (shares @ y) / xp.sum(shares, axis=-1, keepdims=True)
+
+
+def debiased_entropic_map(
+    points: Array, x: PointCloud, y: PointCloud, g_xy: Array, g_xx: Array, /, *, eps: float | Array
+) -> Array:
+    """Entropic map without the pull of eps towards the centre: ``x - ∇(f_xy - f_xx)(x) / 2``.
+
+    Equation: WFM-13 (debiased). ``x + T_xy(x) - T_xx(x)``, with the entropic maps to y and to x itself.
+
+    Parameters
+    ----------
+    points : array, shape (..., q, d)
+    x, y : PointCloud
+    g_xy, g_xx : array, shapes (..., m) and (..., n)
+        Second potentials of the problems (x, y) and (x, x): ``xy.g`` and ``xx.g`` of ``sinkhorn_divergence``.
+    eps : float, or array of shape (...)
+
+    Returns
+    -------
+    array, shape (..., q, d)
+    """
+    there = entropic_map(points, y.points, y.weights, g_xy, eps=eps)
+    return points + there - entropic_map(points, x.points, x.weights, g_xx, eps=eps)
+
+
+def barycentric_projection(plan: Array, y: Array, /) -> Array:
+    """Mean target ``Σⱼ Pᵢⱼ yⱼ / Σⱼ Pᵢⱼ`` of each row of a plan; 0 for rows without mass.
+
+    Equation: WFM-13 (on the sample).
+
+    Parameters
+    ----------
+    plan : array, shape (..., n, m), non-negative
+    y : array, shape (..., m, d)
+        Points that no row reaches have no influence, NaN included.
+
+    Returns
+    -------
+    array, shape (..., n, d)
+    """
+    xp = array_namespace(plan, y)
+    y = clear_points(y, xp.sum(plan, axis=-2))
+    mass = xp.sum(plan, axis=-1, keepdims=True)
+    return (plan @ y) / xp.where(mass > 0, mass, xp.ones_like(mass))
+
+
+def epsilon_schedule(n: int, d: int, /, scale: float = 1.0) -> float:
+    """Regularisation that balances variance and bias of the entropic map from n samples in d dimensions.
+
+    Equation: WFM-14. ``scale n^(-1/(d+4))``, for which the error bound
+    ``n^(-1/2) log(n) eps^(-d/2) + eps²`` is ``log(n) n^(-2/(d+4))``.
+
+    Examples
+    --------
+    >>> epsilon_schedule(32, 1)
+    0.5
+    """
+    if n < 1 or d < 1 or not scale > 0:
+        raise ValueError(f"n and d must be at least 1 and scale positive; got {n}, {d} and {scale}")
+    return scale * n ** (-1.0 / (d + 4))
+
+
+def _check_target(points: Array, y: Array, b: Array, g: Array) -> Array:
+    """Raise unless the shapes fit; return the target's points with padding cleared."""
+    if 1 in (points.ndim, y.ndim) or points.shape[-1] != y.shape[-1]:
+        raise ValueError(
+            "points and y must have shapes (..., q, d) and (..., m, d); "
+            f"got {tuple(points.shape)} and {tuple(y.shape)}"
+        )
+    if not b.ndim or not g.ndim or not y.shape[-2] == b.shape[-1] == g.shape[-1]:
+        raise ValueError(
+            f"b and g must have shape (..., {y.shape[-2]}), one number for each point of y; "
+            f"got {tuple(b.shape)} and {tuple(g.shape)}"
+        )
+    return clear_points(y, b)
+
+
+# Divergence
+
+
+def sinkhorn_divergence(
+    x: PointCloud,
+    y: PointCloud,
+    /,
+    *,
+    eps: float | Array,
+    scale_cost: str | float | None = None,
+    tol: float | None = TOLERANCE,
+    max_iter: int = 10_000,
+    require: bool = True,
+    validate: bool = True,
+) -> SinkhornDivergence:
+    """Sinkhorn divergence ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`` of clouds, with the entropic cost as OT.
+
+    Equation: WFM-12 (debiased). Non-negative, zero for equal measures only; between the squared
+    2-Wasserstein distance (eps → 0) and that of the means (eps → ∞). The absolute eps of the pair (x, y) is
+    used for all three.
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (..., n, d) and (..., m, d); leading axes broadcast
+    eps, scale_cost, tol, max_iter, require, validate
+        As for ``sinkhorn``.
+
+    Returns
+    -------
+    SinkhornDivergence
+        Value of shape (...), units data squared, and three solutions.
+    """
+    x, y = check_cloud_pair(x, y, validate=validate)
+
+    options: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "require": require, "validate": validate}
+    cost = sq_euclidean_cost(x.points, y.points)
+    xy = sinkhorn(cost, x.weights, y.weights, eps=eps, scale_cost=scale_cost, **options)
+    (of_x, xx), (of_y, yy) = (_self_transport(cloud, xy.eps, options) for cloud in (x, y))
+    value = dual_value(cost, x.weights, y.weights, xy) - 0.5 * of_x - 0.5 * of_y
+    return SinkhornDivergence(value, xy, xx, yy)
+
+
+def _self_transport(x: PointCloud, eps: Array, options: dict[str, Any]) -> tuple[Array, Sinkhorn]:
+    """Entropic cost from a cloud to itself.
+
+    Sinkhorn's own updates are slow where atoms are far apart for this eps. The potentials are equal here, and
+    the *mean* of old and new f halves the error or better, as the kernel is positive definite.
+    """
+    cost, a = sq_euclidean_cost(x.points, x.points), x.weights
+    f = 0.0 * a + array_namespace(a).zeros_like(eps)[..., None]
+    for _ in range(SELF_UPDATES):
+        f = 0.5 * (f + softmin(cost, f, a, eps))
+    solution = sinkhorn(cost, a, a, eps=eps, f_init=f, **options)
+    return dual_value(cost, a, a, solution), solution

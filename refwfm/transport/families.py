@@ -1,0 +1,238 @@
+"""Transport between families of measures: the Wasserstein-on-Wasserstein distance, and random couplings.
+
+A family of clouds with a weight each is itself a measure, on the space of measures, and squared 2-Wasserstein
+distances are the cost of transporting one family onto another. So there are two plans, an *outer* one, which
+cloud goes to which, and for each such pair an *inner* one, which point goes to which. Together they are a
+``RandomCoupling``: draw a pair by the outer plan, and its inner plan is drawn. Moving all inner plans along
+straight lines moves one family to the other (``curve``). For the optimal plans that is a geodesic.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from refwfm._array import Array, array_namespace, device
+from refwfm.clouds import check_cloud
+from refwfm.interpolation import displacement
+from refwfm.measures import PointCloud
+from refwfm.transport.exact import TransportPlan, sq_wasserstein2, transport_plan
+from refwfm.transport.plans import marginal_error
+from refwfm.transport.problem import check_weights
+from refwfm.transport.sinkhorn import sq_euclidean_cost
+
+
+class Family(NamedTuple):
+    """The measure ``Σ weights_i δ(clouds_i)`` over measures.
+
+    Attributes
+    ----------
+    clouds : PointCloud, points (N, n, d), weights (N, n)
+    weights : array, shape (N,), non-negative, summing to 1
+    """
+
+    clouds: PointCloud
+    weights: Array
+
+
+class Wow(NamedTuple):
+    """Squared Wasserstein-on-Wasserstein distance, and what it is made of.
+
+    Attributes
+    ----------
+    sq_distance : array, shape (). Units: data squared.
+    outer : TransportPlan, plan (M, N)
+        Optimal, with the evidence that it is.
+    inner : array, shape (M, N). Units: data squared.
+        Squared 2-Wasserstein distances of all pairs of clouds.
+    """
+
+    sq_distance: Array
+    outer: TransportPlan
+    inner: Array
+
+
+class RandomCoupling(NamedTuple):
+    """A law over plans, ``P = Σ outer_ij δ(plans_ij)``.
+
+    Attributes
+    ----------
+    outer : array, shape (M, N)
+        Which cloud goes to which.
+    plans : array, shape (M, N, n, m)
+        Which point goes to which, for each pair of clouds. Where ``outer`` is 0 they are not used.
+    """
+
+    outer: Array
+    plans: Array
+
+
+class MembershipError(NamedTuple):
+    """How far a random coupling is from having two families as its marginals, in L1; shapes ().
+
+    Attributes
+    ----------
+    outer_rows, outer_columns : array
+        Of the outer plan's marginals.
+    inner_rows, inner_columns : array
+        Of the inner plans' marginals, in the mean over the outer plan.
+    """
+
+    outer_rows: Array
+    outer_columns: Array
+    inner_rows: Array
+    inner_columns: Array
+
+
+def even_family(clouds: PointCloud, /) -> Family:
+    """Family of clouds (N, n, d) that all weigh the same, ``1 / N``."""
+    xp, count = array_namespace(*clouds), clouds.points.shape[0]
+    if clouds.points.ndim != 3 or count == 0:
+        raise ValueError(f"clouds must be points (N, n, d) with N >= 1; got {tuple(clouds.points.shape)}")
+    mass = xp.full((count,), 1.0 / count, dtype=clouds.points.dtype, device=device(clouds.points))
+    return Family(clouds, mass)
+
+
+def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs: int = -1) -> Wow:
+    """Squared 2-Wasserstein distance of two families, in the metric that is the one of their members.
+
+    Equation: GWFM-3, 4. ``W_2² = min_Π Σ Π_ij W_2²(μ_i, ν_j)`` over plans with the families' weights as
+    marginals. All M N inner problems are solved exactly, so this is for families of a few hundred clouds;
+    their points are laid out in an array (M, N, n, d).
+
+    Parameters
+    ----------
+    mu, nu : Family, points (M, n, d) and (N, m, d), weights (M,) and (N,)
+    validate : bool
+        Also check the clouds' values, as ``check_cloud`` does. The families' weights are checked always.
+    n_jobs : int
+        Threads, or workers of joblib's current backend; -1 for all.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a value check fails.
+    """
+    mu, nu = _check_families(mu, nu, validate)
+    inner = sq_wasserstein2(*_all_pairs(mu, nu), validate=False, n_jobs=n_jobs)
+    outer = transport_plan(inner, mu.weights, nu.weights, n_jobs=n_jobs)
+    return Wow(outer.cost, outer, inner)
+
+
+# Random couplings
+
+Selection = Callable[[PointCloud, PointCloud], Array]
+"""``select(x, y)``: a plan (..., n, m) for each pair of clouds; leading axes broadcast."""
+
+
+def independent_plan(x: PointCloud, y: PointCloud, /) -> Array:
+    """Product plan ``a ⊗ b`` of clouds (..., n, d) and (..., m, d), shape (..., n, m).
+
+    Equation: GWFM-16 (the independent selection).
+    """
+    return x.weights[..., :, None] * y.weights[..., None, :]
+
+
+def optimal_plan(x: PointCloud, y: PointCloud, /) -> Array:
+    """Optimal plan of clouds (..., n, d) and (..., m, d), shape (..., n, m).
+
+    Equation: GWFM-16, 31 (the optimal selection).
+    """
+    return transport_plan(sq_euclidean_cost(x.points, y.points), x.weights, y.weights).plan
+
+
+def random_coupling(
+    mu: Family, nu: Family, outer: Array, select: Selection, /, *, validate: bool = True
+) -> RandomCoupling:
+    """Random coupling of two families: an inner plan for each pair of the outer plan.
+
+    Equation: GWFM-17, 18. The image ``S♯Π`` of an outer plan Π by a selection S; it has the families as its
+    marginals (``membership_error``) when Π has.
+
+    Parameters
+    ----------
+    mu, nu : Family, points (M, n, d) and (N, m, d)
+    outer : array, shape (M, N)
+    select : callable
+        ``independent_plan``, ``optimal_plan`` or another.
+    """
+    mu, nu = _check_families(mu, nu, validate)
+    expected = (mu.weights.shape[0], nu.weights.shape[0])
+    if tuple(outer.shape) != expected:
+        raise ValueError(f"outer must have shape (M, N) = {expected}; got {tuple(outer.shape)}")
+    return RandomCoupling(outer, select(*_all_pairs(mu, nu)))
+
+
+def membership_error(coupling: RandomCoupling, mu: Family, nu: Family, /) -> MembershipError:
+    """How far a random coupling is from ``RΓ(mu, nu)``, the set of those with marginals mu and nu.
+
+    Equation: GWFM-15. ``(π ↦ (pr₁)♯π)♯P = mu`` and the same for pr₂ and nu: the first marginal of plan (i, j)
+    must be the cloud i of mu wherever ``outer_ij > 0``, and these must have the family's weights.
+    """
+    xp = array_namespace(*coupling)
+    x, y = _all_pairs(mu, nu)
+    outer = marginal_error(coupling.outer, mu.weights, nu.weights)
+    inner = marginal_error(coupling.plans, x.weights, y.weights)
+    return MembershipError(*outer, *(xp.sum(coupling.outer * error) for error in inner))
+
+
+def sq_coupling_cost(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Array:
+    """Mean squared distance that a random coupling moves points, ``∬ ‖x - y‖² dπ dP``. Shape ().
+
+    Equation: GWFM-19, 21. Over all random couplings of two families its least value is their squared
+    Wasserstein-on-Wasserstein distance, reached by optimal outer and inner plans. Units: data squared.
+    """
+    xp = array_namespace(*coupling)
+    x, y = _all_pairs(*_check_families(mu, nu, False))
+    inner = xp.sum(coupling.plans * sq_euclidean_cost(x.points, y.points), axis=(-2, -1))
+    return xp.sum(coupling.outer * inner)
+
+
+def curve(coupling: RandomCoupling, mu: Family, nu: Family, t: float, /) -> Family:
+    """Family at time t on the way that a random coupling moves mu to nu.
+
+    Equation: GWFM-20. ``M_t = (π ↦ (e_t)♯π)♯P`` with ``e_t(x, y) = (1 - t) x + t y``: for each pair of clouds
+    one cloud, with an atom for each pair of their points.
+
+    Returns
+    -------
+    Family of M N clouds (i, j) of n m atoms (k, l), in the order of the indices; those without mass are
+    padding
+    """
+    xp = array_namespace(*coupling)
+    x, y = _all_pairs(*_check_families(mu, nu, False))
+    shape = (*coupling.plans.shape, x.points.shape[-1])
+    starts = xp.broadcast_to(x.points[..., :, None, :], shape)
+    ends = xp.broadcast_to(y.points[..., None, :, :], shape)
+    pairs, atoms = shape[0] * shape[1], shape[2] * shape[3]
+    points = xp.reshape(displacement(starts, ends, t), (pairs, atoms, shape[-1]))
+    masses = xp.reshape(coupling.plans, (pairs, atoms))
+    return Family(PointCloud(points, masses), xp.reshape(coupling.outer, (pairs,)))
+
+
+def _all_pairs(mu: Family, nu: Family) -> tuple[PointCloud, PointCloud]:
+    """Clouds (M, 1, n, d) and (1, N, m, d), which broadcast to all pairs."""
+    return PointCloud(*(part[:, None, ...] for part in mu.clouds)), PointCloud(
+        *(part[None, ...] for part in nu.clouds)
+    )
+
+
+def _check_families(mu: Family, nu: Family, validate: bool) -> tuple[Family, Family]:
+    checked = []
+    for family, name in ((mu, "mu"), (nu, "nu")):
+        points, weights = family.clouds.points, family.weights
+        array_namespace(points, weights, nu.weights)  # raises TypeError on mixed libraries
+        if points.ndim != 3 or tuple(weights.shape) != tuple(points.shape[:1]) or 0 in weights.shape:
+            raise ValueError(
+                f"{name} must be a family of clouds, points (N, n, d) and weights (N,) with N >= 1; "
+                f"got points {tuple(points.shape)} and weights {tuple(weights.shape)}"
+            )
+        if weights.dtype != points.dtype:
+            raise TypeError(f"{name}: weights must have the dtype of the points; got {weights.dtype}")
+        clouds = check_cloud(family.clouds, f"{name}.clouds", validate=validate)
+        checked.append(Family(clouds, check_weights(weights, f"{name}.weights")))
+    mu, nu = checked
+    if mu.clouds.points.shape[-1] != nu.clouds.points.shape[-1]:
+        raise ValueError(
+            "mu and nu must live in the same dimension; "
+            f"got d = {mu.clouds.points.shape[-1]} and {nu.clouds.points.shape[-1]}"
+        )
+    return mu, nu

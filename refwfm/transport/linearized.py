@@ -1,0 +1,353 @@
+"""Linearised transport: measures seen from one reference cloud, where they are vectors.
+
+Clouds of n points and uniform weights are vectors of R^(n×d) up to the order of their points, and optimal
+transport finds the order. *Aligning* every cloud once to a fixed reference S picks one vector for each cloud;
+from then on their distances are Euclidean. That distance is at least the true one, and equal where the
+optimal permutation between two clouds passes through the reference (``stability`` says when).
+
+A *free-support barycenter* of the clouds is the reference to take: alignment and mean in turns.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, all_finite, array_namespace, device, eps, sq_frobenius, transpose
+from refwfm.clouds import check_cloud
+from refwfm.measures import PointCloud, check_broadcast
+from refwfm.transport.exact import assignment
+from refwfm.transport.sinkhorn import sq_euclidean_cost
+
+ALIGN_BLOCK = 2**22
+"""Elements of the cost matrices that are made at once (or those of one pair)."""
+
+
+class FreeSupportBarycenter(NamedTuple):
+    """A barycenter of M clouds with its evidence.
+
+    Attributes
+    ----------
+    points : array, shape (n, d). Units: data.
+    permutation : array, shape (M, n), integers
+        Aligns the clouds to ``points``, as ``align_to_reference`` does.
+    objective : tuple of float
+        Mean of the squared distances to the clouds, at the start and after each iteration: non-increasing up
+        to rounding.
+    n_iter : int
+    converged : bool
+    """
+
+    points: Array
+    permutation: Array
+    objective: tuple[float, ...]
+    n_iter: int
+    converged: bool
+
+
+# Alignment
+
+
+def align_to_reference(
+    reference: Array,
+    clouds: PointCloud,
+    /,
+    *,
+    n_jobs: int = -1,
+    progress: Callable[[int, int], None] | None = None,
+    validate: bool = True,
+) -> Array:
+    """Permutation that aligns each cloud to a reference: atom ``perm[i]`` of the cloud goes with atom i.
+
+    Equation: GWFM-35, 36, 38. ``P = argmin_Q ‖S - Q X‖_F``, an exact assignment for each cloud; a function
+    of reference and clouds alone, so that it needs to be computed once.
+
+    Parameters
+    ----------
+    reference : array, shape (n, d), or (..., n, d) broadcasting with the clouds. Units: data.
+    clouds : PointCloud, points (..., n, d), weights (..., n)
+        Without padding and with uniform weights.
+    n_jobs : int
+        Threads, or workers of joblib's current backend; -1 for all.
+    progress : callable, optional
+        Called with (clouds done, clouds in all) after each block of ``ALIGN_BLOCK`` costs.
+    validate : bool
+        Check values too: finite points, uniform weights.
+
+    Returns
+    -------
+    array, shape (..., n), integers
+        In the library and on the device of the clouds. Assignments are solved on the host.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ or weights are not uniform.
+    """
+    clouds = check_alignable(reference, clouds, validate=validate)
+    xp = array_namespace(clouds.points)
+    batch = np.broadcast_shapes(reference.shape[:-2], clouds.points.shape[:-2])
+    S, X = (
+        xp.reshape(xp.broadcast_to(points, (*batch, *points.shape[-2:])), (-1, *points.shape[-2:]))
+        for points in (reference, clouds.points)
+    )
+    found = _assign(S, X, n_jobs, progress)
+    return xp.asarray(found.reshape((*batch, found.shape[-1])), device=device(X))
+
+
+def align(
+    reference: Array,
+    clouds: PointCloud,
+    /,
+    *,
+    n_jobs: int = -1,
+    progress: Callable[[int, int], None] | None = None,
+    validate: bool = True,
+) -> Array:
+    """Clouds as vectors: their points in the order that the reference gives them.
+
+    Equation: GWFM-38, ``al_S(X) = P X``. Parameters as for ``align_to_reference``; shape (..., n, d).
+    """
+    permutation = align_to_reference(reference, clouds, n_jobs=n_jobs, progress=progress, validate=validate)
+    return reorder(clouds.points, permutation)
+
+
+def reorder(points: Array, permutation: Array, /) -> Array:
+    """Points (..., n, d) in the order of a permutation (..., n): row i is ``points[permutation[i]]``.
+
+    Equation: GWFM-38, the product ``P X``. Leading axes broadcast.
+    """
+    xp = array_namespace(points, permutation)
+    batch = np.broadcast_shapes(points.shape[:-2], permutation.shape[:-1])
+    points = xp.broadcast_to(points, (*batch, *points.shape[-2:]))
+    index = xp.broadcast_to(permutation[..., None], points.shape)
+    return xp.take_along_axis(points, index, axis=-2)
+
+
+def _assign(S: Array, X: Array, n_jobs: int, progress: Callable[[int, int], None] | None) -> np.ndarray:
+    """Optimal permutations (B, n) of X (B, n, d) to S (B, n, d), on the host."""
+    count, n = X.shape[:2]
+    step = max(1, ALIGN_BLOCK // (n * n))
+    found = np.empty((count, n), dtype=np.int64)
+    for start in range(0, count, step):
+        block = slice(start, min(start + step, count))
+        found[block] = assignment(_reduced_costs(S[block, ...], X[block, ...]), n_jobs=n_jobs)
+        if progress is not None:
+            progress(block.stop, count)
+    return found
+
+
+def _reduced_costs(S: Array, X: Array) -> Array:
+    """Squared distances of the centred clouds, less the least of each row, then of each column.
+
+    The same permutations are optimal, and a solver that augments shortest paths finds them much sooner.
+    """
+    xp = array_namespace(X)
+    cost = sq_euclidean_cost(*(points - xp.mean(points, axis=-2, keepdims=True) for points in (S, X)))
+    cost = cost - xp.min(cost, axis=-1, keepdims=True)
+    return cost - xp.min(cost, axis=-2, keepdims=True)
+
+
+# Distances
+
+
+def sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
+    """Squared distance of clouds that are vectors: the mean of ``‖x_i - y_i‖²``.
+
+    Equation: GWFM-41. ``(1/n) ‖X - P_Y Y‖_F²`` for a source X that comes in the order of the reference (noise
+    around it) and a target aligned to it once. Never below the squared 2-Wasserstein distance; equal inside
+    the stability radius (GWFM-39).
+
+    Parameters
+    ----------
+    x, aligned : array, shape (..., n, d). Leading axes broadcast. Units: data.
+
+    Returns
+    -------
+    array, shape (...). Units: data squared.
+    """
+    xp = array_namespace(x, aligned)
+    if x.ndim < 2 or aligned.ndim < 2 or x.shape[-2:] != aligned.shape[-2:]:
+        raise ValueError(
+            "x and aligned must have shapes (..., n, d) with the same n and d, clouds of equal size in the "
+            f"order of one reference; got {tuple(x.shape)} and {tuple(aligned.shape)}"
+        )
+    check_broadcast(x=x.shape[:-2], aligned=aligned.shape[:-2])
+    return xp.sum(xp.mean((x - aligned) ** 2, axis=-2), axis=-1)
+
+
+def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
+    """Squared distances between all members of two families of vectors, as one matrix product.
+
+    Equation: GWFM-41 (the costs of its outer plan). ``sq_lazy_distance`` of all pairs. With both families
+    aligned to one reference these are the linearised distances, GWFM-34.
+
+    Parameters
+    ----------
+    x : array, shape (B0, n, d)
+    aligned : array, shape (B1, n, d)
+
+    Returns
+    -------
+    array, shape (B0, B1), never negative. Its error is rounding relative to the spread of the families.
+    """
+    xp = array_namespace(x, aligned)
+    if x.ndim != 3 or aligned.ndim != 3 or x.shape[1:] != aligned.shape[1:]:
+        raise ValueError(
+            "x and aligned must have shapes (B0, n, d) and (B1, n, d); "
+            f"got {tuple(x.shape)} and {tuple(aligned.shape)}"
+        )
+    B0, n, d = x.shape
+    B1 = aligned.shape[0]
+    if 0 in (B0, B1):
+        return xp.zeros((B0, B1), dtype=x.dtype, device=device(x))
+    center = xp.mean(aligned, axis=0)
+    x, aligned = x - center, aligned - center
+    X, Y = xp.reshape(x, (B0, n * d)), xp.reshape(aligned, (B1, n * d))
+    sq = sq_frobenius(x)[:, None] + sq_frobenius(aligned)[None, :] - 2.0 * (X @ transpose(Y))
+    return xp.where(sq > 0, sq, xp.zeros_like(sq)) / n  # rounding can push it below 0
+
+
+def sq_linearized_distance(
+    reference: Array, x: PointCloud, y: PointCloud, /, *, validate: bool = True
+) -> Array:
+    """Squared linearised 2-Wasserstein distance: both clouds aligned to a reference, then Euclidean.
+
+    Equation: GWFM-34. ``LW_2² = (1/n) ‖P_X X - P_Y Y‖_F²``. At least the squared 2-Wasserstein distance, and
+    equal to it when one of the clouds is the reference (GWFM-35, 36).
+
+    Parameters
+    ----------
+    reference : array, shape (n, d), or (..., n, d)
+    x, y : PointCloud, points (..., n, d), weights (..., n)
+        Without padding and with uniform weights. Leading axes broadcast.
+
+    Returns
+    -------
+    array, shape (...). Units: data squared.
+    """
+    return sq_lazy_distance(*(align(reference, cloud, validate=validate) for cloud in (x, y)))
+
+
+def pairwise_sq_linearized_distance(
+    reference: Array, x: PointCloud, y: PointCloud, /, *, validate: bool = True
+) -> Array:
+    """Squared linearised distances between all members of two families: B0 + B1 assignments, not B0 B1.
+
+    Equation: GWFM-34. Parameters as for ``sq_linearized_distance``, with reference (n, d), points (B0, n, d)
+    and (B1, n, d); shape (B0, B1). Where a family is used again, ``align`` it once and take
+    ``pairwise_sq_lazy_distance``.
+    """
+    return pairwise_sq_lazy_distance(*(align(reference, family, validate=validate) for family in (x, y)))
+
+
+# The reference
+
+
+def free_support_barycenter(
+    clouds: PointCloud,
+    /,
+    *,
+    init: Array | None = None,
+    max_iter: int = 100,
+    tol: float | None = None,
+    n_jobs: int = -1,
+    require: bool = True,
+    validate: bool = True,
+) -> FreeSupportBarycenter:
+    """Barycenter of clouds among the clouds of their size, by fixed-point iteration.
+
+    Equation: REF. ``S ← (1/M) Σ_k P_k X_k`` with P_k the alignment of X_k to S: each step lowers
+    ``(1/M) Σ_k W_2²(S, X_k)`` or leaves S alone. A local minimum, which depends on the start.
+
+    Parameters
+    ----------
+    clouds : PointCloud, points (M, n, d), weights (M, n), M >= 1
+        Without padding and with uniform weights.
+    init : array, shape (n, d), optional
+        Where to start; the first cloud when left out.
+    max_iter : int
+    tol : float, optional
+        Stop when an iteration lowers the objective by less than this share: 1e-9 in float64, 1e-5 in float32
+        when left out. With 0 it goes on until nothing moves.
+    n_jobs : int
+        As for ``align_to_reference``.
+    require : bool
+        Raise when the iteration does not converge; otherwise say so in the result.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ or weights are not uniform.
+    RuntimeError
+        If it did not converge and ``require``.
+
+    References
+    ----------
+    Álvarez-Esteban, del Barrio, Cuesta-Albertos, Matrán, "A fixed-point approach to barycenters in
+    Wasserstein space", J. Math. Anal. Appl. 441 (2016).
+    """
+    if clouds.points.ndim != 3 or clouds.points.shape[0] == 0:
+        raise ValueError(
+            f"clouds must be a family of at least one, points (M, n, d); got {tuple(clouds.points.shape)}"
+        )
+    points = clouds.points[0, ...] if init is None else init
+    if points.ndim != 2:
+        raise ValueError(f"init must have shape (n, d); got {tuple(points.shape)}")
+    clouds = check_alignable(points, clouds, validate=validate)
+    xp = array_namespace(clouds.points)
+    tol = tol if tol is not None else (1e-9 if eps(points) < 1e-10 else 1e-5)
+    permutation, aligned, objective = _objective_at(points, clouds, n_jobs)
+    history, converged = [objective], False
+    while not converged and len(history) <= max_iter:
+        points = xp.mean(aligned, axis=0)
+        permutation, aligned, objective = _objective_at(points, clouds, n_jobs)
+        converged = history[-1] - objective <= tol * history[-1]
+        history.append(objective)
+    n_iter = len(history) - 1
+    if require and not converged:
+        raise RuntimeError(
+            f"the barycenter did not converge in {n_iter} iterations: the objective still falls, to "
+            f"{objective:.6g}; raise max_iter or tol, or pass require=False to take it as it is"
+        )
+    return FreeSupportBarycenter(points, permutation, tuple(history), n_iter, converged)
+
+
+def _objective_at(points: Array, clouds: PointCloud, n_jobs: int) -> tuple[Array, Array, float]:
+    """Permutations and aligned clouds at a barycenter, and the mean squared distance."""
+    permutation = align_to_reference(points, clouds, n_jobs=n_jobs, validate=False)
+    aligned = reorder(clouds.points, permutation)
+    return permutation, aligned, float(array_namespace(points).mean(sq_lazy_distance(points, aligned)))
+
+
+def check_alignable(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> PointCloud:
+    """Raise unless clouds can be aligned to a reference by permutations; return them checked.
+
+    Shapes are checked always, values (finite points, uniform weights) with ``validate``.
+    """
+    clouds = check_cloud(clouds, "clouds", validate=validate)
+    xp = array_namespace(reference, clouds.points)
+    if reference.ndim < 2 or reference.shape[-2:] != clouds.points.shape[-2:]:
+        raise ValueError(
+            f"reference must have shape (..., {clouds.points.shape[-2]}, {clouds.points.shape[-1]}), as many "
+            f"points as each cloud; got {tuple(reference.shape)}; for other sizes use sliced transport, or a "
+            "plan of exact or sinkhorn"
+        )
+    if reference.dtype != clouds.points.dtype:
+        raise TypeError(
+            f"reference must have the dtype of the clouds, {clouds.points.dtype}; got {reference.dtype}"
+        )
+    check_broadcast(reference=reference.shape[:-2], clouds=clouds.points.shape[:-2])
+    if not validate or 0 in clouds.weights.shape:
+        return clouds
+    if not all_finite(reference):
+        raise ValueError("reference must be finite; got NaN or infinity")
+    n = clouds.weights.shape[-1]
+    tolerance = 1e-6 if eps(clouds.weights) < 1e-10 else 1e-3
+    if not bool(xp.all(xp.abs(n * clouds.weights - 1.0) <= tolerance)):
+        raise ValueError(
+            f"clouds must have uniform weights, 1 / {n} for each point and no padding, to be aligned by "
+            f"permutations; got weights from {float(xp.min(clouds.weights)):.3g} to "
+            f"{float(xp.max(clouds.weights)):.3g}; use sliced transport, or a plan of exact or sinkhorn"
+        )
+    return clouds

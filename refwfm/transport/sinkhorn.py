@@ -1,0 +1,335 @@
+"""Entropic optimal transport between weighted point clouds: Sinkhorn's iteration in the log domain.
+
+Between ``μ = Σ aᵢ δ(xᵢ)`` and ``ν = Σ bⱼ δ(yⱼ)``, with the squared distances ``Kᵢⱼ = ‖xᵢ - yⱼ‖²`` as cost,
+
+    min over plans P of  ⟨K, P⟩ + eps KL(P | a ⊗ b),    solved by    Pᵢⱼ = aᵢ bⱼ exp((fᵢ + gⱼ - Kᵢⱼ) / eps)
+
+(the *product convention*). The potentials f and g are in units of the cost and unique up to a constant that
+moves from one to the other. This eps is the ``eps`` of ``⟨K, P⟩ + eps Σ P (log P - 1)``, of POT's ``reg``
+and of OTT's ``epsilon``; with the cost ``‖x - y‖² / 2`` one would halve it.
+
+Atoms of weight 0 are padding. Nothing they hold, NaN included, has an influence; their rows and columns of
+the plan are exactly 0 and their potentials finite.
+
+References
+----------
+WFM : Haviv, Pooladian, Pe'er, Amos, "Wasserstein Flow Matching", ICML 2025, appendix A.
+Cuturi, "Sinkhorn Distances: Lightspeed Computation of Optimal Transport", 2013.
+Peyré and Cuturi, "Computational Optimal Transport", 2019, chapter 4.
+"""
+
+from typing import NamedTuple
+
+from refwfm import bures
+from refwfm._array import Array, all_finite, array_namespace, matvec, sq_norm, transpose
+from refwfm._array import eps as machine_eps
+from refwfm.clouds import check_cloud_pair, moments
+from refwfm.measures import PointCloud
+from refwfm.transport.problem import Problem, check_problem, clear_padding, log_weights
+
+TOLERANCE = 1e-3
+"""Marginal error (of a total mass of 1) at which a solution counts as converged when nothing else is said."""
+
+CHECK_EVERY = 10
+"""Iterations from one evaluation of the marginal errors to the next."""
+
+
+class ConvergenceError(RuntimeError):
+    """Sinkhorn's iteration stopped before the marginals of its plan were those asked for."""
+
+
+class Sinkhorn(NamedTuple):
+    """Potentials of an entropic transport problem, and the evidence for them.
+
+    Attributes
+    ----------
+    f, g : array, shapes (..., n) and (..., m). Units: cost.
+        ``plan = a b exp((f + g - cost) / eps)``; finite, also where a weight is 0.
+    eps : array, shape (...). Units: cost.
+        Absolute: times what ``scale_cost`` says.
+    row_error, col_error : array, shape (...)
+        ``Σ |P 1 - a|`` and ``Σ |Pᵀ 1 - b|`` of this plan: what share of the mass is not where it should be.
+    n_iter : int
+    converged : array of bool, shape (...)
+        Whether both errors are at most the tolerance; never true of NaN.
+    """
+
+    f: Array
+    g: Array
+    eps: Array
+    row_error: Array
+    col_error: Array
+    n_iter: int
+    converged: Array
+
+
+# Cost, and where to start
+
+
+def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
+    """Squared Euclidean distances ``‖xᵢ - yⱼ‖²`` of all pairs of points.
+
+    Equation: WFM-12 (its K). ``‖x‖² + ‖y‖² - 2 ⟨x, y⟩`` about the middle between the two clouds' centres: far
+    from the origin the expansion would lose its digits. Clipped at 0.
+
+    Parameters
+    ----------
+    x, y : array, shapes (..., n, d) and (..., m, d); leading axes broadcast
+        A point that is not finite spoils its own row or column only.
+
+    Returns
+    -------
+    array, shape (..., n, m), which is also the largest temporary. Units: data squared.
+    """
+    xp = array_namespace(x, y)
+    if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
+        raise ValueError(
+            f"x and y must have shapes (..., n, d) and (..., m, d); got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    centre = 0.5 * (_centre(x) + _centre(y))
+    x, y = x - centre, y - centre
+    cost = sq_norm(x)[..., :, None] + sq_norm(y)[..., None, :] - 2.0 * (x @ transpose(y))
+    return xp.clip(cost, min=0.0)
+
+
+def _centre(x: Array) -> Array:
+    """Mean of the finite coordinates' places, shape (..., 1, d)."""
+    xp = array_namespace(x)
+    return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
+
+
+def gaussian_potential(x: PointCloud, y: PointCloud, /) -> Array:
+    """Potential, at the points of x, of the optimal map between the Gaussians with the clouds' moments.
+
+    Equation: WFM-U4. With the map ``T(p) = m_y + C (p - m_x)`` and ``∇f(p) = 2 (p - T(p))``:
+    ``f(p) = 2 ⟨m_x - m_y, p - m_x⟩ + ⟨p - m_x, (I - C) (p - m_x)⟩``. A good ``f_init`` for ``sinkhorn``.
+
+    Parameters
+    ----------
+    x, y : PointCloud, points (..., n, d) and (..., m, d); leading axes broadcast
+
+    Returns
+    -------
+    array, shape (..., n). Units: data squared.
+    """
+    x, y = check_cloud_pair(x, y)
+    mu, nu = moments(*x), moments(*y)
+    C = bures.gelbrich_map(mu, nu, validate=False)  # where there is no map, of least norm
+    centred = x.points - mu.mean[..., None, :]
+    moved = centred @ C  # C is symmetric
+    shift = matvec(centred, mu.mean - nu.mean)
+    return 2.0 * shift + array_namespace(centred).sum(centred * (centred - moved), axis=-1)
+
+
+# Solver
+
+
+def sinkhorn(
+    cost: Array,
+    a: Array,
+    b: Array,
+    /,
+    *,
+    eps: float | Array,
+    scale_cost: str | float | None = None,
+    tol: float | None = TOLERANCE,
+    max_iter: int = 10_000,
+    f_init: Array | None = None,
+    require: bool = True,
+    validate: bool = True,
+) -> Sinkhorn:
+    """Entropic transport between weights a and b for any cost, by Sinkhorn's iteration in the log domain.
+
+    Equation: WFM-12. ``gⱼ ← -eps log Σᵢ aᵢ exp((fᵢ - Kᵢⱼ) / eps)``, then the same for f with b and g: after
+    an iteration the rows are exact up to rounding, and the error is in the columns.
+
+    Parameters
+    ----------
+    cost : array, shape (..., n, m). Finite where both atoms weigh something.
+    a, b : array, shapes (..., n) and (..., m); leading axes broadcast
+        Non-negative, each summing to 1.
+    eps : float, or array of shape (...)
+        Regularisation, positive; infinity gives the product plan ``a ⊗ b``. In units of the cost, or of the
+        scale that ``scale_cost`` names.
+    scale_cost : None, "max", "mean", "median" or a positive number
+        What eps is relative to: nothing, a statistic of the cost over pairs of live atoms, or a number. The
+        paper does not say it, but its results need "max" (with eps 0.002 and 200 iterations).
+    tol : float, optional
+        Iterate until both marginal errors are at most this. None: exactly ``max_iter`` iterations.
+    max_iter : int
+    f_init : array, shape (..., n), optional
+        Where to start, in units of the cost: zero when left out. See ``gaussian_potential``.
+    require : bool
+        Raise when ``tol`` was not reached; otherwise say so in the result.
+    validate : bool
+        Check the values of cost and weights.
+
+    Returns
+    -------
+    Sinkhorn
+        With ``tol=None``, ``converged`` says whether the errors are at most 1e-3.
+
+    Raises
+    ------
+    ConvergenceError
+        If ``require`` and an error is above ``tol``, or the result is not finite.
+    ValueError
+        If shapes or values are wrong: a cost that is not finite, masses that differ, eps not positive.
+
+    Notes
+    -----
+    In float32 no marginal can be better than about ``6e-8 max(cost) / eps``, the rounding of the exponents;
+    potentials of an eps much larger than the cost have half of the digits. Peak memory: three arrays of the
+    cost's size.
+    """
+    check_iterations(tol, max_iter)
+    problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
+    return iterate(problem, tol=tol, max_iter=max_iter, require=require)
+
+
+def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
+    """Solve a checked problem by Sinkhorn's iteration. Equation: WFM-12; options as for ``sinkhorn``."""
+    cost, a, b, eps, f = problem
+    for n_iter in range(1, max_iter + 1):
+        g = softmin(transpose(cost), f, a, eps)
+        f = softmin(cost, g, b, eps)
+        if n_iter == max_iter or (tol is not None and n_iter % CHECK_EVERY == 1):
+            errors = marginal_errors(problem, f, g)
+            if tol is not None and _all_below(errors, tol):
+                break
+    return certified(Sinkhorn(f, g, eps, *errors, n_iter, errors[0] <= 0), tol=tol, require=require)
+
+
+def check_iterations(tol: float | None, max_iter: int, /) -> None:
+    """Raise unless ``tol`` is None or positive, and ``max_iter`` at least 1."""
+    if max_iter < 1 or (tol is not None and not tol > 0):
+        raise ValueError(
+            f"max_iter must be at least 1, tol positive or None; got max_iter = {max_iter}, tol = {tol}"
+        )
+
+
+def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Array:
+    """Soft minimum ``-eps log Σⱼ wⱼ exp((pⱼ - Kᵢⱼ) / eps)`` of ``Kᵢⱼ - pⱼ`` along each row.
+
+    Equation: WFM-12 (its update) and WFM-U9. For eps beyond the cost over the root of machine epsilon,
+    infinity included, its limit, the mean ``Σⱼ wⱼ (Kᵢⱼ - pⱼ)``: the logarithm would have no digits left.
+
+    Parameters
+    ----------
+    cost : array, shape (..., n, m)
+    potential, weights : array, shape (..., m)
+    eps : array, shape (...)
+
+    Returns
+    -------
+    array, shape (..., n)
+    """
+    xp = array_namespace(cost)
+    eps = eps[..., None]
+    exponents = potential[..., None, :] - cost
+    flat = eps * machine_eps(cost) ** 0.5 > xp.max(xp.abs(exponents), axis=-1)
+    eps = xp.where(flat, xp.ones_like(eps), eps)  # any number, where it is not used
+    exponents = exponents / eps[..., None] + log_weights(weights)[..., None, :]
+    mean = matvec(cost, weights) - xp.sum(weights * potential, axis=-1)[..., None]
+    return xp.where(flat, mean, -eps * _logsumexp(exponents))
+
+
+def marginal_errors(problem: Problem, f: Array, g: Array, /) -> tuple[Array, Array]:
+    """L1 distances of the plan's two marginals from a and b, shapes (...)."""
+    xp = array_namespace(f)
+    P = xp.exp(_log_plan(problem, f, g))
+    row = xp.sum(xp.abs(xp.sum(P, axis=-1) - problem.a), axis=-1)
+    return row, xp.sum(xp.abs(xp.sum(P, axis=-2) - problem.b), axis=-1)
+
+
+def certified(solution: Sinkhorn, /, *, tol: float | None, require: bool) -> Sinkhorn:
+    """Judge a solution by its errors: fill in ``converged``, or raise ``ConvergenceError``."""
+    xp = array_namespace(solution.f)
+    bound = TOLERANCE if tol is None else tol
+    converged = (solution.row_error <= bound) & (solution.col_error <= bound)
+    for potential in (solution.f, solution.g):
+        converged = converged & xp.all(xp.isfinite(potential), axis=-1)
+    if require:
+        if not (all_finite(solution.f) and all_finite(solution.g) and all_finite(solution.col_error)):
+            raise ConvergenceError("the potentials are not finite: cost / eps is too large for this dtype")
+        if tol is not None and not bool(xp.all(converged)):
+            row, col = (float(xp.max(e)) for e in (solution.row_error, solution.col_error))
+            raise ConvergenceError(
+                f"no convergence in {solution.n_iter} iterations: marginal errors {row:.3g} (rows) "
+                f"and {col:.3g} (columns), wanted {tol:.3g}; try more max_iter, a larger eps or scale_cost, "
+                "f_init=gaussian_potential(x, y), or float64; require=False returns what there is"
+            )
+    return solution._replace(converged=converged)
+
+
+def _all_below(errors: tuple[Array, Array], tol: float) -> bool:
+    xp = array_namespace(*errors)
+    return bool(xp.all((errors[0] <= tol) & (errors[1] <= tol)))
+
+
+def _logsumexp(x: Array) -> Array:
+    """``log Σ exp`` over the last axis, of which one element at least is finite."""
+    xp = array_namespace(x)
+    largest = xp.max(x, axis=-1, keepdims=True)
+    return xp.log(xp.sum(xp.exp(x - largest), axis=-1)) + largest[..., 0]
+
+
+# Plans and values
+
+
+def log_plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
+    """Logarithm of the entropic plan, ``-inf`` at padding.
+
+    Equation: WFM-12. ``log aᵢ + log bⱼ + (fᵢ + gⱼ - Kᵢⱼ) / eps``.
+
+    Parameters
+    ----------
+    cost : array, shape (..., n, m)
+    a, b : array, shapes (..., n) and (..., m)
+    solution : Sinkhorn
+
+    Returns
+    -------
+    array, shape (..., n, m)
+    """
+    f, g, eps = solution[:3]
+    return _log_plan(Problem(clear_padding(cost, a, b), a, b, eps, f), f, g)
+
+
+def plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
+    """Entropic plan ``aᵢ bⱼ exp((fᵢ + gⱼ - Kᵢⱼ) / eps)``, exactly 0 at padding. Parameters as ``log_plan``.
+
+    Equation: WFM-12.
+    """
+    return array_namespace(cost).exp(log_plan(cost, a, b, solution))
+
+
+def transport_cost(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
+    """Cost ``⟨K, P⟩`` of the entropic plan, without its entropy. Shape (...); parameters as ``log_plan``.
+
+    Equation: WFM-12.
+    """
+    return array_namespace(cost).sum(clear_padding(cost, a, b) * plan(cost, a, b, solution), axis=(-2, -1))
+
+
+def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
+    """Dual objective ``⟨f, a⟩ + ⟨g, b⟩ - eps (Σ P - 1)``. Shape (...); parameters as ``log_plan``.
+
+    Equation: WFM-12. Never above the entropic cost ``min ⟨K, P⟩ + eps KL(P | a ⊗ b)``, and equal to it at
+    convergence.
+    """
+    f, g, eps = solution[:3]
+    xp = array_namespace(cost)
+    exponents = clear_padding(_exponents(cost, f, g, eps), a, b)
+    excess = xp.sum(a[..., :, None] * b[..., None, :] * xp.expm1(exponents), axis=(-2, -1))  # Σ P - 1
+    surplus = xp.where(xp.isinf(eps), xp.zeros_like(eps), eps) * excess
+    return xp.sum(f * a, axis=-1) + xp.sum(g * b, axis=-1) - surplus
+
+
+def _log_plan(problem: Problem, f: Array, g: Array) -> Array:
+    cost, a, b, eps, _ = problem
+    return _exponents(cost, f, g, eps) + log_weights(a)[..., :, None] + log_weights(b)[..., None, :]
+
+
+def _exponents(cost: Array, f: Array, g: Array, eps: Array) -> Array:
+    return (f[..., :, None] + g[..., None, :] - cost) / eps[..., None, None]

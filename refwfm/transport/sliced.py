@@ -1,0 +1,355 @@
+"""Sliced transport: optimal transport on the line, averaged over directions.
+
+A *direction* θ carries clouds of R^d to the line by ``⟨θ, x⟩``. There, sorting gives the optimal plan
+(``quantiles``). Its cost is at most that in R^d; the plan, *lifted* back to the points it came from, is a
+plan in R^d. Averages over directions give the sliced distance and the sliced plan, at the price of sorting.
+
+Directions are an argument: the same ones serve both clouds, and all pairs of a matrix of costs.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device, eps, like, sq_norm, transpose
+from refwfm.clouds import check_cloud_pair
+from refwfm.measures import PointCloud, check_broadcast
+from refwfm.transport import quantiles
+from refwfm.transport.plans import Pairs
+from refwfm.transport.quantiles import Sorted
+
+SLICED_BLOCK = 2**22
+"""Elements of the largest temporary that a function here makes (or those of one direction and one cloud)."""
+
+
+# Directions
+
+
+def random_directions(points: Array, /, *, rng: np.random.Generator, n_proj: int) -> Array:
+    """Independent directions, uniform on the sphere, for clouds of points (..., n, d).
+
+    Equation: GWFM-105. ``θ_k = z_k / ‖z_k‖`` with standard normal z_k, drawn on the host in float64.
+
+    Returns
+    -------
+    array, shape (n_proj, d), in the library, dtype and device of ``points``
+    """
+    if not isinstance(n_proj, int) or n_proj < 1:
+        raise ValueError(f"n_proj must be an integer of at least 1; got {n_proj}")
+    z = rng.standard_normal((n_proj, points.shape[-1]))
+    while np.any(zero := ~np.any(z, axis=-1)):
+        z[zero] = rng.standard_normal((int(np.sum(zero)), points.shape[-1]))
+    return like(z / np.linalg.norm(z, axis=-1, keepdims=True), points)
+
+
+# Distance
+
+
+def sq_sliced_distance(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool = True) -> Array:
+    """Squared sliced 2-Wasserstein distance along given directions.
+
+    Equation: GWFM-32, 105. ``SW_2² = (1/K) Σ_k W_2²`` of the projections. Parameters as for ``sliced_cost``.
+    """
+    return sliced_cost(x, y, theta, p=2.0, validate=validate)
+
+
+def sliced_cost(
+    x: PointCloud, y: PointCloud, theta: Array, /, *, p: float = 2.0, validate: bool = True
+) -> Array:
+    """Sliced p-Wasserstein distance to the power p, along given directions.
+
+    Equation: GWFM-105. ``(1/K) Σ_k W_p^p`` of the projections on ``theta_k``; in d = 1 it is exact.
+
+    Parameters
+    ----------
+    x : PointCloud, points (..., n, d), weights (..., n)
+    y : PointCloud, points (..., m, d), weights (..., m)
+        Leading axes broadcast; sizes and weights are arbitrary, weight 0 is padding.
+    theta : array, shape (K, d) or (..., K, d)
+        Unit vectors, as of ``random_directions``.
+    p : float
+        At least 1.
+    validate : bool
+        Check values too: finite points, weights that sum to 1, directions of norm 1.
+
+    Returns
+    -------
+    array, shape (...). Units: data to the power p. Not a root: ``SW_p`` itself is ``result ** (1 / p)``.
+
+    Raises
+    ------
+    TypeError
+        If libraries or dtypes differ.
+    ValueError
+        If shapes disagree, p is below 1, or a value check fails.
+
+    Notes
+    -----
+    O(K (n + m) log(n + m)) time; works through blocks of directions.
+    """
+    _check_power(p)
+    x, y = _check(x, y, theta, validate)
+    even, alike = _even(x) and _even(y), _alike(x, y)
+    total = _zeros(_batch_shape(x, y, theta), x.points)
+    xp = array_namespace(total)
+    for some in _blocks(theta, _size(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
+        costs = quantiles.line_cost(_project(x, some, even), _project(y, some, even), p=p, alike=alike)
+        total = total + xp.sum(costs, axis=-1)
+    return total / theta.shape[-2]
+
+
+def pairwise_sliced_cost(
+    x: PointCloud, y: PointCloud, theta: Array, /, *, p: float = 2.0, validate: bool = True
+) -> Array:
+    """Sliced p-Wasserstein costs between all members of two families, along the same directions.
+
+    Equation: GWFM-33 (its costs), GWFM-105. ``sliced_cost`` of all pairs; squared distances for p = 2.
+
+    Parameters
+    ----------
+    x : PointCloud, points (B0, n, d), weights (B0, n)
+    y : PointCloud, points (B1, m, d), weights (B1, m)
+    theta : array, shape (K, d)
+    p, validate
+        As for ``sliced_cost``.
+
+    Returns
+    -------
+    array, shape (B0, B1), never negative. Units: data to the power p.
+
+    Notes
+    -----
+    Each cloud is projected and sorted once. For p = 2, equal sizes and uniform weights the rest is one matrix
+    product of the sorted projections: an error of rounding relative to the clouds' spread, not to the cost.
+    """
+    _check_power(p)
+    for name, family in (("x", x), ("y", y)):
+        if family.points.ndim != 3:
+            raise ValueError(
+                f"{name} must be a family, points (B, n, d) and weights (B, n); "
+                f"got points {tuple(family.points.shape)}"
+            )
+    if theta.ndim != 2:
+        raise ValueError(
+            f"theta must have shape (K, d), the same directions for all pairs; got {tuple(theta.shape)}"
+        )
+    pair = _check(PointCloud(*(part[:, None, ...] for part in x)), y, theta, validate)
+    x, y = PointCloud(*(part[:, 0, ...] for part in pair[0])), pair[1]
+    even, alike = _even(x) and _even(y), _alike(x, y)
+    total = _zeros((x.points.shape[0], y.points.shape[0]), x.points)
+    for some in _blocks(theta, _size(x.weights.shape) + _size(y.weights.shape)):
+        lines = _project(x, some, even), _project(y, some, even)
+        total = total + (_product_costs(*lines) if alike and p == 2 else _row_costs(*lines, p, alike))
+    return total / theta.shape[-2]
+
+
+def _product_costs(x: Sorted, y: Sorted) -> Array:
+    """Squared distances of all pairs, summed over directions: ``(‖X‖² + ‖Y‖² - 2 X Yᵀ) / n``, centred."""
+    xp = array_namespace(x.position)
+    n = x.position.shape[-1]
+    if 0 in (x.position.shape[0], y.position.shape[0]):
+        return _zeros((x.position.shape[0], y.position.shape[0]), x.position)
+    centre = xp.mean(y.position, axis=(0, 2), keepdims=True)
+    X, Y = (xp.reshape(position - centre, (position.shape[0], -1)) for position in (x.position, y.position))
+    costs = (sq_norm(X)[:, None] + sq_norm(Y)[None, :] - 2.0 * (X @ transpose(Y))) / n
+    return xp.where(costs > 0, costs, xp.zeros_like(costs))  # rounding can push it below 0
+
+
+def _row_costs(x: Sorted, y: Sorted, p: float, alike: bool) -> Array:
+    """Costs of all pairs, summed over directions, through blocks of rows."""
+    xp = array_namespace(x.position)
+    B0, n_proj, n = x.position.shape
+    B1, _, m = y.position.shape
+    total = [
+        xp.sum(
+            quantiles.line_cost(Sorted(*(part[rows, None, ...] for part in x)), y, p=p, alike=alike), axis=-1
+        )
+        for rows in _slices(B0, B1 * n_proj * (n + m))
+    ]
+    return xp.concat(total, axis=0) if total else _zeros((B0, B1), x.position)
+
+
+# Plan
+
+
+def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool = True) -> Array:
+    """Sliced plan: the average over directions of the sorted plans, lifted from the line to R^d.
+
+    Equation: GWFM-106. ``(1/K) Σ_k π_k``, with π_k the quantile coupling of the projections: atoms own
+    intervals of levels, and two atoms share the mass in which their intervals overlap.
+
+    Parameters
+    ----------
+    x, y, theta, validate
+        As for ``sliced_cost``.
+
+    Returns
+    -------
+    array, shape (..., n, m)
+        Its marginals are the weights; rows and columns of padding are zero.
+
+    Notes
+    -----
+    O(K n m) time, and memory for one plan and ``SLICED_BLOCK``. To draw pairs from the plan it is not needed:
+    ``sample_pairs``, ``sorted_permutations``.
+    """
+    x, y = _check(x, y, theta, validate)
+    shape = (*_batch_shape(x, y, theta), x.weights.shape[-1], y.weights.shape[-1])
+    total = _zeros(shape, x.points)
+    xp = array_namespace(total)
+    for some in _blocks(theta, _size(shape)):
+        (low0, high0), (low1, high1) = (
+            quantiles.intervals(some @ transpose(cloud.points), cloud.weights[..., None, :])
+            for cloud in (x, y)
+        )
+        low = xp.maximum(low0[..., :, None], low1[..., None, :])
+        overlap = xp.minimum(high0[..., :, None], high1[..., None, :]) - low  # (..., K, n, m)
+        total = total + xp.sum(xp.where(overlap > 0, overlap, xp.zeros_like(overlap)), axis=-3)
+    return total / theta.shape[-2]
+
+
+def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool = True) -> Array:
+    """Permutation that sorting gives for each direction: atom i of x goes with atom ``perm[i]`` of y.
+
+    Equation: GWFM-106, C.4. For equal sizes and uniform weights. The plan of a direction drawn at random is,
+    on average, the sliced plan; each of its draws has every atom of both clouds exactly once.
+
+    Parameters
+    ----------
+    x, y, theta, validate
+        As for ``sliced_cost``.
+
+    Returns
+    -------
+    array, shape (..., K, n), integers
+
+    Raises
+    ------
+    ValueError
+        If sizes differ or weights are not uniform: ``sample_pairs`` takes any.
+    """
+    x, y = _check(x, y, theta, validate)
+    if not _alike(x, y):
+        raise ValueError(
+            "a sorted plan is a permutation only between clouds of equal sizes and uniform weights; got "
+            f"points {tuple(x.points.shape)} and {tuple(y.points.shape)}; use sample_pairs or lifted_plan"
+        )
+    xp = array_namespace(x.points)
+    order0, order1 = (xp.argsort(theta @ transpose(cloud.points), axis=-1) for cloud in (x, y))
+    shape = (*_batch_shape(x, y, theta), *order0.shape[-2:])
+    return quantiles.at(xp.broadcast_to(order1, shape), xp.argsort(order0, axis=-1))
+
+
+def sample_pairs(
+    x: PointCloud,
+    y: PointCloud,
+    theta: Array,
+    /,
+    *,
+    rng: np.random.Generator,
+    size: int,
+    validate: bool = True,
+) -> Pairs:
+    """Draw pairs of atoms from the sliced plan, independently, without forming it.
+
+    Equation: GWFM-106, C.2. A direction and a level for each pair: it is the two atoms at that level. For
+    any sizes and weights; padding is never drawn.
+
+    Parameters
+    ----------
+    x, y, theta, validate
+        As for ``sliced_cost``.
+    rng : numpy.random.Generator
+    size : int
+        Pairs for each pair of clouds.
+
+    Returns
+    -------
+    Pairs, each (..., size), integers
+        Atoms ``source`` of x and ``target`` of y.
+    """
+    x, y = _check(x, y, theta, validate)
+    xp = array_namespace(x.points)
+    batch = _batch_shape(x, y, theta)
+    direction = xp.asarray(rng.integers(theta.shape[-2], size=(*batch, size)), device=device(x.points))
+    level = like(rng.random((*batch, size)), x.points)
+    return Pairs(*(_atoms_at(cloud, theta, direction, level) for cloud in (x, y)))
+
+
+def _atoms_at(cloud: PointCloud, theta: Array, direction: Array, level: Array) -> Array:
+    """Atoms at these levels along these of the directions, all shapes (..., size)."""
+    xp = array_namespace(theta)
+    order, ends = quantiles.order_and_levels(theta @ transpose(cloud.points), cloud.weights[..., None, :])
+    n_proj, n = order.shape[-2:]
+    table = (*direction.shape[:-1], n_proj, n)
+    order, ends = (
+        xp.reshape(xp.broadcast_to(part, table), (*table[:-2], n_proj * n)) for part in (order, ends)
+    )
+    offset = direction * n
+    place = quantiles.atom_at_level(ends, quantiles.last_atom(cloud.weights), level, offset=offset)
+    return quantiles.at(order, offset + place)
+
+
+def _project(cloud: PointCloud, theta: Array, even: bool) -> Sorted:
+    """Clouds on the line, sorted: positions (..., K, n)."""
+    return quantiles.sort_measure(theta @ transpose(cloud.points), cloud.weights[..., None, :], even=even)
+
+
+# Sizes and checks
+
+
+def _even(cloud: PointCloud) -> bool:
+    """Whether all points of each cloud weigh the same, padding apart."""
+    xp = array_namespace(cloud.weights)
+    largest = xp.max(cloud.weights, axis=-1, keepdims=True)
+    return bool(xp.all((cloud.weights == largest) | (cloud.weights == 0)))
+
+
+def _alike(x: PointCloud, y: PointCloud) -> bool:
+    """Whether all clouds have the same number of points, without padding, and uniform weights."""
+    xp = array_namespace(x.weights)
+    return x.weights.shape[-1] == y.weights.shape[-1] and all(
+        bool(xp.all(cloud.weights == cloud.weights[..., :1])) for cloud in (x, y)
+    )
+
+
+def _blocks(theta: Array, elements: int) -> Iterator[Array]:
+    """Cut directions so that ``elements`` for each of them fit a block."""
+    return (theta[..., block, :] for block in _slices(theta.shape[-2], elements))
+
+
+def _slices(count: int, elements: int) -> Iterator[slice]:
+    step = max(1, SLICED_BLOCK // max(1, elements))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def _batch_shape(x: PointCloud, y: PointCloud, theta: Array) -> tuple[int, ...]:
+    return np.broadcast_shapes(x.points.shape[:-2], y.points.shape[:-2], theta.shape[:-2])
+
+
+def _zeros(shape: tuple[int, ...], x: Array) -> Array:
+    return array_namespace(x).zeros(shape, dtype=x.dtype, device=device(x))
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _check_power(p: float) -> None:
+    if not 1.0 <= p < float("inf"):
+        raise ValueError(f"p must be finite and at least 1; got {p}")
+
+
+def _check(x: PointCloud, y: PointCloud, theta: Array, validate: bool) -> tuple[PointCloud, PointCloud]:
+    x, y = check_cloud_pair(x, y, validate=validate)
+    xp = array_namespace(x.points, theta)
+    d = x.points.shape[-1]
+    if theta.ndim < 2 or theta.shape[-1] != d or theta.shape[-2] == 0:
+        raise ValueError(f"theta must have shape (..., K, {d}) with K >= 1; got {tuple(theta.shape)}")
+    if theta.dtype != x.points.dtype:
+        raise TypeError(f"theta must have the dtype of the clouds, {x.points.dtype}; got {theta.dtype}")
+    check_broadcast(x=x.points.shape[:-2], y=y.points.shape[:-2], theta=theta.shape[:-2])
+    tolerance = 1e-6 if eps(theta) < 1e-10 else 1e-3
+    if validate and not bool(xp.all(xp.abs(sq_norm(theta) - 1.0) <= tolerance)):
+        raise ValueError("theta must hold unit vectors along its last axis; divide each by its norm")
+    return x, y

@@ -1,0 +1,213 @@
+"""When is the alignment to a reference S still optimal for a source near S? Proposition 3.1, and in practice.
+
+A cloud X is aligned to S once, by its optimal permutation P. For a vector Z near S the same P stays optimal:
+the *stability radius* is the largest r for which it does wherever ``‖Z - S‖_F < r``. Another permutation Q
+is better at Z exactly if ``⟨Z, P X - Q X⟩ < 0``: a half space, at the distance
+``⟨S, P X - Q X⟩ / ‖P X - Q X‖_F`` from S. The radius is the least of these. Noise is rarely that small;
+``laziness_report`` says how often the alignment is optimal all the same, and what it costs where it is not.
+"""
+
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from refwfm._array import Array, array_namespace, device, eps, like, sq_frobenius, to_host, transpose
+from refwfm.measures import PointCloud
+from refwfm.transport.linearized import align, check_alignable, sq_lazy_distance
+
+ENUMERATED = 7
+"""Largest clouds whose permutations are enumerated: 5040."""
+
+
+class Laziness(NamedTuple):
+    """How well laziness holds for noise of one size, on pairs of a noisy reference and a cloud.
+
+    Attributes
+    ----------
+    optimal : float
+        Share of the pairs for which the aligned permutation is optimal.
+    mean_ratio : float
+        Mean of lazy cost / exact cost; 1 is best.
+    inside : float
+        Share of the pairs whose noise is smaller than the stability radius, or than its lower bound.
+    ratio : numpy.ndarray, shape (size,)
+        Lazy cost / exact cost of each pair.
+    radius : numpy.ndarray, shape (size,). Units: data.
+        Stability radius of each pair's cloud; for more than ``ENUMERATED`` points the lower bound of it.
+    noise : numpy.ndarray, shape (size,). Units: data.
+        Frobenius norms of the noise, to compare with ``radius``.
+    """
+
+    optimal: float
+    mean_ratio: float
+    inside: float
+    ratio: np.ndarray
+    radius: np.ndarray
+    noise: np.ndarray
+
+
+def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
+    """Largest radius around a reference within which the alignment of a cloud is optimal: sharp, small n.
+
+    Equation: GWFM-37 (Proposition 3.1), 98-104.
+    ``r = min_Q (‖S - Q X‖² - ‖S - P X‖²) / (2 ‖(P - Q) X‖_F)`` over the permutations Q with ``Q X ≠ P X``,
+    by enumeration.
+
+    Parameters
+    ----------
+    reference : array, shape (n, d), or (..., n, d), n <= 7
+    clouds : PointCloud, points (..., n, d), weights (..., n)
+        Without padding and with uniform weights.
+
+    Returns
+    -------
+    array, shape (...). Units: data.
+        0 if the reference has a point twice; infinite if all points of the cloud are one.
+
+    Raises
+    ------
+    ValueError
+        If n is larger: ``stability_radius_bound`` takes any.
+    """
+    clouds = check_alignable(reference, clouds, validate=validate)
+    xp = array_namespace(reference)
+    n, d = reference.shape[-2:]
+    if n > ENUMERATED:
+        raise ValueError(
+            f"the permutations of {n} points are too many to enumerate (at most {ENUMERATED} points); "
+            "stability_radius_bound gives a lower bound"
+        )
+    orders = np.array(list(permutations(range(n))), dtype=np.int64)
+    index = xp.asarray(orders.reshape(-1), device=device(reference))
+    X = clouds.points
+    images = xp.reshape(xp.take(X, index, axis=-2), (*X.shape[:-2], len(orders), n, d))  # all Q X
+    moved = align(reference, clouds, validate=False)[..., None, :, :] - images  # P X - Q X
+    gap = xp.sum(reference[..., None, :, :] * moved, axis=(-2, -1))  # (‖S - Q X‖² - ‖S - P X‖²) / 2
+    apart = xp.sqrt(sq_frobenius(moved))
+    infinite = xp.full_like(gap, float("inf"))
+    radius = xp.min(xp.where(apart > 0, gap / xp.where(apart > 0, apart, infinite), infinite), axis=-1)
+    return xp.where(radius > 0, radius, xp.zeros_like(radius))  # rounding can push it below 0
+
+
+def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
+    """Lower bound of the stability radius, for clouds of any size.
+
+    Equation: GWFM-37. ``δ / (4 ‖X - x̄‖_F)`` with δ the ``assignment_gap``. (The mean x̄ may be taken off,
+    because ``(P - Q) X`` does not see it: the bound is larger.)
+
+    Parameters
+    ----------
+    reference : array, shape (n, d), or (..., n, d)
+    clouds : PointCloud, points (..., n, d), weights (..., n)
+
+    Returns
+    -------
+    array, shape (...). Units: data. 0 if there are several best assignments.
+    """
+    clouds = check_alignable(reference, clouds, validate=validate)
+    xp = array_namespace(reference)
+    gap = assignment_gap(reference, clouds, validate=False)
+    centred = clouds.points - xp.mean(clouds.points, axis=-2, keepdims=True)
+    spread = xp.sqrt(sq_frobenius(centred)) + xp.zeros_like(gap)
+    ratio = gap / (4.0 * xp.where(spread > 0, spread, xp.ones_like(spread)))
+    return xp.where(spread > 0, ratio, xp.full_like(ratio, float("inf")))
+
+
+def assignment_gap(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
+    """How much worse the second-best assignment to a reference is than the best, in ``‖S - Q X‖_F²``.
+
+    Equation: GWFM-37 (δ of its bound).
+
+    Parameters
+    ----------
+    reference : array, shape (n, d), or (..., n, d)
+    clouds : PointCloud, points (..., n, d), weights (..., n)
+
+    Returns
+    -------
+    array, shape (...). Units: data squared. Infinite for n = 1.
+
+    Notes
+    -----
+    Two assignments differ by cycles: on each, atoms pass their partners on. None of the cycles costs less
+    than nothing when the first assignment is best, so that the second-best differs from it by a single
+    one, the cheapest. Floyd and Warshall's algorithm finds it: O(n³) time, O(n²) memory for each cloud.
+    """
+    aligned = align(reference, clouds, validate=validate)
+    xp = array_namespace(aligned)
+    n = aligned.shape[-2]
+    aligned = aligned - xp.mean(aligned, axis=-2, keepdims=True)
+    reference = reference - xp.mean(reference, axis=-2, keepdims=True)
+    gain = reference @ transpose(aligned)
+    # What it costs when atom i takes the partner of atom j instead of its own; a cycle takes at least two.
+    path = 2.0 * (xp.linalg.diagonal(gain)[..., :, None] - gain)
+    itself = xp.eye(n, dtype=path.dtype, device=device(path)) > 0
+    path = xp.where(itself, xp.full_like(path, float("inf")), path)
+    for k in range(n):
+        path = xp.minimum(path, path[..., :, k : k + 1] + path[..., k : k + 1, :])
+    gap = xp.min(xp.linalg.diagonal(path), axis=-1)
+    return xp.where(gap > 0, gap, xp.zeros_like(gap))  # rounding can push it below 0
+
+
+def laziness_report(
+    reference: Array,
+    clouds: PointCloud,
+    /,
+    *,
+    sigma: float,
+    rng: np.random.Generator,
+    size: int = 200,
+    n_jobs: int = -1,
+    validate: bool = True,
+) -> Laziness:
+    """Measure on pairs of a noisy reference and a cloud how well the alignment to the reference does.
+
+    Equation: GWFM-39, 40, 41. Sources ``Z = S + σ N`` with standard normal N, clouds drawn at random: the
+    lazy cost ``(1/n) ‖Z - P X‖_F²`` beside the exact ``W_2²(Z, X)``, the noise ``‖Z - S‖_F`` beside the
+    radius.
+
+    Parameters
+    ----------
+    reference : array, shape (n, d)
+    clouds : PointCloud, points (M, n, d), weights (M, n)
+        Without padding and with uniform weights.
+    sigma : float
+        Standard deviation of the noise, at least 0. Units: data.
+    rng : numpy.random.Generator
+    size : int
+        Pairs to draw.
+    n_jobs : int
+        As for ``transport.linearized.align_to_reference``.
+
+    Returns
+    -------
+    Laziness, on the host
+    """
+    clouds = check_alignable(reference, clouds, validate=validate)
+    if reference.ndim != 2 or clouds.points.ndim != 3 or clouds.points.shape[0] == 0:
+        raise ValueError(
+            "reference must have shape (n, d) and clouds points (M, n, d) with M >= 1; "
+            f"got {tuple(reference.shape)} and {tuple(clouds.points.shape)}"
+        )
+    if not 0.0 <= sigma < float("inf"):
+        raise ValueError(f"sigma must be finite and at least 0; got {sigma}")
+    xp = array_namespace(reference)
+    index = xp.asarray(rng.integers(clouds.points.shape[0], size=size), device=device(reference))
+    drawn = PointCloud(*(xp.take(part, index, axis=0) for part in clouds))
+    noise = sigma * like(rng.standard_normal((size, *reference.shape)), reference)
+    Z = reference + noise
+    lazy = sq_lazy_distance(Z, align(reference, drawn, n_jobs=n_jobs, validate=False))
+    exact = sq_lazy_distance(Z, align(Z, drawn, n_jobs=n_jobs, validate=False))
+    bound = stability_radius if reference.shape[0] <= ENUMERATED else stability_radius_bound
+    radius, norm = bound(reference, drawn, validate=False), xp.sqrt(sq_frobenius(noise))
+    lazy, exact, radius, norm = map(to_host, (lazy, exact, radius, norm))
+    ratio = np.divide(lazy, exact, out=np.where(lazy > 0, np.inf, 1.0), where=exact > 0)
+    return Laziness(
+        optimal=float(np.mean(ratio <= 1.0 + 100 * eps(reference))),
+        mean_ratio=float(np.mean(ratio)),
+        inside=float(np.mean(norm < radius)),
+        ratio=ratio,
+        radius=radius,
+        noise=norm,
+    )

@@ -1,0 +1,1 @@
+"""Benchmarks against named peers (``refwfm bench``); ``measure`` takes the times."""

@@ -1,0 +1,282 @@
+"""Audited constructions of GWFM appendix C.7: what a point is told of its cloud, and the baseline network."""
+
+import numpy as np
+
+from refwfm.networks import point_mlp as module
+from refwfm.networks.point_mlp import nearest_neighbours, point_mlp, surroundings
+from refwfm.training import optim
+from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.items.transformer import plain_heads
+from refwfm.validation.plain_network import affine, drifted, normalised, positive
+from refwfm.validation.textbook import complex_step, relative
+
+HEADS, WIDTH, DEPTH, FREQUENCIES, K, N = 2, 6, 2, 2, 3, 6
+WELL = roundings(1000, "two layers and a block of width 6; distances of clouds of six points")
+
+
+def items() -> list[Item]:
+    """Return the items in the order of the appendix."""
+    return [gwfm_24(), gwfm_c7()]
+
+
+# One cloud and one point at a time
+
+
+def plain_surroundings(x):
+    """What each point of a cloud (n, d) is told, shape (n, d + K + K d + d + d (d + 1) / 2)."""
+    n, d = x.shape
+    mean = np.sum(x, axis=0) / n
+    cov = sum(np.outer(row - mean, row - mean) for row in x) / n
+    rows = []
+    for i in range(n):
+        others = sorted((j for j in range(n) if j != i), key=lambda j, i=i: np.sum((x[j] - x[i]) ** 2))[:K]
+        offsets = np.zeros((K, d))
+        for place, j in enumerate(others):
+            offsets[place] = x[j] - x[i]
+        distances = np.sqrt(np.sum(offsets**2, axis=1))
+        rows.append(np.concatenate([x[i], distances, offsets.ravel(), mean, cov[np.tril_indices(d)]]))
+    return np.stack(rows)
+
+
+def plain_cloud(params, x, t):
+    """Appendix C.7 for one cloud x (n, d) without padding."""
+    k = np.pi * np.arange(1, FREQUENCIES + 1)
+    condition = np.concatenate([np.cos(k * t), np.sin(k * t)])
+    h = np.stack([affine(params["in"], row) for row in plain_surroundings(x)])
+    for name in sorted(params["mlp"], key=int):
+        layer = params["mlp"][name]
+        h = np.stack([row + positive(affine(layer["dense"], normalised(layer["norm"], row))) for row in h])
+    block = params["blocks"]["0"]
+    h = h + affine(block["condition"], condition)
+    h = h + plain_heads(block["attention"], np.stack([normalised(block["attention_norm"], r) for r in h]))
+    feed = block["feed"]
+    h = np.stack(
+        [r + affine(feed["out"], positive(affine(feed["in"], normalised(block["feed_norm"], r)))) for r in h]
+    )
+    return np.stack([affine(params["out"], normalised(params["norm"], row)) for row in h])
+
+
+def plain(function, points, mask, *rest):
+    """Values of a function of single clouds without padding, zero at padding."""
+    clouds = enumerate(zip(points, mask, strict=True))
+    found = [function(x[live], *(part[i] for part in rest)) for i, (x, live) in clouds]
+    result = np.zeros((*mask.shape, found[0].shape[-1]), dtype=found[0].dtype)
+    for row, live, value in zip(result, mask, found, strict=True):
+        row[live] = value
+    return result
+
+
+# Random instances
+
+
+def random_parameters(draw):
+    """Parameters with nothing at zero, as a run has them after some steps."""
+    params = module.init_point_mlp(
+        draw.rng,
+        draw.d,
+        like=np.zeros(0),
+        neighbours=K,
+        width=WIDTH,
+        depth=DEPTH,
+        heads=HEADS,
+        hidden=4,
+        n_frequencies=FREQUENCIES,
+    )
+    return optim.tree_map(lambda p: draw.rounded(p + 0.3 * draw.rng.standard_normal(p.shape)), params)
+
+
+def random_clouds(draw):
+    """Points whose distances differ, the mask (all points, one, some), and times."""
+    mask = np.arange(N) < np.asarray([N, 1, N - 2])[:, None]
+    while True:
+        points = draw.normal(3, N, draw.d)
+        gaps = np.sqrt(np.sum((points[:, :, None] - points[:, None]) ** 2, axis=-1)) + 99.0 * np.eye(N)
+        if np.min(np.diff(np.sort(gaps, axis=-1), axis=-1)) > 1e-3:
+            return np.where(mask[..., None], points, 0.0), mask, draw.times()
+
+
+def run(params, points, mask, t):
+    """Velocities of the network."""
+    return point_mlp(params, points, mask, t, heads=HEADS, neighbours=K)[0]
+
+
+# GWFM-24
+
+
+def gwfm_24() -> Item:
+    """Fields of clouds are permutation equivariant."""
+    return Item(
+        id="GWFM-24",
+        paper="GWFM",
+        place="section 3, eqs. 24, 25",
+        title="fields of clouds, whatever the order of their points",
+        latex=r"v_t^\theta(PX)=P\,v_t^\theta(X)",
+        statement="Row i of the network's value is the velocity of atom i: permuted points, permuted rows.",
+        functions=(point_mlp,),
+        checks=(
+            Check(
+                "NumPy's permutations, points and padding mixed",
+                order_of_points_does_not_matter,
+                run,
+                {
+                    "the first point told apart": lambda params, points, mask, t: _first_apart(
+                        run(params, points, mask, t)
+                    ),
+                    "position encoded": lambda params, points, mask, t: run(
+                        params, points + 0.1 * np.arange(N)[:, None] * mask[..., None], mask, t
+                    ),
+                    "padding read": lambda params, points, mask, t: (
+                        run(params, points, mask, t)
+                        + np.mean(points, axis=1, keepdims=True) * mask[..., None] * np.arange(N)[:, None]
+                    ),
+                },
+                WELL,
+                dimensions=(1, 2, 3),
+            ),
+        ),
+    )
+
+
+def _first_apart(v):
+    return v * (1.0 + (np.arange(N) == 0))[:, None]
+
+
+def order_of_points_does_not_matter(run, draw):
+    """Velocities of permuted clouds, brought back, against those of the clouds."""
+    params, (points, mask, t) = random_parameters(draw), random_clouds(draw)
+    order = draw.rng.permutation(N)
+    while order[0] == 0:
+        order = draw.rng.permutation(N)
+    v = draw.call(run, params, points, mask, t)
+    moved = draw.call(run, params, points[:, order], mask[:, order], t)
+    return relative(moved, v[:, order], 1.0)
+
+
+# C.7
+
+
+def gwfm_c7() -> Item:
+    """Baseline network."""
+    return Item(
+        id="GWFM-C7",
+        paper="GWFM",
+        place="appendix C.7",
+        title="baseline network",
+        latex=r"v_i=\mathrm{out}\,\mathrm{attention}\,\mathrm{MLP}"
+        r"(x_i,\,\|x_{j}-x_i\|,\,x_{j}-x_i,\,\bar x,\,\mathrm{vech}\,\Sigma)",
+        statement="A perceptron reads each point with its neighbours and the cloud's moments; one attention.",
+        functions=(point_mlp, surroundings, nearest_neighbours),
+        checks=(
+            Check(
+                "sorting by hand, one point at a time",
+                surroundings_are_plain,
+                lambda points, mask: surroundings(points, mask, neighbours=K),
+                {
+                    "the point its own neighbour": _with_itself,
+                    "the farthest neighbours": _farthest,
+                    "squared distances": _squared,
+                    "padding in the mean": lambda points, mask: surroundings(
+                        points, np.ones_like(mask), neighbours=K
+                    ),
+                },
+                roundings(100, "differences and squares of six points"),
+                dimensions=(1, 2, 3),
+            ),
+            Check(
+                "plain NumPy, one cloud and one point at a time",
+                network_is_plain,
+                run,
+                {
+                    "time reversed": lambda params, points, mask, t: run(params, points, mask, 1.0 - t),
+                    "without the attention": lambda params, points, mask, t: run(
+                        _without_attention(params), points, mask, t
+                    ),
+                    "one layer less": lambda params, points, mask, t: run(
+                        {**params, "mlp": {"0": params["mlp"]["0"]}}, points, mask, t
+                    ),
+                    "without the mask": lambda params, points, mask, t: run(params, points, None, t),
+                },
+                WELL,
+                dimensions=(1, 2, 3),
+            ),
+            Check(
+                "complex-step derivative of plain NumPy",
+                pullback_is_adjoint,
+                _pulled_back,
+                {
+                    "half of it": lambda *args: optim.tree_map(lambda g: 0.5 * g, _pulled_back(*args)),
+                    "without the perceptron": lambda *args: {
+                        **_pulled_back(*args),
+                        "mlp": optim.tree_map(lambda g: 0.0 * g, _pulled_back(*args)["mlp"]),
+                    },
+                    "padding pulled back too": lambda params, points, mask, t, g: _pulled_back(
+                        params, points, np.ones_like(mask), t, g
+                    ),
+                },
+                WELL,
+                dimensions=(1, 2, 3),
+            ),
+        ),
+    )
+
+
+def _pulled_back(params, points, mask, t, g):
+    return point_mlp(params, points, mask, t, heads=HEADS, neighbours=K)[1](g)
+
+
+def _without_attention(params):
+    block = params["blocks"]["0"]
+    out = optim.tree_map(lambda p: 0.0 * p, block["attention"]["out"])
+    return {**params, "blocks": {"0": {**block, "attention": {**block["attention"], "out": out}}}}
+
+
+def _with_itself(points, mask):
+    d, told = points.shape[-1], surroundings(points, mask, neighbours=K)
+    return np.concatenate(
+        [told[..., :d], 0.0 * told[..., :1], told[..., d : d + K - 1], told[..., d + K :]], axis=-1
+    )
+
+
+def _farthest(points, mask):
+    d, told = points.shape[-1], surroundings(points, mask, neighbours=N - 1)
+    rest = told[..., d + (N - 1) * (1 + d) :]
+    offsets = told[..., d + N - 1 : d + (N - 1) * (1 + d)]
+    return np.concatenate(
+        [told[..., :d], told[..., d + N - 1 - K : d + N - 1], offsets[..., : K * d], rest], -1
+    )
+
+
+def _squared(points, mask):
+    d, told = points.shape[-1], surroundings(points, mask, neighbours=K)
+    return np.concatenate([told[..., :d], told[..., d : d + K] ** 2, told[..., d + K :]], axis=-1)
+
+
+def surroundings_are_plain(told, draw):
+    """Everything that the points of clouds of 6, 1 and 4 points are told."""
+    points, mask, _ = random_clouds(draw)
+    return relative(draw.call(told, points, mask), plain(plain_surroundings, points, mask), 1.0)
+
+
+def network_is_plain(run, draw):
+    """Velocities of clouds of 6, 1 and 4 points, relative to the largest."""
+    params, (points, mask, t) = random_parameters(draw), random_clouds(draw)
+    truth = plain(lambda x, time: plain_cloud(params, x, time), points, mask, t)
+    return relative(draw.call(run, params, points, mask, t), truth, np.max(np.abs(truth)))
+
+
+def pullback_is_adjoint(pullback, draw):
+    """``⟨g, derivative along ξ⟩ = ⟨pullback(g), ξ⟩`` for three random directions of the parameters."""
+    params, (points, mask, t) = random_parameters(draw), random_clouds(draw)
+    g = draw.normal(*points.shape)
+    grads = optim.flatten(draw.call(pullback, params, points, mask, t, g))
+    size, worst = np.sqrt(sum(np.sum(part**2) for part in grads.values())), 0.0
+    for _ in range(3):
+        way = optim.tree_map(lambda p: draw.rng.standard_normal(p.shape), params)
+
+        def value(h, way=way):
+            moved = drifted(params, way, h)
+            return np.sum(plain(lambda x, time: plain_cloud(moved, x, time), points, mask, t) * g)
+
+        parts = [np.sum(grads[path] * w) for path, w in optim.flatten(way).items()]
+        worst = max(worst, abs(sum(parts) - complex_step(value)) / size)
+    return worst

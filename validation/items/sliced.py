@@ -1,0 +1,457 @@
+"""Audited formulas of sliced transport (GWFM section 3 and appendix C.4)."""
+
+import numpy as np
+
+from refwfm.measures import PointCloud
+from refwfm.transport import quantiles, sliced
+from refwfm.transport.exact import assignment
+from refwfm.transport.plans import Pairs
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
+
+SUMS = roundings(300, "sums over a dozen directions and points, in another order")
+N_PROJ = 12
+
+
+def items() -> list[Item]:
+    """Return the items in the order of the paper."""
+    return [gwfm_32(), gwfm_33(), gwfm_105(), gwfm_106()]
+
+
+# Random clouds and directions
+
+
+def instances(draw):
+    """Pairs of clouds with directions: alike, of unequal sizes, of unequal weights."""
+    for n, m, weighted in ((5, 5, False), (4, 6, False), (5, 7, True)):
+        yield instance(draw, n, m, weighted=weighted)
+
+
+def instance(draw, n, m, *, weighted, n_proj=N_PROJ):
+    """Two clouds, and directions along which no two points come so close that rounding exchanges them."""
+    while True:
+        x, y = (normalised(cloud(draw, size, weighted=weighted)) for size in (n, m))
+        theta = directions(draw, 20 * n_proj)
+        for one in (x, y):
+            theta = theta[np.min(np.diff(np.sort(theta @ one.points.T, axis=-1), axis=-1), axis=-1) > 1e-3]
+        if len(theta) >= n_proj:
+            return x, y, theta[:n_proj]
+
+
+def directions(draw, n_proj):
+    """Unit vectors, rounded."""
+    return draw.rounded(_unit(draw.rng.standard_normal((n_proj, draw.d))))
+
+
+def cloud(draw, n, *, weighted):
+    """Points about a line across the space, in random order, so that projections keep apart."""
+    points = draw.rng.permutation(np.arange(n))[:, None] * 0.5 + draw.rng.standard_normal((n, draw.d))
+    weights = draw.rng.dirichlet(np.full(n, 5.0)) if weighted else np.full(n, 1.0 / n)
+    return PointCloud(draw.rounded(points), draw.rounded(weights))
+
+
+def normalised(x):
+    """Weights whose sum is 1 in float64: those of the dtype under audit are close enough to it."""
+    return PointCloud(x.points, x.weights / np.sum(x.weights))
+
+
+def pot_cost(x, y, theta, p=2):
+    """Power p of POT's sliced distance."""
+    import ot
+
+    options = {"p": p, "projections": theta.T}
+    return ot.sliced_wasserstein_distance(x.points, y.points, x.weights, y.weights, **options) ** p
+
+
+def pot_plan(x, y, theta):
+    """Sliced plan of POT."""
+    import ot
+
+    return ot.expected_sliced_plan(x.points, y.points, x.weights, y.weights, projections=theta.T)[0]
+
+
+# GWFM-32
+
+
+def gwfm_32() -> Item:
+    """Sliced distance."""
+    sq = sliced.sq_sliced_distance
+
+    def along(x, y, theta):
+        return sq(x, y, theta[:, None, :])
+
+    return Item(
+        id="GWFM-32",
+        paper="GWFM",
+        place="section 3, eq. 32",
+        title="sliced Wasserstein distance",
+        latex=r"SW_2^2(\mu,\nu)=\int_{S^{d-1}}W_2^2(\langle\theta,\cdot\rangle_\sharp\mu,"
+        r"\langle\theta,\cdot\rangle_\sharp\nu)\,d\theta",
+        statement="Squared distances of the projections on a line, averaged over all directions.",
+        functions=(sq, quantiles.line_cost, quantiles.sort_measure, quantiles.at),
+        checks=(
+            Check(
+                "POT, the same directions",
+                distance_is_pots,
+                sq,
+                {
+                    "not squared": lambda x, y, theta: sq(x, y, theta) ** 0.5,
+                    "summed over directions": lambda x, y, theta: len(theta) * sq(x, y, theta),
+                    "squared after averaging": lambda x, y, theta: (
+                        np.mean([sq(x, y, one[None]) ** 0.5 for one in theta]) ** 2
+                    ),
+                    "without the weights": lambda x, y, theta: sq(_even(x), _even(y), theta),
+                    "times d": lambda x, y, theta: theta.shape[-1] * sq(x, y, theta),
+                },
+                SUMS,
+                needs="ot",
+            ),
+            Check(
+                "translations: ‖v‖² / d",
+                distance_of_translations,
+                along,
+                {
+                    "without 1 / d": lambda x, y, theta: theta.shape[-1] * along(x, y, theta),
+                    "half of it": lambda x, y, theta: 0.5 * along(x, y, theta),
+                    "not squared": lambda x, y, theta: along(x, y, theta) ** 0.5,
+                },
+                STANDARD_ERRORS,
+                dimensions=(3, 6),
+            ),
+        ),
+    )
+
+
+def _even(x):
+    return PointCloud(x.points, np.full(x.weights.shape, 1.0 / x.weights.shape[-1]))
+
+
+def distance_is_pots(sq_distance, draw):
+    """Clouds alike, of unequal sizes, of unequal weights."""
+    return max(
+        abs(float(draw.call(sq_distance, x, y, theta)) / pot_cost(x, y, theta) - 1.0)
+        for x, y, theta in instances(draw)
+    )
+
+
+def distance_of_translations(sq_distances, draw):
+    """Standard errors between the mean over 400 directions and its expectation."""
+    x = normalised(cloud(draw, 6, weighted=True))
+    v = draw.rounded(draw.rng.standard_normal(draw.d) * 3.0)
+    y = PointCloud(draw.rounded(x.points + v), x.weights)
+    along = draw.call(sq_distances, x, y, directions(draw, 400))
+    return abs(np.mean(along) - v @ v / draw.d) / (np.std(along) / 20.0)
+
+
+# GWFM-33
+
+
+def gwfm_33() -> Item:
+    """Sliced outer plan."""
+    costs = sliced.pairwise_sliced_cost
+    return Item(
+        id="GWFM-33",
+        paper="GWFM",
+        place="section 3, eq. 33",
+        title="sliced outer plan",
+        latex=r"\Pi^{SW}\in\arg\min_\Pi\sum_{ij}\Pi_{ij}\,SW_2^2(\mu_i,\nu_j)",
+        statement="Members of two batches are paired at least total squared sliced distance.",
+        functions=(costs,),
+        checks=(
+            Check(
+                "POT, pair after pair",
+                costs_are_pots,
+                costs,
+                {
+                    "not squared": lambda x, y, theta: costs(x, y, theta) ** 0.5,
+                    "summed over directions": lambda x, y, theta: len(theta) * costs(x, y, theta),
+                    "without the weights": lambda x, y, theta: costs(_even(x), _even(y), theta),
+                    "distance of the means": lambda x, y, theta: np.sum(
+                        (np.mean(x.points, axis=1)[:, None] - np.mean(y.points, axis=1)) ** 2, axis=-1
+                    ),
+                },
+                roundings(3000, "of a difference of squares, relative to the least cost of a row"),
+                needs="ot",
+            ),
+            Check(
+                "two Diracs each: C11's example",
+                outer_plan_of_diracs,
+                lambda x, y, theta: assignment(costs(x, y, theta)),
+                {
+                    "not squared": lambda x, y, theta: assignment(costs(x, y, theta) ** 0.5),
+                    "most expensive": lambda x, y, theta: assignment(-costs(x, y, theta)),
+                },
+                roundings(10, "the plan either is the right one, or costs a third more"),
+                dimensions=(2, 3),
+            ),
+        ),
+    )
+
+
+def costs_are_pots(pairwise, draw):
+    """3 × 4 clouds: alike, of unequal sizes, of unequal weights."""
+    worst = 0.0
+    for n, m, weighted in ((5, 5, False), (4, 6, False), (5, 7, True)):
+        families = [
+            [normalised(cloud(draw, size, weighted=weighted)) for _ in range(count)]
+            for count, size in ((3, n), (4, m))
+        ]
+        theta = directions(draw, N_PROJ)
+        truth = np.array([[pot_cost(a, b, theta) for b in families[1]] for a in families[0]])
+        x, y = (PointCloud(*map(np.stack, zip(*family, strict=True))) for family in families)
+        error = np.abs(draw.call(pairwise, x, y, theta) - truth)
+        worst = max(worst, float(np.max(error / np.min(truth, axis=1, keepdims=True))))
+    return worst
+
+
+def outer_plan_of_diracs(permutation, draw):
+    """Excess of its squared cost; sums of unsquared distances prefer the other pairing."""
+    x, y = (np.zeros((2, 1, draw.d)) for _ in range(2))
+    x[1, 0, :2] = y[0, 0, :2] = 1.0, 0.5
+    y[1, 0, 0] = 2.0
+    x, y = (PointCloud(points, np.ones((2, 1))) for points in (x, y))
+    perm = draw.call(permutation, x, y, directions(draw, 400))
+    sq = np.sum((x.points[:, None, 0] - y.points[:, 0]) ** 2, axis=-1)
+    chosen, least = sq[[0, 1], perm].sum(), min(sq[0, 0] + sq[1, 1], sq[0, 1] + sq[1, 0])
+    return chosen / least - 1.0
+
+
+# GWFM-105
+
+
+def gwfm_105() -> Item:
+    """Monte Carlo over directions."""
+    cube = "points of a cube, normalised"
+    return Item(
+        id="GWFM-105",
+        paper="GWFM",
+        place="appendix C.4, eq. 105",
+        title="random directions",
+        latex=r"\frac1K\sum_kW_p^p(\langle\theta_k,\cdot\rangle_\sharp\mu,"
+        r"\langle\theta_k,\cdot\rangle_\sharp\nu),\ \theta_k=z_k/\|z_k\|",
+        statement="Directions uniform on the sphere, and the mean of any power of the distances along them.",
+        functions=(sliced.random_directions, sliced.sliced_cost),
+        checks=(
+            Check(
+                "moments of the uniform law",
+                moments_of_directions,
+                sliced.random_directions,
+                {
+                    cube: lambda points, *, rng, n_proj: _unit(
+                        rng.uniform(-1, 1, (n_proj, points.shape[-1]))
+                    ),
+                    "not normalised": lambda points, *, rng, n_proj: rng.standard_normal(
+                        (n_proj, points.shape[-1])
+                    ),
+                    "half of the sphere": lambda points, *, rng, n_proj: np.abs(
+                        sliced.random_directions(points, rng=rng, n_proj=n_proj)
+                    ),
+                },
+                STANDARD_ERRORS,
+                dimensions=(2, 3, 6),
+                repeats=1,
+            ),
+            Check(
+                "POT, powers 1 and 3",
+                powers_are_pots,
+                sliced.sliced_cost,
+                {
+                    "the root of it": lambda x, y, theta, *, p: (
+                        sliced.sliced_cost(x, y, theta, p=p) ** (1 / 3)
+                    ),
+                    "always squared": lambda x, y, theta, *, p: sliced.sliced_cost(x, y, theta, p=2.0),
+                    "one direction": lambda x, y, theta, *, p: sliced.sliced_cost(x, y, theta[:1], p=p),
+                },
+                SUMS,
+                needs="ot",
+            ),
+        ),
+    )
+
+
+def _unit(z):
+    return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def moments_of_directions(random_directions, draw):
+    """Means of θ, θθᵀ and θ⁴, 20000 draws, in standard errors; norms must be 1 to rounding."""
+    d, size = draw.d, 20_000
+    theta = draw.call(random_directions, np.zeros((1, d)), rng=draw.rng, n_proj=size)
+    if np.max(np.abs(np.sum(theta**2, axis=-1) - 1.0)) > 10 * draw.eps:
+        return np.inf
+    second = (theta[:, :, None] * theta[:, None, :] - np.eye(d) / d).reshape(size, -1)
+    values = np.concatenate([theta, second, theta**4 - 3.0 / (d * (d + 2))], axis=-1)
+    return np.max(np.abs(values.mean(axis=0)) / values.std(axis=0)) * size**0.5
+
+
+def powers_are_pots(sliced_cost, draw):
+    """Clouds alike, of unequal sizes, of unequal weights."""
+    return max(
+        abs(float(draw.call(sliced_cost, x, y, theta, p=float(p))) / pot_cost(x, y, theta, p) - 1.0)
+        for x, y, theta in instances(draw)
+        for p in (1, 3)
+    )
+
+
+# GWFM-106
+
+
+def gwfm_106() -> Item:
+    """Sliced plan."""
+    plan = sliced.lifted_plan
+    return Item(
+        id="GWFM-106",
+        paper="GWFM",
+        place="appendix C.4, eq. 106",
+        title="sliced plan",
+        latex=r"\hat\pi^{SW}=\frac1K\sum_k\pi_{\theta_k}",
+        statement="The sorted couplings of the projections, lifted to the points and averaged.",
+        functions=(
+            plan,
+            sliced.sorted_permutations,
+            sliced.sample_pairs,
+            quantiles.quantile_coupling,
+            quantiles.intervals,
+            quantiles.meet,
+            quantiles.order_and_levels,
+            quantiles.atom_at_level,
+            quantiles.last_atom,
+        ),
+        checks=(
+            Check(
+                "POT, the same directions",
+                plan_is_pots,
+                plan,
+                {
+                    "the product": lambda x, y, theta: x.weights[:, None] * y.weights,
+                    "one direction": lambda x, y, theta: plan(x, y, theta[:1]),
+                    "sorted against each other": lambda x, y, theta: plan(
+                        x, PointCloud(-y.points, y.weights), theta
+                    ),
+                    "summed over directions": lambda x, y, theta: len(theta) * plan(x, y, theta),
+                },
+                roundings(100, "of masses of at most 1"),
+                needs="ot",
+            ),
+            Check(
+                "padded clouds",
+                plan_of_padded_clouds,
+                plan,
+                {
+                    "padding counts": lambda x, y, theta: plan(
+                        *(_even(PointCloud(np.nan_to_num(c.points), c.weights)) for c in (x, y)), theta
+                    ),
+                },
+                roundings(100, "of masses of at most 1"),
+            ),
+            Check(
+                "permutations, averaged",
+                permutations_average_to_the_plan,
+                sliced.sorted_permutations,
+                {
+                    "their inverses": lambda x, y, theta: np.argsort(
+                        sliced.sorted_permutations(x, y, theta), axis=-1
+                    ),
+                    "the order of y": lambda x, y, theta: np.argsort(theta @ y.points.T, axis=-1),
+                },
+                roundings(100, "of masses of at most 1"),
+                needs="ot",
+            ),
+            Check(
+                "frequencies of drawn pairs",
+                frequencies_of_pairs,
+                sliced.sample_pairs,
+                {
+                    "levels drawn for each cloud": _independent_levels,
+                    "one direction": lambda x, y, theta, *, rng, size: sliced.sample_pairs(
+                        x, y, theta[:1], rng=rng, size=size
+                    ),
+                    "without the weights": lambda x, y, theta, *, rng, size: sliced.sample_pairs(
+                        _even(x), _even(y), theta, rng=rng, size=size
+                    ),
+                },
+                STANDARD_ERRORS,
+                dimensions=(2, 3),
+                needs="ot",
+            ),
+            Check(
+                "POT, on the line",
+                coupling_on_the_line,
+                quantiles.quantile_coupling,
+                {
+                    "high levels meet low ones": lambda x, a, y, b: quantiles.quantile_coupling(x, a, -y, b),
+                    "without the weights": lambda x, a, y, b: quantiles.quantile_coupling(
+                        x, np.full(a.shape, 1 / a.shape[-1]), y, b
+                    ),
+                },
+                roundings(100, "of masses of at most 1"),
+                dimensions=(1,),
+                repeats=4,
+                needs="ot",
+            ),
+        ),
+    )
+
+
+def _independent_levels(x, y, theta, *, rng, size):
+    first, second = (sliced.sample_pairs(x, y, theta, rng=rng, size=size) for _ in range(2))
+    return Pairs(first.source, second.target)
+
+
+def plan_is_pots(lifted_plan, draw):
+    """Clouds alike, of unequal sizes, of unequal weights."""
+    return max(
+        _difference(draw.call(lifted_plan, x, y, theta), pot_plan(x, y, theta))
+        for x, y, theta in instances(draw)
+    )
+
+
+def plan_of_padded_clouds(lifted_plan, draw):
+    """The plan of the clouds with rows of NaN between: zeros there, the same elsewhere; and its marginals."""
+    x, y, theta = instance(draw, 4, 6, weighted=True)
+    padded = [
+        PointCloud(np.insert(c.points, 2, np.nan, axis=0), np.insert(c.weights, 2, 0.0)) for c in (x, y)
+    ]
+    result = draw.call(lifted_plan, *padded, theta)
+    truth = draw.call(sliced.lifted_plan, x, y, theta)
+    marginals = [
+        np.max(np.abs(result.sum(axis=axis) - c.weights)) for axis, c in ((1, padded[0]), (0, padded[1]))
+    ]
+    return max(_difference(result, np.insert(np.insert(truth, 2, 0.0, axis=0), 2, 0.0, axis=1)), *marginals)
+
+
+def permutations_average_to_the_plan(sorted_permutations, draw):
+    """Clouds alike."""
+    x, y, theta = instance(draw, 5, 5, weighted=False)
+    perm = draw.call(sorted_permutations, x, y, theta)
+    return _difference(np.mean(np.eye(5)[perm], axis=0) / 5, pot_plan(x, y, theta))
+
+
+def frequencies_of_pairs(sample_pairs, draw):
+    """In standard errors of 20000 draws; infinite if a pair is drawn that the plan excludes."""
+    x, y, theta = instance(draw, 4, 5, weighted=True, n_proj=3)
+    size = 20_000
+    pairs = draw.call(sample_pairs, x, y, theta, rng=draw.rng, size=size)
+    counts = np.zeros((4, 5))
+    np.add.at(counts, (np.asarray(pairs.source), np.asarray(pairs.target)), 1.0)
+    plan = pot_plan(x, y, theta)
+    if np.any(counts[plan < 1e-6] > 2):
+        return np.inf
+    spread = np.sqrt(np.maximum(plan * (1.0 - plan), 1e-3) / size)
+    return float(np.max(np.abs(counts / size - plan) / spread))
+
+
+def coupling_on_the_line(quantile_coupling, draw):
+    """Its masses, as a matrix."""
+    import ot
+
+    x, y, _ = instance(draw, 5, 7, weighted=True)
+    truth = ot.emd_1d(x.points[:, 0], y.points[:, 0], x.weights, y.weights, metric="sqeuclidean")
+    found = draw.call(quantile_coupling, x.points[:, 0], x.weights, y.points[:, 0], y.weights)
+    plan = np.zeros((5, 7))
+    np.add.at(plan, (np.asarray(found.row), np.asarray(found.column)), found.mass)
+    return _difference(plan, truth)
+
+
+def _difference(plan, truth):
+    """Largest difference of masses."""
+    return np.inf if plan.shape != truth.shape else float(np.max(np.abs(plan - truth)))

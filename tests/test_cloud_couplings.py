@@ -14,12 +14,9 @@ from scipy.spatial.distance import cdist
 
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
+from refwfm.couplings.inner import INNER, alike, couple, in_order
 from refwfm.couplings.outer import (
     COSTS,
-    INNER,
-    alike,
-    couple,
-    in_order,
     match_clouds,
     outer_cost,
     outer_pairs,
@@ -396,8 +393,8 @@ def test_pairs_of_an_entropic_plan_have_its_frequencies_and_every_source_once():
         (lambda x, y: outer_plan(np.eye(2), eps=-1.0), "eps must not be negative; got -1"),
         (lambda x, y: outer_plan(np.eye(2), eps=float("nan")), "eps must not be negative; got nan"),
         (lambda x, y: outer_pairs(np.eye(2), eps=0.1), "needs rng"),
-        (lambda x, y: outer_cost(x, y, "lazy"), "needs equal sizes, no padding and uniform weights; use 'sl"),
-        (lambda x, y: outer_cost(x, y, "linear"), "compares clouds as vectors"),
+        (lambda x, y: outer_cost(x, y, "lazy"), "need equal sizes, no padding and uniform weights; use 'sl"),
+        (lambda x, y: outer_cost(x, y, "linear"), "compare clouds as vectors"),
         (lambda x, y: outer_cost(x, y, "sliced"), "draws directions: it needs rng"),
         (lambda x, y: outer_cost(x, y, "independent"), "is no cost; those are frechet, chamfer"),
         (lambda x, y: outer_plan(np.zeros((0, 2))), r"shape \(N, M\) with N, M >= 1"),

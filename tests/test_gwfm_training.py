@@ -1,6 +1,7 @@
 """Training with any outer and inner plan: what a batch holds, the reference, sources, the same everywhere."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from typer.testing import CliRunner
 from refwfm.backends import load
 from refwfm.cli import app
 from refwfm.clouds import unpad
-from refwfm.couplings.outer import INNER, OUTER
+from refwfm.couplings.inner import INNER
+from refwfm.couplings.outer import OUTER
 from refwfm.datasets import load_family, save_family
 from refwfm.runs import models
 from refwfm.runs.folders import read_config
 from refwfm.sources.clouds import PureNoise, sample_barycentric_noise, sample_pure_noise
-from refwfm.training import alignment, clouds, optim
+from refwfm.storage.cache import cache_folder
+from refwfm.training import alignment, cloud_generation, clouds, optim
 from refwfm.training.algorithm import train, trained
 from refwfm.training.config import CloudConfig
 from refwfm.training.ops import REFERENCE
@@ -217,7 +220,7 @@ def test_the_reference_is_the_barycenter_and_is_kept_with_the_model(tmp_path):
     again = models.load_model(tmp_path / "model.safetensors", PLACE)
     np.testing.assert_array_equal(again.setting.reference, run[0].reference)
     generated = [
-        clouds.sample(config, setting, trained(model.state), size=3, n_steps=2, seed=0)[0]
+        cloud_generation.sample(config, setting, trained(model.state), size=3, n_steps=2, seed=0)[0]
         for setting in (again.setting, run[0])
     ]
     np.testing.assert_array_equal(generated[0].points, generated[1].points)
@@ -274,11 +277,11 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
 
 
 def test_the_cache_is_where_the_system_has_such_things(tmp_path, monkeypatch):
-    assert alignment._cache_folder() == tmp_path / "cache" / "alignments"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("REFWFM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setattr(alignment.sys, "platform", "linux")
-    assert alignment._cache_folder() == tmp_path / "xdg" / "refwfm" / "alignments"
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cache_folder() == tmp_path / "xdg" / "refwfm"
 
 
 def test_progress_is_told():
@@ -310,10 +313,10 @@ def test_aligned_families_are_families():
         ({"n_proj": 0}, "n_proj must be at least 1"),
         ({"neighbours": 0}, "neighbours must be at least 1"),
         ({"reference_members": 0}, "reference_members must be at least 1"),
-        ({"sigma": -0.1}, "sigma and noise_mean must be finite and not negative"),
-        ({"noise_mean": float("nan")}, "sigma and noise_mean"),
-        ({"noise_low": 0.0}, "noise_low and noise_high must be positive"),
-        ({"noise_low": 2.0}, "the first not above the second; got 2.0 and 1.2"),
+        ({"sigma": -0.1}, "sigma must be finite and not negative; got -0.1"),
+        ({"noise_mean": float("nan")}, "noise_mean must be finite and not negative; got nan"),
+        ({"noise_low": 0.0}, "noise_low must be finite and positive; got 0.0"),
+        ({"noise_low": 2.0}, "noise_low must not be above noise_high; got 2.0 and 1.2"),
         ({"outer": "sliced", "outer_eps": -1.0}, "outer_eps must be finite and not negative; got -1"),
         ({"outer": "independent", "outer_eps": 0.1}, "needs an outer plan of least cost: one of frechet"),
         ({"replace": 1}, "replace must be of type bool"),
@@ -385,7 +388,7 @@ def test_noise_of_other_sizes_takes_all_points_of_the_reference_alike():
     config = config_of(inner="exact")
     run = prepare(config, family_of(EVEN))
     params = clouds.init_params(config, run[0])
-    generated, _ = clouds.sample(config, run[0], params, size=3, n_steps=1, seed=0, sizes=15)
+    generated, _ = cloud_generation.sample(config, run[0], params, size=3, n_steps=1, seed=0, sizes=15)
     assert generated.points.shape == (3, 15, 2)
 
 
@@ -472,7 +475,7 @@ def test_optimal_plans_learn_straighter_paths():
         )  # fmt: skip
         model, families = models.prepare(config, family, place)
         state = train(config, model.setting, families, None, model.state, ops=place.ops)
-        found = clouds.learned_straightness(
+        found = cloud_generation.learned_straightness(
             config, model.setting, trained(state), size=20, n_steps=20, seed=0
         )
         ratio[outer] = float(found.ratio)
@@ -517,11 +520,11 @@ def test_learned_straightness_is_of_the_paths_of_sample():
     run = prepare(config, family_of(EVEN, labels=LABELS))
     params = wfm.shaken(clouds.init_params(config, run[0]))
     options = {"size": 9, "seed": 3, "n_steps": 2, "labels": np.arange(9) % 3}
-    found = clouds.learned_straightness(config, run[0], params, **options)
+    found = cloud_generation.learned_straightness(config, run[0], params, **options)
     still = {**options, "n_steps": 1}
     zero = clouds.init_params(config, run[0])
-    begin, _ = clouds.sample(config, run[0], zero, **still)
-    end, _ = clouds.sample(config, run[0], params, **options)
+    begin, _ = cloud_generation.sample(config, run[0], zero, **still)
+    end, _ = cloud_generation.sample(config, run[0], params, **options)
     moved = np.mean(np.sum((end.points - begin.points) ** 2, axis=-1), axis=-1) / run[0].unit ** 2
     np.testing.assert_allclose(found.sq_displacement, moved, rtol=1e-9)
     assert float(found.ratio) > 0

@@ -21,6 +21,7 @@ from refwfm.generation import generate_clouds
 from refwfm.paper_figures import cloud_experiment
 from refwfm.paper_figures.cloud_experiment import CloudScale, CloudTask, Fitted, fit, load_pair, load_source
 from refwfm.runs.evaluate_clouds import Comparison, compare, draw, draw_source, subsample
+from refwfm.training import cloud_generation, cloud_setting
 from refwfm.training import clouds as flow
 from refwfm.training.algorithm import trained
 from refwfm.training.config import CloudConfig
@@ -161,7 +162,7 @@ def _starts(start: CloudFamily | None, size: int, seed: int) -> dict[str, Any]:
 def _straightness(fitted: Fitted, **options: Any) -> float:
     config, setting, state = fitted.model.config, fitted.model.setting, fitted.model.state
     assert isinstance(config, CloudConfig)
-    return float(flow.learned_straightness(config, setting, trained(state), **options).ratio)
+    return float(cloud_generation.learned_straightness(config, setting, trained(state), **options).ratio)
 
 
 def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
@@ -193,10 +194,10 @@ def _path(fitted: Fitted, backend: Backend, start: CloudFamily | None, size: int
     mu = draw_source(fitted.model, backend, size=size, seed=seed, **_starts(start, size, seed))
     seen: list[np.ndarray] = []
     generate_clouds(
-        flow.learned_field(config, trained(fitted.model.state)),
-        flow.to_model_units(mu, setting),
+        cloud_generation.learned_field(config, trained(fitted.model.state)),
+        cloud_setting.to_model_units(mu, setting),
         n_steps=n_steps,
-        observe=lambda k, cloud: seen.append(flow.to_data_units(cloud, setting).points),
+        observe=lambda k, cloud: seen.append(cloud_setting.to_data_units(cloud, setting).points),
     )
     return np.stack(seen)
 
@@ -210,7 +211,7 @@ def _laziness(fitted: Fitted) -> Laziness | None:
         return None
     rng = random_stream(config.seed, "evaluation", 3)
     some = target.batch(rng.choice(len(target), size=min(200, len(target)), replace=False))
-    clouds = flow.to_model_units(some, setting)
+    clouds = cloud_setting.to_model_units(some, setting)
     return laziness_report(setting.reference, clouds, sigma=config.sigma, rng=rng, validate=False)
 
 

@@ -3,7 +3,7 @@
 import typer
 
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.cli import audit, data, figures, info, runs
+from refwfm.cli import audit, data, figures, info, runs, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,7 +12,7 @@ app = typer.Typer(
     help="Wasserstein Flow Matching: generative models over probability distributions.",
 )
 app.command()(figures.demo)
-app.command()(runs.train)
+app.command()(train.train)
 app.command()(runs.generate)
 app.command()(runs.evaluate)
 app.command()(figures.reproduce)

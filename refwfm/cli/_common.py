@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -17,8 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from refwfm.datasets import CloudFamily, Family
 from refwfm.runs.folders import Progress as Report
 from refwfm.storage import atomic
+from refwfm.training.base_config import TrainingConfig
+from refwfm.training.config import GaussianConfig
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own
@@ -30,9 +33,29 @@ def say(line: str, /) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+def title_of(config: TrainingConfig, /) -> str:
+    """What a configuration trains, in a word."""
+    return config.method if isinstance(config, GaussianConfig) else "clouds"
+
+
+def family_in_words(family: Family | CloudFamily, /) -> str:
+    """How many measures of which size."""
+    if isinstance(family, Family):
+        return f"{len(family)} Gaussians in {family.dimension}-D"
+    low, high = family.sizes.min(), family.sizes.max()
+    return f"{len(family)} clouds of {low} to {high} points in {family.dimension}-D"
+
+
+class Bars(NamedTuple):
+    """What a training reports to: after some steps, and while its data are aligned before the first."""
+
+    trained: Callable[[Report], None]
+    aligned: Callable[[int, int], None]
+
+
 @contextmanager
-def training_progress(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[Report], None]]:
-    """Progress bar with loss and rate on a terminal; elsewhere, or with ``quiet``, plain lines."""
+def training_progress(title: str, total: int, *, quiet: bool) -> Iterator[Bars]:
+    """Progress bars with loss and rate on a terminal; elsewhere, or with ``quiet``, plain lines."""
     if quiet or not console.is_terminal:
         next_line = 0
 
@@ -42,12 +65,16 @@ def training_progress(title: str, total: int, *, quiet: bool) -> Iterator[Callab
                 next_line = report.step + max(1, report.steps // (1 if quiet else 10))
                 say(f"{title}: step {report.step}/{report.steps}  {_numbers(report)}")
 
-        yield line
+        yield Bars(line, lambda done, total: None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TextColumn("{task.fields[numbers]}"), TimeRemainingColumn()) as bar:
-        task = bar.add_task(title, total=total, numbers="")
-        yield lambda report: bar.update(task, completed=report.step, numbers=_numbers(report))
+        aligning = bar.add_task("aligning", total=None, numbers="", visible=False)
+        training = bar.add_task(title, total=total, numbers="")
+        yield Bars(
+            lambda report: bar.update(training, completed=report.step, numbers=_numbers(report)),
+            lambda done, total: bar.update(aligning, completed=done, total=total, visible=done < total),
+        )
 
 
 def runs_progress(total: int, /) -> Progress:

@@ -7,7 +7,7 @@ paper forms its vectors (GWFM-29, C.2): of a permutation only ``1 - 1/e`` of the
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from refwfm.transport.sinkhorn import Sinkhorn, log_plan, plan, sq_euclidean_cos
 from refwfm.transport.sliced import lifted_plan, random_directions, sorted_permutations
 from refwfm.transport.sliced import sample_pairs as sample_sliced_pairs
 
-Solver = Callable[[Array, Array, Array], Sinkhorn]
-"""``solve(cost, a, b)``: Sinkhorn with everything else decided."""
+
+class Solver(Protocol):
+    """Sinkhorn with everything else decided."""
+
+    def __call__(self, cost: Array, a: Array, b: Array, /) -> Sinkhorn: ...  # noqa: D102
 
 
 class Coupled(NamedTuple):
@@ -42,7 +45,7 @@ class Coupled(NamedTuple):
     error: Array
 
 
-class How(NamedTuple):
+class Options(NamedTuple):
     """What inner plans need besides the clouds; see ``couple``."""
 
     rng: np.random.Generator
@@ -99,7 +102,7 @@ def couple(
     ValueError
         If ``rounded``, ``linear`` or ``lazy`` gets clouds of different sizes or weights.
     """
-    return INNER[inner](x, y, How(rng, solve, n_proj, replace))
+    return INNER[inner](x, y, Options(rng, solve, n_proj, replace))
 
 
 def alike(x: PointCloud, y: PointCloud, /) -> bool:
@@ -132,85 +135,89 @@ def _even(cloud: PointCloud) -> bool:
 # The plans
 
 
-def _exact(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+def _exact(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     cost = sq_euclidean_cost(x.points, y.points)
     if alike(x, y):
-        return _mapped(x, _at(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), how)
+        return _mapped(x, _at(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), options)
     optimal = transport_plan(cost, x.weights, y.weights).plan
-    if how.replace:
-        return _drawn_from(optimal, x, y, _no_error(x), how)
-    return _mapped(x, barycentric_projection(optimal, y.points), _no_error(x), how)
+    if options.replace:
+        return _drawn_from(optimal, x, y, _no_error(x), options)
+    return _mapped(x, barycentric_projection(optimal, y.points), _no_error(x), options)
 
 
-def _rounded(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     if not alike(x, y):
         raise ValueError(
             "inner = 'rounded' needs pairs of clouds of equal size and uniform weights; "
             "use 'entropic' or 'exact' for others"
         )
-    cost, solution = _solve(x, y, how)
+    cost = sq_euclidean_cost(x.points, y.points)
+    solution = options.solve(cost, x.weights, y.weights)
     logs = log_plan(cost, x.weights, y.weights, solution)
-    return _mapped(x, _at(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), how)
+    return _mapped(x, _at(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), options)
 
 
-def _entropic(x: PointCloud, y: PointCloud, how: How) -> Coupled:
-    cost, solution = _solve(x, y, how)
+def _entropic(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
+    cost = sq_euclidean_cost(x.points, y.points)
+    solution = options.solve(cost, x.weights, y.weights)
     means = barycentric_projection(plan(cost, x.weights, y.weights, solution), y.points)
-    return _mapped(x, means, _worst(solution), how)
+    return _mapped(x, means, _worst(solution), options)
 
 
-def _argmax(x: PointCloud, y: PointCloud, how: How) -> Coupled:
-    cost, solution = _solve(x, y, how)
+def _argmax(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
+    cost = sq_euclidean_cost(x.points, y.points)
+    solution = options.solve(cost, x.weights, y.weights)
     logs = log_plan(cost, x.weights, y.weights, solution)
-    return _mapped(x, _at(y.points, argmax_matching(logs)), _worst(solution), how)
+    return _mapped(x, _at(y.points, argmax_matching(logs)), _worst(solution), options)
 
 
-def _sampled(x: PointCloud, y: PointCloud, how: How) -> Coupled:
-    cost, solution = _solve(x, y, how)
+def _sampled(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
+    cost = sq_euclidean_cost(x.points, y.points)
+    solution = options.solve(cost, x.weights, y.weights)
     entropic = plan(cost, x.weights, y.weights, solution)
-    if how.replace:
-        return _drawn_from(entropic, x, y, _worst(solution), how)
-    return _mapped(x, _at(y.points, sample_targets(entropic, rng=how.rng)), _worst(solution), how)
+    if options.replace:
+        return _drawn_from(entropic, x, y, _worst(solution), options)
+    return _mapped(x, _at(y.points, sample_targets(entropic, rng=options.rng)), _worst(solution), options)
 
 
-def _sliced(x: PointCloud, y: PointCloud, how: How) -> Coupled:
-    theta = random_directions(x.points, rng=how.rng, n_proj=how.n_proj)
-    if how.replace:
+def _sliced(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
+    theta = random_directions(x.points, rng=options.rng, n_proj=options.n_proj)
+    if options.replace:
         size = x.weights.shape[-1]
-        pairs = sample_sliced_pairs(x, y, theta, rng=how.rng, size=size, validate=False)
+        pairs = sample_sliced_pairs(x, y, theta, rng=options.rng, size=size, validate=False)
         return _paired(x, y, pairs, _no_error(x))
     if in_order(x, y):  # the row of point i: its targets along all directions
         perms = sorted_permutations(x, y, theta, validate=False)  # (B, K, n)
         batch, _, n = perms.shape
         xp = array_namespace(perms)
-        direction = xp.asarray(how.rng.integers(how.n_proj, size=(batch, n)), device=device(perms))
+        direction = xp.asarray(options.rng.integers(options.n_proj, size=(batch, n)), device=device(perms))
         cells = direction * n + xp.arange(n, dtype=direction.dtype, device=device(perms))
         targets = at(xp.reshape(perms, (batch, -1)), cells)
     else:
-        targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=how.rng)
-    return _mapped(x, _at(y.points, targets), _no_error(x), how)
+        targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=options.rng)
+    return _mapped(x, _at(y.points, targets), _no_error(x), options)
 
 
-def _independent(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+def _independent(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     xp = array_namespace(x.points)
-    if how.replace:
+    if options.replace:
         size = x.weights.shape[-1]
         source, target = (
             sample_targets(
-                xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)), rng=how.rng
+                xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)), rng=options.rng
             )
             for cloud, n in ((x, size), (y, y.weights.shape[-1]))
         )
         return _paired(x, y, Pairs(source, target), _no_error(x))
     if not alike(x, y):
         rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
-        return _mapped(x, _at(y.points, sample_targets(rows, rng=how.rng)), _no_error(x), how)
+        return _mapped(x, _at(y.points, sample_targets(rows, rng=options.rng)), _no_error(x), options)
     # Live points get a random order, and stay before the padding.
-    order = like(how.rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
-    return _mapped(x, _at(y.points, xp.argsort(order, axis=-1)), _no_error(x), how)
+    order = like(options.rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
+    return _mapped(x, _at(y.points, xp.argsort(order, axis=-1)), _no_error(x), options)
 
 
-def _by_index(x: PointCloud, y: PointCloud, how: How) -> Coupled:
+def _by_index(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     if not in_order(x, y):
         raise ValueError(
             "inner = 'linear' and 'lazy' pair points by their index: they need clouds of equal size without "
@@ -220,7 +227,7 @@ def _by_index(x: PointCloud, y: PointCloud, how: How) -> Coupled:
     return Coupled(x.points, y.points, x.weights, _no_error(x))
 
 
-INNER: dict[str, Callable[[PointCloud, PointCloud, How], Coupled]] = {
+INNER: dict[str, Callable[[PointCloud, PointCloud, Options], Coupled]] = {
     "independent": _independent,
     "exact": _exact,
     "rounded": _rounded,
@@ -236,23 +243,23 @@ INNER: dict[str, Callable[[PointCloud, PointCloud, How], Coupled]] = {
 # From a plan to pairs of points
 
 
-def _mapped(x: PointCloud, images: Array, error: Array, how: How) -> Coupled:
+def _mapped(x: PointCloud, images: Array, error: Array, options: Options) -> Coupled:
     """Each point and its image, or as many draws of points with their images."""
     xp = array_namespace(images)
     weights = x.weights
     images = xp.where((weights > 0)[..., None], images, 0.0)
-    if not how.replace:
+    if not options.replace:
         return Coupled(x.points, images, weights, error)
     rows = xp.broadcast_to(weights[:, None, :], (*weights.shape, weights.shape[-1]))
-    chosen = sample_targets(rows, rng=how.rng)
+    chosen = sample_targets(rows, rng=options.rng)
     return _paired(x, PointCloud(images, weights), Pairs(chosen, chosen), error)
 
 
-def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, error: Array, how: How) -> Coupled:
+def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, error: Array, options: Options) -> Coupled:
     """As many pairs, drawn from a plan (B, n, m) with replacement."""
     xp = array_namespace(plan)
     plan = plan / xp.sum(plan, axis=(-2, -1), keepdims=True)  # one that has not converged has another mass
-    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=how.rng), error)
+    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=options.rng), error)
 
 
 def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, error: Array) -> Coupled:
@@ -271,11 +278,6 @@ def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, error: Array) -> Coupled
 
 def _no_error(x: PointCloud) -> Array:
     return array_namespace(x.points).zeros((), dtype=x.points.dtype, device=device(x.points))
-
-
-def _solve(x: PointCloud, y: PointCloud, how: How) -> tuple[Array, Sinkhorn]:
-    cost = sq_euclidean_cost(x.points, y.points)
-    return cost, how.solve(cost, x.weights, y.weights)
 
 
 def _worst(solution: Sinkhorn) -> Array:

@@ -1,20 +1,20 @@
 """Couplings of two families of measures: which source goes with which target, and which point goes where.
 
 The *outer* plan pairs the members of two batches (here), the *inner* plan the points of two clouds
-(``inner``). Both are chosen by name, ``OUTER`` and ``INNER``, and any goes with any. Wasserstein
+(``inner``). Both are chosen by name, ``OUTER`` and ``inner.INNER``, and any goes with any. Wasserstein
 flow matching is the case of an independent outer plan, or of multisample matching (``frechet``), with an
 inner plan that is optimal or close to it; its generalisation takes all of them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refwfm._array import Array, array_namespace, device, like, to_host
 from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import check_cloud_pair, moments
-from refwfm.couplings.inner import INNER, Coupled, Solver, alike, couple, in_order
+from refwfm.couplings.inner import in_order
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.metrics.distances import chamfer
 from refwfm.transport.exact import assignment, sq_wasserstein2, transport_plan
@@ -22,24 +22,6 @@ from refwfm.transport.linearized import pairwise_sq_lazy_distance
 from refwfm.transport.plans import Pairs, sample_pairs, sample_targets
 from refwfm.transport.sinkhorn import ConvergenceError, plan, sinkhorn
 from refwfm.transport.sliced import pairwise_sliced_cost, random_directions
-
-__all__ = [
-    "COSTS",
-    "INNER",
-    "OUTER",
-    "Coupled",
-    "Solver",
-    "alike",
-    "couple",
-    "match_clouds",
-    "match_minibatch",
-    "outer_cost",
-    "outer_pairs",
-    "outer_plan",
-    "pairwise_chamfer",
-    "pairwise_frechet",
-    "pairwise_sq_wasserstein2",
-]
 
 # Outer plans
 
@@ -139,7 +121,50 @@ def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -
     return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
 
 
-COSTS = ("frechet", "chamfer", "wasserstein", "sliced", "linear", "lazy")
+class CostOptions(NamedTuple):
+    """What costs need besides the clouds; see ``outer_cost``."""
+
+    rng: np.random.Generator | None
+    n_proj: int
+    cost: Callable[..., Array]
+
+
+def _frechet(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
+    return pairwise_frechet(x, y, cost=options.cost)
+
+
+def _chamfer(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
+    return pairwise_chamfer(x, y)
+
+
+def _wasserstein(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
+    return pairwise_sq_wasserstein2(x, y)
+
+
+def _sliced(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
+    if options.rng is None:
+        raise ValueError("outer = 'sliced' draws directions: it needs rng")
+    theta = random_directions(x.points, rng=options.rng, n_proj=options.n_proj)
+    return pairwise_sliced_cost(x, y, theta, validate=False)
+
+
+def _by_index(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
+    if not in_order(x, y):
+        raise ValueError(
+            "outer = 'linear' and 'lazy' compare clouds as vectors: they need equal sizes, no padding and "
+            "uniform weights; use 'sliced' (or 'frechet', 'wasserstein') for others"
+        )
+    return pairwise_sq_lazy_distance(x.points, y.points)
+
+
+COSTS: dict[str, Callable[[PointCloud, PointCloud, CostOptions], Array]] = {
+    "frechet": _frechet,
+    "chamfer": _chamfer,
+    "wasserstein": _wasserstein,
+    "sliced": _sliced,
+    "linear": _by_index,
+    "lazy": _by_index,
+}
 """Squared distances of clouds of which an outer plan is the optimum; see ``outer_cost``."""
 
 OUTER = ("independent", "paired", *COSTS)
@@ -175,7 +200,7 @@ def outer_cost(
     ----------
     x, y : PointCloud, points (N, n, d) and (M, m, d)
     outer : str
-        A name in ``COSTS``.
+        A key of ``COSTS``.
     rng : numpy.random.Generator
         For ``sliced``: the directions, the same for all pairs.
     n_proj : int
@@ -191,25 +216,9 @@ def outer_cost(
     ValueError
         If the name is no cost, or the plan cannot take these clouds: says which one can.
     """
-    if outer == "frechet":
-        return pairwise_frechet(x, y, cost=cost)
-    if outer == "chamfer":
-        return pairwise_chamfer(x, y)
-    if outer == "wasserstein":
-        return pairwise_sq_wasserstein2(x, y)
-    if outer == "sliced":
-        if rng is None:
-            raise ValueError("outer = 'sliced' draws directions: it needs rng")
-        theta = random_directions(x.points, rng=rng, n_proj=n_proj)
-        return pairwise_sliced_cost(x, y, theta, validate=False)
-    if outer in ("linear", "lazy"):
-        if not in_order(x, y):
-            raise ValueError(
-                f"outer = {outer!r} compares clouds as vectors: it needs equal sizes, no padding and uniform "
-                "weights; use 'sliced' (or 'frechet', 'wasserstein') for others"
-            )
-        return pairwise_sq_lazy_distance(x.points, y.points)
-    raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
+    if outer not in COSTS:
+        raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
+    return COSTS[outer](x, y, CostOptions(rng, n_proj, cost))
 
 
 def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:

@@ -4,23 +4,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm.measures import PointCloud
 from refwfm.metrics.distances import compare_families, pairwise_chamfer
 from refwfm.metrics.neighbours import one_nn_accuracy_emd
-from refwfm.metrics.statistics import (
-    OneNN,
-    coverage,
-    k_nearest,
-    label_accuracy,
-    minimum_matching_distance,
-    one_nn_accuracy,
-)
-from refwfm.runs.models import Backend, Model
-from refwfm.training import clouds as flow
-from refwfm.training.algorithm import trained
-from refwfm.training.clouds import Clouds
 from refwfm.training.config import CloudConfig
+from refwfm.training import noise
+from refwfm.training.alignment import Clouds
+from refwfm.training.cloud_generation import sample
+from refwfm.training.cloud_setting import to_data_units
+from refwfm.measures import PointCloud
+from refwfm.metrics.statistics import (OneNN, coverage, k_nearest, label_accuracy, minimum_matching_distance, one_nn_accuracy)
+from refwfm.runs.models import Backend, Model
 from refwfm.training.randomness import random_stream
+from refwfm.training.algorithm import trained
 
 
 class Comparison(NamedTuple):
@@ -59,7 +54,7 @@ def draw(
     """
     assert isinstance(model.config, CloudConfig)
     with np.errstate(all="ignore"):  # what overflows is found below
-        generated, labels = flow.sample(
+        generated, labels = sample(
             model.config,
             model.setting,
             trained(model.state),
@@ -96,8 +91,8 @@ def draw_source(
     assert isinstance(config, CloudConfig)
     rng = random_stream(seed, "generation")
     if source is None:
-        mu = flow.draw_source(config, setting, rng, rng.choice(setting.sizes, size=size))
-        return flow.to_data_units(mu, setting)
+        mu = noise.draw_source(config, setting, rng, rng.choice(setting.sizes, size=size))
+        return to_data_units(mu, setting)
     if index is None:
         index = rng.integers(len(source), size=size)
     return source.batch(index, n_points=config.n_points, rng=rng)

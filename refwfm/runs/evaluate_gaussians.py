@@ -5,14 +5,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from refwfm._array import sq_norm
-from refwfm.measures import Gaussian, take
-from refwfm.metrics.statistics import Nearest, label_accuracy, nearest
-from refwfm.runs.models import Backend, Data, Model, to_host
-from refwfm.sources.gaussians import sample_gaussian_wishart
-from refwfm.training.algorithm import trained
 from refwfm.training.config import GaussianConfig
 from refwfm.training.gaussians import sample, to_data_units
+from refwfm.measures import Gaussian, take
+from refwfm.metrics.statistics import Nearest, label_accuracy, nearest
+from refwfm.runs.models import (Backend, Data, Model, to_host)
 from refwfm.training.randomness import random_stream
+from refwfm.sources.gaussians import sample_gaussian_wishart
+from refwfm.training.algorithm import trained
 
 
 class GaussianData(Data, Protocol):

@@ -16,18 +16,20 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
 
-from refwfm.runs.models import Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model
 from refwfm.storage import atomic
 from refwfm.training import algorithm
+from refwfm.training.base_config import TrainingConfig
+from refwfm.training.config import CloudConfig, GaussianConfig
+from refwfm.training.options import Option, check_option, option, options_of
+from refwfm.runs.models import (Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model)
 from refwfm.training.algorithm import State
-from refwfm.training.config import CloudConfig, GaussianConfig, TrainingConfig
 
 try:
     import fcntl
@@ -37,21 +39,32 @@ except ImportError:  # Windows
 KEEP = 2
 """Checkpoints kept, the newest."""
 
-RUN_TYPES: dict[str, type] = {
-    "data": str,
-    "source": str,
-    "backend": str,
-    "dtype": str,
-    "out": str,
-    "reference": bool,
-    "log_every": int,
-    "checkpoint_every": int,
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run needs besides its configuration: the table [run] of a file."""
+
+    data: str = option("cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file.")
+    source: str | None = option(None, "Family of clouds that the flow starts from.")
+    out: str | None = option(None, "Folder of the run.")
+    backend: str | None = option(
+        None,
+        "Array library, and device: numpy, torch, torch:cuda, cupy, jax or strict; the variable REFWFM_BACKEND "
+        "when left out, else numpy.",
+    )
+    dtype: str = option("float32", "Floating type of the run.", choices=("float32", "float64"))
+    reference: bool = option(False, "Use the plain functions and no faster twins.")
+    log_every: int = option(50, "Steps between two lines of the log.", low=1)
+    checkpoint_every: int = option(
+        1000, "Steps between two checkpoints, which are made when a line of the log is written.", low=1
+    )
+
+
+TABLES: dict[str, dict[str, Option]] = {
+    "run": options_of(RunOptions),
+    "train": {**options_of(GaussianConfig), **options_of(CloudConfig)},
 }
-"""What the table [run] of a configuration may hold."""
-
-
-OPTIONS = {field.name for kind in (GaussianConfig, CloudConfig) for field in fields(kind)}
-"""What the table [train] may hold."""
+"""The tables of a configuration's file, and what each may hold."""
 
 
 class RunError(ValueError):
@@ -60,7 +73,7 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a report tells: steps done and asked for, a summary of ``training.algorithm.Metrics``, steps per second."""
+    """What a report tells: steps done and asked for, a summary of ``algorithm.Metrics``, steps per second."""
 
     step: int
     steps: int
@@ -83,6 +96,7 @@ def train(
     log_every: int = 50,
     checkpoint_every: int = 1000,
     progress: Callable[[Progress], None] | None = None,
+    aligned: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Train in a run's folder, with log and checkpoints.
 
@@ -99,6 +113,8 @@ def train(
         for a larger number of steps.
     progress : callable, optional
         Called at each report.
+    aligned : callable, optional
+        Called with (clouds aligned, clouds in all) while a family is aligned to a reference, before training.
 
     Raises
     ------
@@ -117,7 +133,7 @@ def train(
     with _only_process(folder):
         for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
             leftover.unlink()
-        model, family = prepare(config, data, backend, source=source)
+        model, family = prepare(config, data, backend, source=source, progress=aligned)
         if started and any(saved.glob("*.safetensors")):
             model = _continue(model, load_model(folder, backend), folder)
         tables = {"run": run, "train": _without_none(asdict(config))}
@@ -256,24 +272,24 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
-    known = {"run": set(RUN_TYPES), "train": OPTIONS}
     for table, values in tables.items():
-        if table not in known or not isinstance(values, dict):
+        if table not in TABLES or not isinstance(values, dict):
             raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")
         for key, value in values.items():
-            if key not in known[table]:
+            if key not in TABLES[table]:
                 raise ValueError(
                     f"{path}: unknown name {key!r} in [{table}]; expected one of "
-                    f"{', '.join(sorted(known[table]))}"
+                    f"{', '.join(sorted(TABLES[table]))}"
                 )
-            if table == "run":
-                _check_run_value(path, key, value)
+        if table == "run":  # the constructor of the configuration checks [train]
+            try:
+                check_run_options(values)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
     return tables.get("run", {}), tables.get("train", {})
 
 
-def _check_run_value(path: Path, key: str, value: Any) -> None:
-    kind = RUN_TYPES[key]
-    if type(value) is not kind:  # a bool is no number of steps
-        raise ValueError(f"{path}: {key} must be of type {kind.__name__}; got {value!r}")
-    if kind is int and isinstance(value, int) and value < 1:
-        raise ValueError(f"{path}: {key} must be at least 1; got {value}")
+def check_run_options(values: dict[str, Any], /) -> None:
+    """Raise ``ValueError`` unless each value of a table [run] is of its type and within bounds."""
+    for name, value in values.items():
+        check_option(TABLES["run"][name], value)

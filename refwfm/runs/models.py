@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from refwfm.measures import Gaussian
-from refwfm.psd import project_psd
 from refwfm.storage import checkpoints
-from refwfm.training.algorithm import State, init_state
-from refwfm.training.config import TrainingConfig
-from refwfm.training.flows import FLOWS, flow_of
+from refwfm.training.base_config import TrainingConfig
+from refwfm.training.flows import CONFIGS, FLOWS, flow_of, kind_of
+from refwfm.measures import Gaussian
 from refwfm.training.ops import Ops
 from refwfm.training.optim import AdamState, flatten, unflatten
+from refwfm.psd import project_psd
+from refwfm.training.algorithm import State, init_state
 
 
 class Backend(Protocol):
@@ -55,7 +55,13 @@ class Model(NamedTuple):
 
 
 def prepare(
-    config: TrainingConfig, data: Data, backend: Backend, /, *, source: Data | None = None
+    config: TrainingConfig,
+    data: Data,
+    backend: Backend,
+    /,
+    *,
+    source: Data | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Model, Any]:
     """Fit the setting, draw the first state; also return the family as the flow wants it.
 
@@ -64,9 +70,11 @@ def prepare(
     data : family of the kind that the configuration is for
     source : family, optional
         Where flows between two families start.
+    progress : callable, optional
+        Called with (clouds aligned, clouds in all) where a family has to be aligned.
     """
     flow = flow_of(config)
-    setting, family = flow.prepare(config, data, source, backend.asarray)
+    setting, family = flow.prepare(config, data, source, backend.asarray, progress=progress)
     about = {
         "data": data.name,
         "fingerprint": fingerprint(config, data),
@@ -101,7 +109,7 @@ def save_model(path: Path, model: Model, backend: Backend, /) -> None:
         for name, leaf in flatten(tree).items()
     }
     about = {
-        "kind": flow.kind,
+        "kind": kind_of(model.config),
         "config": asdict(model.config),
         "step": state.step,
         **numbers,
@@ -122,8 +130,9 @@ def load_model(path: Path | str, backend: Backend, /) -> Model:
         path = newest_checkpoint(path)
     arrays, about = checkpoints.load(path)
     try:
-        flow = FLOWS[about.get("kind", "gaussians")]
-        config = flow.config(**about["config"])
+        kind = about.get("kind", "gaussians")
+        flow = FLOWS[kind]
+        config = CONFIGS[kind](**about["config"])
         # Integers are the host's bookkeeping: counts of labels, sizes of clouds.
         tree = unflatten({k: v if v.dtype.kind == "i" else backend.asarray(v) for k, v in arrays.items()})
         setting = flow.unpack(tree["setting"], about)

@@ -1,5 +1,16 @@
 """Training (WFM Algorithm 1), the same for Gaussians and for point clouds.
 
+The lines of the algorithm, as comments number them::
+
+    until done:
+        1  draw sources mu from p_0 and targets nu from p_1
+        2  pair them by an outer plan                           (App. C; GWFM-26)
+        3  find the map from each mu to its nu                  (WFM-U4; an inner plan, GWFM-27)
+        4  draw times t from U(0, 1)
+        5  take the points mu_t and velocities at t             (WFM-8, WFM-10; WFM-4, WFM-7)
+        6  loss of the network there, and its gradient          (WFM-11)
+        7  update the parameters
+
 A run is four things: a configuration (what was asked for), a setting (what was fitted to the data once:
 source, units), a family to learn, and a ``State`` that ``step`` maps to the next. What a batch and its loss
 are is the business of the *flow*, ``gaussians`` or ``clouds``. What step k draws is keyed by (seed, k), so
@@ -14,7 +25,7 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace
 from refwfm.training import optim
-from refwfm.training.config import TrainingConfig
+from refwfm.training.base_config import TrainingConfig
 from refwfm.training.flows import flow_of
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
@@ -69,8 +80,11 @@ def step(
     Equation: WFM Algorithm 1. The state handed in must not be used again: a backend may re-use its memory.
     """
     flow = flow_of(config)
+    # Lines 1 to 5
     batch = flow.draw_batch(config, setting, family, labels, state.step, ops=ops)
+    # Line 6
     loss, grads = flow.loss_and_grad(config, setting, state.params, batch, ops=ops)
+    # Line 7
     grads, norm = ops.clip_by_global_norm(grads, config.clip_norm or math.inf)
     rate = learning_rate(config, state.step)
     params, adam = ops.adam(state.params, grads, state.adam, learning_rate=rate)

@@ -6,25 +6,18 @@ once and always to the same ones; a member of fewer points cannot be. Then each 
 the free-support barycenter of some of the members, by one exact assignment. All of it is a function of the
 data alone.
 
-Assignments of a large family take minutes. They are kept under the SHA-256 of what they were computed from,
-in the folder ``$REFWFM_CACHE/alignments``, or in ``refwfm/alignments`` of the user's cache folder.
+Assignments of a large family take minutes: they are kept in a cache (``storage.cache``).
 """
 
-import contextlib
-import hashlib
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from refwfm.clouds import uniform
 from refwfm.measures import PointCloud
-from refwfm.storage import checkpoints
-from refwfm.training.randomness import random_stream
+from refwfm.storage.cache import cached
 from refwfm.transport.linearized import align_to_reference, free_support_barycenter, reorder
 
 WORTH_A_FILE = 2**24
@@ -88,8 +81,15 @@ class AlignedClouds:
         return uniform(self.points[index])
 
 
-def thin(family: Clouds, n: int, /, *, name: str = "the family") -> np.ndarray:
-    """Members of a family with n points each, the same ones in every call. Shape (N, n, d), data units.
+def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "the family") -> np.ndarray:
+    """Members of a family with n points each, drawn without replacement. Shape (N, n, d), data units.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        For the choice of points. The same one in every run makes alignments that can be kept.
+    name : str
+        Of the family, for messages.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def thin(family: Clouds, n: int, /, *, name: str = "the family") -> np.ndarray:
             f"{name} has one of {smallest}: lower n_points, draw more points of each member, or use the "
             "'sliced' or 'exact' plans"
         )
-    clouds = family.batch(np.arange(len(family)), n_points=n, rng=random_stream(0, "scaling"))
+    clouds = family.batch(np.arange(len(family)), n_points=n, rng=rng)
     if np.ptp(clouds.weights) > 1e-6 / n:
         raise ValueError(
             f"linear and lazy plans, and barycentric sources, need uniform weights, and {name} has others: "
@@ -112,7 +112,7 @@ def thin(family: Clouds, n: int, /, *, name: str = "the family") -> np.ndarray:
     return clouds.points
 
 
-def fit_reference(points: np.ndarray, /, *, members: int) -> np.ndarray:
+def fit_reference(points: np.ndarray, /, *, members: int, rng: np.random.Generator) -> np.ndarray:
     """Reference of a family: the free-support barycenter of ``members`` of its clouds, or of all.
 
     Equation: REF. (Of how many clouds, and which, is not stated.)
@@ -120,13 +120,16 @@ def fit_reference(points: np.ndarray, /, *, members: int) -> np.ndarray:
     Parameters
     ----------
     points : numpy.ndarray, shape (N, n, d)
+    members : int
+        How many clouds the barycenter is of, at most; drawn without replacement.
+    rng : numpy.random.Generator
 
     Returns
     -------
     numpy.ndarray, shape (n, d)
     """
     count = min(members, len(points))
-    chosen = np.sort(random_stream(0, "scaling", 1).choice(len(points), size=count, replace=False))
+    chosen = np.sort(rng.choice(len(points), size=count, replace=False))
 
     def compute() -> np.ndarray:
         some = uniform(points[chosen])
@@ -153,36 +156,7 @@ def align_family(
     return AlignedClouds(reorder(points, permutation), family.labels, family.label_names)
 
 
-# The cache
-
-
-def _cache_folder() -> Path:
-    """Folder of the files: ``$REFWFM_CACHE``, or ``refwfm`` in the folder that the system has for such."""
-    if "REFWFM_CACHE" in os.environ:
-        return Path(os.environ["REFWFM_CACHE"]) / "alignments"
-    home = Path.home()
-    folder: Any = {
-        "win32": os.environ.get("LOCALAPPDATA", home),
-        "darwin": home / "Library" / "Caches",
-    }.get(sys.platform, os.environ.get("XDG_CACHE_HOME", home / ".cache"))
-    return Path(folder) / "refwfm" / "alignments"
-
-
 def _kept(compute: Callable[[], np.ndarray], /, *inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Result of a computation on these arrays: from its file, if a whole one is there, else computed."""
-    if inputs[0].shape[0] * inputs[0].shape[1] ** 2 < WORTH_A_FILE:
-        return compute()
-    digest = hashlib.sha256()
-    for array in inputs:
-        digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    file = _cache_folder() / f"{digest.hexdigest()}.safetensors"
-    with contextlib.suppress(FileNotFoundError, checkpoints.CheckpointError):
-        result = checkpoints.load(file)[0].get("result")
-        if result is not None and result.shape == shape:
-            return result
-    result = compute()
-    with contextlib.suppress(OSError):  # without a place to keep it, it is computed again the next time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        checkpoints.save(file, {"result": result}, {"kind": "alignment"})
-    return result
+    """Result of assignments between these arrays, from the cache where they are many."""
+    n_costs = inputs[0].shape[0] * inputs[0].shape[1] ** 2
+    return cached(compute, *inputs, shape=shape, kind="alignments") if n_costs >= WORTH_A_FILE else compute()

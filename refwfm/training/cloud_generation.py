@@ -12,8 +12,10 @@ from refwfm.networks import guidance, unlabelled
 from refwfm.straightness import Straightness, relative_bend, straightness
 from refwfm.training.alignment import Clouds
 from refwfm.training.cloud_network import predict
-from refwfm.training.cloud_setting import CloudSetting, draw_source, to_data_units, to_model_units
+from refwfm.training.cloud_setting import CloudSetting, to_data_units, to_model_units
 from refwfm.training.config import CloudConfig
+from refwfm.training.labels import wanted_labels
+from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
 
@@ -144,48 +146,33 @@ def _starts(
     guidance_weight: float = 0.0,
 ) -> tuple[Iterator[tuple[PointCloud, CloudField]], np.ndarray | None]:
     """Sources of generation, a batch at a time, each with its field; and the labels of all."""
-    if (source is None) == (config.source == "family"):
+    if (source is None) == (config.source == FAMILY):
         raise ValueError(
             "this model flows from another family: give its source"
             if source is None
             else f"this model flows from {config.source!r} noise: it takes no source family"
         )
     rng = random_stream(seed, "generation")
-    labels = _wanted_labels(setting, labels, size, rng)
+    labels = wanted_labels(setting.label_counts, labels, size, rng=rng)
+    wanted_sizes = members = np.zeros(0, dtype=np.int64)
     if source is None:
-        sizes = _wanted_sizes(setting, sizes, size, rng)
-    elif index is None:
-        index = rng.integers(len(source), size=size)
+        wanted_sizes = _wanted_sizes(setting, sizes, size, rng)
+    else:
+        members = rng.integers(len(source), size=size) if index is None else index
 
     def batches() -> Iterator[tuple[PointCloud, CloudField]]:
         for start in range(0, size, config.batch):
             part = slice(start, min(start + config.batch, size))
             if source is None:
-                assert isinstance(sizes, np.ndarray)
-                mu = draw_source(config, setting, rng, sizes[part])
+                mu = draw_source(config, setting, rng, wanted_sizes[part])
             else:
-                assert index is not None
-                mu = to_model_units(source.batch(index[part], n_points=config.n_points, rng=rng), setting)
+                some = source.batch(members[part], n_points=config.n_points, rng=rng)
+                mu = to_model_units(some, setting)
             xp = array_namespace(mu.points)
             wanted = None if labels is None else xp.asarray(labels[part], device=device(mu.points))
             yield mu, learned_field(config, params, wanted, guidance_weight=guidance_weight)
 
     return batches(), labels
-
-
-def _wanted_labels(
-    setting: CloudSetting, labels: np.ndarray | None, size: int, rng: np.random.Generator
-) -> np.ndarray | None:
-    counts = setting.label_counts
-    if not len(counts):
-        if labels is not None:
-            raise ValueError("labels were given, but the model is unconditional")
-        return None
-    drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
-    labels = drawn if labels is None else np.asarray(labels)
-    if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
-        raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
-    return labels
 
 
 def _wanted_sizes(

@@ -1,55 +1,136 @@
-"""Which network a run over clouds has, its parameters, and its loss."""
+"""The networks of a model of clouds by name: parameters, field and loss of each, and their options."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, NamedTuple
 
 from refwfm._array import Array
 from refwfm.networks import init_transformer, transformer
 from refwfm.networks.point_mlp import init_point_mlp, point_mlp
-from refwfm.objectives import cloud_loss
+from refwfm.training.base_config import TrainingConfig
 from refwfm.training.cloud_setting import CloudSetting
-from refwfm.training.config import CloudConfig
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
+from refwfm.training.options import option
 from refwfm.training.randomness import random_stream
-from refwfm.training.regression import CloudBatch
+from refwfm.training.regression import CloudBatch, cloud_loss_and_grad
+
+Prediction = tuple[Array, Callable[[Array], Tree]]
+"""Velocities of all points, and their pullback."""
 
 
-def init_params(config: CloudConfig, setting: CloudSetting, /) -> Tree:
-    """Random parameters of the network, drawn from the seed."""
-    rng, d = random_stream(config.seed, "init"), setting.shift.shape[0]
-    options = {
+class Network(NamedTuple):
+    """One architecture: functions that take the options of a run first.
+
+    Attributes
+    ----------
+    init : callable
+        ``(options, setting) -> params``: random parameters, drawn from the seed.
+    apply : callable
+        ``(options, params, points, mask, t, labels) -> (velocity, pullback)``
+    loss_and_grad : callable
+        ``(options, params, batch, ops) -> (value, gradient)``
+    """
+
+    init: Callable[["NetworkOptions", CloudSetting], Tree]
+    apply: Callable[["NetworkOptions", Tree, Array, Array, Array, Array | None], Prediction]
+    loss_and_grad: Callable[["NetworkOptions", Tree, CloudBatch, Ops], tuple[Array, Tree]]
+
+
+def _init_transformer(options: "NetworkOptions", setting: CloudSetting) -> Tree:
+    return init_transformer(
+        random_stream(options.seed, "init"), setting.shift.shape[0], **_sizes(options, setting)
+    )
+
+
+def _transformer(
+    options: "NetworkOptions", params: Tree, points: Array, mask: Array, t: Array, labels: Array | None
+) -> Prediction:
+    return transformer(params, points, mask, t, labels, heads=options.heads)
+
+
+def _transformer_loss(
+    options: "NetworkOptions", params: Tree, batch: CloudBatch, ops: Ops
+) -> tuple[Array, Tree]:
+    return ops.cloud_loss_and_grad(params, batch, heads=options.heads)
+
+
+def _init_baseline(options: "NetworkOptions", setting: CloudSetting) -> Tree:
+    return init_point_mlp(
+        random_stream(options.seed, "init"),
+        setting.shift.shape[0],
+        neighbours=options.neighbours,
+        **_sizes(options, setting),
+    )
+
+
+def _baseline(
+    options: "NetworkOptions", params: Tree, points: Array, mask: Array, t: Array, labels: Array | None
+) -> Prediction:
+    heads, neighbours = options.heads, options.neighbours
+    return point_mlp(params, points, mask, t, labels, heads=heads, neighbours=neighbours)
+
+
+def _baseline_loss(
+    options: "NetworkOptions", params: Tree, batch: CloudBatch, ops: Ops
+) -> tuple[Array, Tree]:
+    network = partial(point_mlp, neighbours=options.neighbours)
+    return cloud_loss_and_grad(params, batch, heads=options.heads, network=network)
+
+
+def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, int | Array]:
+    return {
         "like": setting.shift,
-        "width": config.width,
-        "depth": config.depth,
-        "heads": config.heads,
-        "hidden": config.hidden,
-        "n_frequencies": config.n_frequencies,
+        "width": options.width,
+        "depth": options.depth,
+        "heads": options.heads,
+        "hidden": options.hidden,
+        "n_frequencies": options.n_frequencies,
         "n_labels": len(setting.label_counts),
     }
-    if config.network == "baseline":
-        return init_point_mlp(rng, d, neighbours=config.neighbours, **options)
-    return init_transformer(rng, d, **options)
+
+
+NETWORKS = {
+    "transformer": Network(_init_transformer, _transformer, _transformer_loss),  # WFM App. E.2
+    "baseline": Network(_init_baseline, _baseline, _baseline_loss),  # GWFM C.7
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(TrainingConfig):
+    """The network of a model of clouds; the papers do not state hidden width and number of neighbours."""
+
+    PANEL: ClassVar[str] = "Network of clouds"
+
+    network: str = option("transformer", "Architecture of the network.", choices=NETWORKS)
+    heads: int = option(4, "Number of attention heads; divides the width.", low=1)
+    hidden: int = option(512, "Width of the transformer's feed-forward layers.", low=1)
+    neighbours: int = option(8, "Number of nearest points that the baseline reads of each point.", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads; got {self.width} and {self.heads}")
+
+
+def init_params(options: NetworkOptions, setting: CloudSetting, /) -> Tree:
+    """Random parameters of the network, drawn from the seed."""
+    return NETWORKS[options.network].init(options, setting)
 
 
 def predict(
-    config: CloudConfig, params: Tree, points: Array, mask: Array, t: Array, labels: Array | None, /
-) -> tuple[Array, Callable[[Array], Tree]]:
+    options: NetworkOptions, params: Tree, points: Array, mask: Array, t: Array, labels: Array | None, /
+) -> Prediction:
     """Velocity of every point of clouds (B, n, d) at times (B,), and its pullback.
 
     Equation: WFM App. E.2, or GWFM C.7.
     """
-    if config.network == "baseline":
-        options = {"heads": config.heads, "neighbours": config.neighbours}
-        return point_mlp(params, points, mask, t, labels, **options)
-    return transformer(params, points, mask, t, labels, heads=config.heads)
+    return NETWORKS[options.network].apply(options, params, points, mask, t, labels)
 
 
 def loss_and_grad(
-    config: CloudConfig, setting: CloudSetting, params: Tree, batch: CloudBatch, /, *, ops: Ops
+    options: NetworkOptions, setting: CloudSetting, params: Tree, batch: CloudBatch, /, *, ops: Ops
 ) -> tuple[Array, Tree]:
     """Loss on a batch, and its gradient in the parameters."""
-    if config.network == "transformer":
-        return ops.cloud_loss_and_grad(params, batch, heads=config.heads)
-    velocity, pullback = predict(config, params, batch.points, batch.weights > 0, batch.t, batch.labels)
-    value, derivative = cloud_loss(velocity, batch.target, batch.weights)
-    return value, pullback(derivative)
+    return NETWORKS[options.network].loss_and_grad(options, params, batch, ops)

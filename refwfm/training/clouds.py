@@ -1,55 +1,36 @@
-"""A flow between point clouds: what a batch of a training step is.
+"""A model of point clouds: what a batch of a training step is, and the parts that make it a ``flows.Flow``.
 
-What is fitted once is in ``cloud_setting``, which network and loss in ``cloud_network``, what a trained
-network does in ``cloud_generation``.
+What is kept of the data is in ``cloud_setting`` and fitted in ``cloud_fit``, networks are in
+``cloud_network``, sources in ``noise``, and what a trained network does in ``cloud_generation``.
 """
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, like
-from refwfm.couplings import outer
+from refwfm._array import array_namespace, device, like
+from refwfm.couplings.inner import Solver, couple
+from refwfm.couplings.outer import COSTS, outer_cost, outer_pairs
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import PointCloud, take
 from refwfm.sources.clouds import prefix_weights
-from refwfm.training.alignment import Clouds
-from refwfm.training.cloud_generation import learned_field, learned_straightness, sample
+from refwfm.training.cloud_fit import Families, arrays_of, prepare
 from refwfm.training.cloud_network import init_params, loss_and_grad
-from refwfm.training.cloud_setting import (
-    CloudSetting,
-    Families,
-    arrays_of,
-    draw_source,
-    pack,
-    prepare,
-    to_data_units,
-    to_model_units,
-    unpack,
-)
+from refwfm.training.cloud_setting import CloudSetting, pack, to_model_units, unpack
 from refwfm.training.config import CloudConfig
+from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import CloudBatch
 from refwfm.transport.linearized import align
-from refwfm.transport.plans import Pairs
 
 __all__ = [
-    "CloudSetting",
-    "Clouds",
-    "Families",
     "arrays_of",
     "draw_batch",
-    "draw_source",
     "init_params",
-    "learned_field",
-    "learned_straightness",
     "loss_and_grad",
     "pack",
     "prepare",
-    "sample",
-    "to_data_units",
-    "to_model_units",
     "unpack",
 ]
 
@@ -66,8 +47,7 @@ def draw_batch(
 ) -> CloudBatch:
     """Random sources, targets and times of step ``step``, and the paths' points and velocities there.
 
-    Equation: WFM Algorithm 1, with WFM-4 and WFM-7 for clouds; GWFM-26 to 29. Draw targets and sources, pair
-    them by the outer plan, pair their points by the inner plan, and go to a random time on straight lines.
+    Equation: WFM Algorithm 1, with WFM-4 and WFM-7 for clouds; GWFM-26 to 29.
 
     Parameters
     ----------
@@ -75,57 +55,31 @@ def draw_batch(
         Of the target family.
     """
     rng = random_stream(config.seed, "batch", step)
+    # Line 1: targets, their sizes, and sources.
     index = rng.integers(len(family.target), size=config.batch)
     nu = to_model_units(family.target.batch(index, n_points=config.n_points, rng=rng), setting)
-    counts = np.minimum(family.target.sizes[index], nu.points.shape[1])
-    mu = _draw_sources(config, setting, family, index, counts, rng)
-    if "linear" in (config.outer, config.inner) and family.source is None:  # a family has been aligned once
-        mu = PointCloud(align(setting.reference, mu, validate=False), mu.weights)
-    shown = None
-    if len(setting.label_counts):
-        assert labels is not None  # prepare counted them
-        hidden = rng.random(config.batch) < config.label_drop
-        shown = np.where(hidden, len(setting.label_counts), labels[index])
-    if config.outer in outer.COSTS:
-        pairs = _outer_pairs(config, mu, nu, shown, rng, ops)
-        mu = take(mu, pairs.source) if config.replace else mu
-        nu, counts = take(nu, pairs.target), counts[pairs.target]  # of the same labels
-    if config.source != "family" and config.source_size == "partner":
-        mu = _cut(mu, counts)
-    moved = outer.couple(
+    sizes = np.minimum(family.target.sizes[index], nu.points.shape[1])
+    mu = _draw_sources(config, setting, family, index, sizes, rng)
+    shown = _shown_labels(config, setting, labels, index, rng)
+    # Line 2: the outer plan, which source goes with which target.
+    mu, nu, sizes = _pair(config, mu, nu, sizes, shown, rng, ops)
+    if config.source != FAMILY and config.source_size == "partner":
+        mu = _cut(mu, sizes)
+    # Line 3: the inner plan, which point goes where.
+    moved = couple(
         mu,
         nu,
-        _inner(config, setting, family),
+        _inner_plan(config, setting, family),
         rng=rng,
         solve=_solver(config, ops),
         n_proj=config.n_proj,
         replace=config.replace,
     )
+    # Lines 4 and 5: a time, and the points and velocities of the paths at it.
     t = like(rng.random(config.batch), setting.shift)
+    x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
     drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
-    return CloudBatch(
-        displacement(moved.x, moved.y, t),
-        moved.weights,
-        displacement_velocity(moved.x, moved.y),
-        t,
-        drawn,
-        moved.error,
-    )
-
-
-def _outer_pairs(
-    config: CloudConfig,
-    mu: PointCloud,
-    nu: PointCloud,
-    shown: np.ndarray | None,
-    rng: np.random.Generator,
-    ops: Ops,
-) -> Pairs:
-    """Which source goes with which target of the same label. Equation: WFM App. C, GWFM-107."""
-    cost = outer.outer_cost(
-        mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance
-    )
-    return outer.outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps, groups=shown)
+    return CloudBatch(x_t, moved.weights, velocity, t, drawn, moved.error)
 
 
 def _draw_sources(
@@ -133,29 +87,71 @@ def _draw_sources(
     setting: CloudSetting,
     family: Families,
     index: np.ndarray,
-    counts: np.ndarray,
+    sizes: np.ndarray,
     rng: np.random.Generator,
 ) -> PointCloud:
-    """Sources of a step: members of a family, or as many points as the largest target has or the data say."""
-    if family.source is None:
-        sizes = np.full_like(counts, counts.max())
-        if config.source_size == "data":
-            sizes = rng.choice(setting.sizes, size=len(counts))
-        return draw_source(config, setting, rng, sizes)
-    if config.outer != "paired":
-        index = rng.integers(len(family.source), size=len(index))
-    return to_model_units(family.source.batch(index, n_points=config.n_points, rng=rng), setting)
+    """Sources of a step: members of a family, or noise of as many points as the largest target has.
+
+    Equation: WFM Algorithm 1, GWFM-38: ``linear`` plans align noise at each step, a family is aligned once.
+    """
+    if family.source is not None:
+        if config.outer != "paired":
+            index = rng.integers(len(family.source), size=len(index))
+        return to_model_units(family.source.batch(index, n_points=config.n_points, rng=rng), setting)
+    wanted = np.full_like(sizes, sizes.max())
+    if config.source_size == "data":
+        wanted = rng.choice(setting.sizes, size=len(sizes))
+    mu = draw_source(config, setting, rng, wanted)
+    if "linear" in (config.outer, config.inner):
+        mu = PointCloud(align(setting.reference, mu, validate=False), mu.weights)
+    return mu
 
 
-def _cut(cloud: PointCloud, counts: np.ndarray) -> PointCloud:
-    """The first ``counts[i]`` points of each cloud: of independent points, so many independent points."""
-    n = int(counts.max())
-    weights = like(prefix_weights(counts, n), cloud.points)
+def _shown_labels(
+    config: CloudConfig,
+    setting: CloudSetting,
+    labels: np.ndarray | None,
+    index: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray | None:
+    """Labels of targets, shape (B,), the hidden ones as the class after the last; None: no condition."""
+    n_labels = len(setting.label_counts)
+    if not n_labels or labels is None:
+        return None
+    hidden = rng.random(len(index)) < config.label_drop
+    return np.where(hidden, n_labels, labels[index])
+
+
+def _pair(
+    config: CloudConfig,
+    mu: PointCloud,
+    nu: PointCloud,
+    sizes: np.ndarray,
+    shown: np.ndarray | None,
+    rng: np.random.Generator,
+    ops: Ops,
+) -> tuple[PointCloud, PointCloud, np.ndarray]:
+    """Sources, targets and the targets' sizes in pairs of the outer plan, within labels.
+
+    Equation: WFM App. C, GWFM-107.
+    """
+    if config.outer not in COSTS:
+        return mu, nu, sizes
+    cost = outer_cost(mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance)
+    pairs = outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps, groups=shown)
+    mu = take(mu, pairs.source) if config.replace else mu
+    return mu, take(nu, pairs.target), sizes[pairs.target]
+
+
+def _cut(cloud: PointCloud, sizes: np.ndarray) -> PointCloud:
+    """The first ``sizes[i]`` points of each cloud: of independent points, so many independent points."""
+    n = int(sizes.max())
+    weights = like(prefix_weights(sizes, n), cloud.points)
     xp = array_namespace(weights)
     return PointCloud(xp.where((weights > 0)[..., None], cloud.points[:, :n, :], 0.0), weights)
 
 
-def _inner(config: CloudConfig, setting: CloudSetting, family: Families) -> str:
+def _inner_plan(config: CloudConfig, setting: CloudSetting, family: Families) -> str:
     """Name of the inner plan: what ``auto`` stands for. Equation: WFM App. E.2."""
     if config.inner != "auto":
         return config.inner
@@ -167,21 +163,14 @@ def _inner(config: CloudConfig, setting: CloudSetting, family: Families) -> str:
     return "rounded" if equal else "entropic"
 
 
-def _solver(config: CloudConfig, ops: Ops) -> outer.Solver:
+def _solver(config: CloudConfig, ops: Ops) -> Solver:
     """Sinkhorn as the configuration wants it: ``(cost, a, b) -> Sinkhorn``."""
-    scale = None if config.scale_cost == "none" else config.scale_cost
-
-    def solve(cost: Array, a: Array, b: Array) -> Any:
-        return ops.sinkhorn(
-            cost,
-            a,
-            b,
-            eps=config.eps,
-            scale_cost=scale,
-            tol=None,
-            max_iter=config.sinkhorn_steps,
-            require=False,
-            validate=False,
-        )
-
-    return solve
+    return partial(
+        ops.sinkhorn,
+        eps=config.eps,
+        scale_cost=None if config.scale_cost == "none" else config.scale_cost,
+        tol=None,
+        max_iter=config.sinkhorn_steps,
+        require=False,
+        validate=False,
+    )

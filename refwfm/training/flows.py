@@ -1,75 +1,83 @@
 """The kinds of measures a model can be over: all that is particular to Gaussians, or to point clouds.
 
-A flow is the same list of functions for each kind; ``training`` and ``models`` know nothing else of it.
+A flow is a module, ``gaussians`` or ``clouds``; ``algorithm`` and ``runs`` call of it what the Protocol says.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
+import numpy as np
+
+from refwfm._array import Array
 from refwfm.training import clouds, gaussians
-from refwfm.training.config import CloudConfig, GaussianConfig, TrainingConfig
+from refwfm.training.base_config import TrainingConfig
+from refwfm.training.config import CloudConfig, GaussianConfig
+from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
+from refwfm.training.regression import CloudBatch, GaussianBatch
 
 
-class Flow(NamedTuple):
+class Flow(Protocol):
     """What training, models and their files need to know about one kind of measure.
 
-    Attributes
-    ----------
-    kind : str
-        Its name in a checkpoint.
-    config : type
-    prepare : callable
-        ``(config, data, source, asarray) -> (setting, family)``: what is fitted to the data once, and the
-        data as ``draw_batch`` wants them.
-    arrays_of : callable
-        ``data -> arrays``: the numbers of a family.
-    init_params : callable
-        ``(config, setting) -> params``
-    draw_batch : callable
-        ``(config, setting, family, labels, step, ops=) -> batch``: Algorithm 1 up to the regression.
-    loss_and_grad : callable
-        ``(config, setting, params, batch, ops=) -> (value, gradient)``
-    pack, unpack : callable
-        A setting as arrays and numbers of a checkpoint, and back.
+    Settings, families and configurations are the kind's own types: ``GaussianSetting`` or ``CloudSetting``,
+    ``Gaussian`` or ``Families``, ``GaussianConfig`` or ``CloudConfig``.
     """
 
-    kind: str
-    config: type[TrainingConfig]
-    prepare: Callable[..., tuple[Any, Any]]
-    arrays_of: Callable[..., tuple[Any, ...]]
-    init_params: Callable[..., Tree]
-    draw_batch: Callable[..., Any]
-    loss_and_grad: Callable[..., tuple[Any, Tree]]
-    pack: Callable[..., Any]
-    unpack: Callable[..., Any]
+    def prepare(
+        self,
+        config: Any,
+        data: Any,
+        source: Any,
+        asarray: Callable[[Any], Array],
+        /,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Any, Any]:
+        """Fit a setting to the data; also return the data as ``draw_batch`` wants them."""
+        ...
+
+    def arrays_of(self, data: Any, /) -> tuple[np.ndarray | None, ...]:
+        """All numbers of a family."""
+        ...
+
+    def init_params(self, config: Any, setting: Any, /) -> Tree:
+        """Random parameters of the network."""
+        ...
+
+    def draw_batch(
+        self, config: Any, setting: Any, family: Any, labels: np.ndarray | None, step: int, /, *, ops: Ops
+    ) -> GaussianBatch | CloudBatch:
+        """Algorithm 1 up to the regression."""
+        ...
+
+    def loss_and_grad(
+        self, config: Any, setting: Any, params: Tree, batch: Any, /, *, ops: Ops
+    ) -> tuple[Array, Tree]:
+        """Loss on a batch, and its gradient in the parameters."""
+        ...
+
+    def pack(self, setting: Any, /) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take a setting apart for a checkpoint: a tree of arrays, and numbers."""
+        ...
+
+    def unpack(self, arrays: dict[str, Any], numbers: dict[str, Any], /) -> Any:
+        """Put a setting together again: the inverse of ``pack``."""
+        ...
 
 
-GAUSSIANS = Flow(
-    "gaussians",
-    GaussianConfig,
-    gaussians.prepare,
-    gaussians.arrays_of,
-    gaussians.init_params,
-    gaussians.draw_batch,
-    gaussians.loss_and_grad,
-    gaussians.pack,
-    gaussians.unpack,
-)
-CLOUDS = Flow(
-    "clouds",
-    CloudConfig,
-    clouds.prepare,
-    clouds.arrays_of,
-    clouds.init_params,
-    clouds.draw_batch,
-    clouds.loss_and_grad,
-    clouds.pack,
-    clouds.unpack,
-)
-FLOWS = {flow.kind: flow for flow in (GAUSSIANS, CLOUDS)}
+FLOWS: dict[str, Flow] = {"gaussians": gaussians, "clouds": clouds}
+"""The flows by the names that checkpoints have for them."""
+
+CONFIGS: dict[str, type[TrainingConfig]] = {"gaussians": GaussianConfig, "clouds": CloudConfig}
+"""Configurations of their runs."""
+
+
+def kind_of(config: TrainingConfig, /) -> str:
+    """Name of the flow that a configuration is for."""
+    return next(kind for kind, each in CONFIGS.items() if isinstance(config, each))
 
 
 def flow_of(config: TrainingConfig, /) -> Flow:
     """Flow that a configuration is for."""
-    return CLOUDS if isinstance(config, CloudConfig) else GAUSSIANS
+    return FLOWS[kind_of(config)]

@@ -1,4 +1,7 @@
-"""A flow between Gaussians: what is fitted to a family, what a batch is, how a trained network generates."""
+"""A model of Gaussians: what is fitted to a family, what a batch is, how a trained network generates.
+
+The module is a ``flows.Flow``.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,6 +20,7 @@ from refwfm.sources.gaussians import (
     sample_gaussian_wishart,
 )
 from refwfm.training.config import GaussianConfig
+from refwfm.training.labels import count_labels, wanted_labels
 from refwfm.training.methods import METHODS
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
@@ -72,9 +76,7 @@ def fit_setting(
     unit = float(xp.sqrt(variance)) or 1.0
     family = rescale(Gaussian(family.mean - shift, family.cov), 1.0 / unit)
     source = fit_gaussian_wishart(family, df=config.df, validate=False)
-    counts = np.zeros(0, dtype=np.int64)
-    if config.conditional and labels is not None:
-        counts = np.bincount(labels, minlength=n_labels)
+    counts = count_labels(labels, n_labels, conditional=config.conditional)
     rng = random_stream(config.seed, "scaling")
     mu = sample_gaussian_wishart(source, rng=rng, size=SCALING_DRAWS)
     nu, _ = sample_empirical(family, rng=rng, size=SCALING_DRAWS)
@@ -121,9 +123,18 @@ def to_data_units(mu: Gaussian, setting: GaussianSetting, /) -> Gaussian:
 
 
 def prepare(
-    config: GaussianConfig, data: Any, source: Any, asarray: Callable[[Any], Array], /
+    config: GaussianConfig,
+    data: Any,
+    source: Any,
+    asarray: Callable[[Any], Array],
+    /,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[GaussianSetting, Gaussian]:
-    """Bring a family of Gaussians to a backend and fit the setting to it; see ``fit_setting``."""
+    """Bring a family of Gaussians to a backend and fit the setting to it; see ``fit_setting``.
+
+    There is no source family, and nothing that would take long enough for ``progress``.
+    """
     if source is not None:
         raise ValueError("source: flows between two families are for point clouds")
     family = Gaussian(*map(asarray, data.gaussians))
@@ -169,12 +180,15 @@ def draw_batch(
     labels : numpy.ndarray, shape (n,), or None
     """
     rng = random_stream(config.seed, "batch", step)
+    # Line 1: sources and targets. Line 4: times.
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
     t = like(rng.random(config.batch), family.mean)
+    # Line 2: which source goes with which target, within labels. Line 3: their optimal map is closed form.
     shown = labels[index] if len(setting.label_counts) and labels is not None else None
-    if config.matching:  # of the same labels
+    if config.matching:
         nu = take(nu, match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=shown))
+    # Line 5: the points of the geodesics and the velocities there.
     mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
     drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
     return GaussianBatch(mu_t, target, t, drawn)
@@ -230,15 +244,8 @@ def sample(
     """
     rng = random_stream(seed, "generation")
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=size)
-    counts, wanted = setting.label_counts, None
-    if len(counts):
-        drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
-        labels = drawn if labels is None else np.asarray(labels)
-        if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
-            raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
-        wanted = array_namespace(mu.mean).asarray(labels, device=device(mu.mean))
-    elif labels is not None:
-        raise ValueError("labels were given, but the model is unconditional")
+    labels = wanted_labels(setting.label_counts, labels, size, rng=rng)
+    wanted = None if labels is None else array_namespace(mu.mean).asarray(labels, device=device(mu.mean))
     result = generate(
         learned_field(config, setting, params, wanted),
         mu,

@@ -1,11 +1,32 @@
 """The three methods of Table 2: each a choice of velocity, loss and generation step."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from refwfm._array import Array
 from refwfm.bures import EuclideanTangent, Tangent, euclidean_path, path
 from refwfm.generation import exponential_step, projected_euler_step
+from refwfm.measures import Gaussian
 from refwfm.objectives import euclidean_loss, frobenius_loss, riemannian_loss
+
+
+class Path(Protocol):
+    """Point mu_t of the geodesic from mu to nu, and the velocity to regress onto."""
+
+    def __call__(  # noqa: D102
+        self, mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True
+    ) -> tuple[Gaussian, Any]: ...
+
+
+class Loss(Protocol):
+    """Mean squared error of a predicted velocity at mu_t, and its derivative in the prediction."""
+
+    def __call__(self, pred: Any, target: Any, mu_t: Gaussian, /) -> tuple[Array, Any]: ...  # noqa: D102
+
+
+class Step(Protocol):
+    """One step of generation of length h, and how far it was from needing a repair."""
+
+    def __call__(self, mu: Gaussian, v: Any, h: float, /) -> tuple[Gaussian, Array]: ...  # noqa: D102
 
 
 class Method(NamedTuple):
@@ -14,21 +35,18 @@ class Method(NamedTuple):
     Attributes
     ----------
     title : str
-    path : callable
-        ``path(mu, nu, t, validate=)``: the point mu_t and the velocity to regress onto.
+    path : Path
     velocity : type
-        What (mean, matrix) of the network stand for: ``Tangent`` or ``EuclideanTangent``.
-    loss : callable
-        ``loss(pred, target, mu_t)``: value and derivative.
-    step : callable
-        ``step(mu, velocity, h)``: one step of generation.
+        What (mean, matrix) of the network stand for, and with it the velocities of the other three.
+    loss : Loss
+    step : Step
     """
 
     title: str
-    path: Callable[..., Any]
+    path: Path
     velocity: type[Tangent] | type[EuclideanTangent]
-    loss: Callable[..., Any]
-    step: Callable[..., Any]
+    loss: Loss
+    step: Step
 
 
 METHODS = {

@@ -1,25 +1,93 @@
-"""The operations of a run that a backend may have faster twins of."""
+"""The operations of a run that a backend may have faster twins of.
 
-from collections.abc import Callable
-from typing import NamedTuple
+A twin has the name and the signature of its reference. One thing only a reference promises: the twins of the
+optimiser may write their result into the memory of what they are given, so that a state that went into a step
+must not be used again.
+"""
+
+from typing import NamedTuple, Protocol
 
 from refwfm._array import Array
 from refwfm.bures import pairwise_sq_distance
+from refwfm.measures import Gaussian
 from refwfm.training import optim, regression
-from refwfm.training.optim import Tree
+from refwfm.training.optim import AdamState, Tree
+from refwfm.training.regression import CloudBatch, GaussianBatch
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
+
+
+class PairwiseSqDistance(Protocol):
+    """See ``bures.pairwise_sq_distance``."""
+
+    def __call__(self, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array: ...  # noqa: D102
+
+
+class SinkhornSolver(Protocol):
+    """See ``transport.sinkhorn.sinkhorn``."""
+
+    def __call__(  # noqa: D102
+        self,
+        cost: Array,
+        a: Array,
+        b: Array,
+        /,
+        *,
+        eps: float | Array,
+        scale_cost: str | float | None = None,
+        tol: float | None = 1e-3,
+        max_iter: int = 10_000,
+        f_init: Array | None = None,
+        require: bool = True,
+        validate: bool = True,
+    ) -> Sinkhorn: ...
+
+
+class GaussianLossAndGrad(Protocol):
+    """See ``training.regression.gaussian_loss_and_grad``."""
+
+    def __call__(  # noqa: D102
+        self, params: Tree, scaling: dict[str, Array], batch: GaussianBatch, /, *, method: str
+    ) -> tuple[Array, Tree]: ...
+
+
+class CloudLossAndGrad(Protocol):
+    """See ``training.regression.cloud_loss_and_grad``."""
+
+    def __call__(  # noqa: D102
+        self, params: Tree, batch: CloudBatch, /, *, heads: int
+    ) -> tuple[Array, Tree]: ...
+
+
+class ClipByGlobalNorm(Protocol):
+    """See ``training.optim.clip_by_global_norm``."""
+
+    def __call__(self, grads: Tree, /, max_norm: float) -> tuple[Tree, Array]: ...  # noqa: D102
+
+
+class Adam(Protocol):
+    """See ``training.optim.adam``."""
+
+    def __call__(  # noqa: D102
+        self, params: Tree, grads: Tree, state: AdamState, /, *, learning_rate: float
+    ) -> tuple[Tree, AdamState]: ...
+
+
+class Ema(Protocol):
+    """See ``training.optim.ema``."""
+
+    def __call__(self, average: Tree, params: Tree, /, *, decay: float) -> Tree: ...  # noqa: D102
 
 
 class Ops(NamedTuple):
     """Functions with the signatures of the references they are twins of."""
 
-    pairwise_sq_distance: Callable[..., Array]
-    sinkhorn: Callable[..., Sinkhorn]
-    gaussian_loss_and_grad: Callable[..., tuple[Array, Tree]]
-    cloud_loss_and_grad: Callable[..., tuple[Array, Tree]]
-    clip_by_global_norm: Callable[..., tuple[Tree, Array]]
-    adam: Callable[..., tuple[Tree, optim.AdamState]]
-    ema: Callable[..., Tree]
+    pairwise_sq_distance: PairwiseSqDistance
+    sinkhorn: SinkhornSolver
+    gaussian_loss_and_grad: GaussianLossAndGrad
+    cloud_loss_and_grad: CloudLossAndGrad
+    clip_by_global_norm: ClipByGlobalNorm
+    adam: Adam
+    ema: Ema
 
 
 REFERENCE = Ops(

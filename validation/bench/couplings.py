@@ -14,7 +14,8 @@ from statistics import median
 import numpy as np
 
 from refwfm.clouds import uniform
-from refwfm.couplings.outer import couple, outer_cost, outer_pairs, pairwise_sq_wasserstein2
+from refwfm.couplings.inner import couple
+from refwfm.couplings.outer import outer_cost, outer_pairs, pairwise_sq_wasserstein2
 from refwfm.measures import PointCloud, take
 from refwfm.transport.linearized import align, free_support_barycenter
 from refwfm.validation.bench.measure import Row

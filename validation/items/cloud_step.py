@@ -9,8 +9,9 @@ import scipy.optimize
 from refwfm.clouds import pad
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal
-from refwfm.training import alignment, cloud_network, clouds, optim, regression
-from refwfm.training.cloud_setting import CloudSetting, Families
+from refwfm.training import alignment, cloud_generation, cloud_network, clouds, noise, optim, regression
+from refwfm.training.cloud_fit import Families
+from refwfm.training.cloud_setting import CloudSetting
 from refwfm.training.config import CloudConfig
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
@@ -100,7 +101,7 @@ def algorithm_1_clouds() -> Item:
         statement="Draw sources, targets and times; pair them; regress the network on the velocities.",
         functions=(
             draw_batch,
-            clouds.draw_source,
+            noise.draw_source,
             loss_and_grad,
             cloud_network.predict,
             regression.cloud_loss_and_grad,
@@ -392,7 +393,7 @@ def generation() -> Item:
         title="generation of clouds by a trained network",
         latex=r"\hat X\leftarrow\hat X+h\,f_\theta(\hat X,kh)",
         statement="Sources of the data's sizes go along the network's field; back to the units of the data.",
-        functions=(clouds.sample, clouds.learned_field),
+        functions=(clouds.sample, cloud_generation.learned_field),
         checks=(
             Check(
                 "Algorithm 3 by hand, a plain network",
@@ -412,13 +413,13 @@ def generation() -> Item:
 
 
 def _resampled(change):
-    return lambda config, setting, params, **options: clouds.sample(
+    return lambda config, setting, params, **options: cloud_generation.sample(
         config, setting, params, **change(options)
     )
 
 
 def _in_model_units(config, setting, params, **options):
-    cloud, labels = clouds.sample(config, setting, params, **options)
+    cloud, labels = cloud_generation.sample(config, setting, params, **options)
     return PointCloud((cloud.points - setting.shift) / setting.unit, cloud.weights), labels
 
 

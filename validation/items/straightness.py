@@ -5,7 +5,7 @@ import numpy as np
 from refwfm.generation import generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.straightness import Straightness, path_straightness, relative_bend, straightness
-from refwfm.training import clouds
+from refwfm.training import cloud_generation
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.items.cloud_step import (
     CONFIG,
@@ -35,7 +35,7 @@ def path_straightness_item() -> Item:
         title="straightness of paths",
         latex=r"\frac{\sum\int_0^1\|v_t(X_t)-(X_1-X_0)\|^2dt}{\sum\|X_1-X_0\|^2}",
         statement="Variance of each point's velocity over time, relative to the squared distance travelled.",
-        functions=(straightness, path_straightness, relative_bend, clouds.learned_straightness),
+        functions=(straightness, path_straightness, relative_bend, cloud_generation.learned_straightness),
         checks=(
             Check(
                 "circles: (ω/2)² / sin²(ω/2) - 1, exponentials: (a/2) coth(a/2) - 1",
@@ -71,13 +71,13 @@ def path_straightness_item() -> Item:
             Check(
                 "Algorithm 3 by hand, a plain network",
                 learned_paths_are_those_of_generation,
-                clouds.learned_straightness,
+                cloud_generation.learned_straightness,
                 {
-                    "one step more": lambda *args, n_steps, **options: clouds.learned_straightness(
+                    "one step more": lambda *args, n_steps, **options: cloud_generation.learned_straightness(
                         *args, n_steps=n_steps + 1, **options
                     ),
-                    "from other sources": lambda *args, seed, **options: clouds.learned_straightness(
-                        *args, seed=seed + 1, **options
+                    "from other sources": lambda *args, seed, **options: (
+                        cloud_generation.learned_straightness(*args, seed=seed + 1, **options)
                     ),
                 },
                 roundings(1e4, "differences of positions on three steps of a network"),

@@ -1,0 +1,131 @@
+"""``refwfm train``: from options and files to a run in a folder."""
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refwfm.backends import load as load_backend
+from refwfm.cli import cloud_runs, gaussian_runs
+from refwfm.cli._common import family_in_words, say, title_of, training_progress
+from refwfm.cli._errors import clear_errors
+from refwfm.cli._options import with_options
+from refwfm.datasets import CATALOGUE, CloudFamily, Family, load
+from refwfm.runs import folders
+from refwfm.runs.folders import TABLES, RunOptions
+from refwfm.training.base_config import TrainingConfig
+from refwfm.training.config import CloudConfig, GaussianConfig
+from refwfm.training.noise import FAMILY, SOURCES
+
+
+@with_options(TrainingConfig, GaussianConfig, CloudConfig, RunOptions)
+def train(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with options; those given here go before it."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default runs/DATA-METHOD).")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Use the plain functions and no faster twins.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
+    **given: Any,
+) -> None:
+    """Train a model over Gaussians or clouds; its folder holds configuration, log, checkpoints, a figure."""
+    with clear_errors():
+        run, options, folder = _collected(config, out, given, resume=resume)
+        run["reference"] = reference or run["reference"]
+        run, options, start = _source(run, options)
+        for key in {"data", "source"} & set(run):
+            if run[key].endswith(".npz"):
+                run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
+        place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
+        run["backend"] = place.name
+        family = load(run["data"])
+        chosen = _configuration(family, options)
+        say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
+        try:
+            title = f"{family.name} {title_of(chosen)}"
+            with training_progress(title, chosen.steps, quiet=quiet) as bars:
+                model = folders.train(
+                    chosen,
+                    family,
+                    place,
+                    folder,
+                    source=start,
+                    run=run,
+                    resume=resume,
+                    log_every=run["log_every"],
+                    checkpoint_every=run["checkpoint_every"],
+                    progress=bars.trained,
+                    aligned=bars.aligned,
+                )
+        except KeyboardInterrupt:
+            where = shlex.quote(str(folder))
+            say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {where}")
+            raise typer.Exit(130) from None
+        module = cloud_runs if isinstance(family, CloudFamily) else gaussian_runs
+        module.after_training(model, family, start, place, folder / "figures" / "generated.png")
+        say(f"the run is in {folder}; refwfm generate {shlex.quote(str(folder))} draws more")
+
+
+def _collected(
+    config: Path | None, out: Path | None, given: dict[str, Any], *, resume: bool
+) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """Tables [run] and [train]: what was given, before a file, before the defaults; and the run's folder."""
+    run, options = ({}, {}) if config is None else folders.read_config(config)
+    folder = out or _default_folder({**run, **given}, {**options, **given})
+    if config is None and resume and (folder / "config.toml").exists():
+        run, options = folders.read_config(folder / "config.toml")
+    defaults = {name: each.default for name, each in TABLES["run"].items() if each.default is not None}
+    run = {**defaults, **run, **{name: value for name, value in given.items() if name in TABLES["run"]}}
+    run.pop("out", None)
+    folders.check_run_options(run)
+    options = {**options, **{name: value for name, value in given.items() if name in TABLES["train"]}}
+    return run, options, folder
+
+
+def _source(
+    run: dict[str, Any], options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], CloudFamily | None]:
+    """Tell a source that is a family from a kind of noise; load it."""
+    name = options.get("source")
+    if name == FAMILY:  # as a run's own file has it, beside the family's name in its table [run]
+        name = run.get("source")
+    if name == FAMILY:
+        raise ValueError("source = 'family' needs the family's name: --source NAME")
+    if name is None or name in SOURCES:
+        return {key: value for key, value in run.items() if key != "source"}, options, None
+    start = load(name)
+    if not isinstance(start, CloudFamily):
+        raise ValueError(f"--source: {name} is a family of Gaussians; flows between families are for clouds")
+    return {**run, "source": name}, {**options, "source": FAMILY}, start
+
+
+def _configuration(family: Family | CloudFamily, options: dict[str, Any]) -> TrainingConfig:
+    """Configuration of the family's kind; an option of the other kind is an error."""
+    clouds = isinstance(family, CloudFamily)
+    kind = CloudConfig if clouds else GaussianConfig
+    names = {field.name for field in fields(kind)}
+    for name in options:
+        if name not in names:
+            raise ValueError(
+                f"{name} is an option for {'Gaussians' if clouds else 'point clouds'}, "
+                f"and {family.name} is a family of {'point clouds' if clouds else 'Gaussians'}"
+            )
+    return kind(**options)
+
+
+def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
+    """Folder of a run that names none: after its data and method."""
+    data = run.get("data", RunOptions.data)
+    method = train.get("method", GaussianConfig.method if _is_gaussian(data) else "clouds")
+    return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"
+
+
+def _is_gaussian(data: str) -> bool:
+    entry = CATALOGUE.get(data)
+    return entry.kind == "Gaussians" if entry is not None else isinstance(load(data), Family)

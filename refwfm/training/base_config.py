@@ -1,0 +1,31 @@
+"""What every run is asked for, whatever kind of measure its model is over."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from refwfm.training.options import check_options, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What every run is asked for; the papers do not state the first learning rate."""
+
+    PANEL: ClassVar[str] = ""
+
+    steps: int = option(100_000, "Steps of training.", low=1)
+    batch: int = option(help="Pairs of source and target in a step.", low=1)
+    width: int = option(help="Width of the network's hidden layers.", low=1)
+    depth: int = option(6, "Number of hidden layers, or of the transformer's blocks.", low=1)
+    n_frequencies: int = option(16, "Number of Fourier features of time.", low=1)
+    learning_rate: float = option(help="Learning rate of the first step.", above=0)
+    decay: float = option(0.97, "Factor on the learning rate every decay_every steps.", above=0, high=1)
+    decay_every: int = option(1000, "Steps between two decays of the learning rate.", low=1)
+    conditional: bool = option(True, "Condition the model on the family's labels, where it has any.")
+    clip_norm: float = option(1.0, "Bound on the norm of the gradient; 0 turns clipping off.", low=0)
+    ema: float = option(
+        0.999, "Decay of the running mean of the parameters, which generates; 0 turns it off.", low=0, below=1
+    )
+    seed: int = option(0, "Seed of everything that is random in a run.", low=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)

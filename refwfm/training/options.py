@@ -1,0 +1,137 @@
+"""Options of a run, each declared once: type, default, help and bounds stand with the field of its class.
+
+The constructor of a configuration checks them, and the command line and the reader of TOML files are made
+from them, so that a new option is one line::
+
+    sigma: float = option(0.1, "Standard deviation of barycentric noise.", low=0)
+"""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, field
+from types import NoneType
+from typing import Any, NamedTuple
+
+
+class Option(NamedTuple):
+    """What is known of one option.
+
+    Attributes
+    ----------
+    name : str
+    kind : type
+        bool, int, float or str.
+    optional : bool
+        Whether it may be None.
+    default : object
+        ``dataclasses.MISSING`` where there is none.
+    help : str
+    panel : str
+        Heading that it stands under in the help of the command: the ``PANEL`` of its class.
+    choices : tuple of str
+        Names it may have; empty: any.
+    low, high, above, below : float
+        Bounds: ``low <= value <= high`` and ``above < value < below``.
+    """
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    help: str
+    panel: str
+    choices: tuple[str, ...]
+    low: float
+    high: float
+    above: float
+    below: float
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    choices: Iterable[str] | Mapping[str, Any] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> Any:
+    """Field of a dataclass that is an option; see ``Option``.
+
+    Parameters
+    ----------
+    default : object, optional
+        An option without one has to be given.
+    choices : iterable of str
+        Usually the dictionary of functions that the names stand for.
+    """
+    bounds = {"low": low, "high": high, "above": above, "below": below}
+    return field(default=default, metadata={"help": help, "choices": tuple(choices), **bounds})
+
+
+def options_of(kind: type, /) -> dict[str, Option]:
+    """All options of a class, by name, in the order of its fields.
+
+    A class that only changes a default keeps help and bounds of the class that declared the option.
+    """
+    hints = typing.get_type_hints(kind)
+    return {each.name: _described(each, hints[each.name], kind) for each in dataclasses.fields(kind)}
+
+
+def _described(given: dataclasses.Field[Any], hint: Any, kind: type) -> Option:
+    declared = [base for base in kind.__mro__ if _metadata(base, given.name)]
+    if not declared:
+        raise TypeError(f"{kind.__name__}.{given.name} is no option: declare it with option(...)")
+    kinds = typing.get_args(hint) or (hint,)
+    return Option(
+        name=given.name,
+        kind=next(each for each in kinds if each is not NoneType),
+        optional=NoneType in kinds,
+        default=given.default,
+        panel=getattr(declared[-1], "PANEL", ""),
+        **_metadata(declared[-1], given.name),
+    )
+
+
+def _metadata(kind: type, name: str) -> dict[str, Any]:
+    own = getattr(kind, "__dataclass_fields__", {}).get(name)
+    return dict(own.metadata) if own is not None else {}
+
+
+def check_options(values: Any, /) -> None:
+    """Raise ``ValueError`` unless each option of an instance has its type, is a choice and within bounds."""
+    for each in options_of(type(values)).values():
+        check_option(each, getattr(values, each.name))
+
+
+def check_option(each: Option, value: Any, /) -> None:
+    """Raise ``ValueError`` unless an option can have this value: names it, what came, what was expected."""
+    if value is None and each.optional:
+        return
+    allowed: Any = int | float if each.kind is float else each.kind
+    if not isinstance(value, allowed) or (isinstance(value, bool) and each.kind is not bool):
+        raise ValueError(f"{each.name} must be of type {each.kind.__name__}; got {value!r}")
+    if each.choices and value not in each.choices:
+        raise ValueError(f"{each.name} must be one of {', '.join(each.choices)}; got {value!r}")
+    if each.kind in (int, float) and not _within(each, value):
+        raise ValueError(f"{each.name} must be {_bounds_in_words(each)}; got {value}")
+
+
+def _within(each: Option, value: float) -> bool:
+    return each.low <= value <= each.high and each.above < value < each.below
+
+
+def _bounds_in_words(each: Option) -> str:
+    words = ["finite"] if each.kind is float else []
+    if each.low > -math.inf:
+        words.append("not negative" if each.low == 0 else f"at least {each.low:g}")
+    if each.above > -math.inf:
+        words.append("positive" if each.above == 0 else f"greater than {each.above:g}")
+    if each.high < math.inf:
+        words.append(f"at most {each.high:g}")
+    if each.below < math.inf:
+        words.append(f"less than {each.below:g}")
+    return " and ".join(words)

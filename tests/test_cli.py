@@ -15,6 +15,7 @@ from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import figures, gaussian_runs, info
 from refwfm.cli import runs as commands
+from refwfm.cli import train as train_command
 from refwfm.runs import folders, models
 from refwfm.storage import atomic, checkpoints
 from refwfm.training.config import GaussianConfig
@@ -163,7 +164,7 @@ def test_cells_to_gaussians_to_model_from_a_file_with_spaces_in_its_name(tmp_pat
         (("--method", "bures"), ("method must be one of riemannian", "'bures'")),
         (("--backend", "jaxx"), ("unknown backend 'jaxx'", "numpy, torch, cupy, jax")),
         (("--backend", "numpy:gpu"), ("'gpu'",)),
-        (("--dtype", "float16"), ("unknown dtype 'float16'", "float32 or float64")),
+        (("--dtype", "float16"), ("dtype must be one of float32, float64", "got 'float16'")),
         (("--data", "citys"), ("unknown family 'citys'", "cities")),
         (("--data", "none.npz"), ("no such file", "none.npz")),
         (("--steps", 0), ("steps must be at least 1; got 0",)),
@@ -171,7 +172,7 @@ def test_cells_to_gaussians_to_model_from_a_file_with_spaces_in_its_name(tmp_pat
         (("--batch", 0), ("batch must be at least 1; got 0",)),
         (("--seed", -1), ("seed", "-1")),
         (("--df", 1), ("df", "at least d = 2", "got 1")),
-        (("--ema", 1), ("ema must lie in [0, 1)",)),
+        (("--ema", 1), ("ema must be finite, not negative and less than 1; got 1",)),
         (("--config", "none.toml"), ("none.toml",)),
         (("--config", "."), ("directory",)),
         (("--out", "taken"), ("taken",)),
@@ -214,7 +215,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     def broken(*_, **__):
         raise AssertionError("a bug")
 
-    monkeypatch.setattr(commands, "load", broken)
+    monkeypatch.setattr(train_command, "load", broken)
     assert isinstance(refwfm("train", *TINY).exception, AssertionError)
 
 
@@ -387,7 +388,7 @@ def raising(error):
 
 
 PLACES = [
-    (commands, "load_backend", ("train",)),
+    (train_command, "load_backend", ("train",)),
     (gaussian_runs, "evaluate_model", ("train", *TINY)),
     (commands, "load_backend", ("generate", "run")),
     (commands, "load_backend", ("evaluate", "run")),

@@ -447,7 +447,7 @@ def test_a_setting_survives_its_file(tmp_path):
         ({"scale_cost": "median"}, "scale_cost must be one of max, mean, none"),
         ({"eps": 0.0}, "eps must be finite and positive; got 0.0"),
         ({"eps": float("nan")}, "eps must be finite and positive; got nan"),
-        ({"label_drop": 1.0}, "label_drop must be finite and not negative and less than 1"),
+        ({"label_drop": 1.0}, "label_drop must be finite, not negative and less than 1"),
         ({"width": 9}, "multiple of heads; got 9 and 2"),
         ({"n_points": 0}, "n_points must be at least 1"),
         ({"heads": 0}, "heads must be at least 1"),

@@ -134,4 +134,4 @@ def _bounds_in_words(each: Option) -> str:
         words.append(f"at most {each.high:g}")
     if each.below < math.inf:
         words.append(f"less than {each.below:g}")
-    return " and ".join(words)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

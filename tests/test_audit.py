@@ -128,6 +128,16 @@ def test_everything_the_papers_number_is_audited(id):
     assert ledger.find(id, ITEMS).checks
 
 
+def test_sections_are_the_modules_of_the_folder_and_share_nothing_by_imports():
+    """Inputs and oracles of several sections have modules of their own beside the folder."""
+    folder = Path(velocities.__file__).parent
+    assert sorted(ledger.SECTIONS.values()) == sorted(
+        path.stem for path in folder.glob("*.py") if path.stem != "__init__"
+    )
+    for path in folder.glob("*.py"):
+        assert "refwfm.validation.items" not in path.read_text(), path.name
+
+
 def test_ids_are_unique():
     ids = [item.id.casefold() for items in ledger.sections().values() for item in items]
     assert len(ids) == len(set(ids))

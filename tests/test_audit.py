@@ -25,7 +25,7 @@ from refwfm.validation.items import velocities
 ITEMS = ledger.by_id()
 
 WITHOUT_FORMULA = {
-    "bures.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
+    "bures_metric.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
     "metrics.distances.host_families": "brings clouds to the host",
     "metrics.distances.in_parallel": "cuts a matrix of distances into blocks for processes",
     "clouds.pad": "storage of clouds of different sizes",

@@ -85,6 +85,12 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     ------
     SingularCovarianceError
         If nu reaches directions that a singular mu does not: no map exists, only plans.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> gelbrich_map(mu, nu).round(9).tolist()
+    [[2.0]]
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
@@ -107,6 +113,12 @@ def transport(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True)
     Returns
     -------
     array, shape (..., n, d)
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> transport(np.asarray([[-1.0], [0.0], [1.0]]), mu, nu).round(9).tolist()
+    [[1.0], [3.0], [5.0]]
     """
     if x.ndim < 2 or x.shape[-1] != mu.mean.shape[-1]:
         raise ValueError(f"x must have shape (..., n, {mu.mean.shape[-1]}); got {tuple(x.shape)}")
@@ -118,6 +130,12 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
     """Logarithm map: the velocity at mu of the geodesic to nu, ``T - id = (m_nu - m_mu, C - I)``.
 
     Equation: WFM-U2. Raises as ``gelbrich_map`` does.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(9).tolist() for part in log(mu, nu)]
+    [[3.0], [[1.0]]]
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
@@ -134,6 +152,11 @@ def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
     ----------
     mu : Gaussian, mean (..., d), cov (..., d, d)
     v : Tangent, mean (..., d), lift (..., d, d)
+
+    Examples
+    --------
+    >>> exp(Gaussian(np.zeros(1), np.eye(1)), Tangent(np.full(1, 3.0), np.eye(1))).cov.tolist()
+    [[4.0]]
     """
     check_tangent(mu, v)
     push = eye(mu.mean.shape[-1], mu.cov) + v.lift
@@ -167,6 +190,13 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
         other way round). For 0 < t < 1 it always exists.
     ValueError
         If shapes or values are wrong, or t is outside [0, 1].
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> point, v = path(mu, nu, 0.5)
+    >>> float(point.cov[0, 0]), round(float(v.lift[0, 0]), 3)
+    (2.25, 0.667)
     """
     mu, nu, L, K = _geodesic(mu, nu, t, validate)
     if validate:
@@ -183,6 +213,13 @@ def euclidean_path(
 
     Equation: WFM-8 and WFM-9. ``dΣ/dt = Ṁ Mᵀ + M Ṁᵀ`` with ``Ṁ = K - L``; exists for every t and every
     pair. Parameters as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> point, v = euclidean_path(mu, nu, 0.5)
+    >>> point.cov.round(9).tolist(), v.cov.round(9).tolist()
+    ([[2.25]], [[3.0]])
     """
     mu, nu, L, K = _geodesic(mu, nu, t, validate)
     M = _factor_at(L, K, t)
@@ -196,6 +233,12 @@ def interpolate(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = Tru
 
     Equation: WFM-8. ``N((1-t) m_mu + t m_nu, T_t A T_t)``, ``T_t = (1-t) I + t C``; for any
     positive semi-definite pair. Parameters as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(9).tolist() for part in interpolate(mu, nu, 0.5)]
+    [[1.5], [[2.25]]]
     """
     mu, nu, L, K = _geodesic(mu, nu, t, validate)
     return _point(mu, nu, _factor_at(L, K, t), t)
@@ -205,6 +248,12 @@ def velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) 
     """Riemannian velocity at time t of the geodesic from mu to nu, a tangent vector at its point mu_t.
 
     Equation: WFM-10. ``(m_nu - m_mu, (C - I) ((1-t) I + t C)⁻¹)``. Parameters and errors as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(3).tolist() for part in velocity(mu, nu, 0.5)]
+    [[3.0], [[0.667]]]
     """
     return path(mu, nu, t, validate=validate)[1]
 
@@ -213,6 +262,12 @@ def euclidean_velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: boo
     """Derivative of mean and covariance along the geodesic from mu to nu at time t.
 
     Equation: WFM-9. Parameters as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(9).tolist() for part in euclidean_velocity(mu, nu, 0.5)]
+    [[3.0], [[3.0]]]
     """
     return euclidean_path(mu, nu, t, validate=validate)[1]
 

@@ -35,6 +35,11 @@ def to_euclidean(cov: Array, v: Tangent, /) -> EuclideanTangent:
     """Derivative of mean and covariance of N(m, cov) when it moves with the affine field v.
 
     Equation: WFM-9. ``dΣ/dt = S Σ + Σ S``. ``from_euclidean`` undoes it where cov is positive definite.
+
+    Examples
+    --------
+    >>> to_euclidean(2.0 * np.eye(2), Tangent(np.zeros(2), np.eye(2))).cov.tolist()
+    [[4.0, 0.0], [0.0, 4.0]]
     """
     half = v.lift @ cov
     return EuclideanTangent(v.mean, half + transpose(half))
@@ -50,6 +55,11 @@ def from_euclidean(cov: Array, v: EuclideanTangent, /) -> Tangent:
     ----------
     cov : array, shape (..., d, d)
     v : EuclideanTangent, mean (..., d), cov (..., d, d) symmetric
+
+    Examples
+    --------
+    >>> from_euclidean(2.0 * np.eye(2), EuclideanTangent(np.zeros(2), 4.0 * np.eye(2))).lift.round(9).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     return Tangent(v.mean, solve_lyapunov(cov, v.cov))
 
@@ -58,6 +68,12 @@ def inner(mu: Gaussian, u: Tangent, v: Tangent, /) -> Array:
     """Riemannian inner product of two tangent vectors at mu: ``⟨a, a'⟩ + tr(S Σ S'ᵀ)``.
 
     Equation: WFM-U5. It is ``E⟨u(X), v(X)⟩`` for X ~ mu. Shape (...).
+
+    Examples
+    --------
+    >>> u, v = Tangent(np.ones(2), np.eye(2)), Tangent(np.ones(2), np.zeros((2, 2)))
+    >>> float(inner(Gaussian(np.zeros(2), np.eye(2)), u, v))
+    2.0
     """
     for tangent in (u, v):
         check_tangent(mu, tangent)
@@ -69,6 +85,11 @@ def sq_norm(mu: Gaussian, v: Tangent, /) -> Array:
     """Squared Riemannian norm ``‖a‖² + tr(S Σ Sᵀ)`` of a tangent vector at mu. Shape (...).
 
     Equation: WFM-U5.
+
+    Examples
+    --------
+    >>> float(sq_norm(Gaussian(np.zeros(2), 3.0 * np.eye(2)), Tangent(np.ones(2), np.eye(2))))
+    8.0
     """
     return inner(mu, v, v)
 
@@ -100,6 +121,12 @@ def sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arra
     Returns
     -------
     array, shape (...). Units: data squared.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> round(float(sq_distance(mu, nu)), 9)  # (0 - 3)² + (1 - 2)²
+    10.0
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
@@ -124,6 +151,12 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
     Notes
     -----
     Works through row blocks, so that no temporary has more than ``PAIRWISE_BLOCK`` elements (or one row).
+
+    Examples
+    --------
+    >>> family = Gaussian(np.asarray([[0.0], [3.0]]), np.asarray([[[1.0]], [[4.0]]]))
+    >>> pairwise_sq_distance(family, family).round(9).tolist()
+    [[0.0, 10.0], [10.0, 0.0]]
     """
     mu, nu = check_families(mu, nu, validate=validate)
     left, right = factor(mu.cov), factor(nu.cov)
@@ -138,7 +171,13 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
 
 
 def rows_per_block(nu: Gaussian, /) -> int:
-    """How many rows of the distance matrix to nu (m members) fit a block of ``PAIRWISE_BLOCK`` elements."""
+    """How many rows of the distance matrix to nu (m members) fit a block of ``PAIRWISE_BLOCK`` elements.
+
+    Examples
+    --------
+    >>> rows_per_block(Gaussian(np.zeros((1024, 2)), np.zeros((1024, 2, 2))))
+    1024
+    """
     m, d = nu.mean.shape
     return max(1, PAIRWISE_BLOCK // max(1, m * d * d))
 
@@ -147,6 +186,11 @@ def factored_sq_distance(mean0: Array, factor0: Array, mean1: Array, factor1: Ar
     """Squared 2-Wasserstein distances from means (..., d) and covariance factors (..., d, d).
 
     Equation: WFM-24, nuclear form. Leading axes broadcast; shape (...), never negative.
+
+    Examples
+    --------
+    >>> float(factored_sq_distance(np.zeros(1), np.eye(1), np.full(1, 3.0), 2.0 * np.eye(1)))
+    10.0
     """
     xp = array_namespace(factor0)
     overlap = nuclear_norm(transpose(factor0) @ factor1)

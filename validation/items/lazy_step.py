@@ -37,13 +37,11 @@ def lazy_step() -> Item:
             Check(
                 "the fixed point, by all permutations",
                 reference_is_a_barycenter,
-                alignment.fit_reference,
+                _fitted,
                 {
                     "mean in the order of the file": lambda points, *, members: np.mean(points, axis=0),
                     "the first member": lambda points, *, members: points[0],
-                    "of two members only": lambda points, *, members: alignment.fit_reference(
-                        points, members=2
-                    ),
+                    "of two members only": lambda points, *, members: _fitted(points, members=2),
                 },
                 Tolerance(0.01, 0.01, "stops when an iteration lowers the objective by less than 1e-4"),
                 dimensions=(2,),
@@ -82,12 +80,16 @@ def _unaligned(config, setting, family, labels, step):
     return clouds.draw_batch(config, setting, Families(aligned, None), labels, step)
 
 
+def _fitted(points, *, members):
+    return alignment.fit_reference(points, members=members, rng=random_stream(0, "alignment", 1))
+
+
 def _lazy_error(draw_batch, draw, outer, inner):
     config = replace(CONFIG, outer=outer, inner=inner, source="barycentric", sigma=0.7)
     points = draw.normal(4, 5, draw.d)
     family = ragged(list(points))
-    thinned = alignment.thin(family, 5)
-    reference = draw.rounded(alignment.fit_reference(thinned, members=10))
+    thinned = alignment.thin(family, 5, rng=random_stream(0, "alignment"))
+    reference = draw.rounded(_fitted(thinned, members=10))
     aligned = alignment.align_family(family, thinned, reference)
     source, step = CholeskyNormal(np.eye(draw.d), np.eye(draw.d)), int(draw.rng.integers(100))
 

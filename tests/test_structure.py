@@ -40,5 +40,5 @@ def test_the_folders_beside_are_not_rooms(tmp_path, monkeypatch):
 
 
 def test_the_way_to_a_formula_is_that_of_the_calls():
-    way = [name for _, name in structure._way("bures", "path", ("--data", "cities"))]
+    way = [name for _, name in structure.way_to("bures", "path", ("--data", "cities"))]
     assert (way[0], way[-1]) == ("train", "path")

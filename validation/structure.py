@@ -49,7 +49,7 @@ def main() -> None:
         f"modules of more than {LONG} lines   {', '.join(too_long()) or 'none'}",
     ]
     for title, (module, function, options) in WAYS.items():
-        way = _way(module, function, options)
+        way = way_to(module, function, options)
         files = len({file for file, _ in way})
         lines.append(f"from train to {title}: {len(way) - 1} calls through {files} files")
         lines += [f"    {Path(file).stem}.{name}" for file, name in way]
@@ -152,7 +152,7 @@ class _Arrived(BaseException):
     """The formula has been called: nobody on the way may catch this."""
 
 
-def _way(module: str, function: str, options: tuple[str, ...]) -> list[tuple[str, str]]:
+def way_to(module: str, function: str, options: tuple[str, ...]) -> list[tuple[str, str]]:
     """Functions of the package, (file, name) each, from the command to the first call of a formula."""
     from refwfm.cli import app
 

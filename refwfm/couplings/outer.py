@@ -337,9 +337,8 @@ def outer_pairs(
 
     Examples
     --------
-    >>> pairs = outer_pairs(np.asarray([[64.0, 1.0], [1.0, 64.0]]))
-    >>> pairs.source.tolist(), pairs.target.tolist()
-    ([0, 1], [1, 0])
+    >>> [part.tolist() for part in outer_pairs(np.asarray([[64.0, 1.0], [1.0, 64.0]]))]
+    [[0, 1], [1, 0]]
     """
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")

@@ -86,8 +86,7 @@ def align_to_reference(
 
     Examples
     --------
-    >>> x = PointCloud(np.asarray([[1.5], [0.5]]), np.full(2, 0.5))
-    >>> align_to_reference(np.asarray([[0.0], [1.0]]), x).tolist()
+    >>> align_to_reference(np.eye(2), PointCloud(np.eye(2)[::-1], np.full(2, 0.5))).tolist()
     [1, 0]
     """
     clouds = check_alignable(reference, clouds, validate=validate)
@@ -116,9 +115,8 @@ def align(
 
     Examples
     --------
-    >>> x = PointCloud(np.asarray([[1.5], [0.5]]), np.full(2, 0.5))
-    >>> align(np.asarray([[0.0], [1.0]]), x).tolist()
-    [[0.5], [1.5]]
+    >>> align(np.eye(2), PointCloud(np.eye(2)[::-1], np.full(2, 0.5))).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     permutation = align_to_reference(reference, clouds, n_jobs=n_jobs, progress=progress, validate=validate)
     return reorder(clouds.points, permutation)

@@ -12,7 +12,8 @@ covariance is near-singular. Here everything is built on one pair of factors
 solves ``S M = K - L``. Nothing is inverted before it must be, and singular covariances need no special case.
 
 Tangent vectors at N(m, A) are affine fields ``v(x) = a + S (x - m)`` with S symmetric: a ``Tangent(a, S)``.
-The same curve seen in Euclidean coordinates moves with ``EuclideanTangent(dm/dt, dA/dt)``.
+The same curve seen in Euclidean coordinates moves with ``EuclideanTangent(dm/dt, dA/dt)``. Their norms, and
+the distances, are in ``bures_metric``; they have their names here as well.
 
 References
 ----------
@@ -21,36 +22,44 @@ Takatsu, "Wasserstein geometry of Gaussian measures", Osaka J. Math. 48 (2011).
 Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite matrices", 2019.
 """
 
-from typing import NamedTuple
-
 from refwfm._array import Array, array_namespace, eps, expand, eye, sq_frobenius, symmetrize, transpose
-from refwfm._array import sq_norm as _sq_norm
-from refwfm.measures import (
-    Gaussian,
-    SingularCovarianceError,
-    check_broadcast,
-    check_families,
-    check_pair,
+from refwfm.bures_metric import (
+    EuclideanTangent,
+    Tangent,
+    check_tangent,
+    factored_sq_distance,
+    from_euclidean,
+    inner,
+    pairwise_sq_distance,
+    rows_per_block,
+    sq_distance,
+    sq_norm,
+    to_euclidean,
 )
-from refwfm.psd import factor, nuclear_norm, procrustes_factors, solve_lift, solve_lyapunov
+from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_pair
+from refwfm.psd import procrustes_factors, solve_lift
 
-PAIRWISE_BLOCK = 2**22
-"""Elements of the largest temporary that ``pairwise_sq_distance`` makes."""
-
-
-class Tangent(NamedTuple):
-    """The affine field ``v(x) = mean + lift (x - m)`` on N(m, cov): (..., d) and (..., d, d) symmetric."""
-
-    mean: Array
-    lift: Array
-
-
-class EuclideanTangent(NamedTuple):
-    """Time derivatives of mean (..., d) and covariance (..., d, d) along a curve of Gaussians."""
-
-    mean: Array
-    cov: Array
-
+__all__ = [
+    "EuclideanTangent",
+    "Tangent",
+    "euclidean_path",
+    "euclidean_velocity",
+    "exp",
+    "factored_sq_distance",
+    "from_euclidean",
+    "gelbrich_map",
+    "inner",
+    "interpolate",
+    "log",
+    "pairwise_sq_distance",
+    "path",
+    "rows_per_block",
+    "sq_distance",
+    "sq_norm",
+    "to_euclidean",
+    "transport",
+    "velocity",
+]
 
 # Maps, geodesics, velocities
 
@@ -76,6 +85,12 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     ------
     SingularCovarianceError
         If nu reaches directions that a singular mu does not: no map exists, only plans.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> gelbrich_map(mu, nu).round(9).tolist()
+    [[2.0]]
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
@@ -98,6 +113,12 @@ def transport(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True)
     Returns
     -------
     array, shape (..., n, d)
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> transport(np.asarray([[-1.0], [0.0], [1.0]]), mu, nu).round(9).tolist()
+    [[1.0], [3.0], [5.0]]
     """
     if x.ndim < 2 or x.shape[-1] != mu.mean.shape[-1]:
         raise ValueError(f"x must have shape (..., n, {mu.mean.shape[-1]}); got {tuple(x.shape)}")
@@ -109,6 +130,12 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
     """Logarithm map: the velocity at mu of the geodesic to nu, ``T - id = (m_nu - m_mu, C - I)``.
 
     Equation: WFM-U2. Raises as ``gelbrich_map`` does.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(9).tolist() for part in log(mu, nu)]
+    [[3.0], [[1.0]]]
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
@@ -125,8 +152,13 @@ def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
     ----------
     mu : Gaussian, mean (..., d), cov (..., d, d)
     v : Tangent, mean (..., d), lift (..., d, d)
+
+    Examples
+    --------
+    >>> exp(Gaussian(np.zeros(1), np.eye(1)), Tangent(np.full(1, 3.0), np.eye(1))).cov.tolist()
+    [[4.0]]
     """
-    _check_tangent(mu, v)
+    check_tangent(mu, v)
     push = eye(mu.mean.shape[-1], mu.cov) + v.lift
     return Gaussian(mu.mean + v.mean, symmetrize(push @ mu.cov @ transpose(push)))
 
@@ -158,6 +190,13 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
         other way round). For 0 < t < 1 it always exists.
     ValueError
         If shapes or values are wrong, or t is outside [0, 1].
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> point, v = path(mu, nu, 0.5)
+    >>> float(point.cov[0, 0]), round(float(v.lift[0, 0]), 3)
+    (2.25, 0.667)
     """
     mu, nu, L, K = _geodesic(mu, nu, t, validate)
     if validate:
@@ -174,6 +213,13 @@ def euclidean_path(
 
     Equation: WFM-8 and WFM-9. ``dΣ/dt = Ṁ Mᵀ + M Ṁᵀ`` with ``Ṁ = K - L``; exists for every t and every
     pair. Parameters as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> point, v = euclidean_path(mu, nu, 0.5)
+    >>> point.cov.round(9).tolist(), v.cov.round(9).tolist()
+    ([[2.25]], [[3.0]])
     """
     mu, nu, L, K = _geodesic(mu, nu, t, validate)
     M = _factor_at(L, K, t)
@@ -187,6 +233,12 @@ def interpolate(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = Tru
 
     Equation: WFM-8. ``N((1-t) m_mu + t m_nu, T_t A T_t)``, ``T_t = (1-t) I + t C``; for any
     positive semi-definite pair. Parameters as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(9).tolist() for part in interpolate(mu, nu, 0.5)]
+    [[1.5], [[2.25]]]
     """
     mu, nu, L, K = _geodesic(mu, nu, t, validate)
     return _point(mu, nu, _factor_at(L, K, t), t)
@@ -196,6 +248,12 @@ def velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) 
     """Riemannian velocity at time t of the geodesic from mu to nu, a tangent vector at its point mu_t.
 
     Equation: WFM-10. ``(m_nu - m_mu, (C - I) ((1-t) I + t C)⁻¹)``. Parameters and errors as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(3).tolist() for part in velocity(mu, nu, 0.5)]
+    [[3.0], [[0.667]]]
     """
     return path(mu, nu, t, validate=validate)[1]
 
@@ -204,31 +262,14 @@ def euclidean_velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: boo
     """Derivative of mean and covariance along the geodesic from mu to nu at time t.
 
     Equation: WFM-9. Parameters as for ``path``.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> [part.round(9).tolist() for part in euclidean_velocity(mu, nu, 0.5)]
+    [[3.0], [[3.0]]]
     """
     return euclidean_path(mu, nu, t, validate=validate)[1]
-
-
-def to_euclidean(cov: Array, v: Tangent, /) -> EuclideanTangent:
-    """Derivative of mean and covariance of N(m, cov) when it moves with the affine field v.
-
-    Equation: WFM-9. ``dΣ/dt = S Σ + Σ S``. ``from_euclidean`` undoes it where cov is positive definite.
-    """
-    half = v.lift @ cov
-    return EuclideanTangent(v.mean, half + transpose(half))
-
-
-def from_euclidean(cov: Array, v: EuclideanTangent, /) -> Tangent:
-    """Affine field that moves N(m, cov) with the given derivatives: solves ``S Σ + Σ S = dΣ/dt``.
-
-    Equation: WFM-9 (a Lyapunov equation). In the eigenbasis ``S̃ᵢⱼ = D̃ᵢⱼ / (λᵢ + λⱼ)``, zero where
-    both eigenvalues vanish.
-
-    Parameters
-    ----------
-    cov : array, shape (..., d, d)
-    v : EuclideanTangent, mean (..., d), cov (..., d, d) symmetric
-    """
-    return Tangent(v.mean, solve_lyapunov(cov, v.cov))
 
 
 def _geodesic(
@@ -282,107 +323,7 @@ def _check_velocity_exists(L: Array, K: Array, t: Array) -> None:
         _lift_at_source(K, L, "nu", True)
 
 
-# Metric
-
-
-def inner(mu: Gaussian, u: Tangent, v: Tangent, /) -> Array:
-    """Riemannian inner product of two tangent vectors at mu: ``⟨a, a'⟩ + tr(S Σ S'ᵀ)``.
-
-    Equation: WFM-U5. It is ``E⟨u(X), v(X)⟩`` for X ~ mu. Shape (...).
-    """
-    for tangent in (u, v):
-        _check_tangent(mu, tangent)
-    xp = array_namespace(mu.cov)
-    return xp.sum(u.mean * v.mean, axis=-1) + xp.sum((u.lift @ mu.cov) * v.lift, axis=(-2, -1))
-
-
-def sq_norm(mu: Gaussian, v: Tangent, /) -> Array:
-    """Squared Riemannian norm ``‖a‖² + tr(S Σ Sᵀ)`` of a tangent vector at mu. Shape (...).
-
-    Equation: WFM-U5.
-    """
-    return inner(mu, v, v)
-
-
-def sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
-    """Squared 2-Wasserstein distance between Gaussians.
-
-    Equation: WFM-24. ``‖m_mu - m_nu‖² + ‖L - K‖_F²`` with the Procrustes factors: the textbook's
-    ``tr(A + B - 2 (A^{1/2} B A^{1/2})^{1/2})`` without its cancellation, so never negative, and zero to
-    rounding *squared* for equal measures.
-
-    Parameters
-    ----------
-    mu, nu : Gaussian, mean (..., d), cov (..., d, d); leading axes broadcast
-
-    Returns
-    -------
-    array, shape (...). Units: data squared.
-    """
-    mu, nu = check_pair(mu, nu, validate=validate)
-    L, K = procrustes_factors(mu.cov, nu.cov)
-    return _sq_norm(mu.mean - nu.mean) + sq_frobenius(L - K)
-
-
-def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
-    """Squared 2-Wasserstein distances between all members of two families.
-
-    Equation: WFM-24. ``‖m_i - m_j‖² + tr Aᵢ + tr Bⱼ - 2 ‖Lᵢᵀ Lⱼ‖_*`` with the nuclear norm (sum of
-    singular values), which needs no rotation and keeps all digits when a covariance is singular.
-
-    Parameters
-    ----------
-    mu : Gaussian, mean (n, d), cov (n, d, d)
-    nu : Gaussian, mean (m, d), cov (m, d, d)
-
-    Returns
-    -------
-    array, shape (n, m), never negative. Units: data squared.
-
-    Notes
-    -----
-    Works through row blocks, so that no temporary has more than ``PAIRWISE_BLOCK`` elements (or one row).
-    """
-    mu, nu = check_families(mu, nu, validate=validate)
-    left, right = factor(mu.cov), factor(nu.cov)
-    n, rows = mu.mean.shape[0], rows_per_block(nu)
-    blocks = [
-        factored_sq_distance(
-            mu.mean[block, None, :], left[block, None, :, :], nu.mean[None, :, :], right[None, :, :, :]
-        )
-        for block in (slice(i, min(i + rows, n)) for i in range(0, max(n, 1), rows))
-    ]
-    return array_namespace(left).concat(blocks, axis=0)
-
-
-def rows_per_block(nu: Gaussian, /) -> int:
-    """How many rows of the distance matrix to nu (m members) fit a block of ``PAIRWISE_BLOCK`` elements."""
-    m, d = nu.mean.shape
-    return max(1, PAIRWISE_BLOCK // max(1, m * d * d))
-
-
-def factored_sq_distance(mean0: Array, factor0: Array, mean1: Array, factor1: Array, /) -> Array:
-    """Squared 2-Wasserstein distances from means (..., d) and covariance factors (..., d, d).
-
-    Equation: WFM-24, nuclear form. Leading axes broadcast; shape (...), never negative.
-    """
-    xp = array_namespace(factor0)
-    overlap = nuclear_norm(transpose(factor0) @ factor1)
-    bures = sq_frobenius(factor0) + sq_frobenius(factor1) - 2.0 * overlap
-    bures = xp.where(bures > 0, bures, xp.zeros_like(bures))  # rounding can push it below 0
-    return _sq_norm(mean0 - mean1) + bures
-
-
 # Checks at the public boundary
-
-
-def _check_tangent(mu: Gaussian, v: Tangent) -> None:
-    d = mu.mean.shape[-1]
-    if tuple(v.mean.shape[-1:]) != (d,) or tuple(v.lift.shape[-2:]) != (d, d):
-        raise ValueError(
-            f"a tangent vector at mu needs mean (..., {d}) and lift (..., {d}, {d}); "
-            f"got {tuple(v.mean.shape)} and {tuple(v.lift.shape)}"
-        )
 
 
 def _check_time(t: Array, mu: Gaussian, nu: Gaussian, validate: bool) -> None:

@@ -95,7 +95,13 @@ def check_cloud_pair(
 
 
 def uniform(points: Array, /) -> PointCloud:
-    """Cloud of points (..., n, d) that all weigh the same, ``1 / n``."""
+    """Cloud of points (..., n, d) that all weigh the same, ``1 / n``.
+
+    Examples
+    --------
+    >>> uniform(np.zeros((4, 2))).weights.tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
     xp = array_namespace(points)
     if points.ndim < 2 or points.shape[-2] == 0:
         raise ValueError(f"points must have shape (..., n, d) with n >= 1; got {tuple(points.shape)}")
@@ -122,6 +128,11 @@ def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size:
     ------
     ValueError
         If there is no cloud, one is empty, or dimensions differ.
+
+    Examples
+    --------
+    >>> pad([np.zeros((1, 3)), np.zeros((2, 3))]).weights.tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
     """
     arrays = [np.asarray(points, dtype=np.float64) for points in clouds]
     if not arrays:
@@ -140,13 +151,25 @@ def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size:
 
 
 def unpad(cloud: PointCloud, /) -> list[np.ndarray]:
-    """Point arrays (n_i, d) of a batch (B, n, d), on the host, without the rows of weight 0."""
+    """Point arrays (n_i, d) of a batch (B, n, d), on the host, without the rows of weight 0.
+
+    Examples
+    --------
+    >>> [points.shape for points in unpad(pad([np.zeros((1, 3)), np.zeros((2, 3))]))]
+    [(1, 3), (2, 3)]
+    """
     points, weights = to_host(cloud.points), to_host(cloud.weights)
     return [rows[mass > 0] for rows, mass in zip(points, weights, strict=True)]
 
 
 def sizes(cloud: PointCloud, /) -> Array:
-    """Number of points of positive weight, shape (...), integers."""
+    """Number of points of positive weight, shape (...), integers.
+
+    Examples
+    --------
+    >>> sizes(pad([np.zeros((1, 3)), np.zeros((2, 3))])).tolist()
+    [1, 2]
+    """
     xp = array_namespace(cloud.weights)
     return xp.sum(xp.astype(cloud.weights > 0, xp.int64), axis=-1)
 
@@ -172,6 +195,11 @@ def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
     ------
     ValueError
         If a cloud is empty, the weights' shape differs, or the weights are negative or do not sum to 1.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in moments(np.asarray([[-1.0], [1.0]]))]
+    [[0.0], [[1.0]]]
     """
     if weights is None:
         weights = uniform(points).weights

@@ -34,6 +34,12 @@ def exponential_step(mu: Gaussian, v: Tangent, h: float, /) -> tuple[Gaussian, A
     """One step by the exponential map: ``m + h a``, ``(I + h S) Σ (I + h S)``.
 
     Equation: WFM Algorithm 2. Positive semi-definite for every symmetric S.
+
+    Examples
+    --------
+    >>> mu, lowest = exponential_step(Gaussian(np.zeros(1), np.eye(1)), Tangent(np.ones(1), np.eye(1)), 0.5)
+    >>> mu.mean.tolist(), mu.cov.tolist(), float(lowest)
+    ([0.5], [[2.25]], 1.5)
     """
     v = Tangent(h * v.mean, h * v.lift)
     push = eye(mu.mean.shape[-1], mu.cov) + v.lift
@@ -44,6 +50,13 @@ def projected_euler_step(mu: Gaussian, v: EuclideanTangent, h: float, /) -> tupl
     """One Euler step in mean and covariance, ``Σ + h dΣ/dt`` projected onto the positive semi-definite cone.
 
     Equation: WFM Table 2 (the Euclidean baselines).
+
+    Examples
+    --------
+    >>> v = EuclideanTangent(np.zeros(1), -4.0 * np.eye(1))
+    >>> mu, lowest = projected_euler_step(Gaussian(np.zeros(1), np.eye(1)), v, 0.5)
+    >>> mu.cov.tolist(), float(lowest)
+    ([[0.0]], -1.0)
     """
     cov = mu.cov + h * v.cov
     return Gaussian(mu.mean + h * v.mean, project_psd(cov)), _lowest_eigenvalue(cov)
@@ -76,6 +89,13 @@ def generate(
     ------
     ValueError
         If n_steps is not at least 1.
+
+    Examples
+    --------
+    >>> source = Gaussian(np.zeros((1, 1)), np.ones((1, 1, 1)))
+    >>> grow = lambda mu, t: Tangent(mu.mean, np.ones_like(mu.cov))
+    >>> generate(grow, source, n_steps=2).gaussian.cov.tolist()  # (1 + 1/2)⁴
+    [[[5.0625]]]
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")
@@ -140,6 +160,12 @@ def generate_clouds(
     ------
     ValueError
         If n_steps is not at least 1, or the method is unknown.
+
+    Examples
+    --------
+    >>> source = PointCloud(np.ones((1, 1, 1)), np.ones((1, 1)))
+    >>> generate_clouds(lambda cloud, t: cloud.points, source, n_steps=2).points.tolist()  # (1 + 1/2)²
+    [[[2.25]]]
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1; got {n_steps}")

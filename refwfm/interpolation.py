@@ -30,6 +30,11 @@ def displacement(x: Array, images: Array, t: Array, /, *, validate: bool = True)
         If t is an array of another dtype than x.
     ValueError
         If the shapes of x and images differ, or a time lies outside [0, 1].
+
+    Examples
+    --------
+    >>> displacement(np.asarray([[0.0], [1.0]]), np.asarray([[4.0], [1.0]]), 0.25).tolist()
+    [[1.0], [1.0]]
     """
     _check_images(x, images)
     if not isinstance(t, int | float) and t.dtype != x.dtype:
@@ -53,6 +58,11 @@ def displacement_velocity(x: Array, images: Array, /) -> Array:
     Returns
     -------
     array, shape (..., n, d). Units: data per unit of time.
+
+    Examples
+    --------
+    >>> displacement_velocity(np.asarray([[0.0], [1.0]]), np.asarray([[4.0], [1.0]])).tolist()
+    [[4.0], [0.0]]
     """
     _check_images(x, images)
     return images - x

@@ -157,6 +157,11 @@ def take(mu: Measure, index: Any, /) -> Measure:
     """Members ``index`` (B,) of a family of Gaussians or of clouds, in that order.
 
     ``index`` may live on the host (NumPy) whatever the library of the family.
+
+    Examples
+    --------
+    >>> take(Gaussian(np.asarray([[0.0], [1.0], [2.0]]), np.ones((3, 1, 1))), [2, 0]).mean.tolist()
+    [[2.0], [0.0]]
     """
     xp = array_namespace(mu[0])
     index = xp.asarray(index, device=device(mu[0]))
@@ -164,5 +169,11 @@ def take(mu: Measure, index: Any, /) -> Measure:
 
 
 def rescale(mu: Gaussian, factor: float, /) -> Gaussian:
-    """Law of ``factor * x`` for x ~ mu: squared distances are multiplied by ``factor²``."""
+    """Law of ``factor * x`` for x ~ mu: squared distances are multiplied by ``factor²``.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in rescale(Gaussian(np.ones(1), np.eye(1)), 3.0)]
+    [[3.0], [[9.0]]]
+    """
     return Gaussian(factor * mu.mean, factor * (factor * mu.cov))

@@ -21,6 +21,12 @@ def factor(cov: Array, /) -> Array:
     """Square factor L of a covariance, ``L Lᵀ = cov``, with zero columns where cov is singular.
 
     Equation: WFM-8 (its L_A). Shapes (..., d, d) to (..., d, d).
+
+    Examples
+    --------
+    >>> L = factor(np.diag([4.0, 0.0]))
+    >>> (L @ L.T).tolist()
+    [[4.0, 0.0], [0.0, 0.0]]
     """
     values, vectors = _spectrum(cov)
     return vectors * array_namespace(cov).sqrt(values)[..., None, :]
@@ -35,6 +41,11 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     ------
     ValueError
         If ``cov`` is not symmetric, finite and positive semi-definite (``validate``).
+
+    Examples
+    --------
+    >>> sqrtm(np.diag([4.0, 9.0])).round(9).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
     """
     cov = _check_matrix(cov, validate)
     values, vectors = _spectrum(cov)
@@ -50,6 +61,11 @@ def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     ------
     SingularCovarianceError
         If a covariance has an eigenvalue below ``d eps`` of its largest (``validate``).
+
+    Examples
+    --------
+    >>> inv_sqrtm(np.diag([4.0, 16.0])).round(9).tolist()
+    [[0.5, 0.0], [0.0, 0.25]]
     """
     cov = _check_matrix(cov, validate)
     xp = array_namespace(cov)
@@ -66,6 +82,11 @@ def project_psd(matrix: Array, /) -> Array:
     """Nearest positive semi-definite matrix in Frobenius norm: negative eigenvalues become zero.
 
     Equation: WFM Table 2 (the baselines' generation). Shapes (..., d, d) to (..., d, d).
+
+    Examples
+    --------
+    >>> project_psd(np.diag([1.0, -1.0])).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
     """
     xp = array_namespace(matrix)
     values, vectors = xp.linalg.eigh(symmetrize(matrix))
@@ -86,6 +107,12 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
     Returns
     -------
     tuple of array, shape (..., d, d) each
+
+    Examples
+    --------
+    >>> L, K = procrustes_factors(np.diag([1.0, 4.0]), np.diag([9.0, 4.0]))
+    >>> round(float(np.sum((L - K) ** 2)), 9)  # (1 - 3)² + (2 - 2)²
+    4.0
     """
     xp = array_namespace(cov0, cov1)
     root0, root1 = factor(cov0), factor(cov1)
@@ -100,6 +127,11 @@ def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Ar
     ``S M Mᵀ + M Mᵀ S = Ṁ Mᵀ + M Ṁᵀ`` reads ``S̃ᵢⱼ (σᵢ² + σⱼ²) = Gᵢⱼ σⱼ + σᵢ Gⱼᵢ``: symmetric by
     construction, zero where both σ vanish, and with an error of eps √κ(cov) where cov itself has eps κ.
     On the directions that M does not reach, S is ``unreached`` times the identity.
+
+    Examples
+    --------
+    >>> solve_lift(2.0 * np.eye(1), np.eye(1)).round(9).tolist()
+    [[0.5]]
     """
     xp = array_namespace(factors)
     left, sigma, right = xp.linalg.svd(factors)
@@ -120,6 +152,11 @@ def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
     """Symmetric S with ``S cov + cov S = matrix``; least norm where cov is singular.
 
     Equation: WFM-9. Shapes (..., d, d), ``matrix`` symmetric.
+
+    Examples
+    --------
+    >>> solve_lyapunov(2.0 * np.eye(2), 4.0 * np.eye(2)).round(9).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     xp = array_namespace(cov, matrix)
     values, vectors = _spectrum(cov)
@@ -135,6 +172,11 @@ def nuclear_norm(matrix: Array, /) -> Array:
     For d = 2 and ``M = [[a, b], [c, e]]`` the numbers ``hypot(a + e, b - c)`` and ``hypot(a - e, b + c)`` are
     ``σ₁ + σ₂`` and ``σ₁ - σ₂``, in an order that depends on the sign of det M. Nothing is squared, so that
     nothing overflows.
+
+    Examples
+    --------
+    >>> float(nuclear_norm(np.diag([3.0, -4.0])))
+    7.0
     """
     xp = array_namespace(matrix)
     if matrix.shape[-1] == 1:

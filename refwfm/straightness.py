@@ -45,6 +45,12 @@ def path_straightness(path: Array, weights: Array, /) -> Straightness:
     ------
     ValueError
         If shapes disagree, or the path has a single step: then every path is straight.
+
+    Examples
+    --------
+    >>> path = np.asarray([0.0, 1.0, 1.0])[:, None, None, None]  # at full speed, then at rest
+    >>> float(path_straightness(path, np.ones((1, 1))).ratio)
+    1.0
     """
     xp = array_namespace(path, weights)
     if path.ndim != 4 or path.shape[0] < 3 or tuple(weights.shape) != tuple(path.shape[1:3]):
@@ -65,6 +71,11 @@ def relative_bend(bend: Array, sq_displacement: Array, /) -> Array:
 
     Equation: GWFM 4.1. A ratio of sums, to which clouds that hardly move add little; infinite where all paths
     are closed.
+
+    Examples
+    --------
+    >>> float(relative_bend(np.asarray([1.0, 0.0]), np.asarray([1.0, 3.0])))
+    0.25
     """
     xp = array_namespace(bend, sq_displacement)
     total, moved = xp.sum(bend), xp.sum(sq_displacement)
@@ -85,6 +96,12 @@ def straightness(
     field, source, n_steps, method
         As for ``generation.generate_clouds``; at least 2 steps. All positions are kept, an array
         (n_steps + 1, B, n, d).
+
+    Examples
+    --------
+    >>> source = PointCloud(np.zeros((1, 1, 1)), np.ones((1, 1)))
+    >>> round(float(straightness(lambda x, t: x.points + 1.0, source, n_steps=2).ratio), 9)  # speeds 1, 1.5
+    0.04
     """
     path: list[Array] = []
     generate_clouds(

@@ -25,7 +25,7 @@ from refwfm.validation.items import velocities
 ITEMS = ledger.by_id()
 
 WITHOUT_FORMULA = {
-    "bures.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
+    "bures_metric.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
     "metrics.distances.host_families": "brings clouds to the host",
     "metrics.distances.in_parallel": "cuts a matrix of distances into blocks for processes",
     "clouds.pad": "storage of clouds of different sizes",
@@ -126,6 +126,16 @@ def test_item_is_complete(id):
 )
 def test_everything_the_papers_number_is_audited(id):
     assert ledger.find(id, ITEMS).checks
+
+
+def test_sections_are_the_modules_of_the_folder_and_share_nothing_by_imports():
+    """Inputs and oracles of several sections have modules of their own beside the folder."""
+    folder = Path(velocities.__file__).parent
+    assert sorted(ledger.SECTIONS.values()) == sorted(
+        path.stem for path in folder.glob("*.py") if path.stem != "__init__"
+    )
+    for path in folder.glob("*.py"):
+        assert "refwfm.validation.items" not in path.read_text(), path.name
 
 
 def test_ids_are_unique():

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refwfm.cli import app, info
-from refwfm.validation.bench import measure
+from refwfm.validation.bench import import_time, measure
 from refwfm.validation.bench.measure import Row
 
 ROWS = [
@@ -112,6 +112,17 @@ def test_an_unknown_benchmark_is_one_line():
     assert result.exit_code == 2
     assert result.stderr.startswith("error: unknown benchmark 'speed'; choose one of bures, train-bw")
     assert result.stderr.count("\n") == 1
+
+
+def test_imports_are_timed_in_processes_of_their_own(monkeypatch):
+    asked = []
+    monkeypatch.setattr(import_time, "seconds", lambda module: asked.append(module) or float(len(asked)))
+    rows = import_time.rows(repeats=2)
+    peer = asked[1]
+    assert asked == ["refwfm", peer] * 3 + ["refwfm.training.algorithm", peer] * 3
+    assert [(row.ours_s, row.peer_s) for row in rows] == [(4.0, 5.0), (10.0, 11.0)]
+    monkeypatch.undo()
+    assert 0.0 < import_time.seconds("refwfm") < 60.0
 
 
 @pytest.mark.slow

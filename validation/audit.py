@@ -249,9 +249,10 @@ def count(parts: list[Part]) -> Count:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """``bures.velocity``: the name inside the package."""
+    """``bures.velocity``: the name inside the package, where readers find it."""
     module = function.__module__.removeprefix("refwfm.")
-    return f"{'networks' if module.startswith('networks') else module}.{function.__name__}"
+    exported = "networks" if module.startswith("networks") else {"bures_metric": "bures"}.get(module, module)
+    return f"{exported}.{function.__name__}"
 
 
 def versions() -> dict[str, str]:

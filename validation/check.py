@@ -132,6 +132,9 @@ class ItemResult(NamedTuple):
 
 # Tolerances
 
+WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
+"""What most tolerances for Gaussians rest on: the covariances of ``Draw``, and the oracle's rounding."""
+
 
 def roundings(factor: float, reason: str, /) -> Tolerance:
     """``factor`` times machine epsilon."""

@@ -5,6 +5,9 @@ import scipy.optimize
 
 from refwfm.measures import PointCloud
 from refwfm.transport.families import Family, RandomCoupling, optimal_plan, random_coupling, sq_wow_distance
+from refwfm.validation.check import Tolerance
+
+SOLVER = Tolerance(1e-9, 1e-4, "two solvers of one linear programme, each up to its own tolerance")
 
 
 def random_family(draw, count, n, shift=0.0):

@@ -14,6 +14,15 @@ import scipy.linalg
 
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
+from refwfm.validation.check import Misprint
+
+UNDEFINED = Misprint(
+    "E18",
+    r"A, B stand in (8)-(10) without a definition; T_t is both the map and its matrix",
+    r"A = \Sigma_\mu, B = \Sigma_\nu, T_t = (1-t) I + t C",
+    "Notation only: with these readings the formula holds as printed.",
+)
+"""Misprint of the formulas of ``path`` and ``euclidean_rate``, as the paper has them."""
 
 
 def relative(result: Any, truth: Any, scale: Any = None) -> float:

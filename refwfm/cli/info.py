@@ -23,6 +23,7 @@ BENCHES = {
     "one-nn": "exact 1-NN in EMD and Chamfer against loops over SciPy",
     "sliced": "sliced transport against loops over POT",
     "couplings": "couplings of a training step against exact Wasserstein on Wasserstein",
+    "import-time": "the import of the package against torch's, or SciPy's",
 }
 
 

@@ -101,6 +101,12 @@ def couple(
     ------
     ValueError
         If ``rounded``, ``linear`` or ``lazy`` gets clouds of different sizes or weights.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[None, :, None], np.full((1, 2), 0.5)) for p in ([0.0, 1], [5.0, 4]))
+    >>> couple(x, y, "exact", rng=np.random.default_rng(0), solve=None).y.tolist()  # nothing to solve
+    [[[4.0], [5.0]]]
     """
     return INNER[inner](x, y, Options(rng, solve, n_proj, replace))
 
@@ -109,6 +115,12 @@ def alike(x: PointCloud, y: PointCloud, /) -> bool:
     """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
 
     Both are padded at the end, so this is whether they have the same weights, and each its own only one.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.zeros((1, n, 2)), np.full((1, n), 1.0 / n)) for n in (2, 3))
+    >>> alike(x, x), alike(x, y)
+    (True, False)
     """
     if x.weights.shape != y.weights.shape:
         return False
@@ -118,7 +130,14 @@ def alike(x: PointCloud, y: PointCloud, /) -> bool:
 
 
 def in_order(x: PointCloud, y: PointCloud, /) -> bool:
-    """Whether clouds can be vectors in the order of a reference: equal sizes, uniform weights, no padding."""
+    """Whether clouds can be vectors in the order of a reference: equal sizes, uniform weights, no padding.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.zeros((1, 2, 2)), np.asarray([w])) for w in ([0.5, 0.5], [1.0, 0.0]))
+    >>> in_order(x, x), in_order(x, y)
+    (True, False)
+    """
     if x.weights.shape[-1] != y.weights.shape[-1]:
         return False
     xp = array_namespace(x.weights, y.weights)

@@ -55,6 +55,12 @@ def match_minibatch(
     ------
     ValueError
         If the batches differ in size.
+
+    Examples
+    --------
+    >>> mu, nu = (Gaussian(np.asarray(m)[:, None], np.ones((2, 1, 1))) for m in ([0.0, 9.0], [8.0, 1.0]))
+    >>> match_minibatch(mu, nu).tolist()
+    [1, 0]
     """
     if mu.mean.shape[0] != nu.mean.shape[0]:
         raise ValueError(
@@ -77,6 +83,12 @@ def pairwise_frechet(
     Returns
     -------
     array, shape (N, M). Units: data squared.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> pairwise_frechet(x, y).tolist()
+    [[64.0, 1.0], [1.0, 64.0]]
     """
     return cost(moments(*x), moments(*y), validate=False)
 
@@ -91,6 +103,12 @@ def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
     Returns
     -------
     array, shape (N, M). Units: data squared.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> pairwise_chamfer(x, y).tolist()  # there and back
+    [[128.0, 2.0], [2.0, 128.0]]
     """
     xp = array_namespace(x.points, y.points)
     rows = [chamfer(PointCloud(*(part[i, ...] for part in x)), y) for i in range(x.points.shape[0])]
@@ -112,6 +130,12 @@ def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -
     Returns
     -------
     array, shape (N, M). Units: data squared.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> pairwise_sq_wasserstein2(x, y).tolist()
+    [[64.0, 1.0], [1.0, 64.0]]
     """
     x, y = _checked_families(x, y)
     rows = [
@@ -215,6 +239,12 @@ def outer_cost(
     ------
     ValueError
         If the name is no cost, or the plan cannot take these clouds: says which one can.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> outer_cost(x, y, "wasserstein").tolist()
+    [[64.0, 1.0], [1.0, 64.0]]
     """
     if outer not in COSTS:
         raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
@@ -247,6 +277,11 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
         If the cost is no matrix or not finite, or eps is negative.
     ConvergenceError
         If Sinkhorn's iteration does not converge, because eps is too small.
+
+    Examples
+    --------
+    >>> outer_plan(np.asarray([[64.0, 1.0], [1.0, 64.0]])).tolist()
+    [[0.0, 0.5], [0.5, 0.0]]
     """
     if cost.ndim != 2 or 0 in cost.shape:
         raise ValueError(f"cost must have shape (N, M) with N, M >= 1; got {tuple(cost.shape)}")
@@ -299,6 +334,11 @@ def outer_pairs(
     Returns
     -------
     Pairs of NumPy integers, shape (B,): member ``source[k]`` goes with member ``target[k]``
+
+    Examples
+    --------
+    >>> [part.tolist() for part in outer_pairs(np.asarray([[64.0, 1.0], [1.0, 64.0]]))]
+    [[0, 1], [1, 0]]
     """
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
@@ -330,6 +370,12 @@ def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) ->
 
     Equation: WFM App. C, GWFM-108. Whatever belongs to y (labels) must be permuted with it. Parameters as for
     ``outer_cost``.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> match_clouds(x, y, "wasserstein").tolist()
+    [1, 0]
     """
     if x.points.shape[0] != y.points.shape[0]:
         raise ValueError(

@@ -65,6 +65,12 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
     -----
     The largest temporary is (..., n, m). Which point is nearest is read off an expanded square, and its
     distance then computed from the difference, so that no digit of a small distance is lost.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
+    >>> float(chamfer(x, y)), float(chamfer(x, y, squared=False))  # there and back
+    (50.0, 10.0)
     """
     x, y = check_cloud_pair(x, y, validate=validate)
     return _directed(x, y, squared) + _directed(y, x, squared)
@@ -120,6 +126,12 @@ def pairwise_chamfer(
     ------
     ValueError
         If a family has no member, a cloud no point or one that is not finite, or dimensions differ.
+
+    Examples
+    --------
+    >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> pairwise_chamfer(xs, ys).tolist()
+    [[128.0, 2.0], [2.0, 128.0]]
     """
     clouds, others = _one_or_two(xs, ys)
     return _matrix(partial(_chamfer_row, squared=squared), clouds, others, n_jobs=n_jobs, progress=progress)
@@ -140,6 +152,12 @@ def pairwise_emd(
     default: True is the mean *squared* distance under the best plan (the squared 2-Wasserstein distance),
     False the mean *Euclidean* distance under the plan that is best for it (the 1-Wasserstein distance). Both
     are called EMD; accuracies differ by several points, so say which.
+
+    Examples
+    --------
+    >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> pairwise_emd(xs, ys, squared=False).tolist()
+    [[8.0, 1.0], [1.0, 8.0]]
     """
     clouds, others = _one_or_two(xs, ys)
     return _matrix(partial(_emd_row, squared=squared), clouds, others, n_jobs=n_jobs, progress=progress)
@@ -161,6 +179,12 @@ def compare_families(
     Returns
     -------
     FamilyDistances
+
+    Examples
+    --------
+    >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> compare_families(pairwise_emd, generated=xs, reference=ys, squared=True).reference.tolist()
+    [[0.0, 49.0], [49.0, 0.0]]
     """
     return FamilyDistances(
         distance(generated, **options),
@@ -219,7 +243,13 @@ def _matrix(
 def in_parallel(
     function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], /, *, n_jobs: int
 ) -> Iterator[Any]:
-    """Values of a function, in order, as they come: by joblib, in threads if nothing else is configured."""
+    """Values of a function, in order, as they come: by joblib, in threads if nothing else is configured.
+
+    Examples
+    --------
+    >>> list(in_parallel(pow, [(2, 3), (3, 2)], n_jobs=1))
+    [8, 9]
+    """
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
@@ -238,7 +268,14 @@ def _one_or_two(xs: PointCloud, ys: PointCloud | None) -> tuple[list[PointCloud]
 
 
 def host_families(**families: PointCloud) -> list[list[PointCloud]]:
-    """Check families and copy them to the host, float64, without padding. Errors name the keywords."""
+    """Check families and copy them to the host, float64, without padding. Errors name the keywords.
+
+    Examples
+    --------
+    >>> xs = PointCloud(np.zeros((2, 3, 1)), np.asarray([[1.0, 0.0, 0.0], [0.25, 0.25, 0.5]]))
+    >>> [cloud.weights.tolist() for cloud in host_families(xs=xs)[0]]
+    [[1.0], [0.25, 0.25, 0.5]]
+    """
     result = [_host_family(family, name) for name, family in families.items()]
     dimensions = [family.points.shape[-1] for family in families.values()]
     if len(set(dimensions)) > 1:

@@ -70,6 +70,13 @@ def nearest_clouds(
     Neighbours
         The same as the smallest entries of ``pairwise_emd``; of distances that agree up to rounding any
         may be the smallest, of equal ones it is the first.
+
+    Examples
+    --------
+    >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> found = nearest_clouds(xs, ys, squared=False)
+    >>> found.member.tolist(), found.distance.tolist()
+    ([1, 0], [1.0, 1.0])
     """
     if ys is None:
         (clouds,) = host_families(xs=xs)
@@ -100,6 +107,12 @@ def one_nn_accuracy_emd(
     -------
     OneNN
         NumPy float64 numbers.
+
+    Examples
+    --------
+    >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
+    >>> float(one_nn_accuracy_emd(generated=xs, reference=ys, squared=True).accuracy)
+    0.0
     """
     families = host_families(generated=generated, reference=reference)
     found = _search([*families[0], *families[1]], None, squared, n_jobs, progress)

@@ -39,6 +39,11 @@ def attention(
     y : array, shape (..., n, e)
     pullback : function
         ``d_y -> (d_q, d_k, d_v)``. It keeps the weights, an array (..., n, m).
+
+    Examples
+    --------
+    >>> attention(np.zeros((1, 4)), np.zeros((2, 4)), np.asarray([[0.0], [2.0]]))[0].tolist()  # all alike
+    [[1.0]]
     """
     xp = array_namespace(q, k, v)
     scale = 1.0 / math.sqrt(q.shape[-1])
@@ -91,6 +96,12 @@ def multi_head_attention(
     y : array, shape (B, n, width)
     pullback : function
         ``d_y -> (d_params, d_x)``. The weights of all heads are an array (B, heads, n, n).
+
+    Examples
+    --------
+    >>> params = init_multi_head_attention(np.random.default_rng(0), 6, like=np.zeros(0))
+    >>> multi_head_attention(params, np.zeros((1, 5, 6)), heads=2)[0].shape
+    (1, 5, 6)
     """
     xp = array_namespace(x)
     batch, n, width = x.shape

@@ -76,6 +76,11 @@ def identity_scaling(d: int, /, *, like: Array) -> Params:
     dict
         ``input_shift`` and ``input_scale``, shape (d + d (d + 1) / 2,), for the mean and vech(cov);
         ``mean_scale`` (d,) and ``matrix_scale`` (d (d + 1) / 2,) for the outputs.
+
+    Examples
+    --------
+    >>> {name: part.shape for name, part in identity_scaling(2, like=np.zeros(0)).items()}
+    {'input_shift': (5,), 'input_scale': (5,), 'mean_scale': (2,), 'matrix_scale': (3,)}
     """
     xp = array_namespace(like)
     options = {"dtype": like.dtype, "device": device(like)}
@@ -117,6 +122,14 @@ def bures_mlp(
     ------
     ValueError
         If labels are missing or not expected, or shapes disagree.
+
+    Examples
+    --------
+    >>> params = init_bures_mlp(np.random.default_rng(0), 2, like=np.zeros(0), width=8, depth=1)
+    >>> mu, scaling = Gaussian(np.zeros((3, 2)), np.zeros((3, 2, 2))), identity_scaling(2, like=np.zeros(0))
+    >>> (a, S), pullback = bures_mlp(params, scaling, mu, np.zeros(3))
+    >>> a.shape, S.shape, float(np.max(np.abs(S)))  # the zero field before training
+    ((3, 2), (3, 2, 2), 0.0)
     """
     x = input_features(params, scaling, mu, t, labels)
     mean, mean_pullback = _labelled_mlp(params["mean"], x, labels)
@@ -146,6 +159,13 @@ def input_features(
     ------
     ValueError
         As `bures_mlp`.
+
+    Examples
+    --------
+    >>> params = init_bures_mlp(np.random.default_rng(0), 2, like=np.zeros(0), n_frequencies=4)
+    >>> mu, scaling = Gaussian(np.zeros((3, 2)), np.zeros((3, 2, 2))), identity_scaling(2, like=np.zeros(0))
+    >>> input_features(params, scaling, mu, np.zeros(3)).shape  # 2 + 3 + 2 · 4
+    (3, 13)
     """
     batch, d = tuple(mu.mean.shape[:-1]), mu.mean.shape[-1]
     if tuple(mu.cov.shape) != (*batch, d, d):

@@ -62,6 +62,12 @@ def embed_condition(
     condition : array, shape (B, c)
     pullback : function
         ``d_condition -> d_params``, a dictionary that is empty or has the key ``labels``.
+
+    Examples
+    --------
+    >>> params = {"blocks": {"0": {"condition": {"weight": np.zeros((4, 8))}}}}
+    >>> embed_condition(params, np.zeros(1), None)[0].tolist()  # two cosines, two sines
+    [[1.0, 1.0, 0.0, 0.0]]
     """
     n_time = next(iter(params["blocks"].values()))["condition"]["weight"].shape[0]
     if labels is None:
@@ -90,6 +96,12 @@ def feature_embedding(params: Params, features: Array, /) -> tuple[Array, Pullba
     y : array, shape (..., dim)
     pullback : function
         ``d_y -> (d_params, None)``.
+
+    Examples
+    --------
+    >>> params = {"weight": np.eye(2), "bias": np.ones(2), "none": np.full(2, 7.0)}
+    >>> feature_embedding(params, np.asarray([[1.0, 2.0], [np.nan, np.nan]]))[0].tolist()
+    [[2.0, 3.0], [7.0, 7.0]]
     """
     xp = array_namespace(features)
     absent = xp.all(xp.isnan(features), axis=-1)[..., None]
@@ -104,7 +116,13 @@ def feature_embedding(params: Params, features: Array, /) -> tuple[Array, Pullba
 
 
 def unlabelled(params: Params, labels: Array, /) -> Array:
-    """Labels of the same shape that all say "no label", for training without and for guidance."""
+    """Labels of the same shape that all say "no label", for training without and for guidance.
+
+    Examples
+    --------
+    >>> unlabelled({"labels": {"table": np.zeros((3, 8))}}, np.asarray([0, 1])).tolist()
+    [2, 2]
+    """
     xp = array_namespace(labels)
     none = params["labels"]["table"].shape[0] - 1 if "table" in params["labels"] else math.nan
     return xp.full_like(labels, none)
@@ -114,6 +132,11 @@ def guidance(v_label: Array, v_none: Array, weight: float, /) -> Array:
     """Guided velocity ``(1 + w) v_label - w v_none``: further from the unconditional one for w > 0.
 
     Equation: App. E.2; Ho and Salimans, equation 6. Arrays of the same shape.
+
+    Examples
+    --------
+    >>> guidance(np.asarray([2.0]), np.asarray([1.0]), 0.5).tolist()  # 1.5 · 2 - 0.5 · 1
+    [2.5]
     """
     return (1.0 + weight) * v_label - weight * v_none
 

@@ -68,6 +68,13 @@ def dense(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     y : array, shape (..., n_out)
     pullback : function
         ``d_y -> (d_params, d_x)``.
+
+    Examples
+    --------
+    >>> y, pullback = dense({"weight": np.asarray([[2.0]]), "bias": np.ones(1)}, np.full(1, 3.0))
+    >>> d_params, d_x = pullback(np.ones(1))
+    >>> y.tolist(), d_params["weight"].tolist(), d_x.tolist()
+    ([7.0], [[3.0]], [2.0])
     """
     weight = params["weight"]  # stored (n_in, n_out): none of the three products needs a transposed copy
     n_in, n_out = weight.shape
@@ -104,6 +111,12 @@ def layer_norm(params: Params, x: Array, /, *, eps: float = 1e-5) -> tuple[Array
     y : array, shape (..., n)
     pullback : function
         ``d_y -> (d_params, d_x)``.
+
+    Examples
+    --------
+    >>> params = init_layer_norm(2, like=np.zeros(0))
+    >>> layer_norm(params, np.asarray([10.0, 30.0]))[0].round(4).tolist()
+    [-1.0, 1.0]
     """
     xp = array_namespace(x)
     scale = params["scale"]
@@ -123,7 +136,14 @@ def layer_norm(params: Params, x: Array, /, *, eps: float = 1e-5) -> tuple[Array
 
 
 def relu(x: Array, /) -> tuple[Array, Pullback]:
-    """Rectifier ``max(x, 0)``, elementwise, with slope 0 at 0; ``pullback: d_y -> d_x``."""
+    """Rectifier ``max(x, 0)``, elementwise, with slope 0 at 0; ``pullback: d_y -> d_x``.
+
+    Examples
+    --------
+    >>> y, pullback = relu(np.asarray([-2.0, 3.0]))
+    >>> y.tolist(), pullback(np.ones(2)).tolist()
+    ([0.0, 3.0], [0.0, 1.0])
+    """
     xp = array_namespace(x)
     y = xp.clip(x, min=0.0)
     # Asking the value, not x, lets x be freed; NaN in x stays NaN in y.
@@ -131,7 +151,13 @@ def relu(x: Array, /) -> tuple[Array, Pullback]:
 
 
 def silu(x: Array, /) -> tuple[Array, Pullback]:
-    """Sigmoid-weighted unit ``x σ(x)``, elementwise; ``pullback: d_y -> d_x``."""
+    """Sigmoid-weighted unit ``x σ(x)``, elementwise; ``pullback: d_y -> d_x``.
+
+    Examples
+    --------
+    >>> silu(np.asarray([0.0, 100.0]))[0].tolist()
+    [0.0, 100.0]
+    """
     xp = array_namespace(x)
     sigmoid = 0.5 * (1.0 + xp.tanh(0.5 * x))  # 1 / (1 + exp(-x)) overflows for large -x
     y = x * sigmoid
@@ -139,7 +165,14 @@ def silu(x: Array, /) -> tuple[Array, Pullback]:
 
 
 def residual(block: Layer, /) -> Layer:
-    """Skip connection: the layer ``(params, x) -> x + block(params, x)``, with its pullback."""
+    """Skip connection: the layer ``(params, x) -> x + block(params, x)``, with its pullback.
+
+    Examples
+    --------
+    >>> params = {"weight": np.asarray([[2.0]]), "bias": np.ones(1)}
+    >>> residual(dense)(params, np.full(1, 3.0))[0].tolist()  # 3 + 7
+    [10.0]
+    """
 
     def layer(params: Params, x: Array, /) -> tuple[Array, Pullback]:
         y, block_pullback = block(params, x)
@@ -170,6 +203,11 @@ def fourier_features(t: Array, n_frequencies: int, /) -> tuple[Array, Pullback]:
     y : array, shape (..., 2 F), the cosines first
     pullback : function
         ``d_y -> d_t``, shape (...).
+
+    Examples
+    --------
+    >>> fourier_features(np.asarray([0.5]), 2)[0].round(9).tolist()  # cos π/2, cos π, sin π/2, sin π
+    [[0.0, -1.0, 1.0, 0.0]]
     """
     xp = array_namespace(t)
     frequencies = math.pi * xp.arange(1, n_frequencies + 1, dtype=t.dtype, device=device(t))
@@ -222,6 +260,12 @@ def label_embedding(params: Params, labels: Array, /) -> tuple[Array, Pullback]:
     y : array, shape (..., dim)
     pullback : function
         ``d_y -> (d_params, None)``: labels have no gradient. Examples that share a label add up.
+
+    Examples
+    --------
+    >>> params = {"table": np.asarray([[1.0, 2.0], [3.0, 4.0]])}
+    >>> label_embedding(params, np.asarray([1, 1]))[0].tolist()
+    [[3.0, 4.0], [3.0, 4.0]]
     """
     table = params["table"]
     n_labels, dim = table.shape
@@ -284,6 +328,11 @@ def unvech(vector: Array, d: int, /) -> tuple[Array, Pullback]:
     ------
     ValueError
         If the vector's length is not d (d + 1) / 2.
+
+    Examples
+    --------
+    >>> unvech(np.asarray([1.0, 2.0, 5.0]), 2)[0].tolist()
+    [[1.0, 2.0], [2.0, 5.0]]
     """
     if vector.shape[-1] != d * (d + 1) // 2:
         raise ValueError(

@@ -56,7 +56,15 @@ def init_mlp(
 
 
 def block(params: Params, h: Array, /) -> tuple[Array, Pullback]:
-    """Inner part of a residual block, ``relu(dense(layer_norm(h)))``, (..., width) to (..., width)."""
+    """Inner part of a residual block, ``relu(dense(layer_norm(h)))``, (..., width) to (..., width).
+
+    Examples
+    --------
+    >>> params = {"norm": init_layer_norm(2, like=np.zeros(0))}
+    >>> params["dense"] = {"weight": np.eye(2), "bias": np.zeros(2)}
+    >>> block(params, np.asarray([10.0, 30.0]))[0].round(4).tolist()
+    [0.0, 1.0]
+    """
     unit, norm_pullback = layer_norm(params["norm"], h)
     z, dense_pullback = dense(params["dense"], unit)
     y, relu_pullback = relu(z)
@@ -85,6 +93,12 @@ def mlp(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     y : array, shape (..., n_out)
     pullback : function
         ``d_y -> (d_params, d_x)``.
+
+    Examples
+    --------
+    >>> params = init_mlp(np.random.default_rng(0), 3, 2, like=np.zeros(0), width=8, depth=1)
+    >>> mlp(params, np.ones((5, 3)))[0].shape
+    (5, 2)
     """
     h, in_pullback = dense(params["in"], x)
     block_pullbacks = {}

@@ -104,6 +104,13 @@ def point_mlp(
     ------
     TypeError, ValueError
         As `transformer`.
+
+    Examples
+    --------
+    >>> options = {"like": np.zeros(0), "neighbours": 2, "width": 8, "depth": 1, "heads": 2}
+    >>> params = init_point_mlp(np.random.default_rng(0), 3, **options)
+    >>> point_mlp(params, np.ones((1, 5, 3)), None, np.zeros(1), heads=2, neighbours=2)[0].shape
+    (1, 5, 3)
     """
     shape = points.shape
     reads = {**params, "in": {"weight": transpose(params["out"]["weight"])}}  # as many numbers as come out
@@ -155,6 +162,12 @@ def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
     Notes
     -----
     The order of neighbours at the very same distance is not defined. An array (B, n, n) is made.
+
+    Examples
+    --------
+    >>> points, mask = np.asarray([[[0.0], [1.0], [5.0]]]), np.ones((1, 3), dtype=bool)
+    >>> surroundings(points, mask, neighbours=1)[0, 2].round(4).tolist()  # 5, 4 away, at -4; moments
+    [5.0, 4.0, -4.0, 2.0, 4.6667]
     """
     xp = array_namespace(points, mask)
     batch, n, d = points.shape
@@ -178,6 +191,13 @@ def nearest_neighbours(points: Array, mask: Array, /, *, neighbours: int) -> tup
     """Positions relative to each point (B, n, k, d) of its nearest neighbours, and distances (B, n, k).
 
     Equation: GWFM C.7. Parameters as for ``surroundings``.
+
+    Examples
+    --------
+    >>> points, mask = np.asarray([[[0.0], [1.0], [5.0]]]), np.ones((1, 3), dtype=bool)
+    >>> offset, distance = nearest_neighbours(points, mask, neighbours=1)
+    >>> offset[0, :, 0, 0].tolist(), distance[0, :, 0].tolist()
+    ([1.0, -1.0, -4.0], [1.0, 1.0, 4.0])
     """
     xp = array_namespace(points, mask)
     batch, n, d = points.shape

@@ -141,6 +141,14 @@ def transformer(
     (Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020).
 
     The largest array has shape (B, heads, n, n). The pullback keeps one for each block.
+
+    Examples
+    --------
+    >>> options = {"like": np.zeros(0), "width": 8, "depth": 1, "heads": 2, "hidden": 4}
+    >>> params = init_transformer(np.random.default_rng(0), 3, **options)
+    >>> velocity, pullback = transformer(params, np.ones((2, 5, 3)), None, np.zeros(2), heads=2)
+    >>> velocity.shape, float(np.max(np.abs(velocity)))  # the zero field before training
+    ((2, 5, 3), 0.0)
     """
     shape, d = points.shape, points.shape[-1]
     points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
@@ -186,6 +194,13 @@ def transformer_block(
     h : array, shape (B, n, width)
     pullback : function
         ``d_h -> (d_params, d_h, d_condition)``.
+
+    Examples
+    --------
+    >>> options = {"like": np.zeros(0), "width": 8, "depth": 1, "heads": 2, "hidden": 4}
+    >>> block = init_transformer(np.random.default_rng(0), 3, n_frequencies=2, **options)["blocks"]["0"]
+    >>> transformer_block(block, np.zeros((2, 5, 8)), np.zeros((2, 4)), None, heads=2)[0].shape
+    (2, 5, 8)
     """
     xp = array_namespace(h)
     shift, condition_pullback = dense(params["condition"], condition)
@@ -220,6 +235,13 @@ def feed_forward(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     """Two dense layers with a rectifier between them, ``out(relu(in(x)))``, point by point.
 
     Equation: App. E.2. ``pullback: d_y -> (d_params, d_x)``.
+
+    Examples
+    --------
+    >>> params = {"in": {"weight": np.asarray([[-1.0, 2.0]]), "bias": np.zeros(2)}}
+    >>> params["out"] = {"weight": np.ones((2, 1)), "bias": np.zeros(1)}
+    >>> feed_forward(params, np.asarray([3.0]))[0].tolist()  # -3 is cut off, 6 is left
+    [6.0]
     """
     z, in_pullback = dense(params["in"], x)
     z, relu_pullback = relu(z)

@@ -50,6 +50,11 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
     ------
     ValueError
         If there is none, or one is not finite, symmetric and positive semi-definite.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in fit_cholesky_normal(np.asarray([[[1.0]], [[9.0]]]))]
+    [[[2.0]], [[1.0]]]
     """
     if cov.ndim != 3 or 0 in cov.shape or cov.shape[1] != cov.shape[2]:
         raise ValueError(f"cov must have shape (N, d, d) with N, d >= 1; got {tuple(cov.shape)}")
@@ -73,6 +78,11 @@ def cholesky(cov: Array, /) -> Array:
     Parameters
     ----------
     cov : array, shape (..., d, d), symmetric positive semi-definite
+
+    Examples
+    --------
+    >>> cholesky(np.asarray([[4.0, 2.0], [2.0, 2.0]])).round(9).tolist()
+    [[2.0, 0.0], [1.0, 1.0]]
     """
     xp = array_namespace(cov)
     # What the root holds at coordinates without variance is rounding, which QR would turn into any direction.
@@ -104,6 +114,13 @@ def sample_cholesky_normal(
     ------
     ValueError
         If sizes are not integers of at least 1.
+
+    Examples
+    --------
+    >>> rng, sizes = np.random.default_rng(0), np.asarray([1, 3])
+    >>> source = CholeskyNormal(np.eye(2), np.zeros((2, 2)))
+    >>> sample_cholesky_normal(source, rng=rng, sizes=sizes).points.shape
+    (2, 3, 2)
     """
     sizes = _check_sizes(sizes)
     d = source.mean.shape[0]
@@ -117,6 +134,12 @@ def sample_standard_normal(*, rng: np.random.Generator, sizes: np.ndarray, d: in
     """Draw clouds of independent standard normal points. Returns and raises as ``sample_cholesky_normal``.
 
     ``like`` is an array in whose library, dtype and device they are wanted.
+
+    Examples
+    --------
+    >>> rng, sizes = np.random.default_rng(0), np.asarray([1, 3])
+    >>> sample_standard_normal(rng=rng, sizes=sizes, d=2, like=np.zeros(0)).points.shape
+    (2, 3, 2)
     """
     return _draw(rng.standard_normal, _check_sizes(sizes), d, like)
 
@@ -125,6 +148,13 @@ def sample_uniform(*, rng: np.random.Generator, sizes: np.ndarray, d: int, like:
     """Draw clouds of points uniform in the cube ``[-√3, √3]^d``: mean 0 and variance 1 per coordinate.
 
     Arguments and results are those of ``sample_standard_normal``.
+
+    Examples
+    --------
+    >>> rng, sizes = np.random.default_rng(0), np.asarray([1, 3])
+    >>> cloud = sample_uniform(rng=rng, sizes=sizes, d=2, like=np.zeros(0))
+    >>> bool(np.max(np.abs(cloud.points)) < 3.0**0.5)
+    True
     """
     side = math.sqrt(3.0)
     return _draw(lambda shape: rng.uniform(-side, side, shape), _check_sizes(sizes), d, like)
@@ -155,6 +185,14 @@ def sample_pure_noise(
     alike. (The paper's laws of both are not known: normal and uniform are ours.)
 
     Other arguments and results are those of ``sample_standard_normal``.
+
+    Examples
+    --------
+    >>> rng, sizes = np.random.default_rng(0), np.asarray([1, 3])
+    >>> law = PureNoise(mean=1.0, low=0.0, high=0.0)  # all points of a cloud at its mean
+    >>> points = sample_pure_noise(law, rng=rng, sizes=sizes, d=2, like=np.zeros(0)).points
+    >>> points.shape, bool(np.all(points[1] == points[1, 0]))
+    ((2, 3, 2), True)
     """
     if not 0 <= law.low <= law.high < math.inf or not 0 <= law.mean < math.inf:
         raise ValueError(f"a law needs mean >= 0 and 0 <= low <= high, all finite; got {law}")
@@ -187,6 +225,12 @@ def sample_barycentric_noise(
     Returns
     -------
     PointCloud, points (B, max(sizes), d)
+
+    Examples
+    --------
+    >>> options = {"rng": np.random.default_rng(0), "sizes": np.asarray([2, 2]), "sigma": 0.0}
+    >>> sample_barycentric_noise(np.asarray([[0.0], [9.0]]), **options).points.tolist()
+    [[[0.0], [9.0]], [[0.0], [9.0]]]
     """
     if reference.ndim != 2 or 0 in reference.shape:
         raise ValueError(f"reference must have shape (n, d) with n, d >= 1; got {tuple(reference.shape)}")
@@ -207,7 +251,13 @@ def sample_barycentric_noise(
 
 
 def prefix_weights(sizes: np.ndarray, n: int, /) -> np.ndarray:
-    """Uniform weights (B, n) of clouds whose first ``sizes[i]`` of n rows are points."""
+    """Uniform weights (B, n) of clouds whose first ``sizes[i]`` of n rows are points.
+
+    Examples
+    --------
+    >>> prefix_weights(np.asarray([1, 2]), 3).tolist()
+    [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    """
     sizes = _check_sizes(sizes, n)
     return np.where(np.arange(n) < sizes[:, None], 1.0 / sizes[:, None], 0.0)
 

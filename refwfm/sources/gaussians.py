@@ -52,6 +52,12 @@ def fit_gaussian_wishart(
     ------
     ValueError
         If df is not an integer of at least d (the draws would be singular).
+
+    Examples
+    --------
+    >>> source = fit_gaussian_wishart(Gaussian(np.asarray([[0.0], [2.0]]), np.asarray([[[1.0]], [[9.0]]])))
+    >>> source.mean.tolist(), source.std.tolist(), source.root.round(6).tolist(), source.df
+    ([1.0], [1.0], [[2.0]], 2)
     """
     family = check_gaussian(family, "family", validate=validate)
     d = family.mean.shape[-1]
@@ -73,6 +79,12 @@ def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Genera
     Returns
     -------
     Gaussian, mean (size, d), cov (size, d, d)
+
+    Examples
+    --------
+    >>> source = GaussianWishart(np.zeros(2), np.ones(2), np.eye(2), 4)
+    >>> sample_gaussian_wishart(source, rng=np.random.default_rng(0), size=3).cov.shape
+    (3, 2, 2)
     """
     d = source.mean.shape[0]
     z = like(rng.standard_normal((size, d)), source.mean)
@@ -87,6 +99,13 @@ def sample_empirical(
     """Draw ``size`` members of a family with replacement, and their indices (on the host).
 
     Equation: SRC-3 (and the targets of WFM Algorithm 1).
+
+    Examples
+    --------
+    >>> family = Gaussian(np.asarray([[0.0], [10.0], [20.0]]), np.ones((3, 1, 1)))
+    >>> nu, index = sample_empirical(family, rng=np.random.default_rng(0), size=5)
+    >>> bool(np.all(nu.mean[:, 0] == 10 * index))
+    True
     """
     n = family.mean.shape[0]
     if n == 0:

@@ -25,6 +25,11 @@ def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
     ------
     ValueError
         If the trees differ in their keys.
+
+    Examples
+    --------
+    >>> tree_map(lambda p, g: p - g, {"in": {"bias": 3.0}}, {"in": {"bias": 1.0}})
+    {'in': {'bias': 2.0}}
     """
     first = trees[0]
     if not isinstance(first, dict):
@@ -51,7 +56,13 @@ def check_same_shapes(*trees: Tree) -> None:
 
 
 def tree_leaves(tree: Tree, /) -> list[Array]:
-    """List the arrays of a tree, in sorted order of their paths."""
+    """List the arrays of a tree, in sorted order of their paths.
+
+    Examples
+    --------
+    >>> tree_leaves({"out": 1.0, "in": {"weight": 2.0, "bias": 3.0}})
+    [3.0, 2.0, 1.0]
+    """
     flat = flatten(tree)
     return [flat[path] for path in sorted(flat)]
 
@@ -80,6 +91,11 @@ def unflatten(flat: dict[str, Array], /) -> Tree:
     ------
     ValueError
         If one path goes through another, such as ``"a"`` and ``"a/b"``.
+
+    Examples
+    --------
+    >>> unflatten({"in/weight": 1.0, "in/bias": 2.0})
+    {'in': {'weight': 1.0, 'bias': 2.0}}
     """
     if list(flat) == [""]:
         return flat[""]
@@ -153,6 +169,13 @@ def adam(
     ------
     ValueError
         If the trees differ.
+
+    Examples
+    --------
+    >>> params, grads = {"bias": np.zeros(2)}, {"bias": np.asarray([5.0, -0.1])}
+    >>> params, state = adam(params, grads, init_adam(params), learning_rate=0.5)
+    >>> params["bias"].round(6).tolist()  # the first step has the same length everywhere
+    [-0.5, 0.5]
     """
     check_same_shapes(params, grads, state.first, state.second)
     steps = state.steps + 1
@@ -171,6 +194,11 @@ def exponential_decay(step: int, /, *, base: float, rate: float = 0.97, every: i
     """Learning rate ``base · rate^(step / every)``, falling smoothly and not in stairs.
 
     Equation: App. E.1 (× 0.97 every 1000 steps; it does not say which of the two).
+
+    Examples
+    --------
+    >>> exponential_decay(2000, base=1.0, rate=0.5)
+    0.25
     """
     return base * float(rate ** (step / every))
 
@@ -198,6 +226,12 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     Notes
     -----
     A NaN or infinite gradient stays visible in ``norm``, and in the gradients as NaN.
+
+    Examples
+    --------
+    >>> grads, norm = clip_by_global_norm({"a": np.asarray([3.0]), "b": np.asarray([4.0])}, 2.5)
+    >>> float(norm), grads["a"].tolist(), grads["b"].tolist()
+    (5.0, [1.5], [2.0])
     """
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
@@ -220,6 +254,11 @@ def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
     ------
     ValueError
         If the trees differ.
+
+    Examples
+    --------
+    >>> ema({"bias": np.ones(1)}, {"bias": np.zeros(1)}, decay=0.75)["bias"].tolist()
+    [0.75]
     """
     check_same_shapes(average, params)
     return tree_map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)

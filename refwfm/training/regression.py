@@ -49,6 +49,16 @@ def gaussian_loss_and_grad(
     """Loss of the network on a batch of Gaussians, and its gradient in the parameters.
 
     Equation: WFM-11, 16, 17 for Gaussians. Value of shape (), gradient a tree like ``params``.
+
+    Examples
+    --------
+    >>> from refwfm.bures import Tangent
+    >>> from refwfm.networks import identity_scaling, init_bures_mlp
+    >>> like, mu, rng = np.zeros(0), Gaussian(np.zeros((1, 1)), np.ones((1, 1, 1))), np.random.default_rng(0)
+    >>> params, scaling = init_bures_mlp(rng, 1, like=like, width=4), identity_scaling(1, like=like)
+    >>> batch = GaussianBatch(mu, Tangent(np.full((1, 1), 3.0), np.zeros((1, 1, 1))), np.zeros(1), None)
+    >>> float(gaussian_loss_and_grad(params, scaling, batch, method="riemannian")[0])  # 3², of the zero field
+    9.0
     """
     chosen = METHODS[method]
     output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
@@ -68,6 +78,15 @@ def cloud_loss_and_grad(
     heads : int
     network : callable
         ``transformer``, or a twin of it.
+
+    Examples
+    --------
+    >>> from refwfm.networks import init_transformer
+    >>> params = init_transformer(np.random.default_rng(0), 1, like=np.zeros(0), width=4, heads=1)
+    >>> points, half = np.zeros((1, 2, 1)), np.full((1, 2), 0.5)
+    >>> batch = CloudBatch(points, half, points + 3.0, np.zeros(1), None)
+    >>> float(cloud_loss_and_grad(params, batch, heads=1)[0])  # 3², of the zero field
+    9.0
     """
     output, pullback = network(params, batch.points, batch.weights > 0, batch.t, batch.labels, heads=heads)
     value, derivative = cloud_loss(output, batch.target, batch.weights)

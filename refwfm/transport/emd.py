@@ -47,7 +47,14 @@ class Dual(NamedTuple):
 
 
 def cost_matrix(x: PointCloud, y: PointCloud, /, *, squared: bool) -> np.ndarray:
-    """Costs (n, m): squared Euclidean distances of the points, or the distances themselves."""
+    """Costs (n, m): squared Euclidean distances of the points, or the distances themselves.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
+    >>> cost_matrix(x, y, squared=False).tolist(), cost_matrix(x, y, squared=True).tolist()
+    ([[5.0]], [[25.0]])
+    """
     from scipy.spatial.distance import cdist
 
     cost: np.ndarray = cdist(x.points, y.points, "sqeuclidean" if squared else "euclidean")
@@ -59,6 +66,12 @@ def emd(x: PointCloud, y: PointCloud, /, *, squared: bool) -> float:
 
     Equation: EMD. ``squared``: mean squared distance, the squared 2-Wasserstein distance; otherwise mean
     Euclidean distance, the 1-Wasserstein distance.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p), np.full(2, 0.5)) for p in ([[0.0], [1.0]], [[4.0], [2.0]]))
+    >>> emd(x, y, squared=False), emd(x, y, squared=True)
+    (2.5, 6.5)
     """
     cost = cost_matrix(x, y, squared=squared)
     f = None
@@ -72,6 +85,12 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
 
     Equation: EMD. Subtracting potentials leaves the best assignment what it is; in floating point it may
     choose another whose mean cost is higher by rounding, about ``10 eps max K``.
+
+    Examples
+    --------
+    >>> x = PointCloud(np.asarray([[0.0], [1.0]]), np.full(2, 0.5))
+    >>> exact_cost(np.asarray([[4.0, 1.0], [2.0, 3.0]]), x, x, None)  # (1 + 2) / 2
+    1.5
     """
     if not _is_assignment(x, y):
         return float(transport_plan(cost, x.weights, y.weights, n_jobs=1).cost)
@@ -90,6 +109,12 @@ def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Du
     """Feasible potentials from any f (n,), and the lower bound of the least mean cost that they prove.
 
     Equation: EMD (its dual). The bound is lowered by what rounding can have added to it.
+
+    Examples
+    --------
+    >>> half = np.full(2, 0.5)
+    >>> round(dual(np.asarray([[4.0, 1.0], [2.0, 3.0]]), half, half, np.zeros(2)).bound, 9)  # of 1.5
+    1.5
     """
     g = np.min(cost - f[:, None], axis=0)
     f = np.min(cost - g, axis=1)
@@ -102,6 +127,12 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
     """Potential f (n,) of entropic transport, by a few sweeps at falling temperatures in float32.
 
     Not converged and not accurate: ``dual`` makes a rigorous bound of it.
+
+    Examples
+    --------
+    >>> cost, half = np.asarray([[4.0, 16.0], [1.0, 9.0]]), np.full(2, 0.5)
+    >>> round(dual(cost, half, half, rough_potential(cost, half, half)).bound, 6)  # (4 + 9) / 2 is the truth
+    6.5
     """
     mean = float(np.mean(cost))
     if not mean > 0.0:
@@ -137,6 +168,12 @@ def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool
     Gelbrich's bound, the distance of the Gaussians with the clouds' moments. Quantile functions are replaced
     by their means over ``CELLS`` equal cells, which lowers the integrals (Jensen again) and makes clouds of
     all sizes and weights comparable: each becomes one vector, and the bounds distances of vectors.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
+    >>> frame_bounds([x], [y], squared=True).round(6).tolist()
+    [[25.0]]
     """
     from scipy.spatial.distance import cdist
 
@@ -164,6 +201,12 @@ def quantile_cells(points: np.ndarray, weights: np.ndarray, axes: np.ndarray, /)
     """Means over ``CELLS`` equal cells of the quantile functions along the columns of ``axes`` (d, k).
 
     Shape (k, CELLS). Equation: GWFM-106 (a quantile function, in cells).
+
+    Examples
+    --------
+    >>> cells = quantile_cells(np.asarray([[5.0], [1.0]]), np.full(2, 0.5), np.eye(1))
+    >>> cells.shape, float(cells[0, 0]), float(cells[0, -1])
+    ((1, 64), 1.0, 5.0)
     """
     levels = np.linspace(0.0, 1.0, CELLS + 1)
     cells = []

@@ -52,6 +52,12 @@ def extend_potential(points: Array, y: Array, b: Array, g: Array, /, *, eps: flo
     Returns
     -------
     array, shape (..., q). Units: data squared.
+
+    Examples
+    --------
+    >>> y, b = np.asarray([[0.0]]), np.ones(1)
+    >>> extend_potential(np.asarray([[3.0]]), y, b, np.zeros(1), eps=1.0).tolist()
+    [9.0]
     """
     y = _check_target(points, y, b, g)
     return softmin(sq_euclidean_cost(points, y), g, b, check_eps(eps, points))
@@ -66,6 +72,12 @@ def entropic_map(points: Array, y: Array, b: Array, g: Array, /, *, eps: float |
     Returns
     -------
     array, shape (..., q, d)
+
+    Examples
+    --------
+    >>> y, b = np.asarray([[0.0], [2.0]]), np.full(2, 0.5)
+    >>> entropic_map(np.asarray([[1.0]]), y, b, np.zeros(2), eps=1.0).tolist()
+    [[1.0]]
     """
     xp = array_namespace(points, y)
     y = _check_target(points, y, b, g)
@@ -93,6 +105,13 @@ def debiased_entropic_map(
     Returns
     -------
     array, shape (..., q, d)
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([[0.0], [1.0]]) + m, np.full(2, 0.5)) for m in (0.0, 5.0))
+    >>> found = sinkhorn_divergence(x, y, eps=1.0, tol=1e-9)
+    >>> debiased_entropic_map(x.points, x, y, found.xy.g, found.xx.g, eps=1.0).round(6).tolist()
+    [[5.0], [6.0]]
     """
     there = entropic_map(points, y.points, y.weights, g_xy, eps=eps)
     return points + there - entropic_map(points, x.points, x.weights, g_xx, eps=eps)
@@ -112,6 +131,11 @@ def barycentric_projection(plan: Array, y: Array, /) -> Array:
     Returns
     -------
     array, shape (..., n, d)
+
+    Examples
+    --------
+    >>> barycentric_projection(np.asarray([[0.25, 0.25], [0.5, 0.0]]), np.asarray([[0.0], [2.0]])).tolist()
+    [[1.0], [0.0]]
     """
     xp = array_namespace(plan, y)
     y = clear_points(y, xp.sum(plan, axis=-2))
@@ -181,6 +205,12 @@ def sinkhorn_divergence(
     -------
     SinkhornDivergence
         Value of shape (...), units data squared, and three solutions.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([[0.0], [1.0]]) + m, np.full(2, 0.5)) for m in (0.0, 5.0))
+    >>> round(float(sinkhorn_divergence(x, y, eps=1.0, tol=1e-9).value), 6)
+    25.0
     """
     x, y = check_cloud_pair(x, y, validate=validate)
 

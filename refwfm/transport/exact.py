@@ -81,6 +81,11 @@ def assignment(
     ------
     ValueError
         If the cost is not square, NaN or infinite between live atoms, or the weights make no assignment.
+
+    Examples
+    --------
+    >>> assignment(np.asarray([[4.0, 1.0], [2.0, 3.0]])).tolist()
+    [1, 0]
     """
     host = to_host(cost)
     if host.ndim < 2 or host.shape[-1] != host.shape[-2]:
@@ -155,6 +160,12 @@ def transport_plan(
         live atoms. (The solver itself would return plausible plans.)
     ExactTransportError
         If the solver stopped early and ``require``.
+
+    Examples
+    --------
+    >>> found = transport_plan(np.asarray([[0.0, 4.0]]), np.ones(1), np.asarray([0.25, 0.75]))
+    >>> found.plan.tolist(), float(found.cost), bool(found.converged)
+    ([[0.25, 0.75]], 3.0, True)
     """
     check_shapes(cost, a, b)
     a, b = (_exactly_one(to_host(check_weights(part, name))) for part, name in ((a, "a"), (b, "b")))
@@ -236,6 +247,12 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
     Returns
     -------
     array, shape (...), never negative. Units: data squared.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p), np.full(2, 0.5)) for p in ([[0.0, 0], [1, 0]], [[1, 2], [0, 2.0]]))
+    >>> float(sq_wasserstein2(x, y))
+    4.0
     """
     x, y = check_cloud_pair(x, y, validate=validate)
     if x.points.shape[-1] == 1:

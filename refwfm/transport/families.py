@@ -83,7 +83,13 @@ class MembershipError(NamedTuple):
 
 
 def even_family(clouds: PointCloud, /) -> Family:
-    """Family of clouds (N, n, d) that all weigh the same, ``1 / N``."""
+    """Family of clouds (N, n, d) that all weigh the same, ``1 / N``.
+
+    Examples
+    --------
+    >>> even_family(PointCloud(np.zeros((4, 1, 2)), np.ones((4, 1)))).weights.tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
     xp, count = array_namespace(*clouds), clouds.points.shape[0]
     if clouds.points.ndim != 3 or count == 0:
         raise ValueError(f"clouds must be points (N, n, d) with N >= 1; got {tuple(clouds.points.shape)}")
@@ -110,6 +116,13 @@ def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs:
     ------
     ValueError
         If shapes disagree or a value check fails.
+
+    Examples
+    --------
+    >>> two = lambda p: even_family(PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))))
+    >>> mu, nu = two([0.0, 9.0]), two([8.0, 1.0])
+    >>> float(sq_wow_distance(mu, nu).sq_distance)  # 0 goes to 1, 9 to 8
+    1.0
     """
     mu, nu = _check_families(mu, nu, validate)
     inner = sq_wasserstein2(*_all_pairs(mu, nu), validate=False, n_jobs=n_jobs)
@@ -127,6 +140,12 @@ def independent_plan(x: PointCloud, y: PointCloud, /) -> Array:
     """Product plan ``a ⊗ b`` of clouds (..., n, d) and (..., m, d), shape (..., n, m).
 
     Equation: GWFM-16 (the independent selection).
+
+    Examples
+    --------
+    >>> x = PointCloud(np.zeros((2, 3)), np.asarray([0.25, 0.75]))
+    >>> independent_plan(x, x).tolist()
+    [[0.0625, 0.1875], [0.1875, 0.5625]]
     """
     return x.weights[..., :, None] * y.weights[..., None, :]
 
@@ -135,6 +154,12 @@ def optimal_plan(x: PointCloud, y: PointCloud, /) -> Array:
     """Optimal plan of clouds (..., n, d) and (..., m, d), shape (..., n, m).
 
     Equation: GWFM-16, 31 (the optimal selection).
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None], np.full(2, 0.5)) for p in ([0.0, 1.0], [5.0, 4.0]))
+    >>> optimal_plan(x, y).tolist()
+    [[0.0, 0.5], [0.5, 0.0]]
     """
     return transport_plan(sq_euclidean_cost(x.points, y.points), x.weights, y.weights).plan
 
@@ -153,6 +178,13 @@ def random_coupling(
     outer : array, shape (M, N)
     select : callable
         ``independent_plan``, ``optimal_plan`` or another.
+
+    Examples
+    --------
+    >>> two = lambda p: even_family(PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))))
+    >>> mu, nu = two([0.0, 9.0]), two([8.0, 1.0])
+    >>> random_coupling(mu, nu, np.full((2, 2), 0.25), independent_plan).plans.shape
+    (2, 2, 1, 1)
     """
     mu, nu = _check_families(mu, nu, validate)
     expected = (mu.weights.shape[0], nu.weights.shape[0])
@@ -166,6 +198,14 @@ def membership_error(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Mem
 
     Equation: GWFM-15. ``(π ↦ (pr₁)♯π)♯P = mu`` and the same for pr₂ and nu: the first marginal of plan (i, j)
     must be the cloud i of mu wherever ``outer_ij > 0``, and these must have the family's weights.
+
+    Examples
+    --------
+    >>> two = lambda p: even_family(PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))))
+    >>> mu, nu = two([0.0, 9.0]), two([8.0, 1.0])
+    >>> coupling = random_coupling(mu, nu, np.asarray([[0.5, 0.0], [0.5, 0.0]]), independent_plan)
+    >>> [float(error) for error in membership_error(coupling, mu, nu)]
+    [0.0, 1.0, 0.0, 0.0]
     """
     xp = array_namespace(*coupling)
     x, y = _all_pairs(mu, nu)
@@ -179,6 +219,14 @@ def sq_coupling_cost(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Arr
 
     Equation: GWFM-19, 21. Over all random couplings of two families its least value is their squared
     Wasserstein-on-Wasserstein distance, reached by optimal outer and inner plans. Units: data squared.
+
+    Examples
+    --------
+    >>> two = lambda p: even_family(PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))))
+    >>> mu, nu = two([0.0, 9.0]), two([8.0, 1.0])
+    >>> coupling = random_coupling(mu, nu, np.full((2, 2), 0.25), independent_plan)
+    >>> float(sq_coupling_cost(coupling, mu, nu))  # (8² + 1² + 1² + 8²) / 4
+    32.5
     """
     xp = array_namespace(*coupling)
     x, y = _all_pairs(*_check_families(mu, nu, False))
@@ -196,6 +244,14 @@ def curve(coupling: RandomCoupling, mu: Family, nu: Family, t: float, /) -> Fami
     -------
     Family of M N clouds (i, j) of n m atoms (k, l), in the order of the indices; those without mass are
     padding
+
+    Examples
+    --------
+    >>> two = lambda p: even_family(PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))))
+    >>> mu, nu = two([0.0, 9.0]), two([8.0, 1.0])
+    >>> coupling = random_coupling(mu, nu, np.full((2, 2), 0.25), independent_plan)
+    >>> curve(coupling, mu, nu, 0.5).clouds.points[:, 0, 0].tolist()
+    [4.0, 0.5, 8.5, 5.0]
     """
     xp = array_namespace(*coupling)
     x, y = _all_pairs(*_check_families(mu, nu, False))

@@ -83,6 +83,11 @@ def align_to_reference(
     ------
     ValueError
         If sizes differ or weights are not uniform.
+
+    Examples
+    --------
+    >>> align_to_reference(np.eye(2), PointCloud(np.eye(2)[::-1], np.full(2, 0.5))).tolist()
+    [1, 0]
     """
     clouds = check_alignable(reference, clouds, validate=validate)
     xp = array_namespace(clouds.points)
@@ -107,6 +112,11 @@ def align(
     """Clouds as vectors: their points in the order that the reference gives them.
 
     Equation: GWFM-38, ``al_S(X) = P X``. Parameters as for ``align_to_reference``; shape (..., n, d).
+
+    Examples
+    --------
+    >>> align(np.eye(2), PointCloud(np.eye(2)[::-1], np.full(2, 0.5))).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     permutation = align_to_reference(reference, clouds, n_jobs=n_jobs, progress=progress, validate=validate)
     return reorder(clouds.points, permutation)
@@ -116,6 +126,11 @@ def reorder(points: Array, permutation: Array, /) -> Array:
     """Points (..., n, d) in the order of a permutation (..., n): row i is ``points[permutation[i]]``.
 
     Equation: GWFM-38, the product ``P X``. Leading axes broadcast.
+
+    Examples
+    --------
+    >>> reorder(np.asarray([[5.0], [7.0]]), np.asarray([1, 0])).tolist()
+    [[7.0], [5.0]]
     """
     xp = array_namespace(points, permutation)
     batch = np.broadcast_shapes(points.shape[:-2], permutation.shape[:-1])
@@ -165,6 +180,11 @@ def sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     Returns
     -------
     array, shape (...). Units: data squared.
+
+    Examples
+    --------
+    >>> float(sq_lazy_distance(np.zeros((4, 3)), np.ones((4, 3))))
+    3.0
     """
     xp = array_namespace(x, aligned)
     if x.ndim < 2 or aligned.ndim < 2 or x.shape[-2:] != aligned.shape[-2:]:
@@ -190,6 +210,11 @@ def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     Returns
     -------
     array, shape (B0, B1), never negative. Its error is rounding relative to the spread of the families.
+
+    Examples
+    --------
+    >>> pairwise_sq_lazy_distance(np.zeros((1, 4, 3)), np.ones((2, 4, 3))).tolist()
+    [[3.0, 3.0]]
     """
     xp = array_namespace(x, aligned)
     if x.ndim != 3 or aligned.ndim != 3 or x.shape[1:] != aligned.shape[1:]:
@@ -225,6 +250,12 @@ def sq_linearized_distance(
     Returns
     -------
     array, shape (...). Units: data squared.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None], np.full(2, 0.5)) for p in ([0.0, 1.0], [5.0, 4.0]))
+    >>> float(sq_linearized_distance(np.asarray([[0.0], [1.0]]), x, y))
+    16.0
     """
     return sq_lazy_distance(*(align(reference, cloud, validate=validate) for cloud in (x, y)))
 
@@ -237,6 +268,12 @@ def pairwise_sq_linearized_distance(
     Equation: GWFM-34. Parameters as for ``sq_linearized_distance``, with reference (n, d), points (B0, n, d)
     and (B1, n, d); shape (B0, B1). Where a family is used again, ``align`` it once and take
     ``pairwise_sq_lazy_distance``.
+
+    Examples
+    --------
+    >>> x = PointCloud(np.asarray([[[0.0], [1.0]], [[5.0], [4.0]]]), np.full((2, 2), 0.5))
+    >>> pairwise_sq_linearized_distance(np.asarray([[0.0], [1.0]]), x, x).tolist()
+    [[0.0, 16.0], [16.0, 0.0]]
     """
     return pairwise_sq_lazy_distance(*(align(reference, family, validate=validate) for family in (x, y)))
 
@@ -286,6 +323,12 @@ def free_support_barycenter(
     ----------
     Álvarez-Esteban, del Barrio, Cuesta-Albertos, Matrán, "A fixed-point approach to barycenters in
     Wasserstein space", J. Math. Anal. Appl. 441 (2016).
+
+    Examples
+    --------
+    >>> clouds = PointCloud(np.asarray([[[0.0], [1.0]], [[5.0], [4.0]]]), np.full((2, 2), 0.5))
+    >>> free_support_barycenter(clouds).points.tolist()
+    [[2.0], [3.0]]
     """
     if clouds.points.ndim != 3 or clouds.points.shape[0] == 0:
         raise ValueError(

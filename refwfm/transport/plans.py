@@ -45,6 +45,12 @@ def marginal_error(plan: Array, a: Array, b: Array, /) -> MarginalError:
     -------
     MarginalError
         ``‖P 1ₘ - a‖₁`` and ``‖Pᵀ 1ₙ - b‖₁``.
+
+    Examples
+    --------
+    >>> half = np.full(2, 0.5)
+    >>> [float(error) for error in marginal_error(np.asarray([[0.5, 0.0], [0.5, 0.0]]), half, half)]
+    [0.0, 1.0]
     """
     xp = array_namespace(plan, a, b)
     n, m = plan.shape[-2:]
@@ -69,6 +75,11 @@ def argmax_matching(log_plan: Array, /) -> Array:
     Returns
     -------
     array, shape (..., n), integers; the lowest of several equal ones. Atoms whose row underflowed get 0.
+
+    Examples
+    --------
+    >>> argmax_matching(np.log(np.asarray([[0.1, 0.4], [0.2, 0.3]]))).tolist()
+    [1, 1]
     """
     _refuse_nan(log_plan)
     return array_namespace(log_plan).argmax(log_plan, axis=-1)
@@ -84,6 +95,11 @@ def greedy_rounding_sequential(log_plan: Array, /) -> Array:
     row) is matched, and its row and column are masked with ``-inf``. The print zeroes them (E16): once the
     rest has underflowed, that picks used cells again. Parameters and result as for ``greedy_rounding``;
     n passes over the whole matrix, one matrix after the other.
+
+    Examples
+    --------
+    >>> greedy_rounding_sequential(np.log(np.asarray([[0.1, 0.4], [0.2, 0.3]]))).tolist()
+    [1, 0]
     """
     xp, n = _check_log_plan(log_plan)
     _refuse_nan(log_plan)
@@ -140,6 +156,11 @@ def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = N
     end. But when all rows want the same columns in the same order, only one of them finds its column in a
     round. After ``PATIENCE`` passes over the matrix the sequential algorithm therefore takes over, and the
     worst case takes about twice as long as that. On JAX, the shapes of each round are compiled anew.
+
+    Examples
+    --------
+    >>> greedy_rounding(np.log(np.asarray([[0.1, 0.4], [0.2, 0.3]]))).tolist()  # 0.4 first, then what is left
+    [1, 0]
     """
     xp, n = _check_log_plan(log_plan)
     if (a is None) != (b is None):
@@ -286,6 +307,12 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
     -----
     With replacement, the row is drawn first and then the column within it, by inverting distribution
     functions: O(n (k + m)) memory.
+
+    Examples
+    --------
+    >>> pairs = sample_pairs(np.asarray([[0.0, 0.5], [0.5, 0.0]]), 20, rng=np.random.default_rng(0))
+    >>> sorted(set(zip(pairs.source.tolist(), pairs.target.tolist())))
+    [(0, 1), (1, 0)]
     """
     xp = array_namespace(plan)
     if plan.ndim < 2 or not xp.isdtype(plan.dtype, "real floating"):
@@ -327,6 +354,11 @@ def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
     Returns
     -------
     array, shape (..., n), integers; never a target without mass
+
+    Examples
+    --------
+    >>> sample_targets(np.asarray([[0.0, 0.5], [0.5, 0.0]]), rng=np.random.default_rng(0)).tolist()
+    [1, 0]
     """
     xp = array_namespace(plan)
     levels, positive = xp.cumulative_sum(plan, axis=-1), plan > 0

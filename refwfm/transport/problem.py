@@ -111,6 +111,11 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
 
     Statistics are over the pairs of live atoms, all counted once; 1 where they are not positive, as for a
     cost of zeros, of which any eps makes the same plan. At padding, cost must hold zeros.
+
+    Examples
+    --------
+    >>> float(cost_scale(np.asarray([[1.0, 3.0]]), np.ones(1), np.full(2, 0.5), "mean"))
+    2.0
     """
     xp = array_namespace(cost)
     if scale_cost == "max":
@@ -154,19 +159,37 @@ def _check_start(f_init: Array, a: Array, f: Array, validate: bool) -> Array:
 
 
 def clear_padding(cost: Array, a: Array, b: Array, /) -> Array:
-    """Cost (..., n, m) with zeros where an atom weighs nothing."""
+    """Cost (..., n, m) with zeros where an atom weighs nothing.
+
+    Examples
+    --------
+    >>> clear_padding(np.asarray([[1.0, np.nan]]), np.ones(1), np.asarray([1.0, 0.0])).tolist()
+    [[1.0, 0.0]]
+    """
     xp = array_namespace(cost)
     return xp.where(_live(a, b), cost, xp.zeros_like(cost))
 
 
 def clear_points(points: Array, weights: Array, /) -> Array:
-    """Points (..., n, d) with zeros where they weigh nothing."""
+    """Points (..., n, d) with zeros where they weigh nothing.
+
+    Examples
+    --------
+    >>> clear_points(np.asarray([[1.0], [np.nan]]), np.asarray([1.0, 0.0])).tolist()
+    [[1.0], [0.0]]
+    """
     xp = array_namespace(points)
     return xp.where((weights > 0)[..., None], points, xp.zeros_like(points))
 
 
 def log_weights(weights: Array, /) -> Array:
-    """Logarithm of weights (..., n): ``-inf`` for 0, and no warning."""
+    """Logarithm of weights (..., n): ``-inf`` for 0, and no warning.
+
+    Examples
+    --------
+    >>> log_weights(np.asarray([1.0, 0.0])).tolist()
+    [0.0, -inf]
+    """
     xp = array_namespace(weights)
     live = weights > 0
     logs = xp.log(xp.where(live, weights, xp.ones_like(weights)))

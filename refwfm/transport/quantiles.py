@@ -67,6 +67,13 @@ def quantile_coupling(x: Array, a: Array, y: Array, b: Array, /) -> QuantileCoup
     ------
     ValueError
         If shapes disagree or a measure has no atom.
+
+    Examples
+    --------
+    >>> x, a = np.asarray([1.0, 0.0]), np.asarray([0.25, 0.75])
+    >>> found = quantile_coupling(x, a, np.asarray([5.0]), np.ones(1))
+    >>> found.row.tolist(), found.column.tolist(), found.mass.tolist()
+    ([1, 0, 0], [0, 0, 0], [0.75, 0.25, 0.0])
     """
     for names, position, weights in (("x and a", x, a), ("y and b", y, b)):
         if position.ndim < 1 or position.shape[-1] == 0 or position.shape != weights.shape:
@@ -86,6 +93,12 @@ def line_cost(x: Sorted, y: Sorted, /, *, p: float = 2.0, alike: bool = False) -
 
     Equation: GWFM-32 (in one dimension). ``∫ |F⁻¹(u) - G⁻¹(u)|^p du`` with quantile functions F⁻¹, G⁻¹. With
     ``alike`` (equal sizes, uniform weights, no padding) the mean of ``|x_i - y_i|^p``, without any levels.
+
+    Examples
+    --------
+    >>> x, y = (sort_measure(np.asarray(p), np.full(2, 0.5)) for p in ([0.0, 1.0], [4.0, 2.0]))
+    >>> float(line_cost(x, y)), float(line_cost(x, y, p=1.0))
+    (6.5, 2.5)
     """
     xp = array_namespace(x.position)
     if alike:
@@ -103,6 +116,11 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
 
     ``even`` says that all atoms of a measure weigh the same, padding apart: then sorting leaves the weights
     alone, and levels have no more axes than the weights had.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in sort_measure(np.asarray([3.0, 1.0]), np.asarray([0.25, 0.75]))]
+    [[1.0, 3.0], [0.75, 1.0], [1]]
     """
     xp = array_namespace(position)
     last = last_atom(weights)
@@ -114,7 +132,14 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
 
 
 def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
-    """Order of positions (..., n), padding last, and the levels at which the atoms' intervals end."""
+    """Order of positions (..., n), padding last, and the levels at which the atoms' intervals end.
+
+    Examples
+    --------
+    >>> order, level = order_and_levels(np.asarray([3.0, 1.0]), np.asarray([0.25, 0.75]))
+    >>> order.tolist(), level.tolist()
+    ([1, 0], [0.75, 1.0])
+    """
     xp = array_namespace(position)
     order = xp.argsort(_padding_last(position, weights), axis=-1)
     return order, xp.cumulative_sum(at(weights, order), axis=-1)
@@ -124,6 +149,12 @@ def intervals(position: Array, weights: Array, /) -> tuple[Array, Array]:
     """Levels at which each atom's interval begins and ends, in the order of the atoms.
 
     Equation: GWFM-106 (in one dimension). Padding has an empty interval.
+
+    Examples
+    --------
+    >>> low, high = intervals(np.asarray([3.0, 1.0]), np.asarray([0.25, 0.75]))
+    >>> low.tolist(), high.tolist()
+    ([0.75, 0.0], [1.0, 0.75])
     """
     xp = array_namespace(position)
     order, level = order_and_levels(position, weights)
@@ -148,6 +179,12 @@ def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array)
     Returns
     -------
     array, shape (..., size), integers, from 0 to ``last``
+
+    Examples
+    --------
+    >>> level, last, zero = np.asarray([0.25, 0.5, 1.0]), np.asarray([2]), np.asarray([0])
+    >>> atom_at_level(level, last, np.asarray([0.3]), offset=zero).tolist()
+    [1]
     """
     xp = array_namespace(level)
     high = xp.broadcast_to(last, wanted.shape)
@@ -164,6 +201,12 @@ def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
 
     Equation: GWFM-106 (in one dimension). Pieces lie between a level at which an atom of either ends, and
     the next.
+
+    Examples
+    --------
+    >>> x, y = (sort_measure(np.zeros(len(w)), np.asarray(w)) for w in ([0.25, 0.75], [1.0]))
+    >>> [part.tolist() for part in meet(x, y)]
+    [[0, 1, 1], [0, 0, 0], [0.25, 0.75, 0.0]]
     """
     xp = array_namespace(x.level)
     batch = np.broadcast_shapes(x.level.shape[:-1], y.level.shape[:-1])
@@ -179,13 +222,25 @@ def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
 
 
 def last_atom(weights: Array, /) -> Array:
-    """Index of the last atom once padding is sorted to the end: shape (..., 1)."""
+    """Index of the last atom once padding is sorted to the end: shape (..., 1).
+
+    Examples
+    --------
+    >>> last_atom(np.asarray([0.5, 0.5, 0.0])).tolist()
+    [1]
+    """
     xp = array_namespace(weights)
     return xp.count_nonzero(weights > 0, axis=-1, keepdims=True) - 1
 
 
 def at(table: Array, index: Array, /) -> Array:
-    """``table[..., index]``: along the last axis, with leading axes that broadcast."""
+    """``table[..., index]``: along the last axis, with leading axes that broadcast.
+
+    Examples
+    --------
+    >>> at(np.asarray([10.0, 20.0, 30.0]), np.asarray([2, 0])).tolist()
+    [30.0, 10.0]
+    """
     ndim = max(table.ndim, index.ndim)
     table, index = (part[(*(None,) * (ndim - part.ndim), ...)] for part in (table, index))
     return array_namespace(table).take_along_axis(table, index, axis=-1)

@@ -80,6 +80,11 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
     Returns
     -------
     array, shape (..., n, m), which is also the largest temporary. Units: data squared.
+
+    Examples
+    --------
+    >>> sq_euclidean_cost(np.asarray([[0.0], [1.0]]), np.asarray([[3.0]])).tolist()
+    [[9.0], [4.0]]
     """
     xp = array_namespace(x, y)
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
@@ -111,6 +116,11 @@ def gaussian_potential(x: PointCloud, y: PointCloud, /) -> Array:
     Returns
     -------
     array, shape (..., n). Units: data squared.
+
+    Examples
+    --------
+    >>> gaussian_potential(*(PointCloud(np.eye(2)[:, :1] + m, np.full(2, 0.5)) for m in (0, 1))).tolist()
+    [-1.0, 1.0]
     """
     x, y = check_cloud_pair(x, y)
     mu, nu = moments(*x), moments(*y)
@@ -181,6 +191,12 @@ def sinkhorn(
     In float32 no marginal can be better than about ``6e-8 max(cost) / eps``, the rounding of the exponents;
     potentials of an eps much larger than the cost have half of the digits. Peak memory: three arrays of the
     cost's size.
+
+    Examples
+    --------
+    >>> cost, half = np.asarray([[0.0, 1.0], [1.0, 0.0]]), np.full(2, 0.5)
+    >>> round(float(plan(cost, half, half, sinkhorn(cost, half, half, eps=1.0))[0, 0]), 4)  # 1 / (2 + 2 / e)
+    0.3655
     """
     check_iterations(tol, max_iter)
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
@@ -188,7 +204,13 @@ def sinkhorn(
 
 
 def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
-    """Solve a checked problem by Sinkhorn's iteration. Equation: WFM-12; options as for ``sinkhorn``."""
+    """Solve a checked problem by Sinkhorn's iteration. Equation: WFM-12; options as for ``sinkhorn``.
+
+    Examples
+    --------
+    >>> iterate(check_problem(np.eye(1), *np.ones((2, 1)), eps=1.0), tol=0.1, max_iter=9, require=True).n_iter
+    1
+    """
     cost, a, b, eps, f = problem
     for n_iter in range(1, max_iter + 1):
         g = softmin(transpose(cost), f, a, eps)
@@ -223,6 +245,11 @@ def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Arr
     Returns
     -------
     array, shape (..., n)
+
+    Examples
+    --------
+    >>> softmin(np.asarray([[1.0, 3.0]]), np.zeros(2), np.full(2, 0.5), np.asarray(np.inf)).tolist()
+    [2.0]
     """
     xp = array_namespace(cost)
     eps = eps[..., None]
@@ -235,7 +262,14 @@ def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Arr
 
 
 def marginal_errors(problem: Problem, f: Array, g: Array, /) -> tuple[Array, Array]:
-    """L1 distances of the plan's two marginals from a and b, shapes (...)."""
+    """L1 distances of the plan's two marginals from a and b, shapes (...).
+
+    Examples
+    --------
+    >>> problem = check_problem(np.zeros((1, 2)), np.ones(1), np.full(2, 0.5), eps=1.0)
+    >>> [round(float(error), 9) for error in marginal_errors(problem, np.full(1, np.log(2.0)), np.zeros(2))]
+    [1.0, 1.0]
+    """
     xp = array_namespace(f)
     P = xp.exp(_log_plan(problem, f, g))
     row = xp.sum(xp.abs(xp.sum(P, axis=-1) - problem.a), axis=-1)
@@ -243,7 +277,14 @@ def marginal_errors(problem: Problem, f: Array, g: Array, /) -> tuple[Array, Arr
 
 
 def certified(solution: Sinkhorn, /, *, tol: float | None, require: bool) -> Sinkhorn:
-    """Judge a solution by its errors: fill in ``converged``, or raise ``ConvergenceError``."""
+    """Judge a solution by its errors: fill in ``converged``, or raise ``ConvergenceError``.
+
+    Examples
+    --------
+    >>> solution = sinkhorn(np.eye(1), np.ones(1), np.ones(1), eps=1.0)
+    >>> bool(certified(solution._replace(col_error=np.asarray(0.5)), tol=0.1, require=False).converged)
+    False
+    """
     xp = array_namespace(solution.f)
     bound = TOLERANCE if tol is None else tol
     converged = (solution.row_error <= bound) & (solution.col_error <= bound)
@@ -291,6 +332,12 @@ def log_plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     Returns
     -------
     array, shape (..., n, m)
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> float(log_plan(np.eye(1), one, one, sinkhorn(np.eye(1), one, one, eps=1.0))[0, 0])
+    0.0
     """
     f, g, eps = solution[:3]
     return _log_plan(Problem(clear_padding(cost, a, b), a, b, eps, f), f, g)
@@ -300,6 +347,12 @@ def plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     """Entropic plan ``aᵢ bⱼ exp((fᵢ + gⱼ - Kᵢⱼ) / eps)``, exactly 0 at padding. Parameters as ``log_plan``.
 
     Equation: WFM-12.
+
+    Examples
+    --------
+    >>> cost, half = np.zeros((2, 2)), np.full(2, 0.5)
+    >>> plan(cost, half, half, sinkhorn(cost, half, half, eps=1.0)).round(9).tolist()
+    [[0.25, 0.25], [0.25, 0.25]]
     """
     return array_namespace(cost).exp(log_plan(cost, a, b, solution))
 
@@ -308,6 +361,12 @@ def transport_cost(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Ar
     """Cost ``⟨K, P⟩`` of the entropic plan, without its entropy. Shape (...); parameters as ``log_plan``.
 
     Equation: WFM-12.
+
+    Examples
+    --------
+    >>> cost, half = np.asarray([[0.0, 1.0], [1.0, 0.0]]), np.full(2, 0.5)
+    >>> round(float(transport_cost(cost, half, half, sinkhorn(cost, half, half, eps=np.inf))), 9)
+    0.5
     """
     return array_namespace(cost).sum(clear_padding(cost, a, b) * plan(cost, a, b, solution), axis=(-2, -1))
 
@@ -317,6 +376,12 @@ def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
 
     Equation: WFM-12. Never above the entropic cost ``min ⟨K, P⟩ + eps KL(P | a ⊗ b)``, and equal to it at
     convergence.
+
+    Examples
+    --------
+    >>> cost, half = np.asarray([[0.0, 1.0], [1.0, 0.0]]), np.full(2, 0.5)
+    >>> round(float(dual_value(cost, half, half, sinkhorn(cost, half, half, eps=np.inf))), 9)
+    0.5
     """
     f, g, eps = solution[:3]
     xp = array_namespace(cost)

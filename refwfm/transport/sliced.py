@@ -33,6 +33,12 @@ def random_directions(points: Array, /, *, rng: np.random.Generator, n_proj: int
     Returns
     -------
     array, shape (n_proj, d), in the library, dtype and device of ``points``
+
+    Examples
+    --------
+    >>> theta = random_directions(np.zeros((1, 3)), rng=np.random.default_rng(0), n_proj=4)
+    >>> np.linalg.norm(theta, axis=-1).round(9).tolist()
+    [1.0, 1.0, 1.0, 1.0]
     """
     if not isinstance(n_proj, int) or n_proj < 1:
         raise ValueError(f"n_proj must be an integer of at least 1; got {n_proj}")
@@ -49,6 +55,12 @@ def sq_sliced_distance(x: PointCloud, y: PointCloud, theta: Array, /, *, validat
     """Squared sliced 2-Wasserstein distance along given directions.
 
     Equation: GWFM-32, 105. ``SW_2² = (1/K) Σ_k W_2²`` of the projections. Parameters as for ``sliced_cost``.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
+    >>> float(sq_sliced_distance(x, y, np.eye(2)))  # (9 + 16) / 2
+    12.5
     """
     return sliced_cost(x, y, theta, p=2.0, validate=validate)
 
@@ -86,6 +98,12 @@ def sliced_cost(
     Notes
     -----
     O(K (n + m) log(n + m)) time; works through blocks of directions.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
+    >>> float(sliced_cost(x, y, np.eye(2), p=1.0))  # (3 + 4) / 2
+    3.5
     """
     _check_power(p)
     x, y = _check(x, y, theta, validate)
@@ -121,6 +139,12 @@ def pairwise_sliced_cost(
     -----
     Each cloud is projected and sorted once. For p = 2, equal sizes and uniform weights the rest is one matrix
     product of the sorted projections: an error of rounding relative to the clouds' spread, not to the cost.
+
+    Examples
+    --------
+    >>> x = PointCloud(np.asarray([[[0.0, 0.0]], [[3.0, 4.0]]]), np.ones((2, 1)))
+    >>> pairwise_sliced_cost(x, x, np.eye(2)).tolist()
+    [[0.0, 12.5], [12.5, 0.0]]
     """
     _check_power(p)
     for name, family in (("x", x), ("y", y)):
@@ -192,6 +216,12 @@ def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool
     -----
     O(K n m) time, and memory for one plan and ``SLICED_BLOCK``. To draw pairs from the plan it is not needed:
     ``sample_pairs``, ``sorted_permutations``.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None], np.full(2, 0.5)) for p in ([0.0, 1.0], [5.0, 4.0]))
+    >>> lifted_plan(x, y, np.eye(1)).tolist()
+    [[0.0, 0.5], [0.5, 0.0]]
     """
     x, y = _check(x, y, theta, validate)
     shape = (*_batch_shape(x, y, theta), x.weights.shape[-1], y.weights.shape[-1])
@@ -227,6 +257,12 @@ def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, valida
     ------
     ValueError
         If sizes differ or weights are not uniform: ``sample_pairs`` takes any.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None], np.full(2, 0.5)) for p in ([0.0, 1.0], [5.0, 4.0]))
+    >>> sorted_permutations(x, y, np.eye(1)).tolist()
+    [[1, 0]]
     """
     x, y = _check(x, y, theta, validate)
     if not _alike(x, y):
@@ -267,6 +303,13 @@ def sample_pairs(
     -------
     Pairs, each (..., size), integers
         Atoms ``source`` of x and ``target`` of y.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.asarray(p)[:, None], np.full(2, 0.5)) for p in ([0.0, 1.0], [5.0, 4.0]))
+    >>> pairs = sample_pairs(x, y, np.eye(1), rng=np.random.default_rng(0), size=20)
+    >>> sorted(set(zip(pairs.source.tolist(), pairs.target.tolist())))
+    [(0, 1), (1, 0)]
     """
     x, y = _check(x, y, theta, validate)
     xp = array_namespace(x.points)

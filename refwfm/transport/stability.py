@@ -69,6 +69,12 @@ def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool 
     ------
     ValueError
         If n is larger: ``stability_radius_bound`` takes any.
+
+    Examples
+    --------
+    >>> S = np.asarray([[0.0], [1.0]])
+    >>> round(float(stability_radius(S, PointCloud(S, np.full(2, 0.5)))), 4)  # up to where both meet: 1 / √2
+    0.7071
     """
     clouds = check_alignable(reference, clouds, validate=validate)
     xp = array_namespace(reference)
@@ -104,6 +110,12 @@ def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate:
     Returns
     -------
     array, shape (...). Units: data. 0 if there are several best assignments.
+
+    Examples
+    --------
+    >>> S = np.asarray([[0.0], [1.0]])
+    >>> round(float(stability_radius_bound(S, PointCloud(S, np.full(2, 0.5)))), 4)
+    0.7071
     """
     clouds = check_alignable(reference, clouds, validate=validate)
     xp = array_namespace(reference)
@@ -133,6 +145,12 @@ def assignment_gap(reference: Array, clouds: PointCloud, /, *, validate: bool = 
     Two assignments differ by cycles: on each, atoms pass their partners on. None of the cycles costs less
     than nothing when the first assignment is best, so that the second-best differs from it by a single
     one, the cheapest. Floyd and Warshall's algorithm finds it: O(n³) time, O(n²) memory for each cloud.
+
+    Examples
+    --------
+    >>> S = np.asarray([[0.0], [1.0]])
+    >>> float(assignment_gap(S, PointCloud(S, np.full(2, 0.5))))  # exchanged, each is 1 away
+    2.0
     """
     aligned = align(reference, clouds, validate=validate)
     xp = array_namespace(aligned)
@@ -183,6 +201,12 @@ def laziness_report(
     Returns
     -------
     Laziness, on the host
+
+    Examples
+    --------
+    >>> S, clouds = np.asarray([[0.0], [9.0]]), PointCloud(np.asarray([[[8.0], [1.0]]]), np.full((1, 2), 0.5))
+    >>> laziness_report(S, clouds, sigma=0.1, rng=np.random.default_rng(0), size=50).optimal
+    1.0
     """
     clouds = check_alignable(reference, clouds, validate=validate)
     if reference.ndim != 2 or clouds.points.ndim != 3 or clouds.points.shape[0] == 0:

@@ -13,9 +13,8 @@ from refwfm.metrics.statistics import FamilyDistances
 from refwfm.transport import emd
 from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.cloud_problems import SUMS, normalised, pot_matrix
 from refwfm.validation.textbook import relative
-
-SUMS = "sums of at most 12 terms, coordinates of order one"
 
 
 def items() -> list[Item]:
@@ -88,10 +87,6 @@ def _clouds(draw, count):
     )
 
 
-def _normalised(family):
-    return family._replace(weights=family.weights / family.weights.sum(axis=-1, keepdims=True))
-
-
 def _unweighted(cloud):
     live = (cloud.weights > 0).astype(float)
     return PointCloud(cloud.points, live / live.sum(axis=-1, keepdims=True))
@@ -115,13 +110,13 @@ def _plain_chamfer(x, y, ways=(1.0, 1.0), metric="sqeuclidean"):
 def chamfer_is_the_textbooks(chamfer, draw):
     """Clouds of unequal sizes and weights, NaN in their padding."""
     x, y = _clouds(draw, 4), _clouds(draw, 4)
-    return relative(draw.call(chamfer, x, y), _plain_chamfer(_normalised(x), _normalised(y)))
+    return relative(draw.call(chamfer, x, y), _plain_chamfer(normalised(x), normalised(y)))
 
 
 def euclidean_chamfer_is_the_textbooks(chamfer, draw):
     """The same, of distances that are not squared."""
     x, y = _clouds(draw, 4), _clouds(draw, 4)
-    truth = _plain_chamfer(_normalised(x), _normalised(y), metric="euclidean")
+    truth = _plain_chamfer(normalised(x), normalised(y), metric="euclidean")
     return relative(draw.call(chamfer, x, y), truth)
 
 
@@ -130,7 +125,7 @@ def matrix_is_of_single_pairs(pairwise_chamfer, draw):
     x, y = _clouds(draw, 3), _clouds(draw, 4)
     rows, columns = np.indices((3, 4)).reshape(2, -1)
     one, other = (
-        PointCloud(*(part[index] for part in _normalised(family)))
+        PointCloud(*(part[index] for part in normalised(family)))
         for family, index in ((x, rows), (y, columns))
     )
     return relative(draw.call(pairwise_chamfer, x, y), _plain_chamfer(one, other).reshape(3, 4))
@@ -215,22 +210,6 @@ def earth_movers_distance() -> Item:
                 repeats=1,
             ),
         ),
-    )
-
-
-def pot_matrix(x, y, metric):
-    """Earth mover's distances of all pairs, one linear programme after the other."""
-    import ot
-
-    x, y = _normalised(x), _normalised(y)
-    return np.array(
-        [
-            [
-                ot.emd2(a[a > 0], b[b > 0], cdist(p, q, metric))
-                for q, b in zip(unpad(y), y.weights, strict=True)
-            ]
-            for p, a in zip(unpad(x), x.weights, strict=True)
-        ]
     )
 
 

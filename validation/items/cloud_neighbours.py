@@ -13,7 +13,7 @@ from refwfm.metrics.neighbours import nearest_clouds
 from refwfm.transport import emd
 from refwfm.validation import textbook
 from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
-from refwfm.validation.items.cloud_distances import SUMS
+from refwfm.validation.cloud_problems import SUMS
 from refwfm.validation.textbook import relative
 
 

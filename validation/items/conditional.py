@@ -5,10 +5,8 @@ import numpy as np
 from refwfm import bures
 from refwfm.bures import Tangent
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, Misprint, differences, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings
 from refwfm.validation.textbook import block, derivative, identity, relative, scaled, size
-
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
 
 
 def items() -> list[Item]:

@@ -1,7 +1,5 @@
 """Audited costs between clouds, by which outer plans pair them (WFM appendix C, GWFM section 3)."""
 
-from itertools import permutations
-
 import numpy as np
 import scipy.optimize
 
@@ -15,69 +13,26 @@ from refwfm.couplings.outer import (
     pairwise_sq_wasserstein2,
 )
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.cloud_problems import (
+    N,
+    best_matching,
+    chamfer,
+    family,
+    frechet,
+    gaussian,
+    least_cost,
+    live,
+    pairwise,
+)
 from refwfm.validation.textbook import relative
 
-N = 4
 SUMS = roundings(300, "sums of a few dozen squares, in another order")
 
 
 def items() -> list[Item]:
     """Return the items in the order of the papers."""
     return [app_c_clouds(), gwfm_30(), gwfm_107()]
-
-
-# Random families
-
-
-def family(draw, count, sizes=(N,), weighted=False):
-    """Clouds of these sizes in turns, padded, around centres of their own."""
-    n = max(sizes)
-    points = draw.normal(count, n, draw.d) + draw.normal(count, 1, draw.d)
-    weights = np.zeros((count, n))
-    for i in range(count):
-        k = sizes[i % len(sizes)]
-        weights[i, :k] = draw.weights(k) if weighted else draw.rounded(np.full(k, 1.0 / k))
-    return PointCloud(draw.rounded(np.where((weights > 0)[..., None], points, 0.0)), weights)
-
-
-def live(cloud, i):
-    """Points (k, d) and weights (k,) of cloud i, whose sum is 1 in float64."""
-    chosen = cloud.weights[i] > 0
-    return cloud.points[i][chosen], cloud.weights[i][chosen] / np.sum(cloud.weights[i])
-
-
-def pairwise(distance, x, y):
-    """Matrix of a function of two clouds, each points and weights."""
-    return np.array(
-        [[distance(live(x, i), live(y, j)) for j in range(len(y.points))] for i in range(len(x.points))]
-    )
-
-
-def gaussian(x, a):
-    """The Gaussian with the same moments, in a batch of one."""
-    mean = a @ x
-    return Gaussian(mean[None], ((x - mean).T @ (a[:, None] * (x - mean)))[None])
-
-
-def frechet(one, two):
-    """Squared distance of the Gaussians with the same moments, textbook."""
-    mu, nu = gaussian(*one), gaussian(*two)
-    return textbook.sq_distance(mu, nu)[0]
-
-
-def chamfer(one, two):
-    """Mean squared distances to the nearest point of the other cloud, both ways."""
-    gaps = [[np.sum((x - y) ** 2) for y in two[0]] for x in one[0]]
-    return one[1] @ np.min(gaps, axis=1) + two[1] @ np.min(gaps, axis=0)
-
-
-def best_matching(cost):
-    """Least total of a square matrix over all permutations, and that permutation."""
-    orders = np.array(list(permutations(range(len(cost)))))
-    totals = np.sum(cost[np.arange(len(cost)), orders], axis=-1)
-    return np.min(totals), orders[np.argmin(totals)]
 
 
 # Appendix C
@@ -246,21 +201,6 @@ def gwfm_30() -> Item:
 def _least_cost(one, two):
     cost = np.sum((one[0][:, None] - two[0]) ** 2, axis=-1)
     return least_cost(cost, one[1], two[1])
-
-
-def least_cost(cost, a, b):
-    """Least cost of transport, by HiGHS."""
-    return np.sum(cost * optimal_plan(cost, a, b))
-
-
-def optimal_plan(cost, a, b):
-    """Plan of least cost, by HiGHS."""
-    rows = np.kron(np.eye(len(a)), np.ones(len(b)))
-    columns = np.kron(np.ones(len(a)), np.eye(len(b)))
-    found = scipy.optimize.linprog(
-        cost.ravel(), A_eq=np.concatenate([rows, columns]), b_eq=np.concatenate([a, b]), method="highs"
-    )
-    return found.x.reshape(cost.shape)
 
 
 def _evened(x):

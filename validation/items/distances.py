@@ -8,10 +8,8 @@ from refwfm.clouds import moments
 from refwfm.measures import Gaussian, rescale
 from refwfm.metrics.statistics import label_accuracy, nearest
 from refwfm.validation import textbook
-from refwfm.validation.check import EXACT, Check, Item, roundings
+from refwfm.validation.check import EXACT, WELL, Check, Item, roundings
 from refwfm.validation.textbook import pot_gaussian, relative, size, sqrtm
-
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
 
 
 def items() -> list[Item]:

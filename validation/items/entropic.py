@@ -12,20 +12,18 @@ from refwfm.transport.entropic import (
     entropic_map,
     extend_potential,
 )
-from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
 from refwfm.validation.check import Check, Item, Misprint, Tolerance, differences, roundings
-from refwfm.validation.items.sinkhorn import (
+from refwfm.validation.entropic_problems import (
     ITERATED,
-    ITERATIONS,
+    ROOT_HALF,
     even,
     gaussians,
     padded,
     problem,
-    unit,
+    scaled_kernel,
+    solved,
 )
 from refwfm.validation.textbook import derivative, relative
-
-ROOT_HALF = math.sqrt(0.5)
 
 
 def items() -> list[Item]:
@@ -44,18 +42,6 @@ def extended(points, y, b, g, eps):
             for p, q, w, h, e in zip(points, y, b, g, eps, strict=True)
         ]
     )
-
-
-def scaled_kernel(cost, a, b, eps):
-    """Entropic plans by scaling rows and columns of the Gibbs kernel, with f and g of the product form."""
-    a, b, e = unit(a), unit(b), eps[:, None, None]
-    kernel = np.exp(-cost / e)
-    u, v = np.ones_like(a), np.ones_like(b)
-    for _ in range(ITERATIONS):
-        v = b / np.einsum("kij,ki->kj", kernel, u)
-        u = a / np.einsum("kij,kj->ki", kernel, v)
-    P = u[:, :, None] * kernel * v[:, None, :]
-    return P, eps[:, None] * np.log(u / a), eps[:, None] * np.log(v / b)
 
 
 def gradient(function, points):
@@ -331,12 +317,6 @@ def map_is_the_gradient(entropic_map, draw):
     live = [part[:, :-1] for part in (*y, g)]
     truth = points - 0.5 * gradient(lambda p: extended(p, *live, eps), points)
     return relative(draw.call(entropic_map, points, *y, g, eps=eps), truth, np.sqrt(largest))
-
-
-def solved(x, y, eps):
-    """Sinkhorn's solution between two clouds, iterated so often that it is exact."""
-    cost = sq_euclidean_cost(x.points, y.points)
-    return sinkhorn(cost, x.weights, y.weights, eps=eps, tol=None, max_iter=ITERATIONS)
 
 
 def _on_the_sample(x, y, eps):

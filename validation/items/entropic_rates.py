@@ -9,8 +9,16 @@ from refwfm.measures import PointCloud
 from refwfm.transport.entropic import epsilon_schedule, sinkhorn_divergence
 from refwfm.transport.sinkhorn import sq_euclidean_cost, transport_cost
 from refwfm.validation.check import EXACT, Check, Item, Misprint, roundings
-from refwfm.validation.items.entropic import ROOT_HALF, solved
-from refwfm.validation.items.sinkhorn import ITERATED, ITERATIONS, padded, plans_of_pot, problem, unit
+from refwfm.validation.entropic_problems import (
+    ITERATED,
+    ITERATIONS,
+    ROOT_HALF,
+    padded,
+    plans_of_pot,
+    problem,
+    solved,
+    unit,
+)
 from refwfm.validation.textbook import relative
 
 

@@ -13,8 +13,9 @@ from refwfm.transport.families import (
     sq_coupling_cost,
     sq_wow_distance,
 )
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.families import (
+    SOLVER,
     any_coupling,
     any_plan,
     inner_distances,
@@ -27,7 +28,6 @@ from refwfm.validation.families import (
     two_families,
 )
 
-SOLVER = Tolerance(1e-9, 1e-4, "two solvers of one linear programme, each up to its own tolerance")
 COUPLINGS = 200
 
 

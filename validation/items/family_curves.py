@@ -15,6 +15,7 @@ from refwfm.transport.families import (
 )
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.families import (
+    SOLVER,
     inner_distances,
     least_cost,
     optimal_coupling,
@@ -22,7 +23,6 @@ from refwfm.validation.families import (
     rounded_coupling,
     two_families,
 )
-from refwfm.validation.items.families import SOLVER
 
 POINTS = 5
 

@@ -7,10 +7,8 @@ from refwfm.bures import Tangent
 from refwfm.generation import exponential_step, generate
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, Misprint, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
 from refwfm.validation.textbook import block, column, identity, relative, scaled
-
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
 
 
 def items() -> list[Item]:

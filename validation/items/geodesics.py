@@ -6,17 +6,9 @@ from refwfm import bures, psd
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, Misprint, differences, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings
 from refwfm.validation.draws import symmetric
-from refwfm.validation.textbook import block, derivative, mover, relative, scaled, sqrtm
-
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
-UNDEFINED = Misprint(
-    "E18",
-    r"A, B stand in (8)-(10) without a definition; T_t is both the map and its matrix",
-    r"A = \Sigma_\mu, B = \Sigma_\nu, T_t = (1-t) I + t C",
-    "Notation only: with these readings the formula holds as printed.",
-)
+from refwfm.validation.textbook import UNDEFINED, block, derivative, mover, relative, scaled, sqrtm
 
 
 def items() -> list[Item]:

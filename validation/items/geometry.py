@@ -6,10 +6,8 @@ from refwfm import bures, psd
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import WELL, Check, Item, roundings
 from refwfm.validation.textbook import identity, pot_gaussian, relative, scaled, size, sqrtm
-
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
 
 
 def items() -> list[Item]:

@@ -5,13 +5,11 @@ import numpy as np
 from refwfm.couplings.inner import couple, in_order
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align
-from refwfm.transport.sinkhorn import sinkhorn
 from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, solve, textbook_plan
 from refwfm.validation.enumeration import best_order, instance
-from refwfm.validation.items.couplings import best_matching, family, optimal_plan
+from refwfm.validation.families import sq_costs
 from refwfm.validation.textbook import each, relative
-
-EPS = 0.3
 
 
 def items() -> list[Item]:
@@ -19,24 +17,8 @@ def items() -> list[Item]:
     return [gwfm_27(), gwfm_c5()]
 
 
-def solve(cost, a, b):
-    """Sinkhorn with an eps at which 100 iterations are exact."""
-    options = {"tol": None, "max_iter": 100, "require": False, "validate": False}
-    return sinkhorn(cost, a, b, eps=EPS, scale_cost="max", **options)
-
-
-def paired(x, y, inner, rng=None, **options):
-    """``couple`` with everything else decided."""
-    return couple(x, y, inner, rng=rng, solve=solve, **options)
-
-
 def _images(inner):
     return lambda x, y: paired(x, y, inner).y
-
-
-def sq_costs(x, y):
-    """Squared distances (n, m) of two clouds."""
-    return np.sum((x[:, None] - y) ** 2, axis=-1)
 
 
 # GWFM-27
@@ -152,16 +134,6 @@ def images_are_of_the_best_assignment(images, draw):
     x, y = family(draw, draw.size), family(draw, draw.size)
     truth = each(lambda p, q: q[best_matching(sq_costs(p, q))[1]], x.points, y.points)
     return relative(draw.call(images, x, y), truth)
-
-
-def textbook_plan(p, q, a, b):
-    """Entropic plan of two clouds by scaling its kernel, 100 times."""
-    cost = sq_costs(p, q)
-    kernel, u = np.exp(-cost / (EPS * np.max(cost))), np.ones(len(p))
-    for _ in range(100):
-        v = b / (kernel.T @ u)
-        u = a / (kernel @ v)
-    return u[:, None] * kernel * v
 
 
 def images_are_of_the_entropic_map(images, draw):

@@ -9,8 +9,8 @@ from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import PointCloud, take
 from refwfm.transport.plans import sample_pairs
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item
-from refwfm.validation.items.couplings import best_matching, family, optimal_plan
-from refwfm.validation.items.inner_couplings import paired, sq_costs, textbook_plan
+from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, textbook_plan
+from refwfm.validation.families import sq_costs
 
 DRAWS, N_PROJ = 2000, 5
 

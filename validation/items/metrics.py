@@ -18,7 +18,7 @@ from refwfm.metrics.statistics import (
     same_family,
 )
 from refwfm.validation.check import EXACT, Check, Item, roundings
-from refwfm.validation.items.cloud_distances import pot_matrix
+from refwfm.validation.cloud_problems import pot_matrix
 
 
 def items() -> list[Item]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.couplings.outer import outer_pairs, outer_plan
 from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, Tolerance, roundings
-from refwfm.validation.items.couplings import best_matching, least_cost
+from refwfm.validation.cloud_problems import best_matching, least_cost
 
 STOPS = Tolerance(3e-3, 3e-3, "three times the marginal error at which Sinkhorn's iteration stops")
 

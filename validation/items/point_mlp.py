@@ -6,8 +6,8 @@ from refwfm.networks import point_mlp as module
 from refwfm.networks.point_mlp import nearest_neighbours, point_mlp, surroundings
 from refwfm.training import optim
 from refwfm.validation.check import Check, Item, roundings
-from refwfm.validation.items.transformer import plain_heads
 from refwfm.validation.plain_network import affine, drifted, normalised, positive
+from refwfm.validation.plain_transformer import plain_heads
 from refwfm.validation.textbook import complex_step, relative
 
 HEADS, WIDTH, DEPTH, FREQUENCIES, K, N = 2, 6, 2, 2, 3, 6

@@ -10,8 +10,9 @@ from refwfm.transport.families import (
     optimal_plan,
     random_coupling,
 )
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.families import (
+    SOLVER,
     any_plan,
     least_cost,
     random_family,
@@ -19,8 +20,6 @@ from refwfm.validation.families import (
     sq_costs,
     two_families,
 )
-
-SOLVER = Tolerance(1e-9, 1e-4, "two solvers of one linear programme, each up to its own tolerance")
 
 
 def items() -> list[Item]:

@@ -1,12 +1,9 @@
 """Audited formulas of entropic plans: Sinkhorn's iteration, its cost, its values, where it starts."""
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from refwfm.measures import PointCloud
 from refwfm.transport.problem import Problem, cost_scale, log_weights
 from refwfm.transport.sinkhorn import (
     Sinkhorn,
@@ -21,50 +18,30 @@ from refwfm.transport.sinkhorn import (
     sq_euclidean_cost,
     transport_cost,
 )
-from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, Tolerance, roundings
-from refwfm.validation.textbook import relative
-
-ITERATIONS = 80
-ITERATED = Tolerance(
-    1e-10,
-    2e-5,
-    "the error of 80 iterations, each of which leaves 0.6 of it or less, is below rounding; POT stops at "
-    "1e-13; float32: exponents round by 6e-8 of cost / eps",
+from refwfm.validation.entropic_problems import (
+    ITERATED,
+    even,
+    gaussian_plan,
+    gaussians,
+    means,
+    padded,
+    plan_of,
+    plans_of_pot,
+    potential_steps,
+    problem,
+    solve,
+    solve_cost,
+    two_atom_plans,
+    unit,
+    with_potentials,
 )
+from refwfm.validation.textbook import relative
 
 
 def items() -> list[Item]:
     """Return the items in the order of the paper."""
     return [wfm_12()]
-
-
-class Solved(NamedTuple):
-    """What is audited of a solved problem."""
-
-    log_plan: Any
-    plan: Any
-    cost: Any
-    dual: Any
-    errors: tuple[Any, Any]
-
-
-def solve(x, y, eps):
-    """Solve the problem between two clouds, eps absolute."""
-    return solve_cost(sq_euclidean_cost(x.points, y.points), x.weights, y.weights, eps)
-
-
-def solve_cost(cost, a, b, eps, iterations=ITERATIONS):
-    """Solve a problem with a given cost matrix."""
-    found = sinkhorn(cost, a, b, eps=eps, tol=None, max_iter=iterations)
-    given = (cost, a, b, found)
-    values = (log_plan(*given), plan(*given), transport_cost(*given), dual_value(*given))
-    return Solved(*values, (found.row_error, found.col_error))
-
-
-def even(weights):
-    """Equal weights on the atoms that have any."""
-    return (weights > 0) / np.sum(weights > 0, axis=-1, keepdims=True)
 
 
 def _with_cost(change):
@@ -207,82 +184,22 @@ def plans_are_pots(solve, draw):
     )
 
 
-def problem(draw, n=5, m=6):
-    """Two batches of clouds with unequal weights, their cost, and eps, half of the largest cost."""
-    x, y = (
-        PointCloud(
-            draw.normal(draw.size, k, draw.d) + shift,
-            np.stack([draw.weights(k) for _ in range(draw.size)]),
-        )
-        for k, shift in ((n, 0.0), (m, 0.5))
-    )
-    x, y = (c._replace(points=draw.rounded(c.points)) for c in (x, y))
-    cost = np.sum((x.points[:, :, None] - y.points[:, None]) ** 2, axis=-1)
-    return x, y, cost, draw.rounded(0.5 * np.max(cost, axis=(1, 2)))
-
-
-def padded(cloud, count):
-    """Clouds with ``count`` more atoms of weight 0, at NaN."""
-    points, weights = (
-        np.pad(part, [(0, 0), (0, count)] + [(0, 0)] * (part.ndim - 2), constant_values=value)
-        for part, value in zip(cloud, (np.nan, 0.0), strict=True)
-    )
-    return PointCloud(points, weights)
-
-
-def unit(weights):
-    """Weights with sum 1: those drawn have it up to the rounding of the dtype."""
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def plans_of_pot(x, y, eps):
-    """Entropic plans (n, k, m), POT's."""
-    textbook.pot_gaussian()  # imports POT without other libraries
-    from ot.bregman import sinkhorn_log
-
-    members = zip(*x, *y, eps, strict=True)
-    return np.stack(
-        [
-            sinkhorn_log(unit(a), unit(b), cdist(p, q, "sqeuclidean"), e, numItermax=10_000, stopThr=1e-13)
-            for p, a, q, b, e in members
-        ]
-    )
-
-
 def two_atoms(couple, draw):
     """``P₁₁ = 1 / (2 (1 + exp(Δ / (2 eps))))``, ``Δ = K₁₁ + K₂₂ - K₁₂ - K₂₁``; eps 0.3, 1 and infinity."""
     cost = draw.rounded(draw.rng.uniform(0.0, 0.5, (3, 2, 2)))
     half, eps = np.full((3, 2), 0.5), draw.rounded(np.array([0.3, 1.0, np.inf]))
-    found = draw.call(couple, cost, half, half, eps)
-    delta = cost[:, 0, 0] + cost[:, 1, 1] - cost[:, 0, 1] - cost[:, 1, 0]
-    corner = 0.5 / (1.0 + np.exp(delta / (2.0 * eps)))
-    row = np.stack([corner, 0.5 - corner], axis=-1)
-    return relative(found, np.stack([row, row[:, ::-1]], axis=1))
+    return relative(draw.call(couple, cost, half, half, eps), two_atom_plans(cost, eps))
 
 
 def gaussians_on_a_grid(solve, draw):
     """Mean product, cost and entropic cost of two normal laws on the line, relative to the cost."""
     x, y, (m0, v0, m1, v1), eps = gaussians(draw)
     found = draw.call(solve, x, y, np.array([eps]))
-    covariance = 0.5 * (np.sqrt(4.0 * v0 * v1 + 0.25 * eps**2) - 0.5 * eps)
-    cost = (m0 - m1) ** 2 + v0 + v1 - 2.0 * covariance
-    kl = -0.5 * np.log1p(-(covariance**2) / (v0 * v1))
+    covariance, cost, kl = gaussian_plan(m0, v0, m1, v1, eps)
     nodes = x.points[0, :, 0]
     mixed = (nodes - m0) @ found.plan[0] @ (nodes - m1)
     truth = np.array([covariance, cost, cost + eps * kl])
     return relative(np.array([[mixed, found.cost[0], found.dual[0]]]), truth[None])
-
-
-def gaussians(draw):
-    """Quadratures of two normal laws on one grid, their means and variances, and eps."""
-    nodes = np.linspace(-8.0, 8.0, 65)
-    m0, m1 = draw.rng.uniform(-0.5, 0.5, 2)
-    v0, v1 = draw.rng.uniform(0.5, 1.0, 2)
-    x, y = (
-        PointCloud(nodes[None, :, None], draw.rounded(unit(np.exp(-((nodes - m) ** 2) / (2.0 * v)))[None]))
-        for m, v in ((m0, v0), (m1, v1))
-    )
-    return x, y, (m0, v0, m1, v1), float(draw.rounded(draw.rng.uniform(1.0, 1.5)))
 
 
 # Values at any potentials
@@ -315,7 +232,7 @@ def _values():
                 "largest instead of the sum": _largest_error,
                 "interchanged": lambda *given: _errors(*given)[::-1],
                 "total mass": lambda *given: tuple(
-                    np.abs(_plan_of(*given).sum(axis=(-2, -1)) - 1.0) for _ in range(2)
+                    np.abs(plan_of(*given).sum(axis=(-2, -1)) - 1.0) for _ in range(2)
                 ),
             },
             roundings(300, "sums of 11 terms; exponents up to ten"),
@@ -328,27 +245,15 @@ def _errors(cost, a, b, eps, f, g):
     return marginal_errors(Problem(cost, a, b, eps, f), f, g)
 
 
-def _plan_of(cost, a, b, eps, f, g):
-    exponents = (f[..., :, None] + g[..., None, :] - cost) / eps[..., None, None]
-    return a[..., :, None] * b[..., None, :] * np.exp(exponents)
-
-
 def _largest_error(cost, a, b, eps, f, g):
-    P = _plan_of(cost, a, b, eps, f, g)
+    P = plan_of(cost, a, b, eps, f, g)
     return np.max(np.abs(P.sum(axis=-1) - a), axis=-1), np.max(np.abs(P.sum(axis=-2) - b), axis=-1)
-
-
-def _potentials(draw):
-    """A problem, and random potentials of the size of eps; costs are at most 2 eps."""
-    x, y, cost, eps = problem(draw)
-    f, g = (draw.rounded(0.5 * eps[:, None] * draw.rng.standard_normal((draw.size, n))) for n in (5, 6))
-    return draw.rounded(cost), x.weights, y.weights, eps, f, g
 
 
 def dual_objective(dual_value, draw):
     """At random potentials, where the plan's mass is not 1."""
-    cost, a, b, eps, f, g = _potentials(draw)
-    mass = _plan_of(cost, a, b, eps, f, g).sum(axis=(1, 2))
+    cost, a, b, eps, f, g = with_potentials(draw)
+    mass = plan_of(cost, a, b, eps, f, g).sum(axis=(1, 2))
     excess = mass - a.sum(axis=1) * b.sum(axis=1)
     truth = np.sum(f * a, axis=1) + np.sum(g * b, axis=1) - eps * excess
     zero = np.zeros(draw.size)
@@ -358,8 +263,8 @@ def dual_objective(dual_value, draw):
 
 def errors_of_the_marginals(errors, draw):
     """Both errors of the plan of random potentials."""
-    given = _potentials(draw)
-    P, (a, b) = _plan_of(*given), given[1:3]
+    given = with_potentials(draw)
+    P, (a, b) = plan_of(*given), given[1:3]
     row = [sum(abs(sum(P[k, i]) - a[k, i]) for i in range(5)) for k in range(draw.size)]
     column = [sum(abs(sum(P[k, :, j]) - b[k, j]) for j in range(6)) for k in range(draw.size)]
     found = draw.call(errors, *given)
@@ -408,12 +313,12 @@ def _parts():
                 "the sign": lambda x, y: -gaussian_potential(x, y),
                 "half of it (cost ‖x - y‖² / 2)": lambda x, y: 0.5 * gaussian_potential(x, y),
                 "of the opposite map": lambda x, y: gaussian_potential(
-                    x, y._replace(points=2.0 * _mean(x) - y.points)
+                    x, y._replace(points=2.0 * means(x) - y.points)
                 ),
                 "weights dropped": lambda x, y: gaussian_potential(
                     *(c._replace(weights=even(c.weights)) for c in (x, y))
                 ),
-                "means only": lambda x, y: 2.0 * np.sum(x.points * (_mean(x) - _mean(y)), axis=-1),
+                "means only": lambda x, y: 2.0 * np.sum(x.points * (means(x) - means(y)), axis=-1),
             },
             roundings(3000, "of the largest cost; moments of 12 points, in up to 6 dimensions"),
             dimensions=(1, 2, 3),
@@ -467,26 +372,8 @@ def differences_of_the_potential(potential, draw):
     """Differences between points: a quadratic changes by its gradient ``2 (p - T(p))`` halfway."""
     x, y, cost, _ = problem(draw, 12, 13)
     found = draw.call(potential, x, padded(y, 1))
-    gap = np.zeros(draw.size)
-    for k in range(draw.size):
-        (m, A), (n, B) = (_moments(c.points[k], c.weights[k]) for c in (x, y))
-        C = textbook.gelbrich_map(A[None], B[None])[0]
-        start, end = x.points[k, :-1], x.points[k, 1:]
-        middle = 0.5 * (start + end)
-        gradient = 2.0 * (middle - n - (middle - m) @ C)
-        gap[k] = np.max(np.abs(np.diff(found[k]) - np.sum(gradient * (end - start), axis=-1)))
+    gap = np.max(np.abs(np.diff(found) - potential_steps(x, y)), axis=1)
     return np.max(gap / np.max(cost, axis=(1, 2)))
-
-
-def _mean(cloud):
-    """Means (n, 1, d) of clouds that may have padding."""
-    return np.sum(cloud.weights[..., None] * np.nan_to_num(cloud.points), axis=1, keepdims=True)
-
-
-def _moments(points, weights):
-    d = points.shape[-1]
-    mean = np.average(points, axis=0, weights=weights)
-    return mean, np.cov(points.T, aweights=weights, ddof=0).reshape(d, d)
 
 
 def _scales(cost, a, b):

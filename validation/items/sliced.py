@@ -1,72 +1,28 @@
-"""Audited formulas of sliced transport (GWFM section 3 and appendix C.4)."""
+"""Audited sliced distances, and the outer plans by them (GWFM section 3 and appendix C.4)."""
 
 import numpy as np
 
 from refwfm.measures import PointCloud
 from refwfm.transport import quantiles, sliced
 from refwfm.transport.exact import assignment
-from refwfm.transport.plans import Pairs
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
+from refwfm.validation.sliced_problems import (
+    N_PROJ,
+    cloud,
+    directions,
+    even,
+    instances,
+    normalised,
+    pot_cost,
+    unit,
+)
 
 SUMS = roundings(300, "sums over a dozen directions and points, in another order")
-N_PROJ = 12
 
 
 def items() -> list[Item]:
     """Return the items in the order of the paper."""
-    return [gwfm_32(), gwfm_33(), gwfm_105(), gwfm_106()]
-
-
-# Random clouds and directions
-
-
-def instances(draw):
-    """Pairs of clouds with directions: alike, of unequal sizes, of unequal weights."""
-    for n, m, weighted in ((5, 5, False), (4, 6, False), (5, 7, True)):
-        yield instance(draw, n, m, weighted=weighted)
-
-
-def instance(draw, n, m, *, weighted, n_proj=N_PROJ):
-    """Two clouds, and directions along which no two points come so close that rounding exchanges them."""
-    while True:
-        x, y = (normalised(cloud(draw, size, weighted=weighted)) for size in (n, m))
-        theta = directions(draw, 20 * n_proj)
-        for one in (x, y):
-            theta = theta[np.min(np.diff(np.sort(theta @ one.points.T, axis=-1), axis=-1), axis=-1) > 1e-3]
-        if len(theta) >= n_proj:
-            return x, y, theta[:n_proj]
-
-
-def directions(draw, n_proj):
-    """Unit vectors, rounded."""
-    return draw.rounded(_unit(draw.rng.standard_normal((n_proj, draw.d))))
-
-
-def cloud(draw, n, *, weighted):
-    """Points about a line across the space, in random order, so that projections keep apart."""
-    points = draw.rng.permutation(np.arange(n))[:, None] * 0.5 + draw.rng.standard_normal((n, draw.d))
-    weights = draw.rng.dirichlet(np.full(n, 5.0)) if weighted else np.full(n, 1.0 / n)
-    return PointCloud(draw.rounded(points), draw.rounded(weights))
-
-
-def normalised(x):
-    """Weights whose sum is 1 in float64: those of the dtype under audit are close enough to it."""
-    return PointCloud(x.points, x.weights / np.sum(x.weights))
-
-
-def pot_cost(x, y, theta, p=2):
-    """Power p of POT's sliced distance."""
-    import ot
-
-    options = {"p": p, "projections": theta.T}
-    return ot.sliced_wasserstein_distance(x.points, y.points, x.weights, y.weights, **options) ** p
-
-
-def pot_plan(x, y, theta):
-    """Sliced plan of POT."""
-    import ot
-
-    return ot.expected_sliced_plan(x.points, y.points, x.weights, y.weights, projections=theta.T)[0]
+    return [gwfm_32(), gwfm_33(), gwfm_105()]
 
 
 # GWFM-32
@@ -99,7 +55,7 @@ def gwfm_32() -> Item:
                     "squared after averaging": lambda x, y, theta: (
                         np.mean([sq(x, y, one[None]) ** 0.5 for one in theta]) ** 2
                     ),
-                    "without the weights": lambda x, y, theta: sq(_even(x), _even(y), theta),
+                    "without the weights": lambda x, y, theta: sq(even(x), even(y), theta),
                     "times d": lambda x, y, theta: theta.shape[-1] * sq(x, y, theta),
                 },
                 SUMS,
@@ -119,10 +75,6 @@ def gwfm_32() -> Item:
             ),
         ),
     )
-
-
-def _even(x):
-    return PointCloud(x.points, np.full(x.weights.shape, 1.0 / x.weights.shape[-1]))
 
 
 def distance_is_pots(sq_distance, draw):
@@ -164,7 +116,7 @@ def gwfm_33() -> Item:
                 {
                     "not squared": lambda x, y, theta: costs(x, y, theta) ** 0.5,
                     "summed over directions": lambda x, y, theta: len(theta) * costs(x, y, theta),
-                    "without the weights": lambda x, y, theta: costs(_even(x), _even(y), theta),
+                    "without the weights": lambda x, y, theta: costs(even(x), even(y), theta),
                     "distance of the means": lambda x, y, theta: np.sum(
                         (np.mean(x.points, axis=1)[:, None] - np.mean(y.points, axis=1)) ** 2, axis=-1
                     ),
@@ -236,9 +188,7 @@ def gwfm_105() -> Item:
                 moments_of_directions,
                 sliced.random_directions,
                 {
-                    cube: lambda points, *, rng, n_proj: _unit(
-                        rng.uniform(-1, 1, (n_proj, points.shape[-1]))
-                    ),
+                    cube: lambda points, *, rng, n_proj: unit(rng.uniform(-1, 1, (n_proj, points.shape[-1]))),
                     "not normalised": lambda points, *, rng, n_proj: rng.standard_normal(
                         (n_proj, points.shape[-1])
                     ),
@@ -268,10 +218,6 @@ def gwfm_105() -> Item:
     )
 
 
-def _unit(z):
-    return z / np.linalg.norm(z, axis=-1, keepdims=True)
-
-
 def moments_of_directions(random_directions, draw):
     """Means of θ, θθᵀ and θ⁴, 20000 draws, in standard errors; norms must be 1 to rounding."""
     d, size = draw.d, 20_000
@@ -290,168 +236,3 @@ def powers_are_pots(sliced_cost, draw):
         for x, y, theta in instances(draw)
         for p in (1, 3)
     )
-
-
-# GWFM-106
-
-
-def gwfm_106() -> Item:
-    """Sliced plan."""
-    plan = sliced.lifted_plan
-    return Item(
-        id="GWFM-106",
-        paper="GWFM",
-        place="appendix C.4, eq. 106",
-        title="sliced plan",
-        latex=r"\hat\pi^{SW}=\frac1K\sum_k\pi_{\theta_k}",
-        statement="The sorted couplings of the projections, lifted to the points and averaged.",
-        functions=(
-            plan,
-            sliced.sorted_permutations,
-            sliced.sample_pairs,
-            quantiles.quantile_coupling,
-            quantiles.intervals,
-            quantiles.meet,
-            quantiles.order_and_levels,
-            quantiles.atom_at_level,
-            quantiles.last_atom,
-        ),
-        checks=(
-            Check(
-                "POT, the same directions",
-                plan_is_pots,
-                plan,
-                {
-                    "the product": lambda x, y, theta: x.weights[:, None] * y.weights,
-                    "one direction": lambda x, y, theta: plan(x, y, theta[:1]),
-                    "sorted against each other": lambda x, y, theta: plan(
-                        x, PointCloud(-y.points, y.weights), theta
-                    ),
-                    "summed over directions": lambda x, y, theta: len(theta) * plan(x, y, theta),
-                },
-                roundings(100, "of masses of at most 1"),
-                needs="ot",
-            ),
-            Check(
-                "padded clouds",
-                plan_of_padded_clouds,
-                plan,
-                {
-                    "padding counts": lambda x, y, theta: plan(
-                        *(_even(PointCloud(np.nan_to_num(c.points), c.weights)) for c in (x, y)), theta
-                    ),
-                },
-                roundings(100, "of masses of at most 1"),
-            ),
-            Check(
-                "permutations, averaged",
-                permutations_average_to_the_plan,
-                sliced.sorted_permutations,
-                {
-                    "their inverses": lambda x, y, theta: np.argsort(
-                        sliced.sorted_permutations(x, y, theta), axis=-1
-                    ),
-                    "the order of y": lambda x, y, theta: np.argsort(theta @ y.points.T, axis=-1),
-                },
-                roundings(100, "of masses of at most 1"),
-                needs="ot",
-            ),
-            Check(
-                "frequencies of drawn pairs",
-                frequencies_of_pairs,
-                sliced.sample_pairs,
-                {
-                    "levels drawn for each cloud": _independent_levels,
-                    "one direction": lambda x, y, theta, *, rng, size: sliced.sample_pairs(
-                        x, y, theta[:1], rng=rng, size=size
-                    ),
-                    "without the weights": lambda x, y, theta, *, rng, size: sliced.sample_pairs(
-                        _even(x), _even(y), theta, rng=rng, size=size
-                    ),
-                },
-                STANDARD_ERRORS,
-                dimensions=(2, 3),
-                needs="ot",
-            ),
-            Check(
-                "POT, on the line",
-                coupling_on_the_line,
-                quantiles.quantile_coupling,
-                {
-                    "high levels meet low ones": lambda x, a, y, b: quantiles.quantile_coupling(x, a, -y, b),
-                    "without the weights": lambda x, a, y, b: quantiles.quantile_coupling(
-                        x, np.full(a.shape, 1 / a.shape[-1]), y, b
-                    ),
-                },
-                roundings(100, "of masses of at most 1"),
-                dimensions=(1,),
-                repeats=4,
-                needs="ot",
-            ),
-        ),
-    )
-
-
-def _independent_levels(x, y, theta, *, rng, size):
-    first, second = (sliced.sample_pairs(x, y, theta, rng=rng, size=size) for _ in range(2))
-    return Pairs(first.source, second.target)
-
-
-def plan_is_pots(lifted_plan, draw):
-    """Clouds alike, of unequal sizes, of unequal weights."""
-    return max(
-        _difference(draw.call(lifted_plan, x, y, theta), pot_plan(x, y, theta))
-        for x, y, theta in instances(draw)
-    )
-
-
-def plan_of_padded_clouds(lifted_plan, draw):
-    """The plan of the clouds with rows of NaN between: zeros there, the same elsewhere; and its marginals."""
-    x, y, theta = instance(draw, 4, 6, weighted=True)
-    padded = [
-        PointCloud(np.insert(c.points, 2, np.nan, axis=0), np.insert(c.weights, 2, 0.0)) for c in (x, y)
-    ]
-    result = draw.call(lifted_plan, *padded, theta)
-    truth = draw.call(sliced.lifted_plan, x, y, theta)
-    marginals = [
-        np.max(np.abs(result.sum(axis=axis) - c.weights)) for axis, c in ((1, padded[0]), (0, padded[1]))
-    ]
-    return max(_difference(result, np.insert(np.insert(truth, 2, 0.0, axis=0), 2, 0.0, axis=1)), *marginals)
-
-
-def permutations_average_to_the_plan(sorted_permutations, draw):
-    """Clouds alike."""
-    x, y, theta = instance(draw, 5, 5, weighted=False)
-    perm = draw.call(sorted_permutations, x, y, theta)
-    return _difference(np.mean(np.eye(5)[perm], axis=0) / 5, pot_plan(x, y, theta))
-
-
-def frequencies_of_pairs(sample_pairs, draw):
-    """In standard errors of 20000 draws; infinite if a pair is drawn that the plan excludes."""
-    x, y, theta = instance(draw, 4, 5, weighted=True, n_proj=3)
-    size = 20_000
-    pairs = draw.call(sample_pairs, x, y, theta, rng=draw.rng, size=size)
-    counts = np.zeros((4, 5))
-    np.add.at(counts, (np.asarray(pairs.source), np.asarray(pairs.target)), 1.0)
-    plan = pot_plan(x, y, theta)
-    if np.any(counts[plan < 1e-6] > 2):
-        return np.inf
-    spread = np.sqrt(np.maximum(plan * (1.0 - plan), 1e-3) / size)
-    return float(np.max(np.abs(counts / size - plan) / spread))
-
-
-def coupling_on_the_line(quantile_coupling, draw):
-    """Its masses, as a matrix."""
-    import ot
-
-    x, y, _ = instance(draw, 5, 7, weighted=True)
-    truth = ot.emd_1d(x.points[:, 0], y.points[:, 0], x.weights, y.weights, metric="sqeuclidean")
-    found = draw.call(quantile_coupling, x.points[:, 0], x.weights, y.points[:, 0], y.weights)
-    plan = np.zeros((5, 7))
-    np.add.at(plan, (np.asarray(found.row), np.asarray(found.column)), found.mass)
-    return _difference(plan, truth)
-
-
-def _difference(plan, truth):
-    """Largest difference of masses."""
-    return np.inf if plan.shape != truth.shape else float(np.max(np.abs(plan - truth)))

@@ -15,10 +15,9 @@ from refwfm.sources.gaussians import (
 )
 from refwfm.transport.exact import assignment
 from refwfm.validation import textbook
-from refwfm.validation.check import FIXED_POINT, STANDARD_ERRORS, Check, Item, Misprint, roundings
+from refwfm.validation.check import FIXED_POINT, STANDARD_ERRORS, WELL, Check, Item, Misprint, roundings
 from refwfm.validation.textbook import relative
 
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
 DRAWS = 20000
 
 

@@ -15,7 +15,7 @@ from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, Misprint, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
 from refwfm.validation.plain_network import (
     clipped,
     drifted,
@@ -26,7 +26,6 @@ from refwfm.validation.plain_network import (
 )
 from refwfm.validation.textbook import complex_step, relative, scaled
 
-WELL = "condition number 30, d up to 16, and SciPy's root beside ours"
 CONFIG = GaussianConfig(batch=6, steps=5000, learning_rate=0.1, clip_norm=0.5, ema=0.999, seed=3)
 
 

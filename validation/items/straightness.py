@@ -7,14 +7,14 @@ from refwfm.measures import PointCloud
 from refwfm.straightness import Straightness, path_straightness, relative_bend, straightness
 from refwfm.training import cloud_generation
 from refwfm.validation.check import Check, Item, Tolerance, roundings
-from refwfm.validation.items.cloud_step import (
+from refwfm.validation.cloud_problems import family
+from refwfm.validation.cloud_runs import (
     CONFIG,
     path_by_hand,
     plain_setting,
     random_network,
     random_source,
 )
-from refwfm.validation.items.couplings import family
 from refwfm.validation.textbook import relative
 
 STEPS = 60

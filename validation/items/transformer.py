@@ -5,108 +5,26 @@ import numpy as np
 from refwfm import networks
 from refwfm.training import optim
 from refwfm.validation.check import EXACT, Check, Item, roundings
-from refwfm.validation.plain_network import affine, drifted, normalised, positive
+from refwfm.validation.plain_transformer import (
+    DEPTH,
+    FREQUENCIES,
+    HEAD,
+    HEADS,
+    WIDTH,
+    N,
+    plain,
+    plain_attention,
+    random_clouds,
+    random_parameters,
+    run,
+    slope_error,
+)
 from refwfm.validation.textbook import complex_step, relative
-
-HEADS, HEAD, DEPTH, FREQUENCIES, N_LABELS, N_FEATURES = 2, 3, 2, 2, 2, 2
-WIDTH = HEADS * HEAD
-N = 5  # points of a padded cloud
 
 
 def items() -> list[Item]:
     """Return the items in the order of the appendix."""
-    return [attention(), network(), labels(), guidance()]
-
-
-# The network, one cloud and one point at a time
-
-
-def plain_attention(q, k, v):
-    """``Σ_j exp(⟨q_i, k_j⟩ / sqrt(c)) v_j / Σ_j exp(⟨q_i, k_j⟩ / sqrt(c))``; q (n, c), k (m, c), v (m, e)."""
-    rows = []
-    for query in q:
-        scores = np.asarray([np.sum(query * key) for key in k]) / np.sqrt(len(query))
-        shares = np.exp(scores - np.max(scores.real))
-        rows.append(sum(share * value for share, value in zip(shares, v, strict=True)) / np.sum(shares))
-    return np.stack(rows)
-
-
-def plain_heads(params, x):
-    """Attention of the rows of x (n, width) to each other, head by head."""
-    q, k, v = np.split(np.stack([affine(params["qkv"], row) for row in x]), 3, axis=1)
-    parts = [slice(head * HEAD, (head + 1) * HEAD) for head in range(HEADS)]
-    read = np.concatenate([plain_attention(q[:, part], k[:, part], v[:, part]) for part in parts], axis=1)
-    return np.stack([affine(params["out"], row) for row in read])
-
-
-def plain_label(params, label):
-    """Learned vector of a number or of a vector of features."""
-    if "table" in params:
-        return params["table"][label]
-    return params["none"] if np.all(np.isnan(label)) else affine(params, label)
-
-
-def plain_cloud(params, x, t, label):
-    """Appendix E.2 for one cloud x (n, d) without padding; label None when there are none."""
-    k = np.pi * np.arange(1, FREQUENCIES + 1)
-    condition = np.concatenate([np.cos(k * t), np.sin(k * t)])
-    if label is not None:
-        condition = np.concatenate([condition, plain_label(params["labels"], label)])
-    h = np.stack([affine(params["in"], row) for row in x])
-    for name in sorted(params["blocks"], key=int):
-        block = params["blocks"][name]
-        h = h + affine(block["condition"], condition)
-        h = h + plain_heads(block["attention"], np.stack([normalised(block["attention_norm"], r) for r in h]))
-        feed = block["feed"]
-        h = np.stack(
-            [
-                r + affine(feed["out"], positive(affine(feed["in"], normalised(block["feed_norm"], r))))
-                for r in h
-            ]
-        )
-    return np.stack([affine(params["out"], normalised(params["norm"], row)) for row in h])
-
-
-def plain(params, points, mask, t, labels=None):
-    """Velocities of padded clouds, zero at padding."""
-    rows = []
-    for i, live in enumerate(mask):
-        v = plain_cloud(params, points[i][live], t[i], None if labels is None else labels[i])
-        rows.append(np.zeros(points[i].shape, dtype=v.dtype))
-        rows[-1][live] = v
-    return np.stack(rows)
-
-
-# Random instances
-
-
-def random_parameters(draw, **options):
-    """Parameters with nothing at zero, as a run has them after some steps."""
-    params = networks.init_transformer(
-        draw.rng,
-        draw.d,
-        like=np.zeros(0),
-        width=WIDTH,
-        depth=DEPTH,
-        heads=HEADS,
-        hidden=4,
-        n_frequencies=FREQUENCIES,
-        label_dim=3,
-        **options,
-    )
-    return optim.tree_map(lambda p: draw.rounded(p + 0.3 * draw.rng.standard_normal(p.shape)), params)
-
-
-def random_clouds(draw):
-    """Points with numbers at the padding too, the mask (all points, one, some), and times."""
-    mask = np.arange(N) < np.asarray([N, 1, N - 2])[:, None]
-    mask = np.stack([draw.rng.permutation(row) for row in mask])
-    return draw.normal(3, N, draw.d), mask, draw.times()
-
-
-def run(params, points, mask, t, labels=None):
-    """Velocities of the network."""
-    return networks.transformer(params, points, mask, t, labels, heads=HEADS)[0]
+    return [attention(), network()]
 
 
 # Attention
@@ -376,19 +294,7 @@ def pullback_is_adjoint(pullback, draw):
     params, (points, mask, t) = random_parameters(draw), random_clouds(draw)
     g = draw.normal(*points.shape)
     grads = draw.call(pullback, params, points, mask, t, g)
-    return _slope_error(grads, params, lambda there: np.sum(g * plain(there, points, mask, t)), draw)
-
-
-def _slope_error(grads, params, value, draw):
-    """Largest error of a gradient against complex steps of the value along random directions."""
-    flat = optim.flatten(grads)
-    size, worst = np.sqrt(sum(np.sum(grad**2) for grad in flat.values())), 0.0
-    for _ in range(3):
-        way = optim.tree_map(lambda p: draw.rng.standard_normal(p.shape), params)
-        slope = complex_step(lambda h, way=way: value(drifted(params, way, h)))
-        result = sum(np.sum(flat[path] * w) for path, w in optim.flatten(way).items())
-        worst = max(worst, abs(result - slope) / size)
-    return worst
+    return slope_error(grads, params, lambda there: np.sum(g * plain(there, points, mask, t)), draw)
 
 
 def network_is_equivariant(network, draw):
@@ -420,158 +326,3 @@ def starts_at_zero(network, draw):
         draw.rng, draw.d, like=np.zeros(0), width=WIDTH, depth=DEPTH, heads=HEADS, hidden=4
     )
     return np.max(np.abs(draw.call(network, params, *random_clouds(draw))))
-
-
-# Labels
-
-
-def labels() -> Item:
-    """Conditioning on labels and vectors."""
-    return Item(
-        id="WFM-AppE2-labels",
-        paper="WFM",
-        place="appendix E.2",
-        title="labels of clouds, and none",
-        latex=r"v(X,t,y),\quad v(X,t,\varnothing)",
-        statement="A label, a vector, or their absence enters with the time in every block.",
-        functions=(networks.feature_embedding, networks.unlabelled),
-        checks=(
-            Check(
-                "plain NumPy, one cloud at a time",
-                labels_are_plain,
-                run,
-                {
-                    "labels of the neighbours": lambda params, points, mask, t, labels: run(
-                        params, points, mask, t, np.roll(labels, 1, axis=0)
-                    ),
-                    "labels left out": lambda params, points, mask, t, labels: run(
-                        params, points, mask, t, networks.unlabelled(params, labels)
-                    ),
-                    "no label as zeros": lambda params, points, mask, t, labels: (
-                        run(
-                            params,
-                            points,
-                            mask,
-                            t,
-                            np.where(np.isnan(labels), 0.0, labels).astype(labels.dtype),
-                        )
-                        if labels.dtype.kind == "f"
-                        else run(params, points, mask, t, labels % N_LABELS)
-                    ),
-                },
-                roundings(300, "eight layers of width 6"),
-                dimensions=(2,),
-            ),
-            Check(
-                "complex-step derivative of plain NumPy",
-                pullback_of_labels,
-                lambda params, points, mask, t, labels, g: networks.transformer(
-                    params, points, mask, t, labels, heads=HEADS
-                )[1](g),
-                {
-                    "no label has no gradient": _no_label_forgotten,
-                    "labels of the neighbours": lambda params, points, mask, t, labels, g: (
-                        networks.transformer(
-                            params, points, mask, t, np.roll(labels, 1, axis=0), heads=HEADS
-                        )[1](g)
-                    ),
-                },
-                roundings(300, "eight layers of width 6"),
-                dimensions=(2,),
-                repeats=1,
-            ),
-        ),
-    )
-
-
-def _labelled(draw):
-    """Parameters and labels of both kinds; the last cloud has none."""
-    features = draw.normal(3, N_FEATURES)
-    features[2] = np.nan
-    for options, given in (
-        ({"n_labels": N_LABELS}, np.asarray([1, 0, N_LABELS])),
-        ({"n_features": N_FEATURES}, features),
-    ):
-        yield random_parameters(draw, **options), given
-
-
-def _no_label_forgotten(params, points, mask, t, labels, g):
-    grads = networks.transformer(params, points, mask, t, labels, heads=HEADS)[1](g)
-    if "none" in grads["labels"]:
-        kept = {**grads["labels"], "none": np.zeros_like(grads["labels"]["none"])}
-    else:
-        table = grads["labels"]["table"]
-        kept = {"table": table * (np.arange(len(table)) < N_LABELS)[:, None]}
-    return {**grads, "labels": kept}
-
-
-def labels_are_plain(network, draw):
-    """Velocities of clouds with a label each, and of one without."""
-    worst, (points, mask, t) = 0.0, random_clouds(draw)
-    for params, given in _labelled(draw):
-        truth = plain(params, points, mask, t, given)
-        result = draw.call(network, params, points, mask, t, given)
-        worst = max(worst, relative(result, truth, np.max(np.abs(truth))))
-    return worst
-
-
-def pullback_of_labels(pullback, draw):
-    """``⟨g, derivative along ξ⟩ = ⟨pullback(g), ξ⟩``, for the parameters of labels too."""
-    worst, (points, mask, t) = 0.0, random_clouds(draw)
-    g = draw.normal(*points.shape)
-    for params, given in _labelled(draw):
-        grads = draw.call(pullback, params, points, mask, t, given, g)
-
-        def value(there, given=given):
-            return np.sum(g * plain(there, points, mask, t, given))
-
-        worst = max(worst, _slope_error(grads, params, value, draw))
-    return worst
-
-
-# Guidance
-
-
-def guidance() -> Item:
-    """Classifier-free guidance."""
-    return Item(
-        id="WFM-AppE2-guidance",
-        paper="WFM",
-        place="appendix E.2",
-        title="classifier-free guidance",
-        latex=r"v_w=(1+w)\,v(X,t,y)-w\,v(X,t,\varnothing)",
-        statement="The velocity moves on from the one without a label beyond the one with it.",
-        functions=(networks.guidance,),
-        checks=(
-            Check(
-                "the scores of two Gaussians",
-                guidance_of_scores,
-                networks.guidance,
-                {
-                    "the sign": lambda v_label, v_none, weight: networks.guidance(v_label, v_none, -weight),
-                    "labels exchanged": lambda v_label, v_none, weight: networks.guidance(
-                        v_none, v_label, weight
-                    ),
-                    "w for 1 + w": lambda v_label, v_none, weight: networks.guidance(
-                        v_label, v_none, weight - 1.0
-                    ),
-                },
-                roundings(30, "a difference of numbers up to 10"),
-                dimensions=(1, 3, 16),
-            ),
-        ),
-    )
-
-
-def guidance_of_scores(guidance, draw):
-    """Score of the density ``p(x | y)^(1 + w) / p(x)^w`` of two isotropic Gaussians, again a Gaussian.
-
-    Precisions a and b give the precision ``(1 + w) a - w b`` and the mean that completes the square.
-    """
-    weight, a, b = 1.5, 2.0, 1.0
-    x, mean, other = (draw.normal(draw.size, draw.d) for _ in range(3))
-    precision = (1.0 + weight) * a - weight * b
-    centre = ((1.0 + weight) * a * mean - weight * b * other) / precision
-    truth = -precision * (x - centre)
-    scores = draw.rounded(-a * (x - mean)), draw.rounded(-b * (x - other))
-    return relative(draw.call(guidance, *scores, weight), truth, 10.0 + np.max(np.abs(truth)))

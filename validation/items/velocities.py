@@ -6,9 +6,8 @@ from refwfm import bures, psd
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, differences, roundings
-from refwfm.validation.items.geodesics import UNDEFINED, WELL
-from refwfm.validation.textbook import block, derivative, identity, mover, relative, scaled, sqrtm
+from refwfm.validation.check import WELL, Check, Item, differences, roundings
+from refwfm.validation.textbook import UNDEFINED, block, derivative, identity, mover, relative, scaled, sqrtm
 
 
 def items() -> list[Item]:

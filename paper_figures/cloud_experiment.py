@@ -10,7 +10,7 @@ import numpy as np
 from refwfm import backends, datasets
 from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
-from refwfm.paper_figures.clouds import draw_clouds_comparison
+from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
 from refwfm.paper_figures.experiment import in_processes
 from refwfm.runs import models
 from refwfm.runs.evaluate_clouds import Comparison, compare, draw, draw_source, subsample

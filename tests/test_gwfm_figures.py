@@ -11,7 +11,7 @@ from refwfm import datasets
 from refwfm.datasets.circles import HIGH, LOW, REACH, circles
 from refwfm.paper_figures import GWFM_FIGURES
 from refwfm.paper_figures.cloud_experiment import CloudTask
-from refwfm.paper_figures.flows import KERNEL, _density, draw_densities, draw_paths
+from refwfm.paper_figures.flow_pictures import KERNEL, _density, draw_densities, draw_paths
 from refwfm.paper_figures.gwfm import experiment as gwfm_experiment
 
 needs_data = pytest.mark.skipif("REFWFM_DATA" not in os.environ, reason="REFWFM_DATA is not set")

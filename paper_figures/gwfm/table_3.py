@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from refwfm.paper_figures.cloud_experiment import CloudScale
-from refwfm.paper_figures.flows import draw_densities
+from refwfm.paper_figures.flow_pictures import draw_densities
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome, pairs_of
 from refwfm.paper_figures.gwfm.tables import digits, draw_generated
 

@@ -42,7 +42,7 @@ def after_training(
     generated, _ = draw(model, backend, size=size, n_steps=50, seed=0, source=source)
     real = subsample(reference, size, model.config, seed=0)
     try:
-        from refwfm.paper_figures.clouds import draw_clouds_comparison
+        from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
     except ModuleNotFoundError:
         say('no picture: it needs matplotlib (pip install "refwfm[figures]")')
     else:
@@ -115,7 +115,7 @@ def generate(
 
 def draw_family(path: Path, family: CloudFamily, /) -> None:
     """Save a picture of a family."""
-    from refwfm.paper_figures.clouds import draw_cloud_family
+    from refwfm.paper_figures.cloud_pictures import draw_cloud_family
 
     draw_cloud_family(family, path)
 

@@ -246,7 +246,7 @@ def _range(values: NDArray[Any]) -> str:
 
 def _draw(family: Family | CloudFamily, path: Path) -> None:
     try:
-        from refwfm.paper_figures.clouds import draw_cloud_family
+        from refwfm.paper_figures.cloud_pictures import draw_cloud_family
         from refwfm.paper_figures.ellipses import draw_family
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("matplotlib"):

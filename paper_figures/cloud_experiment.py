@@ -13,7 +13,7 @@ from refwfm.datasets import CloudFamily
 from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
 from refwfm.paper_figures.experiment import in_processes
 from refwfm.runs import models
-from refwfm.runs.evaluate_clouds import Comparison, compare, draw, draw_source, subsample
+from refwfm.runs.evaluate_clouds import Comparison, compare, draw_source, generate_with, subsample
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
@@ -155,12 +155,9 @@ class CloudOutcome(NamedTuple):
     plan_error: float
 
 
-def load_pair(name: str, /) -> tuple[CloudFamily, CloudFamily]:
+def load_pair(name: str, /) -> tuple[Any, Any]:
     """A family of clouds, and the members held out of it."""
-    family, held_out = datasets.load(name), datasets.held_out(name)
-    assert isinstance(family, CloudFamily)
-    assert isinstance(held_out, CloudFamily)
-    return family, held_out
+    return datasets.load(name), datasets.held_out(name)
 
 
 def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /) -> tuple[Any, Any]:
@@ -175,7 +172,7 @@ def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /)
 class Fitted(NamedTuple):
     """A trained model, the families as its steps saw them, seconds of training, the last steps' metrics."""
 
-    model: models.Model
+    model: models.Model[CloudConfig]
     members: Any
     train_s: float
     last: algorithm.Metrics
@@ -218,8 +215,8 @@ def run(task: CloudTask, /) -> CloudOutcome:
         if start is not None:  # of held-out members, so that nothing the model has seen is carried back
             chosen = index if task.source == PARTIAL else np.arange(size)
             options |= {"source": start, "index": chosen}
-        generated, labels = draw(model, backend, n_steps=task.scale.n_steps, **options)
-        untrained = draw_source(model, backend, **options)
+        generated, labels = generate_with(model, n_steps=task.scale.n_steps, **options)
+        untrained = draw_source(model, **options)
         others = {
             "trained": generated,
             "source": untrained,

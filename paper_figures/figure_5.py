@@ -22,8 +22,6 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
 def draw(outcomes: list[CloudOutcome], folder: Path, /) -> list[Path]:
     """Draw the embedding and the signatures; return the files."""
     outcome = outcomes[0]
-    assert outcome.labels is not None
-    assert outcome.held_out_labels is not None
     names = load(FAMILY).label_names
     means = [
         np.array([points.mean(axis=0) for points in part]) for part in (outcome.held_out, outcome.generated)

@@ -92,6 +92,22 @@ def write_numbers(path: Path, scale: str, rows: list[dict[str, Any]], /) -> None
     atomic.write_text(path, json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
 
 
+def save_picture(path: Path, family: Family | CloudFamily, /) -> None:
+    """Draw a family into a file and say so."""
+    try:
+        from refwfm.paper_figures.cloud_pictures import draw_cloud_family
+        from refwfm.paper_figures.ellipses import draw_family
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("matplotlib"):
+            raise
+        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
+    if isinstance(family, CloudFamily):
+        draw_cloud_family(family, path)
+    else:
+        draw_family(family, path)
+    say(f"wrote {path}")
+
+
 def mean_and_spread(values: np.ndarray | list[float], /) -> str:
     """``mean ± standard deviation``; without a spread where there is one value."""
     array = np.asarray(values, dtype=float)

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from refwfm.cli._common import save_picture
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import (
     CATALOGUE,
@@ -91,7 +92,7 @@ def show(
         family = load(name, seed=seed)
         _summarise(family)
         if figure is not None:
-            _draw(family, figure)
+            save_picture(figure, family)
 
 
 @app.command()
@@ -242,21 +243,6 @@ def _of_clouds(family: CloudFamily) -> dict[str, str]:
 
 def _range(values: NDArray[Any]) -> str:
     return f"{values.min():.4g} ... {values.max():.4g}, median {np.median(values):.4g}"
-
-
-def _draw(family: Family | CloudFamily, path: Path) -> None:
-    try:
-        from refwfm.paper_figures.cloud_pictures import draw_cloud_family
-        from refwfm.paper_figures.ellipses import draw_family
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("matplotlib"):
-            raise
-        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
-    if isinstance(family, CloudFamily):
-        draw_cloud_family(family, path)
-    else:
-        draw_family(family, path)
-    _say(f"wrote {path}")
 
 
 def _say(line: str) -> None:

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs
-from refwfm.cli._common import console, family_in_words, mean_and_spread, say, title_of
+from refwfm.cli._common import console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, Family, load, save_family
+from refwfm.datasets import CloudFamily, load, save_family
 from refwfm.runs import folders, models
 from refwfm.training.config import CloudConfig
 
@@ -61,11 +61,10 @@ def generate(
                 raise ValueError(f"label must be one of the model's classes ({known}); got {label!r}")
             wanted = np.full(size, names.index(label))
         common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed, "labels": wanted}
-        common["source"] = _start(run, model)
         chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
         family: Any
         if isinstance(model.config, CloudConfig):
-            family = cloud_runs.generate(model, place, **common, **chosen)
+            family = cloud_runs.generate(model, source=_start(run, model), **common, **chosen)
         elif chosen != {"points": None, "guidance": 0.0, "integrator": "euler"}:
             raise ValueError("--points, --guidance and --integrator are for models over point clouds")
         else:
@@ -73,7 +72,7 @@ def generate(
         save_family(out, family)
         say(f"wrote {out}: {family_in_words(family)}")
         if figure is not None:
-            _draw(figure, family)
+            save_picture(figure, family)
 
 
 def evaluate(
@@ -114,8 +113,7 @@ def evaluate(
                 model,
                 own,
                 family,
-                _start(run, model),
-                place,
+                source=_start(run, model),
                 size=size,
                 n_steps=steps,
                 seeds=seeds,
@@ -148,7 +146,7 @@ def _run_table(run: Path) -> dict[str, Any]:
     return {}
 
 
-def _start(run: Path, model: models.Model) -> Any:
+def _start(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model's flow starts from, or None when it starts from noise."""
     if not isinstance(model.config, CloudConfig) or model.config.source != "family":
         return None
@@ -158,7 +156,7 @@ def _start(run: Path, model: models.Model) -> Any:
     return load(name)
 
 
-def _own_data(run: Path, model: models.Model) -> Any:
+def _own_data(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model was trained on, or an error when it cannot be found unchanged."""
     name: str = _run_table(run).get("data", model.about["data"])
     try:
@@ -173,7 +171,7 @@ def _own_data(run: Path, model: models.Model) -> Any:
     return family
 
 
-def _check_comparable(model: models.Model, family: Any) -> None:
+def _check_comparable(model: models.Model[Any], family: Any) -> None:
     if isinstance(family, CloudFamily) != isinstance(model.config, CloudConfig):
         kinds = ("Gaussians", "point clouds")
         made, given = kinds if isinstance(family, CloudFamily) else kinds[::-1]
@@ -181,14 +179,3 @@ def _check_comparable(model: models.Model, family: Any) -> None:
     d = model.setting.shift.shape[0]
     if family.dimension != d:
         raise ValueError(f"the model generates measures in {d}-D; data {family.name} is {family.dimension}-D")
-
-
-def _draw(path: Path, family: Family | CloudFamily) -> None:
-    try:
-        if isinstance(family, CloudFamily):
-            cloud_runs.draw_family(path, family)
-        else:
-            gaussian_runs.draw_family(path, family)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
-    say(f"wrote {path}")

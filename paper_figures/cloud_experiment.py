@@ -1,7 +1,6 @@
-"""What figures and tables of point clouds share: train on families, with seeds, on all cores; compare."""
+"""What figures and tables of point clouds share: train on families, with seeds; compare."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +9,8 @@ import numpy as np
 from refwfm import backends, datasets
 from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
+from refwfm.metrics.statistics import OneNN
 from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
-from refwfm.paper_figures.experiment import in_processes
 from refwfm.runs import models
 from refwfm.runs.evaluate_clouds import Comparison, compare, draw_source, generate_with, subsample
 from refwfm.training import algorithm
@@ -155,6 +154,10 @@ class CloudOutcome(NamedTuple):
     plan_error: float
 
 
+RECORDS = (CloudOutcome, CloudTask, CloudScale, Comparison, OneNN)
+"""What an outcome is made of, in its file."""
+
+
 def load_pair(name: str, /) -> tuple[Any, Any]:
     """A family of clouds, and the members held out of it."""
     return datasets.load(name), datasets.held_out(name)
@@ -239,16 +242,14 @@ def run(task: CloudTask, /) -> CloudOutcome:
     )
 
 
-def run_all(
+def tasks_of(
     variants: dict[str, dict[str, CloudScale]],
     /,
     *,
     sources: dict[str, str] | None = None,
     backend: str | None = None,
-    run: Callable[[CloudTask], Any] = run,
-    **options: Any,
-) -> list[Any]:
-    """Run every variant on every family with every seed, one process and one thread per core.
+) -> list[CloudTask]:
+    """One run of every variant on every family with every seed.
 
     Parameters
     ----------
@@ -256,23 +257,14 @@ def run_all(
         Family -> variant -> scale.
     sources : dict, optional
         Variant, or family -> family that its flow starts from.
-    run : callable
-        What is done with each task.
-    **options
-        As for ``in_processes``.
-
-    Returns
-    -------
-    list of outcomes, in the order of the tasks
     """
     starts = sources or {}
-    tasks = [
+    return [
         CloudTask(data, variant, seed, scale, backend, starts.get(variant, starts.get(data)))
         for data, scales in variants.items()
         for variant, scale in scales.items()
         for seed in range(scale.seeds)
     ]
-    return in_processes(run, tasks, backend=backend, **options)
 
 
 def as_rows(outcomes: list[CloudOutcome], /) -> list[dict[str, Any]]:

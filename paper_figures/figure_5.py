@@ -11,6 +11,7 @@ from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, scal
 from refwfm.paper_figures.ellipses import PALETTE
 
 TITLE = "Figures 5 and 6: cell niches, real and generated"
+KIND = "clouds"
 FAMILY = "niches-clouds"
 
 

@@ -8,6 +8,7 @@ from refwfm.paper_figures.cloud_experiment import PARTIAL, CloudOutcome, CloudSc
 from refwfm.paper_figures.cloud_pictures import draw_transport
 
 TITLE = "Figure S5: transformed and completed shapes"
+KIND = "clouds"
 
 BETWEEN, COMPLETED = "from chairs to tables", "completed from partial views"
 SOURCES = {BETWEEN: "shapenet-chairs", COMPLETED: PARTIAL}

@@ -104,6 +104,10 @@ class FlowOutcome(NamedTuple):
     laziness: Laziness | None
 
 
+RECORDS = (*cloud_experiment.RECORDS, FlowOutcome, Laziness)
+"""What an outcome is made of, in its file."""
+
+
 def run(task: CloudTask, /) -> FlowOutcome:
     """Train with one coupling and one seed; generate in few and in many steps, compare, measure the paths."""
     scale, backend = task.scale, backends.load(task.backend)

@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,10 +19,14 @@ from rich.progress import (
 )
 
 from refwfm.datasets import CloudFamily, Family
+from refwfm.runs.folders import TABLES
 from refwfm.runs.folders import Progress as Report
 from refwfm.storage import atomic
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import GaussianConfig
+
+Backend = Annotated[str | None, typer.Option(help=TABLES["run"]["backend"].help)]
+"""Option ``--backend`` of every command that has one."""
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from refwfm.cli import cloud_figures, coupling_figures, gaussian_figures
-from refwfm.cli._common import console, runs_progress, say, write_numbers
+from refwfm.cli._common import Backend, console, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._experiment import Kind, Request
 
@@ -31,8 +31,7 @@ class ScaleName(StrEnum):
     paper = "paper"
 
 
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes [one per core].")]
-Backend = Annotated[str | None, typer.Option(help="As for train.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Number of processes (default one for each core).")]
 
 
 class DemoName(StrEnum):
@@ -43,13 +42,20 @@ class DemoName(StrEnum):
 
 
 def demo(
-    what: Annotated[DemoName, typer.Argument(help="gaussians or clouds.")] = DemoName.gaussians,
-    out: Annotated[Path, typer.Option(help="Folder for picture and numbers.")] = Path("refwfm-demo"),
-    scale: Annotated[ScaleName, typer.Option(help="smoke: seconds; laptop: minutes.")] = ScaleName.laptop,
+    what: Annotated[
+        DemoName, typer.Argument(help="Kind of measure to show: gaussians or clouds.")
+    ] = DemoName.gaussians,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and numbers.")] = Path("refwfm-demo"),
+    scale: Annotated[
+        ScaleName, typer.Option(help="Size of the experiment; smoke takes seconds, laptop minutes.")
+    ] = ScaleName.laptop,
     backend: Backend = None,
     jobs: Jobs = None,
 ) -> None:
-    """Gaussians: cities and cell niches, three methods. Clouds: handwritten fours, two couplings."""
+    """Train on data that ship and draw the result.
+
+    Gaussians: cities and cell niches, by three methods. Clouds: handwritten fours, with two couplings.
+    """
     with clear_errors():
         _need_matplotlib()
         gaussians = what is DemoName.gaussians
@@ -58,15 +64,27 @@ def demo(
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="table-2, figure-2, ...: an unknown name lists them all.")],
-    scale: Annotated[ScaleName, typer.Option(help="How much of the paper's effort.")] = ScaleName.laptop,
-    data: Annotated[list[str] | None, typer.Option(help="Only these families (may be repeated).")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training [the scale's].")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds [the scale's].")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for pictures and numbers.")] = Path("reproduced"),
+    name: Annotated[
+        str, typer.Argument(help="Figure or table, such as table-2; an unknown name lists them all.")
+    ],
+    scale: Annotated[
+        ScaleName, typer.Option(help="Size of the experiment; paper has the paper's own settings.")
+    ] = ScaleName.laptop,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Family to restrict a table to (may be repeated).")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of training (default that of the scale).")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Number of seeds (default that of the scale).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and numbers.")] = Path("reproduced"),
     backend: Backend = None,
     jobs: Jobs = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the finished runs in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue after the finished runs that --out holds.")
+    ] = False,
 ) -> None:
     """Reproduce a table or figure of the paper: our numbers beside the paper's."""
     with clear_errors(stopped="stopped; the same command with --resume goes on after the finished runs"):

@@ -1,8 +1,17 @@
 """Figures and tables of the papers, one module each; ``refwfm reproduce NAME`` runs them.
 
-A module has ``TITLE`` and, for pictures, ``draw(outcomes, folder)``. What to train is, for Gaussians,
-``FAMILIES``, each with the three methods; for clouds ``variants(scale)``: family -> variant -> scale. Modules
-of the second paper have ``SHAPE``, what its text says; one that only takes times has ``measure(scale)``.
+A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. Its kind says what else:
+
+``gaussians``
+    ``FAMILIES``, on which the three methods are compared; ``scale_of(family, scale)`` where the families are
+    not all trained alike.
+``clouds``
+    ``variants(scale)``: family -> variant -> scale; ``SOURCES`` for flows that start from a family;
+    ``PAPER``: its values.
+``couplings``
+    The same, and ``SHAPE``: what the text of the second paper says.
+``times``
+    ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
 
 FIGURES = {
@@ -10,18 +19,12 @@ FIGURES = {
     "figure-2": "refwfm.paper_figures.figure_2",
     "figure-s1": "refwfm.paper_figures.figure_s1",
     "figure-s4": "refwfm.paper_figures.figure_s4",
-}
-
-CLOUD_FIGURES = {
     "table-3": "refwfm.paper_figures.table_3",
     "table-4": "refwfm.paper_figures.table_4",
     "figure-3": "refwfm.paper_figures.figure_3",
     "figure-4": "refwfm.paper_figures.figure_4",
     "figure-5": "refwfm.paper_figures.figure_5",
     "figure-s5": "refwfm.paper_figures.figure_s5",
-}
-
-GWFM_FIGURES = {
     "gwfm-figure-1": "refwfm.paper_figures.gwfm.figure_1",
     "gwfm-figure-3": "refwfm.paper_figures.gwfm.table_3",
     "gwfm-figure-4": "refwfm.paper_figures.gwfm.figure_4",

@@ -1,7 +1,6 @@
-"""What figures and tables of point clouds share: train on families, with seeds, on all cores; compare."""
+"""What figures and tables of point clouds share: train on families, with seeds; compare."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +9,10 @@ import numpy as np
 from refwfm import backends, datasets
 from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
-from refwfm.paper_figures.clouds import draw_clouds_comparison
-from refwfm.paper_figures.experiment import in_processes
+from refwfm.metrics.statistics import OneNN
+from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
 from refwfm.runs import models
-from refwfm.runs.evaluate_clouds import Comparison, compare, draw, draw_source, subsample
+from refwfm.runs.evaluate_clouds import Comparison, compare, draw_source, generate_with, subsample
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
@@ -155,12 +154,13 @@ class CloudOutcome(NamedTuple):
     plan_error: float
 
 
-def load_pair(name: str, /) -> tuple[CloudFamily, CloudFamily]:
+RECORDS = (CloudOutcome, CloudTask, CloudScale, Comparison, OneNN)
+"""What an outcome is made of, in its file."""
+
+
+def load_pair(name: str, /) -> tuple[Any, Any]:
     """A family of clouds, and the members held out of it."""
-    family, held_out = datasets.load(name), datasets.held_out(name)
-    assert isinstance(family, CloudFamily)
-    assert isinstance(held_out, CloudFamily)
-    return family, held_out
+    return datasets.load(name), datasets.held_out(name)
 
 
 def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /) -> tuple[Any, Any]:
@@ -175,7 +175,7 @@ def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /)
 class Fitted(NamedTuple):
     """A trained model, the families as its steps saw them, seconds of training, the last steps' metrics."""
 
-    model: models.Model
+    model: models.Model[CloudConfig]
     members: Any
     train_s: float
     last: algorithm.Metrics
@@ -218,8 +218,8 @@ def run(task: CloudTask, /) -> CloudOutcome:
         if start is not None:  # of held-out members, so that nothing the model has seen is carried back
             chosen = index if task.source == PARTIAL else np.arange(size)
             options |= {"source": start, "index": chosen}
-        generated, labels = draw(model, backend, n_steps=task.scale.n_steps, **options)
-        untrained = draw_source(model, backend, **options)
+        generated, labels = generate_with(model, n_steps=task.scale.n_steps, **options)
+        untrained = draw_source(model, **options)
         others = {
             "trained": generated,
             "source": untrained,
@@ -242,16 +242,14 @@ def run(task: CloudTask, /) -> CloudOutcome:
     )
 
 
-def run_all(
+def tasks_of(
     variants: dict[str, dict[str, CloudScale]],
     /,
     *,
     sources: dict[str, str] | None = None,
     backend: str | None = None,
-    run: Callable[[CloudTask], Any] = run,
-    **options: Any,
-) -> list[Any]:
-    """Run every variant on every family with every seed, one process and one thread per core.
+) -> list[CloudTask]:
+    """One run of every variant on every family with every seed.
 
     Parameters
     ----------
@@ -259,23 +257,14 @@ def run_all(
         Family -> variant -> scale.
     sources : dict, optional
         Variant, or family -> family that its flow starts from.
-    run : callable
-        What is done with each task.
-    **options
-        As for ``in_processes``.
-
-    Returns
-    -------
-    list of outcomes, in the order of the tasks
     """
     starts = sources or {}
-    tasks = [
+    return [
         CloudTask(data, variant, seed, scale, backend, starts.get(variant, starts.get(data)))
         for data, scales in variants.items()
         for variant, scale in scales.items()
         for seed in range(scale.seeds)
     ]
-    return in_processes(run, tasks, backend=backend, **options)
 
 
 def as_rows(outcomes: list[CloudOutcome], /) -> list[dict[str, Any]]:

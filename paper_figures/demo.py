@@ -7,6 +7,7 @@ from refwfm.paper_figures.comparison import draw_comparison
 from refwfm.paper_figures.experiment import Outcome, Scale, first_seed
 
 TITLE = "Demo: the 100 US cities (2-D) and cell niches of a mouse brain (16-D)"
+KIND = "gaussians"
 FAMILIES = ("cities", "niches")
 
 SHARE = {"cities": 2 / 3, "niches": 1 / 4}

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from refwfm.paper_figures.cloud_experiment import DRAWN, LAPTOP, SMOKE, CloudOutcome, CloudScale
-from refwfm.paper_figures.clouds import draw_clouds_comparison
+from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
 
 TITLE = "Demo: handwritten fours as point clouds of their own sizes (MNIST), against held-out fours"
+KIND = "clouds"
 
 STEPS = 1800
 OPTIMAL, RANDOM = "optimal transport", "random pairing"

@@ -1,13 +1,9 @@
-"""What figures and tables share: train the methods on families, with seeds, on all cores; measure."""
+"""What figures and tables of Gaussians share: train the methods on families, with seeds; measure."""
 
-import os
-import pickle
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import joblib
 import numpy as np
 
 from refwfm import backends
@@ -15,7 +11,6 @@ from refwfm.datasets import Family, load
 from refwfm.measures import Gaussian
 from refwfm.runs import models
 from refwfm.runs.evaluate_gaussians import evaluate
-from refwfm.storage import atomic
 from refwfm.training import algorithm
 from refwfm.training.config import GaussianConfig
 from refwfm.training.methods import METHODS
@@ -79,6 +74,10 @@ class Outcome(NamedTuple):
     train_s: float
 
 
+RECORDS = (Outcome, Task, Scale, Gaussian)
+"""What an outcome is made of, in its file."""
+
+
 def run(task: Task, family: Family | None = None, /) -> Outcome:
     """Train one method on one family with one seed, generate, measure."""
     family = load(task.data) if family is None else family
@@ -108,102 +107,22 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
     )
 
 
-def compare(
-    scales: dict[str, Scale],
-    /,
-    *,
-    backend: str | None = None,
-    methods: Iterable[str] = tuple(METHODS),
-    **options: Any,
-) -> list[Outcome]:
-    """Run every method on every family with every seed, one process and one thread per core.
+def tasks_of(
+    scales: dict[str, Scale], /, *, backend: str | None = None, methods: Iterable[str] = tuple(METHODS)
+) -> list[Task]:
+    """One run of every method on every family with every seed.
 
     Parameters
     ----------
     scales : dict
         Name of each family, and how large its experiment is.
-    **options
-        As for ``in_processes``.
-
-    Returns
-    -------
-    list of Outcome, ordered by family, method, seed
     """
-    tasks = [
+    return [
         Task(name, method, seed, scale, backend)
         for name, scale in scales.items()
         for seed in range(scale.seeds)
         for method in methods
     ]
-    return in_processes(run, tasks, backend=backend, **options)
-
-
-def in_processes(
-    function: Callable[[Any], Any],
-    tasks: list[Any],
-    /,
-    *,
-    backend: str | None = None,
-    jobs: int | None = None,
-    done: Callable[[Any], None] = lambda outcome: None,
-    folder: Path | None = None,
-    resume: bool = False,
-) -> list[Any]:
-    """Outcomes of tasks, in their order: one process and one thread per core, or one process on a GPU.
-
-    Parameters
-    ----------
-    function : callable
-        ``task -> outcome``, which has the ``task``.
-    jobs : int, optional
-        Processes; as many as there are cores when left out, one on a GPU.
-    done : callable, optional
-        Called with each outcome as it comes.
-    folder : path, optional
-        Where outcomes are kept as they come, a file each.
-    resume : bool
-        Take outcomes of the very same tasks from there, as far as there are.
-    """
-    outcomes = []
-    for task in tasks if folder is not None and resume else ():
-        outcome = _kept(_file_of(folder, task), task)
-        if outcome is not None:
-            outcomes.append(outcome)
-            done(outcome)
-    finished = [outcome.task for outcome in outcomes]
-    left = [task for task in tasks if task not in finished]
-    if jobs is None:
-        on_gpu = backends.load(backend).device.startswith("cuda")
-        jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
-    workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    for outcome in workers(joblib.delayed(function)(task) for task in left):
-        if folder is not None:
-            _keep(_file_of(folder, outcome.task), outcome)
-        outcomes.append(outcome)
-        done(outcome)
-    return sorted(outcomes, key=lambda outcome: tasks.index(outcome.task))
-
-
-def _file_of(folder: Path, task: Any) -> Path:
-    return folder / f"{joblib.hash(task)}.joblib"
-
-
-def _keep(file: Path, outcome: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(file, lambda stream: joblib.dump(outcome, stream))
-
-
-def _kept(file: Path, task: Any) -> Any:
-    """Outcome of a task from its file; None if there is none, or one that this version cannot read."""
-    try:
-        outcome = joblib.load(file)
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, ImportError, pickle.UnpicklingError):
-        return None
-    return outcome if getattr(outcome, "task", None) == task else None
-
-
-def _one_thread_each(jobs: int) -> dict[str, object]:
-    return {"backend": "loky", "inner_max_num_threads": 1} if jobs > 1 else {}
 
 
 def by_method(outcomes: list[Outcome], name: str, /) -> dict[str, list[Outcome]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, draw_beside_real, scale_of
 
 TITLE = "Figure 3: generated shapes"
+KIND = "clouds"
 FAMILIES = ("chairs", "monitors")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, draw_beside_real, scale_of
 
 TITLE = "Figure 4: fours and letters a"
+KIND = "clouds"
 FAMILIES = ("fours", "letters-a")
 
 

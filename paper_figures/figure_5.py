@@ -11,6 +11,7 @@ from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, scal
 from refwfm.paper_figures.ellipses import PALETTE
 
 TITLE = "Figures 5 and 6: cell niches, real and generated"
+KIND = "clouds"
 FAMILY = "niches-clouds"
 
 
@@ -22,8 +23,6 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
 def draw(outcomes: list[CloudOutcome], folder: Path, /) -> list[Path]:
     """Draw the embedding and the signatures; return the files."""
     outcome = outcomes[0]
-    assert outcome.labels is not None
-    assert outcome.held_out_labels is not None
     names = load(FAMILY).label_names
     means = [
         np.array([points.mean(axis=0) for points in part]) for part in (outcome.held_out, outcome.generated)

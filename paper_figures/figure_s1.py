@@ -7,6 +7,7 @@ from refwfm.paper_figures.comparison import draw_comparison
 from refwfm.paper_figures.experiment import Outcome, first_seed
 
 TITLE = "Figure S1: spiral of 16 Gaussians"
+KIND = "gaussians"
 FAMILIES = ("spiral-16",)
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from refwfm.paper_figures.cloud_experiment import PARTIAL, CloudOutcome, CloudScale, scale_of
-from refwfm.paper_figures.clouds import draw_transport
+from refwfm.paper_figures.cloud_pictures import draw_transport
 
 TITLE = "Figure S5: transformed and completed shapes"
+KIND = "clouds"
 
 BETWEEN, COMPLETED = "from chairs to tables", "completed from partial views"
 SOURCES = {BETWEEN: "shapenet-chairs", COMPLETED: PARTIAL}

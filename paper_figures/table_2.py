@@ -3,6 +3,7 @@
 from refwfm.training.methods import METHODS
 
 TITLE = "Table 2: mean of min W2² to the data"
+KIND = "gaussians"
 FAMILIES = ("spiral-16", "spiral-128", "two-moons", "sphere", "cities", "niches", "pbmc")
 
 PAPER = {

@@ -95,7 +95,7 @@ def test_resume_takes_the_configuration_from_the_run(tmp_path, out):
     assert models.load_model(folder, load_backend("numpy")).state.step == 8
     assert saved_config(folder)["width"] == 4
     assert_error(refwfm("train", "--resume", "--seed", 1, *(out or arguments)), "seed = 0 (now 1)")
-    assert_error(refwfm("train", *TINY, *arguments, *out), "holds a run already; pass --resume")
+    assert_error(refwfm("train", *TINY, *arguments, *out), "holds a run already", "--resume", "--out")
 
 
 def test_quiet_prints_the_first_and_the_last_step_only():

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from refwfm import datasets
 from refwfm.clouds import check_cloud, unpad
 from refwfm.datasets import CloudFamily, _idx, _source, digits, images, meshes
-from refwfm.paper_figures import clouds
-from refwfm.paper_figures.clouds import draw_cloud_family, draw_clouds, draw_clouds_comparison
+from refwfm.paper_figures import cloud_pictures
+from refwfm.paper_figures.cloud_pictures import draw_cloud_family, draw_clouds, draw_clouds_comparison
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HAS_DATA = "REFWFM_DATA" in os.environ
@@ -991,13 +991,13 @@ def test_pictures_of_clouds(tmp_path, rng):
 def test_the_third_coordinate_points_up_and_near_points_are_dark():
     points = np.array([[0.0, 0, 0], [0, 0, 1], [1, -1, 0], [-1, 1, 0], [1, 1, 0]])
     origin, above, near, far, right = (
-        np.concatenate([f[0], d]) for f, d in (clouds._seen(p[None]) for p in points)
+        np.concatenate([f[0], d]) for f, d in (cloud_pictures._seen(p[None]) for p in points)
     )
     np.testing.assert_allclose(origin, 0)
     assert above[1] > 0.9  # in the picture, up
     assert abs(above[0]) < 1e-12
     assert near[2] < 0 < far[2]  # the eye is on the side of x > 0, y < 0
     assert right[0] > 1
-    flat, depth = clouds._seen(points)
+    flat, depth = cloud_pictures._seen(points)
     assert np.all(np.diff(depth) <= 0)  # the nearest is drawn last
     np.testing.assert_allclose(flat[-1], near[:2])

@@ -10,7 +10,7 @@ from refwfm.clouds import moments, sizes, unpad
 from refwfm.datasets import clouds_from_arrays
 from refwfm.measures import PointCloud
 from refwfm.runs import models
-from refwfm.runs.evaluate_clouds import compare, draw, draw_source, label_accuracies, subsample
+from refwfm.runs.evaluate_clouds import compare, draw_source, generate_with, label_accuracies, subsample
 from refwfm.training.config import CloudConfig
 from refwfm.training.optim import tree_map
 
@@ -60,9 +60,9 @@ def test_emd_is_named_by_its_distance():
 def test_the_source_is_what_an_untrained_model_generates():
     """At once, that is: a model generates ``batch`` clouds at a time."""
     model, _ = models.prepare(dataclasses.replace(CONFIG, batch=8), family_of(30), PLACE)
-    generated, labels = draw(model, PLACE, size=7, n_steps=2, seed=3)
+    generated, labels = generate_with(model, size=7, n_steps=2, seed=3)
     assert labels is None
-    start = draw_source(model, PLACE, size=7, seed=3)
+    start = draw_source(model, size=7, seed=3)
     np.testing.assert_allclose(generated.points, start.points, atol=1e-12)
     np.testing.assert_array_equal(generated.weights, start.weights)
 
@@ -72,7 +72,7 @@ def test_a_diverged_model_is_refused():
     broken = tree_map(lambda leaf: leaf + np.nan, model.state.params)
     model = model._replace(state=model.state._replace(params=broken, ema=broken))
     with pytest.raises(ValueError, match="the model has diverged"):
-        draw(model, PLACE, size=2, n_steps=1, seed=0)
+        generate_with(model, size=2, n_steps=1, seed=0)
 
 
 def test_subsamples_are_members_cut_to_the_models_points():
@@ -105,3 +105,11 @@ def test_label_accuracies_of_separated_classes():
     moved = PointCloud(generated.points + 100.0 * (generated.weights > 0)[..., None], generated.weights)
     half = label_accuracies(moved, labels, family, family, CONFIG, **options)
     assert half.generated == 0.5
+
+
+def test_label_accuracies_need_labels():
+    bare, labelled = family_of(6), family_of(6, labels=np.array([0, 1] * 3))
+    generated = everything(labelled)
+    for family, held_out, name in ((bare, labelled, "family"), (labelled, bare, "held_out")):
+        with pytest.raises(ValueError, match=f"{name} must have labels"):
+            label_accuracies(generated, labelled.labels, family, held_out, CONFIG, size=4, seed=0)

@@ -13,6 +13,7 @@ from refwfm import datasets
 from refwfm.measures import Gaussian
 from refwfm.paper_figures import FIGURES, experiment
 from refwfm.paper_figures.comparison import draw_comparison
+from refwfm.paper_figures.processes import in_processes
 from refwfm.paper_figures.table_2 import paper_value
 from refwfm.training import algorithm
 from refwfm.training.methods import METHODS
@@ -25,6 +26,11 @@ RED = np.array([0.82, 0.29, 0.36])
 def somewhere_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REFWFM_BACKEND", raising=False)
+
+
+def compare(scales, methods=METHODS, **options):
+    tasks = experiment.tasks_of(scales, methods=methods)
+    return in_processes(experiment.run, tasks, kinds=experiment.RECORDS, **options)
 
 
 def assert_rows_are_complete(path, families, steps=None):
@@ -129,7 +135,7 @@ def test_the_paper_s_values_stand_in_their_places():
 
 def test_the_same_seed_gives_the_same_numbers_however_many_processes():
     one, two, other = (
-        experiment.compare({"two-moons": SMALL}, jobs=jobs, methods=methods)
+        compare({"two-moons": SMALL}, jobs=jobs, methods=methods)
         for jobs, methods in (
             (1, ("riemannian", "frobenius")),
             (2, ("riemannian", "frobenius")),
@@ -147,7 +153,7 @@ def test_the_same_seed_gives_the_same_numbers_however_many_processes():
 def test_outcomes_come_by_family_method_and_seed_and_each_is_told_when_done():
     seen = []
     scales = dict.fromkeys(("spiral-16", "sphere"), SMALL._replace(seeds=1))
-    outcomes = experiment.compare(scales, jobs=1, done=seen.append)
+    outcomes = compare(scales, jobs=1, done=seen.append)
     assert {o.task for o in seen} == {o.task for o in outcomes}
     assert [(o.task.data, o.task.method) for o in outcomes] == [
         (name, method) for name in ("spiral-16", "sphere") for method in METHODS
@@ -158,28 +164,54 @@ def test_outcomes_come_by_family_method_and_seed_and_each_is_told_when_done():
 
 
 def test_finished_runs_are_kept_and_taken_when_asked_for(tmp_path):
-    scales, ran = {"sphere": SMALL._replace(seeds=1)}, []
+    scales, ran, told = {"sphere": SMALL._replace(seeds=1)}, [], []
 
-    def compare(*, methods=METHODS, **options):
+    def again(**options):
         ran.clear()
-        options |= {"jobs": 1, "folder": tmp_path / "runs", "done": ran.append}
-        return experiment.compare(scales, methods=methods, **options)
+        told.clear()
+        options |= {"jobs": 1, "folder": tmp_path / "runs", "done": ran.append, "unreadable": told.append}
+        return compare(scales, **options)
 
-    part = compare(methods=("frobenius",))
+    part = again(methods=("frobenius",))
     files = list((tmp_path / "runs").iterdir())
-    assert len(files) == 1
-    whole = compare(resume=True)
+    assert [file.suffix for file in files] == [".npz"]
+    whole = again(resume=True)
     assert len(ran) == len(METHODS) == len(list((tmp_path / "runs").iterdir()))
     kept = next(o for o in whole if o.task.method == "frobenius")
     assert kept.train_s == part[0].train_s  # the very run
     assert kept.min_w2_sq == part[0].min_w2_sq
-    assert compare()[0].train_s != whole[0].train_s  # without --resume all run again
-    files[0].write_bytes(files[0].read_bytes()[:100])  # and so does what cannot be read
-    again = next(o for o in compare(resume=True) if o.task.method == "frobenius")
-    assert again.min_w2_sq == kept.min_w2_sq
+    assert again()[0].train_s != whole[0].train_s  # without resume all run again
+    assert told == []
+    foreign = next(file for file in (tmp_path / "runs").iterdir() if file != files[0])
+    for content, reason in (
+        (files[0].read_bytes()[:100], "truncated or foreign"),
+        (foreign.read_bytes(), "another"),
+    ):
+        files[0].write_bytes(content)  # what cannot be read runs again, and one line says so
+        redone = next(o for o in again(resume=True) if o.task.method == "frobenius")
+        assert redone.min_w2_sq == kept.min_w2_sq
+        (line,) = told
+        assert files[0].name in line
+        assert reason in line
     scales["sphere"] = scales["sphere"]._replace(size=3)  # other settings are other runs
-    assert compare(resume=True)[0].task.scale.size == 3
+    assert again(resume=True)[0].task.scale.size == 3
     assert len(list((tmp_path / "runs").iterdir())) == 2 * len(METHODS)
+
+
+def test_a_resumed_table_is_the_same_and_a_broken_run_is_one_line(tmp_path):
+    command = ("reproduce", "table-2", "--data", "sphere", "--scale", "smoke", "--steps", 3, "--jobs", 1)
+    command += ("--out", tmp_path)
+    succeed(*command)
+    rows = (tmp_path / "table-2.json").read_bytes()
+    said = succeed(*command, "--resume")
+    assert (tmp_path / "table-2.json").read_bytes() == rows  # with the times of the first runs
+    assert "done again" not in said
+    (tmp_path / "table-2-runs" / "old.joblib").write_bytes(b"a pickle")
+    broken = next((tmp_path / "table-2-runs").glob("*.npz"))
+    broken.write_bytes(b"not an archive")
+    said = succeed(*command, "--resume")
+    assert said.count("that run is done again") == 1
+    assert "old.joblib" not in said
 
 
 def test_a_long_run_decays_its_rate_a_hundred_times_like_the_paper_s():
@@ -202,7 +234,7 @@ def test_a_long_run_decays_its_rate_a_hundred_times_like_the_paper_s():
 )
 def test_what_cannot_be_reproduced_is_one_line_before_any_training(tmp_path, arguments, words, monkeypatch):
     (tmp_path / "taken").write_text("a file")
-    monkeypatch.setattr(experiment, "compare", None)
+    monkeypatch.setattr(experiment, "run", None)
     assert_error(refwfm(*arguments, "--scale", "smoke"), *words)
 
 

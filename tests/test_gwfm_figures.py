@@ -9,9 +9,9 @@ from command import assert_error, refwfm, succeed
 
 from refwfm import datasets
 from refwfm.datasets.circles import HIGH, LOW, REACH, circles
-from refwfm.paper_figures import GWFM_FIGURES
+from refwfm.paper_figures import FIGURES
 from refwfm.paper_figures.cloud_experiment import CloudTask
-from refwfm.paper_figures.flows import KERNEL, _density, draw_densities, draw_paths
+from refwfm.paper_figures.flow_pictures import KERNEL, _density, draw_densities, draw_paths
 from refwfm.paper_figures.gwfm import experiment as gwfm_experiment
 
 needs_data = pytest.mark.skipif("REFWFM_DATA" not in os.environ, reason="REFWFM_DATA is not set")
@@ -66,8 +66,12 @@ def test_drawn_digits_have_equal_sizes_and_lie_in_the_unit_square():
 def test_every_figure_has_its_parts_at_every_scale():
     from importlib import import_module
 
-    for name, module in GWFM_FIGURES.items():
+    for name, module in FIGURES.items():
         figure = import_module(module)
+        if not name.startswith("gwfm"):
+            assert figure.KIND in ("gaussians", "clouds")
+            continue
+        assert ("times" if name == "gwfm-table-5" else "couplings") == figure.KIND
         assert figure.TITLE.startswith("GWFM")
         assert all(isinstance(line, str) and len(line) > 20 for line in figure.SHAPE)
         if name == "gwfm-table-5":

@@ -291,7 +291,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, backend):
 
 def test_a_folder_with_a_run_is_refused_without_resume(tmp_path, backend):
     train(tmp_path, backend)
-    with pytest.raises(folders.RunError, match="holds a run already; pass --resume"):
+    with pytest.raises(folders.RunError, match="holds a run already; continue it with resume=True"):
         train(tmp_path, backend)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from refwfm.datasets import load
 from refwfm.paper_figures.cloud_experiment import CloudScale
-from refwfm.paper_figures.flows import draw_paths
+from refwfm.paper_figures.flow_pictures import draw_paths
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome, scale_of
 
 FAMILY = "circles"

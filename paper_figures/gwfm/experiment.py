@@ -20,7 +20,7 @@ from refwfm.datasets import CloudFamily
 from refwfm.generation import generate_clouds
 from refwfm.paper_figures import cloud_experiment
 from refwfm.paper_figures.cloud_experiment import CloudScale, CloudTask, Fitted, fit, load_pair, load_source
-from refwfm.runs.evaluate_clouds import Comparison, compare, draw, draw_source, subsample
+from refwfm.runs.evaluate_clouds import Comparison, compare, draw_source, generate_with, subsample
 from refwfm.training import cloud_generation, cloud_setting
 from refwfm.training import clouds as flow
 from refwfm.training.algorithm import trained
@@ -104,6 +104,10 @@ class FlowOutcome(NamedTuple):
     laziness: Laziness | None
 
 
+RECORDS = (*cloud_experiment.RECORDS, FlowOutcome, Laziness)
+"""What an outcome is made of, in its file."""
+
+
 def run(task: CloudTask, /) -> FlowOutcome:
     """Train with one coupling and one seed; generate in few and in many steps, compare, measure the paths."""
     scale, backend = task.scale, backends.load(task.backend)
@@ -120,7 +124,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
         real = subsample(held_out, size, config, seed=seed)
         options = {"size": size, "seed": seed, **_starts(start, size, seed)}
         for steps in scale.euler:
-            generated, _ = draw(fitted.model, backend, n_steps=steps, **options)
+            generated, _ = generate_with(fitted.model, n_steps=steps, **options)
             scores[steps].append(compare(generated=generated, reference=real, squared=True))
             if evaluation == 0:
                 pictured[steps] = unpad(generated)[:DRAWN]
@@ -138,7 +142,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
         fitted.train_s,
         float(fitted.last.loss),
         float(fitted.last.plan_error),
-        _path(fitted, backend, start, min(size, DRAWN), scale.n_steps),
+        _path(fitted, start, min(size, DRAWN), scale.n_steps),
         pictured,
         unpad(first)[:DRAWN],
         _laziness(fitted),
@@ -161,7 +165,6 @@ def _starts(start: CloudFamily | None, size: int, seed: int) -> dict[str, Any]:
 
 def _straightness(fitted: Fitted, **options: Any) -> float:
     config, setting, state = fitted.model.config, fitted.model.setting, fitted.model.state
-    assert isinstance(config, CloudConfig)
     return float(cloud_generation.learned_straightness(config, setting, trained(state), **options).ratio)
 
 
@@ -171,7 +174,6 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
     Batches are drawn with it and, in turns, with random pairs: the median difference is its own time.
     """
     config, setting = fitted.model.config, fitted.model.setting
-    assert isinstance(config, CloudConfig)
     random = replace(config, outer="independent", outer_eps=0.0, inner="independent")
     times, costs = [], []
     for step in range(1, 1 + TIMED):
@@ -186,12 +188,11 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
     return max(0.0, 1e3 * float(np.median(times))), setting.unit**2 * float(np.mean(costs))
 
 
-def _path(fitted: Fitted, backend: Backend, start: CloudFamily | None, size: int, n_steps: int) -> np.ndarray:
+def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int) -> np.ndarray:
     """Clouds on their way, before the first step and after each: (n_steps + 1, size, n, d), in data units."""
     config, setting = fitted.model.config, fitted.model.setting
-    assert isinstance(config, CloudConfig)
     seed = config.seed
-    mu = draw_source(fitted.model, backend, size=size, seed=seed, **_starts(start, size, seed))
+    mu = draw_source(fitted.model, size=size, seed=seed, **_starts(start, size, seed))
     seen: list[np.ndarray] = []
     generate_clouds(
         cloud_generation.learned_field(config, trained(fitted.model.state)),
@@ -205,7 +206,6 @@ def _path(fitted: Fitted, backend: Backend, start: CloudFamily | None, size: int
 def _laziness(fitted: Fitted) -> Laziness | None:
     """How well laziness holds for the run's noise and the clouds it was trained on, in the model's units."""
     config, setting, target = fitted.model.config, fitted.model.setting, fitted.members.target
-    assert isinstance(config, CloudConfig)
     lazy = config.source == "barycentric" and "lazy" in (config.outer, config.inner)
     if not lazy or len(setting.reference) > LAZY_POINTS:
         return None

@@ -6,9 +6,10 @@ from refwfm.paper_figures.cloud_experiment import CloudScale
 from refwfm.paper_figures.gwfm.circles import FAMILY, SHAPE, SOURCES, circles_of, draw_circles
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome, pairs_of
 
-__all__ = ["SHAPE", "SOURCES", "TITLE", "draw", "variants"]
+__all__ = ["KIND", "SHAPE", "SOURCES", "TITLE", "draw", "variants"]
 
 TITLE = "GWFM Figure 1: circles, learned paths for couplings (outer/inner)"
+KIND = "couplings"
 
 PAIRS = (("independent", "independent"), ("wasserstein", "exact"), ("sliced", "sliced"), ("lazy", "lazy"))
 

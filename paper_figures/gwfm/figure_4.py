@@ -6,9 +6,10 @@ from refwfm.paper_figures.cloud_experiment import CloudScale
 from refwfm.paper_figures.gwfm.circles import FAMILY, SHAPE, SOURCES, circles_of, draw_circles
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome
 
-__all__ = ["SHAPE", "SOURCES", "TITLE", "draw", "variants"]
+__all__ = ["KIND", "SHAPE", "SOURCES", "TITLE", "draw", "variants"]
 
 TITLE = "GWFM Figure 4: circles, learned paths for batch sizes (linear/linear)"
+KIND = "couplings"
 
 BATCHES = {"smoke": (2, 4), "laptop": (2, 8, 32), "paper": (4, 16, 64, 256)}
 """The smaller the batch, the worse the best partner in it: with a batch of one the outer plan is random."""

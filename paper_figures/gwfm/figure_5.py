@@ -6,9 +6,10 @@ from refwfm.paper_figures.cloud_experiment import CloudScale
 from refwfm.paper_figures.gwfm.circles import FAMILY, SHAPE, SOURCES, circles_of, draw_circles
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome
 
-__all__ = ["SHAPE", "SOURCES", "TITLE", "draw", "variants"]
+__all__ = ["KIND", "SHAPE", "SOURCES", "TITLE", "draw", "variants"]
 
 TITLE = "GWFM Figure 5: circles, learned paths for numbers of directions K (sliced/sliced)"
+KIND = "couplings"
 
 DIRECTIONS = {"smoke": (1, 4), "laptop": (1, 8, 64), "paper": (1, 4, 16, 64, 256)}
 

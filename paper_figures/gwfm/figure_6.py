@@ -6,9 +6,10 @@ from refwfm.paper_figures.cloud_experiment import CloudScale
 from refwfm.paper_figures.gwfm.circles import FAMILY, SHAPE, SOURCES, circles_of, draw_circles
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome
 
-__all__ = ["SHAPE", "SOURCES", "TITLE", "draw", "variants"]
+__all__ = ["KIND", "SHAPE", "SOURCES", "TITLE", "draw", "variants"]
 
 TITLE = "GWFM Figure 6: circles, learned paths for Sinkhorn's eps, the other plan exact"
+KIND = "couplings"
 
 EPS = {"smoke": (0.01,), "laptop": (0.001, 0.01, 0.1), "paper": (0.001, 0.003, 0.01, 0.1, 1.0)}
 """In units of the largest cost: of the points of a pair of clouds, of the clouds of a batch."""

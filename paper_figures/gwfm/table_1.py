@@ -7,6 +7,7 @@ from refwfm.paper_figures.gwfm.experiment import FlowOutcome, pairs_of
 from refwfm.paper_figures.gwfm.tables import digits, draw_generated
 
 TITLE = "GWFM Table 1: MNIST, 64 points, barycentric noise; couplings (outer/inner)"
+KIND = "couplings"
 
 PAIRS = (("independent", "independent"), ("wasserstein", "exact"), ("sliced", "sliced"), ("lazy", "lazy"))
 MORE_PAIRS = (("independent", "exact"), ("independent", "lazy"), ("sliced", "exact"))

@@ -7,6 +7,7 @@ from refwfm.paper_figures.gwfm.experiment import FlowOutcome, pairs_of, scale_of
 from refwfm.paper_figures.gwfm.tables import draw_generated
 
 TITLE = "GWFM Table 2: chairs, 512 points, barycentric noise; outer plans, inner plan exact"
+KIND = "couplings"
 
 PAIRS = (("independent", "exact"), ("sliced", "exact"), ("lazy", "exact"))
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from refwfm.paper_figures.cloud_experiment import CloudScale
-from refwfm.paper_figures.flows import draw_densities
+from refwfm.paper_figures.flow_pictures import draw_densities
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome, pairs_of
 from refwfm.paper_figures.gwfm.tables import digits, draw_generated
 
 TITLE = "GWFM Table 3 and Figure 3: from MNIST to USPS; couplings (outer/inner)"
+KIND = "couplings"
 
 SIZES = {"smoke": (64,), "laptop": (64,), "paper": (64, 128, 256)}
 SOURCES = {f"usps-{n}": f"mnist-{n}" for n in SIZES["paper"]}

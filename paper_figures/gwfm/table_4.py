@@ -7,6 +7,7 @@ from refwfm.paper_figures.gwfm.experiment import FlowOutcome, pairs_of
 from refwfm.paper_figures.gwfm.tables import digits, draw_generated
 
 TITLE = "GWFM Table 4: MNIST, 64 points, pure noise; couplings (outer/inner)"
+KIND = "couplings"
 
 PAIRS = (("independent", "independent"), ("wasserstein", "exact"), ("sliced", "sliced"), ("linear", "linear"))
 """Pure noise has no order: lazy plans refuse it, linear ones align it in each step."""

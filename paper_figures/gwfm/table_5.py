@@ -13,6 +13,7 @@ from refwfm.measures import PointCloud, take
 from refwfm.transport.sinkhorn import sinkhorn
 
 TITLE = "GWFM Table 5: times of couplings, 2-D clouds of n points, batches of B"
+KIND = "times"
 
 PAIRS = (
     ("wasserstein", "exact"),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from refwfm.paper_figures.cloud_experiment import CloudScale
-from refwfm.paper_figures.clouds import draw_rows
+from refwfm.paper_figures.cloud_pictures import draw_rows
 from refwfm.paper_figures.gwfm.experiment import FlowOutcome, scale_of
 
 

@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,10 +19,14 @@ from rich.progress import (
 )
 
 from refwfm.datasets import CloudFamily, Family
+from refwfm.runs.folders import TABLES
 from refwfm.runs.folders import Progress as Report
 from refwfm.storage import atomic
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import GaussianConfig
+
+Backend = Annotated[str | None, typer.Option(help=TABLES["run"]["backend"].help)]
+"""Option ``--backend`` of every command that has one."""
 
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own
@@ -90,6 +95,22 @@ def _numbers(report: Report) -> str:
 def write_numbers(path: Path, scale: str, rows: list[dict[str, Any]], /) -> None:
     """Raw numbers of an experiment, as JSON."""
     atomic.write_text(path, json.dumps({"scale": scale, "rows": rows}, indent=1) + "\n")
+
+
+def save_picture(path: Path, family: Family | CloudFamily, /) -> None:
+    """Draw a family into a file and say so."""
+    try:
+        from refwfm.paper_figures.cloud_pictures import draw_cloud_family
+        from refwfm.paper_figures.ellipses import draw_family
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("matplotlib"):
+            raise
+        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
+    if isinstance(family, CloudFamily):
+        draw_cloud_family(family, path)
+    else:
+        draw_family(family, path)
+    say(f"wrote {path}")
 
 
 def mean_and_spread(values: np.ndarray | list[float], /) -> str:

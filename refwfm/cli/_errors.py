@@ -9,11 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from refwfm.backends import BackendError
+from refwfm.runs.folders import RunError
 from refwfm.training.algorithm import NonFiniteLossError
 from refwfm.transport.sinkhorn import ConvergenceError
 
 EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, ConvergenceError, NonFiniteLossError)
 """What a user can cause; anything else is a bug, and its traceback is wanted."""
+
+FLAGS = " (on the command line: --resume continues a run, --out names its folder)"
+"""How the command does what the library's errors about run folders advise."""
 
 
 @contextmanager
@@ -28,6 +32,8 @@ def clear_errors(*, stopped: str = "stopped") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise  # the reader of a pipe has seen enough (`| head`); typer ends quietly
         line = " ".join(str(error).split()) or "out of memory"
+        if isinstance(error, RunError):
+            line += FLAGS
         _print(Text("error: ", style="bold red").append(line, style="default"))
         raise typer.Exit(2) from error
 

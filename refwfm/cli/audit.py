@@ -21,23 +21,40 @@ from refwfm.storage import atomic
 
 
 def verify(
-    only: Annotated[list[str] | None, typer.Option(help="Only this id, as WFM-10 (may be repeated).")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Check only the formula of this id, such as WFM-10 (may be repeated)."),
+    ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="As for train, or all: every one that is installed.")
+        str | None,
+        typer.Option(
+            help="Array library to check on, such as numpy or torch, or all for every one installed."
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="float64, float32 or all.", show_default="float64; all with --backend all"),
+        typer.Option(
+            help="Floating type to check in: float64, float32 or all.",
+            show_default="float64; all with --backend all",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     every_draw: Annotated[
-        bool, typer.Option("--every-draw", help="On jax too, which compiles anew for each shape: minutes.")
+        bool,
+        typer.Option(
+            "--every-draw", help="Make every random draw on jax too, which compiles for each shape: minutes."
+        ),
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes for several backends.", show_default="the cores")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of processes, where there are several backends.",
+            show_default="one for each core",
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with all of it, FILE.html.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Also write the whole audit to this HTML file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check every formula against an independent oracle, and every check against wrong variants."""
     with clear_errors():
@@ -65,7 +82,9 @@ def verify(
         raise typer.Exit(1)
 
 
-def explain(id: Annotated[str, typer.Argument(help="Of a formula, as WFM-10.", metavar="ID")]) -> None:
+def explain(
+    id: Annotated[str, typer.Argument(help="Id of a formula, such as WFM-10.", metavar="ID")],
+) -> None:
     """Show a formula: where it stands, its source, its checks and their wrong variants."""
     with clear_errors():
         from refwfm.validation import ledger

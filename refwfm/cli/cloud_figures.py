@@ -1,102 +1,40 @@
-"""Tables and figures of point clouds: run the experiment, print the table, save pictures and numbers."""
+"""Tables and figures that compare families of point clouds by 1-NN accuracy."""
 
-import time
-from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
-from refwfm.cli._common import console, mean_and_spread, runs_progress, say, write_numbers
+from refwfm.cli._common import mean_and_spread
+from refwfm.cli._experiment import Kind, Request
 
 
-class Kind(NamedTuple):
-    """What an experiment does with each variant and seed, and how that is shown.
-
-    Attributes
-    ----------
-    run : callable
-        ``task -> outcome``; in other processes.
-    as_rows : callable
-        ``outcomes -> rows`` of the file of numbers.
-    line : callable
-        ``outcome -> str``, where there is no progress bar.
-    show : callable
-        ``(figure, outcomes)``: print the table, with ``figure`` the module.
-    """
-
-    run: Callable[[Any], Any]
-    as_rows: Callable[[list[Any]], list[dict[str, Any]]]
-    line: Callable[[Any], str]
-    show: Callable[[Any, list[Any]], None]
-
-
-def one_nn() -> Kind:
+def clouds() -> Kind:
     """Experiments that compare families of clouds by 1-NN accuracy."""
     from refwfm.paper_figures import cloud_experiment
 
-    return Kind(cloud_experiment.run, cloud_experiment.as_rows, _line, _show)
+    return Kind(plan, cloud_experiment.run, cloud_experiment.RECORDS, _line, _show, cloud_experiment.as_rows)
 
 
-def experiment(
-    name: str,
-    module_name: str,
-    scale: str,
-    out: Path,
-    backend: str | None,
-    jobs: int | None,
-    only: list[str] | None,
-    *,
-    kind: Callable[[], Kind] = one_nn,
-    steps: int | None = None,
-    seeds: int | None = None,
-    resume: bool = False,
-) -> None:
-    """Run a module of ``paper_figures`` that has ``variants(scale)``."""
+def plan(figure: Any, asked: Request, /) -> tuple[list[Any], str]:
+    """Runs of the variants of a figure on the families that are asked for; see ``Kind``."""
     from refwfm.paper_figures import cloud_experiment
 
-    figure, what = import_module(module_name), kind()
-    variants = figure.variants(scale)
-    unknown = [family for family in only or () if family not in variants]
+    variants = figure.variants(asked.scale)
+    unknown = [family for family in asked.data or () if family not in variants]
     if unknown:
         raise ValueError(f"--data must be among {', '.join(variants)}; got {', '.join(unknown)}")
     variants = {
-        family: {variant: _changed(each, steps, seeds) for variant, each in scales.items()}
+        family: {variant: _changed(each, asked.steps, asked.seeds) for variant, each in scales.items()}
         for family, scales in variants.items()
-        if not only or family in only
+        if not asked.data or family in asked.data
     }
     for family in variants:
-        cloud_experiment.load_pair(family)  # better known before an hour of training than after
-    out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    total = sum(each.seeds for scales in variants.values() for each in scales.values())
-    say(f"{figure.TITLE}\n{total} runs at {scale} scale: {_in_words(variants)}")
-    with runs_progress(total) as progress:
-        task = progress.add_task("training", total=total)
-
-        def done(outcome: Any) -> None:
-            progress.advance(task)
-            if progress.disable:
-                say(what.line(outcome))
-
-        outcomes = cloud_experiment.run_all(
-            variants,
-            sources=getattr(figure, "SOURCES", None),
-            backend=backend,
-            run=what.run,
-            jobs=jobs,
-            done=done,
-            folder=out / f"{name}-runs",
-            resume=resume,
-        )
-    what.show(figure, outcomes)
-    numbers = out / f"{name}.json"
-    write_numbers(numbers, scale, what.as_rows(outcomes))
-    paths = [*(figure.draw(outcomes, out) if hasattr(figure, "draw") else ()), numbers]
-    say(f"wrote {', '.join(map(str, paths))} after {time.perf_counter() - start:.0f} s")
+        cloud_experiment.load_pair(family)
+    sources = getattr(figure, "SOURCES", None)
+    tasks = cloud_experiment.tasks_of(variants, sources=sources, backend=asked.backend)
+    return tasks, f" at {asked.scale} scale: {_in_words(variants)}"
 
 
 def _changed(scale: Any, steps: int | None, seeds: int | None) -> Any:
@@ -124,12 +62,12 @@ def _line(outcome: Any) -> str:
     )
 
 
-def _show(figure: Any, outcomes: list[Any]) -> None:
-    console.print(_table(outcomes, getattr(figure, "PAPER", {})))
-    say(
+def _show(figure: Any, outcomes: list[Any]) -> list[Table | str]:
+    return [
+        _table(outcomes, getattr(figure, "PAPER", {})),
         "1-NN accuracy in %, 50 is best: mean ± spread over seeds and evaluations; EMD: exact, Euclidean.\n"
-        "source: its own draws, untrained. real: clouds of the training family. All against held-out clouds."
-    )
+        "source: its own draws, untrained. real: clouds of the training family. All against held-out clouds.",
+    ]
 
 
 def _table(outcomes: list[Any], paper: dict[str, tuple[float, float]]) -> Table:

@@ -7,11 +7,16 @@ import numpy as np
 from rich.progress import Progress
 
 from refwfm import datasets
-from refwfm.backends import Backend
 from refwfm.cli._common import console, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
-from refwfm.runs.evaluate_clouds import compare, draw, draw_source, label_accuracies, subsample
+from refwfm.runs.evaluate_clouds import (
+    compare,
+    draw_source,
+    generate_with,
+    label_accuracies,
+    subsample,
+)
 from refwfm.runs.models import Model
 from refwfm.training.config import CloudConfig
 
@@ -33,16 +38,15 @@ TITLES = {
 
 
 def after_training(
-    model: Model, family: CloudFamily, source: CloudFamily | None, backend: Backend, figure: Path, /
+    model: Model[CloudConfig], family: CloudFamily, figure: Path, /, *, source: CloudFamily | None
 ) -> None:
     """Measure what was learned; draw generated beside real."""
-    assert isinstance(model.config, CloudConfig)
     reference = held_out(family)
     size = min(QUICK, len(reference))
-    generated, _ = draw(model, backend, size=size, n_steps=50, seed=0, source=source)
+    generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source)
     real = subsample(reference, size, model.config, seed=0)
     try:
-        from refwfm.paper_figures.clouds import draw_clouds_comparison
+        from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
     except ModuleNotFoundError:
         say('no picture: it needs matplotlib (pip install "refwfm[figures]")')
     else:
@@ -62,14 +66,12 @@ def held_out(family: CloudFamily, /) -> CloudFamily:
     if entry is None or not entry.held_out:
         say(f"{family.name} has no held-out members: it is compared with itself (name others with --data)")
         return family
-    found = datasets.held_out(family.name)
-    assert isinstance(found, CloudFamily)
+    found: Any = datasets.held_out(family.name)  # of the kind of the family itself
     return found
 
 
 def generate(
-    model: Model,
-    backend: Backend,
+    model: Model[CloudConfig],
     /,
     *,
     size: int,
@@ -84,9 +86,8 @@ def generate(
     """Generate a family of clouds."""
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("generating", total=size)
-        generated, labels = draw(
+        generated, labels = generate_with(
             model,
-            backend,
             size=size,
             n_steps=n_steps,
             seed=seed,
@@ -113,21 +114,13 @@ def generate(
     )
 
 
-def draw_family(path: Path, family: CloudFamily, /) -> None:
-    """Save a picture of a family."""
-    from refwfm.paper_figures.clouds import draw_cloud_family
-
-    draw_cloud_family(family, path)
-
-
 def evaluate(
-    model: Model,
+    model: Model[CloudConfig],
     family: CloudFamily,
     reference: CloudFamily,
-    source: CloudFamily | None,
-    backend: Backend,
     /,
     *,
+    source: CloudFamily | None,
     size: int,
     n_steps: int,
     seeds: int,
@@ -136,7 +129,6 @@ def evaluate(
 ) -> dict[str, list[Any]]:
     """Numbers of Tables 3 and 4, one for each seed, and the same of source and of real clouds beside them."""
     config = model.config
-    assert isinstance(config, CloudConfig)
     size = min(size, len(reference), len(family))
     numbers: dict[str, list[Any]] = {}
 
@@ -148,9 +140,8 @@ def evaluate(
         task = bar.add_task("evaluating", total=3 * seeds)
         for seed in range(seeds):
             real = subsample(reference, size, config, seed=seed)
-            generated, labels = draw(
+            generated, labels = generate_with(
                 model,
-                backend,
                 size=size,
                 n_steps=n_steps,
                 seed=seed,
@@ -161,7 +152,7 @@ def evaluate(
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
             bar.advance(task)
-            start = draw_source(model, backend, size=size, seed=seed, source=source)
+            start = draw_source(model, size=size, seed=seed, source=source)
             untrained = compare(generated=start, reference=real, squared=squared)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
             bar.advance(task)

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from refwfm.cli._common import save_picture
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import (
     CATALOGUE,
@@ -82,30 +83,36 @@ def _span(sizes: tuple[int, int] | None) -> str:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A family's name, or a file ending in .npz.")],
-    figure: Annotated[Path | None, typer.Option(help="Save a picture there (.png, .pdf, .svg).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For families drawn at random.")] = 0,
+    name: Annotated[str, typer.Argument(help="Name of a family, or a file ending in .npz.")],
+    figure: Annotated[
+        Path | None, typer.Option(help="Also save a picture to this file (.png, .pdf, .svg).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the families that are drawn at random.")] = 0,
 ) -> None:
-    """Summarise a family: sizes, scales, ranks, classes; draw it with --figure."""
+    """Summarise a family: sizes, scales, ranks and classes; --figure draws it too."""
     with clear_errors():
         family = load(name, seed=seed)
         _summarise(family)
         if figure is not None:
-            _draw(family, figure)
+            save_picture(figure, family)
 
 
 @app.command()
 def gaussians(
-    file: Annotated[Path, typer.Argument(help="An AnnData file (.h5ad).")],
+    file: Annotated[Path, typer.Argument(help="AnnData file (.h5ad).")],
     by: Annotated[By, typer.Option(help="Which cells make one Gaussian.")] = By.niche,
-    k: Annotated[int, typer.Option("--k", min=1, help="Cells in a niche or neighbourhood.")] = 40,
+    k: Annotated[int, typer.Option("--k", min=1, help="Number of cells in a niche or neighbourhood.")] = 40,
     pcs: Annotated[int, typer.Option(min=1, help="Number of principal components.")] = 16,
     label: Annotated[str | None, typer.Option(help="Column of obs with each cell's class.")] = None,
     spatial_key: Annotated[str, typer.Option(help="Entry of obsm with the coordinates.")] = "spatial",
     cluster_key: Annotated[str | None, typer.Option(help="Column of obs with the clusters.")] = None,
     section_key: Annotated[str | None, typer.Option(help="Column of obs with the sections.")] = None,
-    basis: Annotated[str | None, typer.Option(help="Entry of obsm with the components [X_pca].")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the family [<file>.npz].")] = None,
+    basis: Annotated[
+        str | None, typer.Option(help="Entry of obsm with the components (default X_pca).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write the family to (default the name of FILE, .npz).")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Turn an AnnData file into a family of Gaussians and save it as .npz."""
@@ -131,23 +138,44 @@ def gaussians(
 
 @app.command()
 def clouds(
-    path: Annotated[Path, typer.Argument(help="An AnnData file, a folder of shapes, or a NumPy file.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write the family (<name>.npz).")] = None,
+    path: Annotated[Path, typer.Argument(help="AnnData file, folder of shapes, or NumPy file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write the family to (default the name of PATH, .npz).")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
-    by: Annotated[By | None, typer.Option(help="Which cells make one cloud (niche).", **CELLS)] = None,
-    k: Annotated[int | None, typer.Option("--k", min=1, help="Cells in a niche (16).", **CELLS)] = None,
-    radius: Annotated[float | None, typer.Option(help="Or all cells within this distance.", **CELLS)] = None,
-    pcs: Annotated[int | None, typer.Option(min=1, help="Principal components (16).", **CELLS)] = None,
-    label: Annotated[str | None, typer.Option(help="Column of obs with the class.", **CELLS)] = None,
-    spatial_key: Annotated[str | None, typer.Option(help="Entry of obsm (spatial).", **CELLS)] = None,
-    cluster_key: Annotated[str | None, typer.Option(help="Column of obs: clusters.", **CELLS)] = None,
-    section_key: Annotated[str | None, typer.Option(help="Column of obs: sections.", **CELLS)] = None,
-    basis: Annotated[str | None, typer.Option(help="Entry of obsm (X_pca).", **CELLS)] = None,
-    split: Annotated[str | None, typer.Option(help="train, val or test.", **SHAPES)] = None,
-    n_points: Annotated[int | None, typer.Option(min=1, help="Of each shape (2048).", **SHAPES)] = None,
-    up: Annotated[str | None, typer.Option(help="Which coordinate is up: y or z (z).", **SHAPES)] = None,
-    normalize: Annotated[bool | None, typer.Option(help="Scale each to radius 1.", **SHAPES)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the draws of points (0).", **SHAPES)] = None,
+    by: Annotated[
+        By | None, typer.Option(help="Which cells make one cloud (default niche).", **CELLS)
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, help="Number of cells in a niche (default 16).", **CELLS)
+    ] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(help="Distance within which all cells make a niche, in place of --k.", **CELLS),
+    ] = None,
+    pcs: Annotated[
+        int | None, typer.Option(min=1, help="Number of principal components (default 16).", **CELLS)
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column of obs with each cell's class.", **CELLS)] = None,
+    spatial_key: Annotated[
+        str | None, typer.Option(help="Entry of obsm with the coordinates (default spatial).", **CELLS)
+    ] = None,
+    cluster_key: Annotated[str | None, typer.Option(help="Column of obs with the clusters.", **CELLS)] = None,
+    section_key: Annotated[str | None, typer.Option(help="Column of obs with the sections.", **CELLS)] = None,
+    basis: Annotated[
+        str | None, typer.Option(help="Entry of obsm with the components (default X_pca).", **CELLS)
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Part to read: train, val or test.", **SHAPES)] = None,
+    n_points: Annotated[
+        int | None, typer.Option(min=1, help="Number of points of each shape (default 2048).", **SHAPES)
+    ] = None,
+    up: Annotated[
+        str | None, typer.Option(help="Coordinate that points up: y or z (default z).", **SHAPES)
+    ] = None,
+    normalize: Annotated[bool | None, typer.Option(help="Scale each shape to radius 1.", **SHAPES)] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the draws of points (default 0).", **SHAPES)
+    ] = None,
 ) -> None:
     """Turn cells, shapes or arrays into a family of point clouds and save it as .npz.
 
@@ -242,21 +270,6 @@ def _of_clouds(family: CloudFamily) -> dict[str, str]:
 
 def _range(values: NDArray[Any]) -> str:
     return f"{values.min():.4g} ... {values.max():.4g}, median {np.median(values):.4g}"
-
-
-def _draw(family: Family | CloudFamily, path: Path) -> None:
-    try:
-        from refwfm.paper_figures.clouds import draw_cloud_family
-        from refwfm.paper_figures.ellipses import draw_family
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("matplotlib"):
-            raise
-        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
-    if isinstance(family, CloudFamily):
-        draw_cloud_family(family, path)
-    else:
-        draw_family(family, path)
-    _say(f"wrote {path}")
 
 
 def _say(line: str) -> None:

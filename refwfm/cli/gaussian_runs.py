@@ -8,8 +8,8 @@ import numpy as np
 from refwfm.backends import Backend
 from refwfm.cli._common import say
 from refwfm.datasets import Family
-from refwfm.runs.evaluate_gaussians import draw, evaluate_source
 from refwfm.runs.evaluate_gaussians import evaluate as evaluate_model
+from refwfm.runs.evaluate_gaussians import evaluate_source, generate_with
 from refwfm.runs.models import Model
 from refwfm.training.config import GaussianConfig
 
@@ -22,9 +22,8 @@ TITLES = {
 }
 
 
-def after_training(model: Model, family: Family, source: None, backend: Backend, figure: Path, /) -> None:
+def after_training(model: Model[GaussianConfig], family: Family, backend: Backend, figure: Path, /) -> None:
     """Measure what was learned; draw generated over real, where there is something to draw (with)."""
-    assert isinstance(model.config, GaussianConfig)
     result = evaluate_model(model, family, backend)
     if family.dimension < 2:
         say("no picture: it needs at least two coordinates")
@@ -41,7 +40,7 @@ def after_training(model: Model, family: Family, source: None, backend: Backend,
 
 
 def generate(
-    model: Model,
+    model: Model[GaussianConfig],
     backend: Backend,
     /,
     *,
@@ -49,11 +48,9 @@ def generate(
     n_steps: int,
     seed: int,
     labels: np.ndarray | None,
-    source: None,
 ) -> Family:
     """Generate a family of Gaussians."""
-    assert isinstance(model.config, GaussianConfig)
-    generated, labels, _ = draw(model, backend, size=size, n_steps=n_steps, seed=seed, labels=labels)
+    generated, labels, _ = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed, labels=labels)
     return Family(
         name="generated",
         gaussians=generated,
@@ -64,15 +61,15 @@ def generate(
     )
 
 
-def draw_family(path: Path, family: Family, /) -> None:
-    """Save a picture of a family."""
-    from refwfm.paper_figures.ellipses import draw_family
-
-    draw_family(family, path)
-
-
 def evaluate(
-    model: Model, family: Family, backend: Backend, /, *, size: int, n_steps: int, seeds: int
+    model: Model[GaussianConfig],
+    family: Family,
+    backend: Backend,
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seeds: int,
 ) -> dict[str, list[Any]]:
     """Numbers of Table 2, one for each seed."""
     results = [

@@ -28,7 +28,7 @@ BENCHES = {
 
 
 def info() -> None:
-    """Versions, backends and devices."""
+    """Show versions, backends and devices."""
     table = Table(title=f"refwfm {refwfm.__version__}", show_header=False)
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
     for name in ("numpy", "scipy", "POT", "array-api-compat", "safetensors", "matplotlib"):
@@ -43,11 +43,13 @@ def info() -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHES)}.")],
-    repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each side, taken in turns.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
+    name: Annotated[str, typer.Argument(help=f"Name of the benchmark: one of {', '.join(BENCHES)}.")],
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Number of timed runs of each side, taken in turns.")
+    ] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Measure speed against the named peer library, in turns, medians."""
+    """Measure the speed beside that of a peer library: medians of runs taken in turns."""
     with clear_errors():
         if name not in BENCHES:
             raise ValueError(f"unknown benchmark {name!r}; choose one of {', '.join(BENCHES)}")

@@ -10,39 +10,39 @@ from rich.table import Table
 
 from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs
-from refwfm.cli._common import console, family_in_words, mean_and_spread, say, title_of
+from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, Family, load, save_family
+from refwfm.datasets import CloudFamily, load, save_family
 from refwfm.runs import folders, models
 from refwfm.training.config import CloudConfig
 
 CLOUD = "Models of point clouds"
 
-Backend = Annotated[
-    str | None,
-    typer.Option(help="numpy, torch, torch:cuda, cupy, jax or strict [REFWFM_BACKEND, else numpy]."),
-]
+Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or float64.")]
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
     out: Annotated[Path, typer.Option(help="File for the generated family.")] = Path("generated.npz"),
-    size: Annotated[int, typer.Option(min=1, help="Measures to generate.")] = 512,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of Algorithm 2 or 3.")] = 50,
-    label: Annotated[str | None, typer.Option(help="Generate this class only.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sources.")] = 0,
+    size: Annotated[int, typer.Option(min=1, help="Number of measures to generate.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
+    label: Annotated[
+        str | None, typer.Option(help="Class to generate (default all, as often as in the data).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sources.")] = 0,
     points: Annotated[
-        int | None, typer.Option(min=1, help="Points of each cloud [as in the data].", rich_help_panel=CLOUD)
+        int | None,
+        typer.Option(min=1, help="Points of each cloud (default as in the data).", rich_help_panel=CLOUD),
     ] = None,
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
     ] = 0.0,
     integrator: Annotated[
-        str, typer.Option(help="euler, midpoint, heun or rk4.", rich_help_panel=CLOUD)
+        str, typer.Option(help="Integrator: euler, midpoint, heun or rk4.", rich_help_panel=CLOUD)
     ] = "euler",
-    figure: Annotated[Path | None, typer.Option(help="Save a picture there as well.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also save a picture to this file.")] = None,
     backend: Backend = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Dtype = "float32",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Generate new Gaussians or clouds from a trained model and save them as a family."""
@@ -61,11 +61,10 @@ def generate(
                 raise ValueError(f"label must be one of the model's classes ({known}); got {label!r}")
             wanted = np.full(size, names.index(label))
         common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed, "labels": wanted}
-        common["source"] = _start(run, model)
         chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
         family: Any
         if isinstance(model.config, CloudConfig):
-            family = cloud_runs.generate(model, place, **common, **chosen)
+            family = cloud_runs.generate(model, source=_start(run, model), **common, **chosen)
         elif chosen != {"points": None, "guidance": 0.0, "integrator": "euler"}:
             raise ValueError("--points, --guidance and --integrator are for models over point clouds")
         else:
@@ -73,28 +72,33 @@ def generate(
         save_family(out, family)
         say(f"wrote {out}: {family_in_words(family)}")
         if figure is not None:
-            _draw(figure, family)
+            save_picture(figure, family)
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
     data: Annotated[
-        str | None, typer.Option(help="Real family to compare with [the run's own, or its held-out members].")
+        str | None,
+        typer.Option(help="Real family to compare with (default the run's own, or its held-out members)."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, help="Measures to generate for each seed [512; clouds: 200].")
+        int | None,
+        typer.Option(min=1, help="Number of measures to generate for each seed (default 512, clouds 200)."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of Algorithm 2 or 3.")] = 50,
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the sources.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, each with other sources.")] = 3,
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
     ] = 0.0,
     emd: Annotated[
-        str, typer.Option(help="euclidean (W1) or squared (W2²) distances.", rich_help_panel=CLOUD)
+        str,
+        typer.Option(
+            help="Cost of the EMD: euclidean (W1) or squared (W2²) distances.", rich_help_panel=CLOUD
+        ),
     ] = "euclidean",
     backend: Backend = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
+    dtype: Dtype = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Measure a trained model: min W2² to the data (Gaussians), 1-NN accuracies (clouds)."""
     with clear_errors():
@@ -114,8 +118,7 @@ def evaluate(
                 model,
                 own,
                 family,
-                _start(run, model),
-                place,
+                source=_start(run, model),
                 size=size,
                 n_steps=steps,
                 seeds=seeds,
@@ -148,7 +151,7 @@ def _run_table(run: Path) -> dict[str, Any]:
     return {}
 
 
-def _start(run: Path, model: models.Model) -> Any:
+def _start(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model's flow starts from, or None when it starts from noise."""
     if not isinstance(model.config, CloudConfig) or model.config.source != "family":
         return None
@@ -158,7 +161,7 @@ def _start(run: Path, model: models.Model) -> Any:
     return load(name)
 
 
-def _own_data(run: Path, model: models.Model) -> Any:
+def _own_data(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model was trained on, or an error when it cannot be found unchanged."""
     name: str = _run_table(run).get("data", model.about["data"])
     try:
@@ -173,7 +176,7 @@ def _own_data(run: Path, model: models.Model) -> Any:
     return family
 
 
-def _check_comparable(model: models.Model, family: Any) -> None:
+def _check_comparable(model: models.Model[Any], family: Any) -> None:
     if isinstance(family, CloudFamily) != isinstance(model.config, CloudConfig):
         kinds = ("Gaussians", "point clouds")
         made, given = kinds if isinstance(family, CloudFamily) else kinds[::-1]
@@ -181,14 +184,3 @@ def _check_comparable(model: models.Model, family: Any) -> None:
     d = model.setting.shift.shape[0]
     if family.dimension != d:
         raise ValueError(f"the model generates measures in {d}-D; data {family.name} is {family.dimension}-D")
-
-
-def _draw(path: Path, family: Family | CloudFamily) -> None:
-    try:
-        if isinstance(family, CloudFamily):
-            cloud_runs.draw_family(path, family)
-        else:
-            gaussian_runs.draw_family(path, family)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
-    say(f"wrote {path}")

@@ -13,7 +13,7 @@ from refwfm.cli._common import family_in_words, say, title_of, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
 from refwfm.datasets import CATALOGUE, CloudFamily, Family, load
-from refwfm.runs import folders
+from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig
@@ -50,7 +50,7 @@ def train(
         try:
             title = f"{family.name} {title_of(chosen)}"
             with training_progress(title, chosen.steps, quiet=quiet) as bars:
-                model = folders.train(
+                model: models.Model[Any] = folders.train(
                     chosen,
                     family,
                     place,
@@ -67,8 +67,11 @@ def train(
             where = shlex.quote(str(folder))
             say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {where}")
             raise typer.Exit(130) from None
-        module = cloud_runs if isinstance(family, CloudFamily) else gaussian_runs
-        module.after_training(model, family, start, place, folder / "figures" / "generated.png")
+        figure = folder / "figures" / "generated.png"
+        if isinstance(family, CloudFamily):
+            cloud_runs.after_training(model, family, figure, source=start)
+        else:
+            gaussian_runs.after_training(model, family, place, figure)
         say(f"the run is in {folder}; refwfm generate {shlex.quote(str(folder))} draws more")
 
 

@@ -14,9 +14,9 @@ from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
 from refwfm.datasets.cities import polygon_moments
-from refwfm.datasets.clouds import clouds_from_arrays, gaussians_from_clouds, gaussians_of
 from refwfm.datasets.images import intensity_clouds, jitter_clouds, sample_from_images, threshold_clouds
 from refwfm.datasets.niche_clouds import niche_clouds
+from refwfm.datasets.own_arrays import clouds_from_arrays, gaussians_from_clouds, gaussians_of
 from refwfm.datasets.own_files import read_clouds
 from refwfm.datasets.partial import partial_views
 from refwfm.datasets.shape_files import read_shapes

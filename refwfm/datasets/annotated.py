@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets.cells import neighbourhoods, principal_components, standardize
-from refwfm.datasets.clouds import clouds_from_arrays, encode_labels, gaussians_of
 from refwfm.datasets.niche_clouds import niche_clouds
+from refwfm.datasets.own_arrays import clouds_from_arrays, encode_labels, gaussians_of
 
 WAYS = ("niche", "cluster", "neighbourhood")
 UNLABELLED = "unlabelled"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets.clouds import clouds_from_arrays
+from refwfm.datasets.own_arrays import clouds_from_arrays
 
 POINTS = 30
 REACH = 2.0

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets.clouds import clouds_from_arrays
 from refwfm.datasets.digits import read_mnist, read_usps
 from refwfm.datasets.images import sample_from_images
+from refwfm.datasets.own_arrays import clouds_from_arrays
 
 AT_ONCE = 4096
 """Images read as densities together: what that takes of memory."""

@@ -10,7 +10,7 @@ from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._files import read_npz
 from refwfm.datasets._source import locate
 from refwfm.datasets.cells import as_matrix, nearest, places, principal_components, read_merfish
-from refwfm.datasets.clouds import encode_labels
+from refwfm.datasets.own_arrays import encode_labels
 from refwfm.datasets.shipped import load_cells
 from refwfm.datasets.splits import split
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._files import read_npz
-from refwfm.datasets.clouds import clouds_from_arrays, encode_labels
+from refwfm.datasets.own_arrays import clouds_from_arrays, encode_labels
 
 
 def read_clouds(path: str | os.PathLike[str], /) -> CloudFamily:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets.clouds import clouds_from_arrays
 from refwfm.datasets.meshes import read_off, sample_surface
+from refwfm.datasets.own_arrays import clouds_from_arrays
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._files import read_npz
 from refwfm.datasets._source import locate
-from refwfm.datasets.clouds import clouds_from_arrays
+from refwfm.datasets.own_arrays import clouds_from_arrays
 from refwfm.datasets.shape_files import read_shapes, third_up
 from refwfm.datasets.splits import split
 

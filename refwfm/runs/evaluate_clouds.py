@@ -4,18 +4,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refwfm.measures import PointCloud
 from refwfm.metrics.distances import compare_families, pairwise_chamfer
 from refwfm.metrics.neighbours import one_nn_accuracy_emd
-from refwfm.training.config import CloudConfig
+from refwfm.metrics.statistics import (
+    OneNN,
+    coverage,
+    k_nearest,
+    label_accuracy,
+    minimum_matching_distance,
+    one_nn_accuracy,
+)
+from refwfm.runs.models import Model
 from refwfm.training import noise
+from refwfm.training.algorithm import trained
 from refwfm.training.alignment import Clouds
 from refwfm.training.cloud_generation import sample
 from refwfm.training.cloud_setting import to_data_units
-from refwfm.measures import PointCloud
-from refwfm.metrics.statistics import (OneNN, coverage, k_nearest, label_accuracy, minimum_matching_distance, one_nn_accuracy)
-from refwfm.runs.models import Backend, Model
+from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
-from refwfm.training.algorithm import trained
 
 
 class Comparison(NamedTuple):
@@ -42,8 +49,8 @@ class LabelAccuracies(NamedTuple):
     held_out: float
 
 
-def draw(
-    model: Model, backend: Backend, /, *, size: int, n_steps: int, seed: int, **options: Any
+def generate_with(
+    model: Model[CloudConfig], /, *, size: int, n_steps: int, seed: int, **options: Any
 ) -> tuple[PointCloud, np.ndarray | None]:
     """Generate clouds: on the host, in data units, with their labels; options as ``training.clouds.sample``.
 
@@ -52,7 +59,6 @@ def draw(
     ValueError
         If they are not finite: the model has diverged.
     """
-    assert isinstance(model.config, CloudConfig)
     with np.errstate(all="ignore"):  # what overflows is found below
         generated, labels = sample(
             model.config,
@@ -71,8 +77,7 @@ def draw(
 
 
 def draw_source(
-    model: Model,
-    backend: Backend,
+    model: Model[CloudConfig],
     /,
     *,
     size: int,
@@ -88,7 +93,6 @@ def draw_source(
         As for ``training.clouds.sample``: with them, those members of a family.
     """
     config, setting = model.config, model.setting
-    assert isinstance(config, CloudConfig)
     rng = random_stream(seed, "generation")
     if source is None:
         mu = noise.draw_source(config, setting, rng, rng.choice(setting.sizes, size=size))
@@ -141,7 +145,15 @@ def label_accuracies(
     """Accuracy of labels by the k nearest real clouds in Chamfer distance; that of real clouds beside it.
 
     Equation: WFM section 4. The classifier's members are ``4 size`` clouds of the training family.
+
+    Raises
+    ------
+    ValueError
+        If one of the families has no labels.
     """
+    if family.labels is None or held_out.labels is None:
+        which = "family" if family.labels is None else "held_out"
+        raise ValueError(f"{which} must have labels: the generated ones are compared with them")
     rng = random_stream(seed, "evaluation")
     members = rng.choice(len(family), size=min(4 * size, len(family)), replace=False)
     others = rng.choice(len(held_out), size=min(size, len(held_out)), replace=False)
@@ -149,8 +161,6 @@ def label_accuracies(
         each.batch(index, n_points=config.n_points, rng=rng)
         for each, index in ((family, members), (held_out, others))
     )
-    assert family.labels is not None
-    assert held_out.labels is not None
     known, true = family.labels[members], held_out.labels[others]
     return LabelAccuracies(
         label_accuracy(k_nearest(pairwise_chamfer(generated, real), k=k), known, labels),

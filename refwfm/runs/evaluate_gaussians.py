@@ -5,14 +5,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from refwfm._array import sq_norm
-from refwfm.training.config import GaussianConfig
-from refwfm.training.gaussians import sample, to_data_units
 from refwfm.measures import Gaussian, take
 from refwfm.metrics.statistics import Nearest, label_accuracy, nearest
-from refwfm.runs.models import (Backend, Data, Model, to_host)
-from refwfm.training.randomness import random_stream
+from refwfm.runs.models import Backend, Data, Model, to_host
 from refwfm.sources.gaussians import sample_gaussian_wishart
 from refwfm.training.algorithm import trained
+from refwfm.training.config import GaussianConfig
+from refwfm.training.gaussians import sample, to_data_units
+from refwfm.training.randomness import random_stream
 
 
 class GaussianData(Data, Protocol):
@@ -49,8 +49,8 @@ class Evaluation(NamedTuple):
     repaired: float
 
 
-def draw(
-    model: Model,
+def generate_with(
+    model: Model[GaussianConfig],
     backend: Backend,
     /,
     *,
@@ -66,7 +66,6 @@ def draw(
     ValueError
         If they are not finite: the model has diverged.
     """
-    assert isinstance(model.config, GaussianConfig)
     diverged = "not finite: the model has diverged; train with a smaller learning_rate"
     try:
         with np.errstate(all="ignore"):  # what overflows is found below
@@ -90,7 +89,7 @@ def draw(
 
 
 def evaluate(
-    model: Model,
+    model: Model[GaussianConfig],
     data: GaussianData,
     backend: Backend,
     /,
@@ -108,7 +107,7 @@ def evaluate(
     size, n_steps, seed : int
         Gaussians, steps of Algorithm 2, randomness of the sources.
     """
-    generated, labels, lowest = draw(model, backend, size=size, n_steps=n_steps, seed=seed)
+    generated, labels, lowest = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed)
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:
@@ -118,7 +117,7 @@ def evaluate(
 
 
 def evaluate_source(
-    model: Model, data: GaussianData, backend: Backend, /, *, size: int = 512, seed: int = 0
+    model: Model[GaussianConfig], data: GaussianData, backend: Backend, /, *, size: int = 512, seed: int = 0
 ) -> np.ndarray:
     """Smallest W2² to the data of the source's own draws, shape (size,): what no training at all gives."""
     rng = random_stream(seed, "generation")

@@ -23,13 +23,21 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from refwfm.runs.models import (
+    Backend,
+    Config,
+    Data,
+    Model,
+    load_model,
+    newest_checkpoint,
+    prepare,
+    save_model,
+)
 from refwfm.storage import atomic
 from refwfm.training import algorithm
-from refwfm.training.base_config import TrainingConfig
+from refwfm.training.algorithm import State
 from refwfm.training.config import CloudConfig, GaussianConfig
 from refwfm.training.options import Option, check_option, option, options_of
-from refwfm.runs.models import (Backend, Data, Model, load_model, newest_checkpoint, prepare, save_model)
-from refwfm.training.algorithm import State
 
 try:
     import fcntl
@@ -44,13 +52,15 @@ KEEP = 2
 class RunOptions:
     """What a run needs besides its configuration: the table [run] of a file."""
 
-    data: str = option("cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file.")
+    data: str = option(
+        "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."
+    )
     source: str | None = option(None, "Family of clouds that the flow starts from.")
     out: str | None = option(None, "Folder of the run.")
     backend: str | None = option(
         None,
-        "Array library, and device: numpy, torch, torch:cuda, cupy, jax or strict; the variable REFWFM_BACKEND "
-        "when left out, else numpy.",
+        "Array library, and device: numpy, torch, torch:cuda, cupy, jax or strict; the variable "
+        "REFWFM_BACKEND when left out, else numpy.",
     )
     dtype: str = option("float32", "Floating type of the run.", choices=("float32", "float64"))
     reference: bool = option(False, "Use the plain functions and no faster twins.")
@@ -84,7 +94,7 @@ class Progress:
 
 
 def train(
-    config: TrainingConfig,
+    config: Config,
     data: Data,
     backend: Backend,
     folder: Path,
@@ -97,7 +107,7 @@ def train(
     checkpoint_every: int = 1000,
     progress: Callable[[Progress], None] | None = None,
     aligned: Callable[[int, int], None] | None = None,
-) -> Model:
+) -> Model[Config]:
     """Train in a run's folder, with log and checkpoints.
 
     Parameters
@@ -127,7 +137,7 @@ def train(
     """
     started = (folder / "config.toml").exists()
     if started and not resume:
-        raise RunError(f"{folder} holds a run already; pass --resume to continue it, or another --out")
+        raise RunError(f"{folder} holds a run already; continue it with resume=True, or use another folder")
     saved = folder / "checkpoints"
     saved.mkdir(parents=True, exist_ok=True)
     with _only_process(folder):
@@ -163,7 +173,7 @@ class _Recorder:
 
     def __init__(
         self,
-        model: Model,
+        model: Model[Any],
         backend: Backend,
         folder: Path,
         checkpoint_every: int,
@@ -217,22 +227,22 @@ def _only_process(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"another process is training in {folder}; use another --out") from None
+            raise RunError(f"another process is training in {folder}; use another folder") from None
         except OSError:  # a file system without locks
             pass
         yield
 
 
-def _continue(fresh: Model, saved: Model, folder: Path) -> Model:
+def _continue(fresh: Model[Config], saved: Model[Config], folder: Path) -> Model[Config]:
     wanted, had = (
         {"dtype": model.about.get("dtype", "float32"), **asdict(model.config)} for model in (fresh, saved)
     )
     differing = [key for key in wanted if key != "steps" and wanted[key] != had[key]]
     if differing:
         changes = ", ".join(f"{key} = {had[key]} (now {wanted[key]})" for key in differing)
-        raise RunError(f"{folder} was started with {changes}; resume with the same, or use another --out")
+        raise RunError(f"{folder} was started with {changes}; resume with the same, or use another folder")
     if fresh.about["fingerprint"] != saved.about["fingerprint"]:
-        raise RunError(f"{folder} was trained on other data ({saved.about['data']}); use another --out")
+        raise RunError(f"{folder} was trained on other data ({saved.about['data']}); use another folder")
     if fresh.config.steps < saved.state.step:
         raise RunError(
             f"{folder} has done {saved.state.step} steps, more than the {fresh.config.steps} asked"
@@ -275,7 +285,7 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
     for table, values in tables.items():
         if table not in TABLES or not isinstance(values, dict):
             raise ValueError(f"{path}: unknown table {table!r}; expected [run] and [train]")
-        for key, value in values.items():
+        for key in values:
             if key not in TABLES[table]:
                 raise ValueError(
                     f"{path}: unknown name {key!r} in [{table}]; expected one of "

@@ -4,18 +4,18 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from refwfm.measures import Gaussian
+from refwfm.psd import project_psd
 from refwfm.storage import checkpoints
+from refwfm.training.algorithm import State, init_state
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.flows import CONFIGS, FLOWS, flow_of, kind_of
-from refwfm.measures import Gaussian
 from refwfm.training.ops import Ops
 from refwfm.training.optim import AdamState, flatten, unflatten
-from refwfm.psd import project_psd
-from refwfm.training.algorithm import State, init_state
 
 
 class Backend(Protocol):
@@ -42,27 +42,31 @@ class Data(Protocol):
     def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-class Model(NamedTuple):
+Config = TypeVar("Config", bound=TrainingConfig)
+"""The kind of a model: that of its configuration."""
+
+
+class Model(NamedTuple, Generic[Config]):
     """A model in the making or made: configuration, setting, state, and what it was trained on.
 
     ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
     """
 
-    config: TrainingConfig
+    config: Config
     setting: Any
     state: State
     about: dict[str, Any]
 
 
 def prepare(
-    config: TrainingConfig,
+    config: Config,
     data: Data,
     backend: Backend,
     /,
     *,
     source: Data | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Model, Any]:
+) -> tuple[Model[Config], Any]:
     """Fit the setting, draw the first state; also return the family as the flow wants it.
 
     Parameters
@@ -93,7 +97,7 @@ def fingerprint(config: TrainingConfig, data: Data, /) -> str:
     return digest.hexdigest()
 
 
-def save_model(path: Path, model: Model, backend: Backend, /) -> None:
+def save_model(path: Path, model: Model[Any], backend: Backend, /) -> None:
     """Write a checkpoint of a model; see ``storage.checkpoints.save``."""
     flow, state = flow_of(model.config), model.state
     setting, numbers = flow.pack(model.setting)
@@ -118,8 +122,10 @@ def save_model(path: Path, model: Model, backend: Backend, /) -> None:
     checkpoints.save(path, arrays, about)
 
 
-def load_model(path: Path | str, backend: Backend, /) -> Model:
+def load_model(path: Path | str, backend: Backend, /) -> Model[Any]:
     """Read a model from a checkpoint, or from the newest one of a run's folder.
+
+    Its kind is only known from the file: ``config`` is a ``GaussianConfig`` or a ``CloudConfig``.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from refwfm.paper_figures.clouds import GENERATED, REAL
+from refwfm.paper_figures.cloud_pictures import GENERATED, REAL
 
 PATH = "#8a8f98"
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -1,9 +1,6 @@
 """Tables and figures of couplings: few and many Euler steps side by side, with straightness and times."""
 
-import time
 from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +8,7 @@ from rich import box
 from rich.table import Table
 
 from refwfm.cli import cloud_figures
-from refwfm.cli._common import console, say, write_numbers
-from refwfm.cli.cloud_figures import Kind
+from refwfm.cli._experiment import Kind
 
 LEGEND = (
     "1-NN accuracy in %, 50 is best, after so many Euler steps: Ch: Chamfer, OT: exact, of squared "
@@ -26,45 +22,12 @@ LEGEND = (
 
 def couplings() -> Kind:
     """Experiments that compare couplings."""
-    from refwfm.paper_figures.gwfm import experiment as gwfm_experiment
+    from refwfm.paper_figures.gwfm import experiment
 
-    return Kind(gwfm_experiment.run, gwfm_experiment.as_rows, _line, _show)
-
-
-def experiment(
-    name: str,
-    module_name: str,
-    scale: str,
-    out: Path,
-    backend: str | None,
-    jobs: int | None,
-    only: list[str] | None,
-    **changes: Any,
-) -> None:
-    """Run a module of ``paper_figures``: one that has ``variants(scale)``, or ``measure(scale)``."""
-    figure = import_module(module_name)
-    if not hasattr(figure, "measure"):
-        cloud_figures.experiment(
-            name, module_name, scale, out, backend, jobs, only, kind=couplings, **changes
-        )
-        return
-    if only or changes:
-        raise ValueError(
-            f"{name} trains nothing: --data, --steps, --seeds and --resume have no meaning there"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    begun = time.perf_counter()
-    say(figure.TITLE)
-    rows = figure.measure(scale, backend)
-    console.print(_times(rows))
-    for line in figure.SHAPE:
-        say(line)
-    numbers = out / f"{name}.json"
-    write_numbers(numbers, scale, rows)
-    say(f"wrote {numbers} after {time.perf_counter() - begun:.0f} s")
+    return Kind(cloud_figures.plan, experiment.run, experiment.RECORDS, _line, _show, experiment.as_rows)
 
 
-def _times(rows: list[dict[str, Any]]) -> Table:
+def times(rows: list[dict[str, Any]], /) -> Table:
     """Milliseconds: a row for each coupling, a column for each size of clouds and batch."""
     cells = {(row["coupling"], row["n"], row["batch"]): row["ms"] for row in rows}
     table = Table(title="ms of a step's coupling", box=box.SIMPLE, pad_edge=False)
@@ -100,17 +63,14 @@ def _ot(comparison: Any) -> float:
     return float(comparison.emd.accuracy)
 
 
-def _show(figure: Any, outcomes: list[Any]) -> None:
-    """Print two tables for each family, the report on laziness, and what the paper says."""
+def _show(figure: Any, outcomes: list[Any]) -> list[Table | str]:
+    """Two tables for each family, the report on laziness, and what the paper says."""
+    parts: list[Table | str] = []
     for data in dict.fromkeys(o.task.data for o in outcomes):
         found = [o for o in outcomes if o.task.data == data]
-        console.print(_scores(data, found))
-        console.print(_paths(data, found))
-    for line in (*LEGEND, *figure.SHAPE):
-        say(line)
-    for o in outcomes:
-        if o.laziness is not None and o.task.seed == 0:
-            say(_lazy_line(o))
+        parts += [_scores(data, found), _paths(data, found)]
+    lazy = [_lazy_line(o) for o in outcomes if o.laziness is not None and o.task.seed == 0]
+    return [*parts, *LEGEND, *figure.SHAPE, *lazy]
 
 
 def _scores(data: str, outcomes: list[Any]) -> Table:

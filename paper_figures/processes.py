@@ -1,0 +1,87 @@
+"""The runs of an experiment: on all cores, and kept in files as they finish."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from refwfm import backends
+from refwfm.storage import records
+from refwfm.storage.records import RecordError
+
+
+def in_processes(
+    function: Callable[[Any], Any],
+    tasks: list[Any],
+    /,
+    *,
+    backend: str | None = None,
+    jobs: int | None = None,
+    done: Callable[[Any], None] = lambda outcome: None,
+    folder: Path | None = None,
+    resume: bool = False,
+    kinds: tuple[type, ...] = (),
+    unreadable: Callable[[str], None] = lambda reason: None,
+) -> list[Any]:
+    """Outcomes of tasks, in their order: one process and one thread per core, or one process on a GPU.
+
+    Parameters
+    ----------
+    function : callable
+        ``task -> outcome``, which has the ``task``.
+    jobs : int, optional
+        Processes; as many as there are cores when left out, one on a GPU.
+    done : callable, optional
+        Called with each outcome as it comes.
+    folder : path, optional
+        Where outcomes are kept as they come, a file each.
+    resume : bool
+        Take outcomes of the very same tasks from there, as far as there are.
+    kinds : tuple of named tuple types
+        What an outcome is made of; needed to read it from its file.
+    unreadable : callable, optional
+        Called with the reason for each file that cannot be read; its task runs again.
+    """
+    outcomes = []
+    for task in tasks if folder is not None and resume else ():
+        outcome = _kept(_file_of(folder, task), task, kinds, unreadable)
+        if outcome is not None:
+            outcomes.append(outcome)
+            done(outcome)
+    finished = [outcome.task for outcome in outcomes]
+    left = [task for task in tasks if task not in finished]
+    if jobs is None:
+        on_gpu = backends.load(backend).device.startswith("cuda")
+        jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
+    workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
+    for outcome in workers(joblib.delayed(function)(task) for task in left):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            records.save(_file_of(folder, outcome.task), outcome)
+        outcomes.append(outcome)
+        done(outcome)
+    return sorted(outcomes, key=lambda outcome: tasks.index(outcome.task))
+
+
+def _file_of(folder: Path, task: Any) -> Path:
+    return folder / f"{records.digest(task)}.npz"
+
+
+def _kept(file: Path, task: Any, kinds: tuple[type, ...], unreadable: Callable[[str], None]) -> Any:
+    """Outcome of a task from its file; None if there is none, or one that cannot be read."""
+    try:
+        outcome = records.load(file, kinds)
+        if getattr(outcome, "task", None) != task:
+            raise RecordError(f"{file} holds another run")
+    except FileNotFoundError:
+        return None
+    except RecordError as error:
+        unreadable(str(error))
+        return None
+    return outcome
+
+
+def _one_thread_each(jobs: int) -> dict[str, object]:
+    return {"backend": "loky", "inner_max_num_threads": 1} if jobs > 1 else {}

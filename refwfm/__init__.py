@@ -5,6 +5,7 @@ Read the modules in this order beside the paper:
 ``measures``       the samples: Gaussians and weighted point clouds, and families of them
 ``psd``            roots and factors of positive semi-definite matrices
 ``bures``          optimal maps, geodesics, velocities and distances between Gaussians; ``barycenter``: theirs
+``conditional``    the fields that flow matching regresses, given the target and without it
 ``clouds``         padding, checks and moments of point clouds
 ``transport``      optimal transport between clouds: exact, entropic, sliced, linearised
 ``interpolation``  displacement interpolation of clouds
@@ -24,6 +25,7 @@ from refwfm import (
     barycenter,
     bures,
     clouds,
+    conditional,
     generation,
     interpolation,
     measures,
@@ -37,6 +39,7 @@ __all__ = [
     "barycenter",
     "bures",
     "clouds",
+    "conditional",
     "generation",
     "interpolation",
     "measures",

@@ -4,6 +4,7 @@ import numpy as np
 
 from refwfm import bures
 from refwfm.bures import Tangent
+from refwfm.conditional import conditional_velocity, gradient_half_sq_distance, premetric_velocity
 from refwfm.validation import textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings
 from refwfm.validation.textbook import block, derivative, identity, relative, scaled, size
@@ -26,17 +27,17 @@ def wfm_21() -> Item:
         title="gradient of half the squared distance",
         latex=r"\nabla\tfrac12W_2^2(\cdot,\nu)(\mu)=-\log_\mu\nu=-(T-\mathrm{id})",
         statement="The steepest descent of ½ W2² to nu is the geodesic; so the gradient of W2 has norm 1.",
-        functions=(bures.log,),
+        functions=(gradient_half_sq_distance,),
         checks=(
             Check(
                 "finite differences of the textbook distance",
-                log_is_the_gradient,
-                bures.log,
+                slope_along_any_tangent,
+                gradient_half_sq_distance,
                 {
-                    "as printed: twice": lambda mu, nu: scaled(2.0, bures.log(mu, nu)),
-                    "the sign": lambda mu, nu: scaled(-1.0, bures.log(mu, nu)),
+                    "as printed: twice": lambda mu, nu: scaled(-2.0, bures.log(mu, nu)),
+                    "the sign": bures.log,
                     "S A instead of S": lambda mu, nu: Tangent(
-                        nu.mean - mu.mean, bures.log(mu, nu).lift @ mu.cov
+                        mu.mean - nu.mean, -bures.log(mu, nu).lift @ mu.cov
                     ),
                 },
                 differences(500, WELL),
@@ -44,11 +45,11 @@ def wfm_21() -> Item:
             Check(
                 "textbook distance: the gradient of W2 has norm 1",
                 gradient_has_norm_one,
-                bures.log,
+                gradient_half_sq_distance,
                 {
-                    "as printed: twice": lambda mu, nu: scaled(2.0, bures.log(mu, nu)),
+                    "as printed: twice": lambda mu, nu: scaled(-2.0, bures.log(mu, nu)),
                     "C instead of C - I": lambda mu, nu: Tangent(
-                        nu.mean - mu.mean, bures.log(mu, nu).lift + identity(mu.cov)
+                        mu.mean - nu.mean, -bures.log(mu, nu).lift - identity(mu.cov)
                     ),
                 },
                 roundings(500, WELL),
@@ -72,19 +73,19 @@ def wfm_21() -> Item:
     )
 
 
-def log_is_the_gradient(log, draw):
-    """``-⟨log_mu nu, ξ⟩`` against the derivative of ``½ W2²(exp_mu(h ξ), nu)`` at h = 0, for random ξ."""
+def slope_along_any_tangent(gradient, draw):
+    """``⟨∇, ξ⟩`` against the derivative of ``½ W2²(exp_mu(h ξ), nu)`` at h = 0, for random ξ."""
     mu, nu, xi = draw.gaussians(), draw.gaussians(), draw.tangents()
     slope = derivative(lambda h: 0.5 * textbook.sq_distance(textbook.exp(mu, scaled(h, xi)), nu))
-    result = -textbook.inner(mu, draw.call(log, mu, nu), xi)
+    result = textbook.inner(mu, draw.call(gradient, mu, nu), xi)
     scale = np.sqrt(textbook.sq_distance(mu, nu) * textbook.inner(mu, xi, xi))
     return relative(result, slope, scale)
 
 
-def gradient_has_norm_one(log, draw):
-    """``‖log_mu nu‖ = W2(mu, nu)``: with ``½ W2²`` the gradient of W2 is ``-log / W2``."""
+def gradient_has_norm_one(gradient, draw):
+    """``‖∇ ½ W2²‖ = W2``, so that the gradient of W2 itself, ``∇ ½ W2² / W2``, has norm 1."""
     mu, nu = draw.gaussians(), draw.gaussians()
-    v = draw.call(log, mu, nu)
+    v = draw.call(gradient, mu, nu)
     return relative(np.sqrt(textbook.inner(mu, v, v) / textbook.sq_distance(mu, nu)), np.ones(draw.size))
 
 
@@ -100,8 +101,42 @@ def wfm_22() -> Item:
         title="conditional field of a premetric",
         latex=r"u_t(x|y)=\frac{d\ln(1-t)}{dt}\,\frac{d(x,y)\,\nabla_xd(x,y)}{\|\nabla_xd(x,y)\|_g^2}",
         statement="Descending the distance so that it falls like 1 - t is moving along the geodesic.",
-        functions=(bures.velocity, bures.path),
+        functions=(premetric_velocity, bures.velocity),
         checks=(
+            Check(
+                "the formula on the textbook's metric: any distance, any gradient",
+                descent_of_any_premetric,
+                premetric_velocity,
+                {
+                    "uphill": lambda mu, *args: scaled(-1.0, premetric_velocity(mu, *args)),
+                    "gradient of norm 1 taken for granted": lambda mu, distance, gradient, t: scaled(
+                        -distance / (1.0 - t), gradient
+                    ),
+                    "norm instead of its square": lambda mu, distance, gradient, t: scaled(
+                        -distance / (1.0 - t) / np.sqrt(bures.sq_norm(mu, gradient) + (distance == 0)),
+                        gradient,
+                    ),
+                    "without d": lambda mu, distance, gradient, t: premetric_velocity(
+                        mu, np.sign(distance), gradient, t
+                    ),
+                    "1 / t instead of 1 / (1 - t)": lambda mu, distance, gradient, t: premetric_velocity(
+                        mu, distance, gradient, 1.0 - t
+                    ),
+                },
+                roundings(300, "sums of at most 256 products"),
+            ),
+            Check(
+                "finite differences of the textbook distance, the gradient of W2 in the formula",
+                velocity_descends_the_distance,
+                _velocity_of_w2,
+                {
+                    "uphill": lambda mu, nu, t: scaled(-1.0, _velocity_of_w2(mu, nu, t)),
+                    "of the squared distance": lambda mu, nu, t: scaled(0.5, _velocity_of_w2(mu, nu, t)),
+                    "as printed: at exp((1 - t) log)": lambda mu, nu, t: _velocity_of_w2(mu, nu, 1.0 - t),
+                },
+                differences(500, "condition number 30"),
+                dimensions=(1, 2, 3),
+            ),
             Check(
                 "finite differences of the textbook distance",
                 velocity_descends_the_distance,
@@ -128,6 +163,27 @@ def wfm_22() -> Item:
             ),
         ),
     )
+
+
+def _velocity_of_w2(mu, nu, t):
+    """The premetric field of W2 at the point of the geodesic."""
+    point = bures.interpolate(mu, nu, t)
+    square = bures.sq_distance(point, nu)
+    half = gradient_half_sq_distance(point, nu)
+    root = square**0.5
+    gradient = Tangent(half.mean / root[:, None], half.lift / root[:, None, None])
+    return premetric_velocity(point, root, gradient, t)
+
+
+def descent_of_any_premetric(velocity, draw):
+    """``-d ∇ / ((1 - t) ⟨∇, ∇⟩)`` for random d and ∇, and zero where d and ∇ are."""
+    mu, gradient, t = draw.gaussians(), draw.tangents(), draw.times(high=0.9)
+    distance = np.abs(draw.normal(draw.size)) + 0.5
+    distance[-1], gradient.mean[-1], gradient.lift[-1] = 0.0, 0.0, 0.0
+    square = textbook.inner(mu, gradient, gradient) + (distance == 0.0)
+    truth = scaled(-distance / ((1.0 - t) * square), gradient)
+    result = draw.call(velocity, mu, distance, gradient, t)
+    return max(relative(*pair, 1.0 + size(pair[1])) for pair in zip(result, truth, strict=True))
 
 
 def velocity_descends_the_distance(velocity, draw):
@@ -174,20 +230,18 @@ def wfm_23() -> Item:
             r"=(T-\mathrm{id})\circ T_t^{-1}=v_t"
         ),
         statement="The rest of the way over the rest of the time; T^{mu_t -> nu} = T ∘ T_t⁻¹.",
-        functions=(bures.log, bures.velocity, bures.gelbrich_map, bures.interpolate),
+        functions=(conditional_velocity, bures.velocity),
         checks=(
             Check(
                 "textbook velocity, SciPy sqrtm",
                 rest_over_rest,
-                _conditional_velocity,
+                _at_the_point,
                 {
                     "as printed, third line: -1 / (1 - t)": lambda mu, nu, t: scaled(
-                        -1.0, _conditional_velocity(mu, nu, t)
+                        -1.0, _at_the_point(mu, nu, t)
                     ),
-                    "without 1 / (1 - t)": lambda mu, nu, t: scaled(
-                        1.0 - t, _conditional_velocity(mu, nu, t)
-                    ),
-                    "1 / t": lambda mu, nu, t: scaled((1.0 - t) / t, _conditional_velocity(mu, nu, t)),
+                    "without 1 / (1 - t)": lambda mu, nu, t: scaled(1.0 - t, _at_the_point(mu, nu, t)),
+                    "1 / t": lambda mu, nu, t: scaled((1.0 - t) / t, _at_the_point(mu, nu, t)),
                 },
                 roundings(1000, WELL + ", and the division by 1 - t >= 0.1"),
             ),
@@ -227,19 +281,18 @@ def wfm_23() -> Item:
     )
 
 
-def _conditional_velocity(mu, nu, t):
-    rest = bures.log(bures.interpolate(mu, nu, t), nu)
-    return Tangent(rest.mean / (1.0 - t)[:, None], rest.lift / (1.0 - t)[:, None, None])
+def _at_the_point(mu, nu, t):
+    return conditional_velocity(bures.interpolate(mu, nu, t), nu, t)
 
 
 def _mover(C, t):
     return (1.0 - block(t)) * identity(C) + block(t) * C
 
 
-def rest_over_rest(conditional_velocity, draw):
+def rest_over_rest(velocity, draw):
     """``log_{mu_t}(nu) / (1 - t)`` against ``(C - I) T_t⁻¹``."""
     mu, nu, t = draw.gaussians(), draw.gaussians(), draw.times(low=0.1, high=0.9)
-    result, (_, truth) = draw.call(conditional_velocity, mu, nu, t), textbook.path(mu, nu, t)
+    result, (_, truth) = draw.call(velocity, mu, nu, t), textbook.path(mu, nu, t)
     mean_error = relative(result.mean, truth.mean, 1.0 + np.max(np.abs(truth.mean), axis=-1))
     return max(mean_error, relative(result.lift, truth.lift, 1.0 + size(truth.lift)))
 

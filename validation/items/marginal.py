@@ -6,11 +6,11 @@ them has a density in the plane, and geodesics are straight lines there.
 
 import numpy as np
 
-from refwfm import bures
-from refwfm._array import array_namespace
 from refwfm.bures import Tangent
+from refwfm.conditional import conditional_velocity, marginal_velocity
 from refwfm.measures import Gaussian
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Tolerance
+from refwfm.validation import textbook
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Tolerance, roundings
 
 CENTRE, SPREAD = np.array([0.0, 5.0]), np.array([1.0, 0.5])
 """The source law: independent normal mean and standard deviation."""
@@ -23,21 +23,24 @@ def items() -> list[Item]:
     return [wfm_18(), wfm_19()]
 
 
-def averaged(mu, nu, t, shares):
-    """Mean velocity of geodesics that meet at time t; mu and nu (n, K, ...), shares (n, K) of the targets."""
-    v = bures.velocity(mu, nu, t)
-    xp = array_namespace(shares)
-    mean, lift = shares[..., None] * v.mean, shares[..., None, None] * v.lift
-    return Tangent(xp.sum(mean, axis=1), xp.sum(lift, axis=1))
+def _to_the_only_one(mu, targets, weights, log_density, t):
+    return conditional_velocity(mu, Gaussian(targets.mean[0, ...], targets.cov[0, ...]), t)
 
 
-def _of_the_target_with(mu, nu, t, shares):
+def _to_the_likeliest(mu, targets, weights, log_density, t):
     """Control: the velocity to the likeliest target alone."""
-    return averaged(mu, nu, t, (shares == np.max(shares, axis=1, keepdims=True)).astype(float))
+    joint = np.log(weights) + log_density
+    likeliest = (joint == np.max(joint, axis=1, keepdims=True)).astype(float)
+    return marginal_velocity(mu, targets, likeliest, log_density, t)
 
 
-def _scaled(factor):
-    return lambda *args: Tangent(*(factor * part for part in averaged(*args)))
+def _wherever(mu, targets, weights, log_density, t):
+    """Control: without what the place says about the target."""
+    return marginal_velocity(mu, targets, weights, 0.0 * log_density, t)
+
+
+def _scaled(factor, field):
+    return lambda *args: Tangent(*(factor * part for part in field(*args)))
 
 
 # WFM-18
@@ -54,16 +57,18 @@ def wfm_18() -> Item:
         r"\mathfrak u_t(\cdot|\nu)\bigr)=0,\qquad\mathfrak p_t(\cdot|\nu)=(\mu\mapsto\exp_\mu(t\log_\mu\nu))"
         r"_\sharp\mathfrak p_0",
         statement="The velocities of geodesics to one target drive the law of the measures that move there.",
-        functions=(bures.velocity,),
+        functions=(conditional_velocity,),
         checks=(
             Check(
                 "finite differences of the density, one target",
                 one_target,
-                averaged,
+                _to_the_only_one,
                 {
-                    "the sign": _scaled(-1.0),
-                    "half of it": _scaled(0.5),
-                    "at the other time": lambda mu, nu, t, shares: averaged(mu, nu, 1.0 - t, shares),
+                    "the sign": _scaled(-1.0, _to_the_only_one),
+                    "half of it": _scaled(0.5, _to_the_only_one),
+                    "at the other time": lambda mu, targets, weights, log_density, t: _to_the_only_one(
+                        mu, targets, weights, log_density, 1.0 - t
+                    ),
                 },
                 FLUX,
                 dimensions=(1,),
@@ -92,31 +97,46 @@ def wfm_19() -> Item:
         r"\qquad\mathfrak p_t=\int\mathfrak p_t(\cdot|\nu)\,d\mathfrak p_1(\nu)",
         statement="The mean of the velocities to all targets, given where the measure is now, drives the "
         "whole law: this field is what the network learns.",
-        functions=(bures.velocity,),
+        functions=(marginal_velocity,),
         checks=(
             Check(
                 "finite differences of the density, three targets",
                 three_targets,
-                averaged,
+                marginal_velocity,
                 {
-                    "mean over targets, wherever the measure is": lambda mu, nu, t, shares: averaged(
-                        mu, nu, t, np.full_like(shares, 1.0 / shares.shape[1])
+                    "mean over targets, wherever the measure is": _wherever,
+                    "weights of the targets left out": lambda mu, targets, weights, log_density, t: (
+                        marginal_velocity(mu, targets, np.ones_like(weights), log_density, t)
                     ),
-                    "the likeliest target alone": _of_the_target_with,
-                    "half of it": _scaled(0.5),
+                    "the likeliest target alone": _to_the_likeliest,
+                    "half of it": _scaled(0.5, marginal_velocity),
                 },
                 FLUX,
                 dimensions=(1,),
             ),
             Check(
+                "textbook velocities and Bayes' rule, densities out of range",
+                posterior_mean,
+                marginal_velocity,
+                {
+                    "mean over targets, wherever the measure is": _wherever,
+                    "weights of the targets left out": lambda mu, targets, weights, log_density, t: (
+                        marginal_velocity(mu, targets, np.ones_like(weights), log_density, t)
+                    ),
+                    "not normalised": lambda mu, targets, weights, log_density, t: textbook.scaled(
+                        np.sum(weights * np.exp(log_density - np.max(log_density)), axis=-1),
+                        marginal_velocity(mu, targets, weights, log_density, t),
+                    ),
+                },
+                roundings(500, "condition number 30, d up to 16"),
+            ),
+            Check(
                 "integrating the field: shares of the targets",
                 shares_at_the_end,
-                averaged,
+                marginal_velocity,
                 {
-                    "mean over targets, wherever the measure is": lambda mu, nu, t, shares: averaged(
-                        mu, nu, t, np.full_like(shares, 1.0 / shares.shape[1])
-                    ),
-                    "the sign": _scaled(-1.0),
+                    "mean over targets, wherever the measure is": _wherever,
+                    "the sign": _scaled(-1.0, marginal_velocity),
                 },
                 STANDARD_ERRORS,
                 dimensions=(1,),
@@ -129,6 +149,27 @@ def wfm_19() -> Item:
 def three_targets(field, draw):
     """``∂p/∂t + div(p u)`` in the plane of mean and standard deviation, relative to its terms."""
     return _continuity(field, draw, _targets(draw, 3), np.array([0.5, 0.3, 0.2]))
+
+
+def posterior_mean(field, draw):
+    """``Σ P(ν_k | μ) log_μ(ν_k) / (1 - t)``, log densities about ±800 and a target without weight."""
+    mu, targets, t = draw.gaussians(), draw.gaussians(size=4), draw.times(high=0.9)
+    weights = np.append(draw.weights(3), 0.0)
+    log_density = draw.rounded(np.append(-draw.rng.uniform(0, 2, (draw.size, 3)), [[900.0]] * 3, 1))
+    shift = np.array([-800.0, 0.0, 800.0])[:, None]
+    found = draw.call(field, mu, targets, np.tile(weights, (3, 1)), draw.rounded(log_density + shift), t)
+    likelihood = np.exp((draw.rounded(log_density + shift) - shift)[:, :3])
+    posterior = weights[:3] * likelihood / np.sum(weights[:3] * likelihood, axis=1, keepdims=True)
+    mean, lift = 0.0, 0.0
+    for k in range(3):
+        end = textbook.take(targets, np.full(draw.size, k))
+        C = textbook.gelbrich_map(mu.cov, end.cov)
+        mean = mean + posterior[:, k, None] * (end.mean - mu.mean)
+        lift = lift + posterior[:, k, None, None] * (C - textbook.identity(C))
+    truth = textbook.scaled(1.0 / (1.0 - t), Tangent(mean, lift))
+    return max(
+        textbook.relative(*pair, 1.0 + textbook.size(pair[1])) for pair in zip(found, truth, strict=True)
+    )
 
 
 def shares_at_the_end(field, draw):
@@ -151,28 +192,26 @@ def _targets(draw, n):
     return draw.rounded(np.stack([draw.rng.uniform(-2, 2, n), draw.rng.uniform(4, 6, n)], axis=-1))
 
 
-def _conditional(z, t, targets):
-    """Densities p_t(z | ν_k), shape (n, K), and the sources that are at z at time t, shape (n, K, 2)."""
+def _log_conditional(z, t, targets):
+    """Log densities ``log p_t(z | ν_k)``, shape (n, K): that of the sources which are at z at time t."""
     start = (z[:, None] - t * targets) / (1.0 - t)
     squares = np.sum(((start - CENTRE) / SPREAD) ** 2, axis=-1)
-    return np.exp(-0.5 * squares) / (2.0 * np.pi * np.prod(SPREAD) * (1.0 - t) ** 2), start
+    return -0.5 * squares - np.log(2.0 * np.pi * np.prod(SPREAD) * (1.0 - t) ** 2)
 
 
 def _density(z, t, targets, weights):
-    return _conditional(z, t, targets)[0] @ weights
+    return np.exp(_log_conditional(z, t, targets)) @ weights
 
 
 def _velocity(field, draw, z, t, targets, weights):
     """The field at points z (n, 2) of the plane, as a velocity there: dm/dt = a, dσ/dt = S σ."""
-    each, start = _conditional(z, t, targets)
-    shares = weights * each + 1e-300
-    ends = np.broadcast_to(targets, start.shape)
     v = draw.call(
         field,
-        _gaussian(draw, start),
-        _gaussian(draw, ends),
-        np.full(each.shape, t),
-        shares / np.sum(shares, axis=1, keepdims=True),
+        _gaussian(draw, z),
+        _gaussian(draw, targets),
+        np.tile(weights, (len(z), 1)),
+        _log_conditional(z, t, targets),
+        np.full(len(z), t),
     )
     return np.stack([v[0][:, 0], v[1][:, 0, 0] * z[:, 1]], axis=-1)
 

@@ -367,7 +367,14 @@ def test_the_seed_changes_the_numbers():
 def test_table_and_misprints():
     result = refwfm("verify", "--only", "wfm-21", "--only", "WFM-8")
     assert result.exit_code == 0, result.output
-    for words in ("WFM-21", "conditional.gradient_half_sq_distance", "finite differences", "E3", "2 formulas", "0 failed"):
+    for words in (
+        "WFM-21",
+        "conditional.gradient_half_sq_distance",
+        "finite differences",
+        "E3",
+        "2 formulas",
+        "0 failed",
+    ):
         assert words in result.output
 
 

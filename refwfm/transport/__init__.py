@@ -4,6 +4,7 @@
 ``exact``       assignments and exact plans; ``quantiles``: on the line; ``families``: between families
 ``sinkhorn``    entropic plans; ``entropic``: the maps that come of them
 ``plans``       what is done with a plan: rounding, sampling
+``fields``      what a plan, or a coupling of families, drives: fields, rates, losses
 ``sliced``      transport by sorting; ``linearized``: by a reference; ``stability``: when that is exact
 ``emd``         earth mover's distances of clouds, and cheap bounds of them
 """

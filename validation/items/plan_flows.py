@@ -6,7 +6,8 @@ from refwfm.clouds import moments
 from refwfm.generation import generate_clouds
 from refwfm.interpolation import displacement_velocity
 from refwfm.measures import PointCloud
-from refwfm.transport.families import curve
+from refwfm.transport.families import Family, curve
+from refwfm.transport.fields import inner
 from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, Tolerance, differences, roundings
 from refwfm.validation.families import independent_normals_field, rounded_coupling, two_families
@@ -34,7 +35,7 @@ def gwfm_11() -> Item:
             r"\qquad\nabla F[\mu]=\textstyle\sum_i\partial_i\Psi\,\nabla\varphi_i"
         ),
         statement="Smooth functions of finitely many integrals of a measure are carried by the field.",
-        functions=(curve, displacement_velocity),
+        functions=(inner, curve, displacement_velocity),
         checks=(
             Check(
                 "finite differences in time",
@@ -59,6 +60,23 @@ def gwfm_11() -> Item:
                 differences(3000, "a derivative of a cubic in sums of 72 terms"),
                 dimensions=(1, 2, 3),
             ),
+            Check(
+                "finite differences in time of the functional, its gradient by hand",
+                rate_is_an_inner_product,
+                inner,
+                {
+                    "the sign": lambda family, u, v: -inner(family, u, v),
+                    "half of it": lambda family, u, v: 0.5 * inner(family, u, v),
+                    "weights of the measures left out": lambda family, u, v: inner(
+                        family._replace(weights=0.0 * family.weights + 1.0 / len(family.weights)), u, v
+                    ),
+                    "product of the means": lambda family, u, v: np.sum(
+                        family.weights * np.sum(_mean_of(family, u) * _mean_of(family, v), axis=-1)
+                    ),
+                },
+                differences(3000, "a derivative of a cubic in sums of 72 terms"),
+                dimensions=(1, 2, 3),
+            ),
         ),
     )
 
@@ -79,8 +97,25 @@ def _mean_measure(points, masses, weights, v):
     return points.reshape(1, -1, d), flat, np.ones(1), v.reshape(1, -1, d)
 
 
+def _mean_of(family, field):
+    return np.sum(family.clouds.weights[..., None] * field, axis=1)
+
+
 def cylinder_functions_are_carried(carried, draw):
     """Rate of ``∫ Ψ dM_t``, ``Ψ = u₁² u₂ + sin u₂``, with u integrals of ``(k·x)² / 2`` and ``sin k·x``."""
+    return _rate_error(draw, lambda family, u, v: _product(*family.clouds, family.weights, u, v), carried)
+
+
+def rate_is_an_inner_product(inner, draw):
+    """The same rate, from the gradient of the functional and the velocities."""
+    return _rate_error(draw, lambda *args: draw.call(inner, *args), _points_and_velocities)
+
+
+def _product(points, masses, weights, u, v):
+    return np.sum(weights[:, None] * masses * np.sum(u * v, axis=-1))
+
+
+def _rate_error(draw, product, carried):
     mu, nu = two_families(draw)
     coupling, t = rounded_coupling(draw, mu, nu), float(draw.times(0.2, 0.8)[0])
     k = draw.normal(draw.d) / np.sqrt(draw.d)
@@ -98,9 +133,9 @@ def cylinder_functions_are_carried(carried, draw):
     points, masses, weights, v = draw.call(lambda *args: carried(*args, t), coupling, mu, nu)
     u1, u2 = integrals(points, masses)
     along, speed = points @ k, v @ k
-    gradient = (2.0 * u1 * u2)[:, None] * along + (u1**2 + np.cos(u2))[:, None] * np.cos(along)
-    rate = np.sum(weights[:, None] * masses * gradient * speed)
-    scale = np.sum(weights[:, None] * masses * np.abs(gradient * speed))
+    slope = (2.0 * u1 * u2)[:, None] * along + (u1**2 + np.cos(u2))[:, None] * np.cos(along)
+    rate = product(Family(PointCloud(points, masses), weights), slope[..., None] * k, v)
+    scale = np.sum(weights[:, None] * masses * np.abs(slope * speed))
     return abs(rate - derivative(functional, t)) / scale
 
 

@@ -244,7 +244,7 @@ def prop_3_1_clouds() -> Item:
             r"\qquad W_2(\mu_t,\nu)=(1-t)\,W_2(\mu,\nu)"
         ),
         statement="Under the conditional field every source cloud ends at nu, at constant speed.",
-        functions=(generate_clouds, assignment),
+        functions=(generate_clouds,),
         checks=(
             Check(
                 "exhaustive search over all matchings, on the way and at the end",

@@ -45,7 +45,7 @@ def gwfm_20() -> Item:
         title="curve of families of a random coupling",
         latex=r"\mathbf M_t=(\pi\mapsto(e_t)_\sharp\pi)_\sharp\mathbf P,\qquad e_t(x,y)=(1-t)x+ty",
         statement="Each drawn plan moves its pairs of points on straight lines: a curve of measures.",
-        functions=(curve, displacement),
+        functions=(curve,),
         checks=(
             Check(
                 "NumPy, functionals of the measures, pair by pair",
@@ -249,7 +249,7 @@ def gwfm_23() -> Item:
         title="energy of the optimal curve",
         latex=r"\mathbf W_2^2(\mathbf M,\mathbf N)=\int_0^1\!\iint\|v_t(x,\mu)\|^2\,d\mu\,d\mathbf M_t\,dt",
         statement="With optimal outer and inner plans the kinetic energy is the squared distance.",
-        functions=(inner, sq_wow_distance, optimal_plan),
+        functions=(inner, sq_wow_distance),
         checks=(
             Check(
                 "SciPy linprog (HiGHS) for both levels",

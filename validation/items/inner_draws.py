@@ -33,7 +33,7 @@ def gwfm_28() -> Item:
         latex=r"\mathbb E\,\tfrac1{Bn}\sum\|v_t(X_t)-(Y-X)\|_F^2="
         r"\int_0^1\!\sum_{kl}\boldsymbol\Pi_{kl}\!\int\|v_t(e_t(x,y))-(y-x)\|^2d\pi_{kl}\,dt",
         statement="The loss of random pairs of random pairs has the objective as its mean.",
-        functions=(couple, outer_plan, displacement, displacement_velocity),
+        functions=(couple, displacement, displacement_velocity),
         checks=(
             Check(
                 "the whole sum, and quadrature in time",

@@ -50,7 +50,7 @@ def gwfm_34() -> Item:
         title="linearised distance",
         latex=r"LW_2^2(\mu,\nu)=\|T_\sigma^\mu-T_\sigma^\nu\|^2_{L^2(\sigma)}=\tfrac1n\|P_XX-P_YY\|_F^2",
         statement="Both clouds are aligned to a reference; then they are vectors.",
-        functions=(sq, linearized.pairwise_sq_linearized_distance, linearized.check_alignable),
+        functions=(sq, linearized.pairwise_sq_linearized_distance),
         checks=(
             Check("both alignments by enumeration", linearised_distance, sq, wrong, MEANS),
             Check(

@@ -273,7 +273,7 @@ def gwfm_10() -> Item:
         title="energy of the curve of an optimal plan",
         latex=r"W_2^2(\mu_0,\mu_1)=\int_0^1\!\int\|v_t\|^2\,d\mu_t\,dt\quad\text{if }\pi\text{ is optimal}",
         statement="The points of an optimal plan never meet on the way: none of their energy is lost.",
-        functions=(transport_plan, cloud_loss),
+        functions=(transport_plan,),
         checks=(
             Check(
                 "SciPy linprog (HiGHS), and the distance of points on the way",

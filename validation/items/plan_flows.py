@@ -35,7 +35,7 @@ def gwfm_11() -> Item:
             r"\qquad\nabla F[\mu]=\textstyle\sum_i\partial_i\Psi\,\nabla\varphi_i"
         ),
         statement="Smooth functions of finitely many integrals of a measure are carried by the field.",
-        functions=(inner, curve, displacement_velocity),
+        functions=(inner,),
         checks=(
             Check(
                 "finite differences in time",
@@ -152,7 +152,7 @@ def gwfm_12() -> Item:
         title="flow of a field, of the place alone and of the measure too",
         latex=r"\dot\varphi_t(x)=v_t(\varphi_t(x),\mu_t),\quad\varphi_0=\mathrm{id},\quad\mu_t=(\varphi_t)_\sharp\mu_0",
         statement="Integrating the field carries the source to the target, and every point along its path.",
-        functions=(generate_clouds, moments),
+        functions=(generate_clouds,),
         checks=(
             Check(
                 "closed form: the flow of (9) for independent normal ends",

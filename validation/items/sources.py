@@ -38,7 +38,7 @@ def app_c() -> Item:
         title="multisample matching of a minibatch",
         latex=r"\min_{\sigma\in S_n}\sum_iK_{i\sigma(i)},\qquad K_{ij}=W_2^2(\mu_i,\nu_j)",
         statement="Sources and targets of a batch are paired at least total squared distance.",
-        functions=(match_minibatch, assignment),
+        functions=(match_minibatch,),
         checks=(
             Check(
                 "exhaustive search, textbook distances",

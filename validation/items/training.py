@@ -44,7 +44,7 @@ def wfm_11() -> Item:
             r"+\mathrm{Tr}\bigl((S_\theta-S_t)\Sigma_t(S_\theta-S_t)^\top\bigr)"
         ),
         statement="The squared error of the predicted field in L²(mu_t), averaged over pairs and times.",
-        functions=(loss, bures.path),
+        functions=(loss,),
         checks=(
             Check(
                 "exact second moments",

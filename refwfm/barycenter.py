@@ -29,7 +29,7 @@ def barycenter(
 ) -> Barycenter:
     """Bures-Wasserstein barycenter of a family of Gaussians, by fixed-point iteration.
 
-    Equation: BW barycenter (WFM App. D). ``T̄ = Σ wᵢ C^{Σ̄→Σᵢ}``, ``Σ̄ ← T̄ Σ̄ T̄`` until ``T̄ = I``,
+    Equation: WFM-Barycenter. ``T̄ = Σ wᵢ C^{Σ̄→Σᵢ}``, ``Σ̄ ← T̄ Σ̄ T̄`` until ``T̄ = I``,
     the first-order condition.
 
     Parameters

@@ -129,7 +129,7 @@ def transport(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True)
 def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
     """Logarithm map: the velocity at mu of the geodesic to nu, ``T - id = (m_nu - m_mu, C - I)``.
 
-    Equation: WFM-U2. Raises as ``gelbrich_map`` does.
+    Equation: WFM-U2, WFM-2. Raises as ``gelbrich_map`` does.
 
     Examples
     --------
@@ -145,8 +145,8 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
 def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
     """Exponential map: mu pushed forward by ``id + v``, i.e. ``N(m + a, (I + S) A (I + S))``.
 
-    Equation: WFM-U2. The covariance is positive semi-definite whatever the symmetric S; the curve is a
-    shortest path only while I + S is positive semi-definite.
+    Equation: WFM-U2, WFM-2. The covariance is positive semi-definite whatever the symmetric S; the curve
+    ``exp_mu(t v)`` is a shortest path only while I + S is, too. Flow matching goes ``exp_mu(t log_mu nu)``.
 
     Parameters
     ----------
@@ -166,9 +166,10 @@ def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
 def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> tuple[Gaussian, Tangent]:
     """Point and Riemannian velocity at time t of the geodesic from mu to nu.
 
-    Equation: WFM-8 and WFM-10. ``m_t = (1-t) m_mu + t m_nu``, ``Σ_t = M Mᵀ``, ``M = (1-t) L + t K``;
-    velocity ``(m_nu - m_mu, S_t)`` with ``S_t M = K - L``, which is ``(C - I) ((1-t) I + t C)⁻¹``
-    where C exists. (One call, because a training step needs both and they share the factors.)
+    Equation: WFM-10, WFM-1, WFM-5, WFM-6. ``m_t = (1-t) m_mu + t m_nu``, ``Σ_t = M Mᵀ``,
+    ``M = (1-t) L + t K``; velocity ``(m_nu - m_mu, S_t)`` with ``S_t M = K - L``, which is
+    ``(C - I) ((1-t) I + t C)⁻¹`` where C exists. They solve ``∂_t μ_t + ∇·(μ_t v_t) = 0``, and the
+    energy ``‖v_t‖²`` is ``W_2²`` for every t. (One call, because a training step needs both.)
 
     Parameters
     ----------
@@ -211,7 +212,7 @@ def euclidean_path(
 ) -> tuple[Gaussian, EuclideanTangent]:
     """Point of the geodesic from mu to nu at time t, and the derivative of its mean and covariance.
 
-    Equation: WFM-8 and WFM-9. ``dΣ/dt = Ṁ Mᵀ + M Ṁᵀ`` with ``Ṁ = K - L``; exists for every t and every
+    Equation: WFM-9. ``dΣ/dt = Ṁ Mᵀ + M Ṁᵀ`` with ``Ṁ = K - L``; exists for every t and every
     pair. Parameters as for ``path``.
 
     Examples
@@ -247,7 +248,7 @@ def interpolate(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = Tru
 def velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> Tangent:
     """Riemannian velocity at time t of the geodesic from mu to nu, a tangent vector at its point mu_t.
 
-    Equation: WFM-10. ``(m_nu - m_mu, (C - I) ((1-t) I + t C)⁻¹)``. Parameters and errors as for ``path``.
+    Equation: WFM-10, WFM-23. ``(m_nu - m_mu, (C - I) ((1-t) I + t C)⁻¹)``. Parameters and errors: ``path``.
 
     Examples
     --------

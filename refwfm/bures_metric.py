@@ -48,7 +48,7 @@ def to_euclidean(cov: Array, v: Tangent, /) -> EuclideanTangent:
 def from_euclidean(cov: Array, v: EuclideanTangent, /) -> Tangent:
     """Affine field that moves N(m, cov) with the given derivatives: solves ``S Σ + Σ S = dΣ/dt``.
 
-    Equation: WFM-9 (a Lyapunov equation). In the eigenbasis ``S̃ᵢⱼ = D̃ᵢⱼ / (λᵢ + λⱼ)``, zero where
+    Equation: WFM-9. A Lyapunov equation. In the eigenbasis ``S̃ᵢⱼ = D̃ᵢⱼ / (λᵢ + λⱼ)``, zero where
     both eigenvalues vanish.
 
     Parameters
@@ -84,7 +84,7 @@ def inner(mu: Gaussian, u: Tangent, v: Tangent, /) -> Array:
 def sq_norm(mu: Gaussian, v: Tangent, /) -> Array:
     """Squared Riemannian norm ``‖a‖² + tr(S Σ Sᵀ)`` of a tangent vector at mu. Shape (...).
 
-    Equation: WFM-U5.
+    Equation: WFM-U5, WFM-6. Over all curves from mu to nu the least energy ``∫ ‖v_t‖² dt`` is ``W_2²``.
 
     Examples
     --------
@@ -137,7 +137,8 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
     """Squared 2-Wasserstein distances between all members of two families.
 
     Equation: WFM-24. ``‖m_i - m_j‖² + tr Aᵢ + tr Bⱼ - 2 ‖Lᵢᵀ Lⱼ‖_*`` with the nuclear norm (sum of
-    singular values), which needs no rotation and keeps all digits when a covariance is singular.
+    singular values), which needs no rotation and keeps all digits when a covariance is singular. Works in row
+    blocks, so that no temporary has more than ``PAIRWISE_BLOCK`` elements (or one row).
 
     Parameters
     ----------
@@ -173,6 +174,8 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
 def rows_per_block(nu: Gaussian, /) -> int:
     """How many rows of the distance matrix to nu (m members) fit a block of ``PAIRWISE_BLOCK`` elements.
 
+    Equation: none. Cuts a matrix of distances into blocks that fit into memory.
+
     Examples
     --------
     >>> rows_per_block(Gaussian(np.zeros((1024, 2)), np.zeros((1024, 2, 2))))
@@ -185,7 +188,7 @@ def rows_per_block(nu: Gaussian, /) -> int:
 def factored_sq_distance(mean0: Array, factor0: Array, mean1: Array, factor1: Array, /) -> Array:
     """Squared 2-Wasserstein distances from means (..., d) and covariance factors (..., d, d).
 
-    Equation: WFM-24, nuclear form. Leading axes broadcast; shape (...), never negative.
+    Equation: WFM-24. Its nuclear form. Leading axes broadcast; shape (...), never negative.
 
     Examples
     --------

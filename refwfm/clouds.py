@@ -97,6 +97,8 @@ def check_cloud_pair(
 def uniform(points: Array, /) -> PointCloud:
     """Cloud of points (..., n, d) that all weigh the same, ``1 / n``.
 
+    Equation: none. Equal weights.
+
     Examples
     --------
     >>> uniform(np.zeros((4, 2))).weights.tolist()
@@ -111,6 +113,8 @@ def uniform(points: Array, /) -> PointCloud:
 
 def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size: int = 0) -> PointCloud:
     """Put clouds of different sizes into one batch, on the host.
+
+    Equation: none. Storage of clouds of different sizes.
 
     Parameters
     ----------
@@ -153,6 +157,8 @@ def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size:
 def unpad(cloud: PointCloud, /) -> list[np.ndarray]:
     """Point arrays (n_i, d) of a batch (B, n, d), on the host, without the rows of weight 0.
 
+    Equation: none. Storage of clouds of different sizes.
+
     Examples
     --------
     >>> [points.shape for points in unpad(pad([np.zeros((1, 3)), np.zeros((2, 3))]))]
@@ -164,6 +170,8 @@ def unpad(cloud: PointCloud, /) -> list[np.ndarray]:
 
 def sizes(cloud: PointCloud, /) -> Array:
     """Number of points of positive weight, shape (...), integers.
+
+    Equation: none. Storage of clouds of different sizes.
 
     Examples
     --------
@@ -177,7 +185,7 @@ def sizes(cloud: PointCloud, /) -> Array:
 def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
     """Mean and covariance of point clouds: the Gaussian with the same first two moments.
 
-    Equation: WFM-24 (its arguments). ``mean = Σ wᵢ xᵢ``, ``cov = Σ wᵢ (xᵢ - mean)(xᵢ - mean)ᵀ``: the
+    Equation: WFM-24. Its arguments. ``mean = Σ wᵢ xᵢ``, ``cov = Σ wᵢ (xᵢ - mean)(xᵢ - mean)ᵀ``: the
     covariance *of the measure itself*, so nothing is divided by n - 1.
 
     Parameters

@@ -33,7 +33,7 @@ class Generated(NamedTuple):
 def exponential_step(mu: Gaussian, v: Tangent, h: float, /) -> tuple[Gaussian, Array]:
     """One step by the exponential map: ``m + h a``, ``(I + h S) Σ (I + h S)``.
 
-    Equation: WFM Algorithm 2. Positive semi-definite for every symmetric S.
+    Equation: WFM-Alg2, WFM-Prop3.1. Positive semi-definite for every symmetric S.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def exponential_step(mu: Gaussian, v: Tangent, h: float, /) -> tuple[Gaussian, A
 def projected_euler_step(mu: Gaussian, v: EuclideanTangent, h: float, /) -> tuple[Gaussian, Array]:
     """One Euler step in mean and covariance, ``Σ + h dΣ/dt`` projected onto the positive semi-definite cone.
 
-    Equation: WFM Table 2 (the Euclidean baselines).
+    Equation: WFM-Table2. Of the Euclidean baselines.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def generate(
 ) -> Generated:
     """Flow source Gaussians along a field from t = 0 to t = 1 in ``n_steps`` equal steps.
 
-    Equation: WFM Algorithm 2.
+    Equation: WFM-Alg2, WFM-Prop3.1.
 
     Parameters
     ----------
@@ -143,7 +143,8 @@ def generate_clouds(
 ) -> PointCloud:
     """Flow the points of source clouds along a field from t = 0 to t = 1 in ``n_steps`` equal steps.
 
-    Equation: WFM Algorithm 3 (``euler``); GWFM-12. Weights stay what they are, and so does padding.
+    Equation: WFM-Alg3, WFM-Prop3.1-clouds, GWFM-12, GWFM-5, GWFM-6, GWFM-7, GWFM-13, GWFM-14. Algorithm 3
+    takes the steps of ``euler``. Weights stay what they are, and so does padding.
 
     Parameters
     ----------

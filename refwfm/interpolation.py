@@ -10,7 +10,7 @@ from refwfm._array import Array, array_namespace, expand
 def displacement(x: Array, images: Array, t: Array, /, *, validate: bool = True) -> Array:
     """Points at time t on their way from x to their images, ``(1 - t) x + t T(x)``.
 
-    Equation: WFM-4, GWFM-8, 27. The weights of the points do not change.
+    Equation: WFM-4, WFM-5-clouds, WFM-PropA1, GWFM-8, GWFM-28. The weights of the points do not change.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def displacement(x: Array, images: Array, t: Array, /, *, validate: bool = True)
 def displacement_velocity(x: Array, images: Array, /) -> Array:
     """Velocity of the points on their way from x to their images, ``T(x) - x`` at all times.
 
-    Equation: WFM-7, U3, GWFM-28. As a field it is ``(T - id) ∘ T_t⁻¹``; a particle keeps its velocity, so
-    nothing is divided by ``1 - t``.
+    Equation: WFM-7, WFM-U3, WFM-5-clouds, GWFM-28. As a field it is ``(T - id) ∘ T_t⁻¹``; a particle keeps
+    its velocity, so nothing is divided by ``1 - t``.
 
     Parameters
     ----------

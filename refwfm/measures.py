@@ -156,6 +156,8 @@ def check_broadcast(**batches: tuple[int, ...]) -> None:
 def take(mu: Measure, index: Any, /) -> Measure:
     """Members ``index`` (B,) of a family of Gaussians or of clouds, in that order.
 
+    Equation: none. Indexing.
+
     ``index`` may live on the host (NumPy) whatever the library of the family.
 
     Examples
@@ -170,6 +172,8 @@ def take(mu: Measure, index: Any, /) -> Measure:
 
 def rescale(mu: Gaussian, factor: float, /) -> Gaussian:
     """Law of ``factor * x`` for x ~ mu: squared distances are multiplied by ``factor²``.
+
+    Equation: WFM-24.
 
     Examples
     --------

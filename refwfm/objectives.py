@@ -22,7 +22,7 @@ from refwfm.psd import solve_lyapunov
 def riemannian_loss(pred: Tangent, target: Tangent, mu_t: Gaussian, /) -> tuple[Array, Tangent]:
     """Mean of ``‖a - ṁ‖² + tr((S - S_t) Σ_t (S - S_t)ᵀ)``, the squared error of the field in L²(mu_t).
 
-    Equation: WFM-11 for Gaussians (WFM-U6); derivative ``2 (a - ṁ), 2 (S - S_t) Σ_t`` over B.
+    Equation: WFM-11, WFM-16, WFM-17, WFM-U6. Derivative ``2 (a - ṁ), 2 (S - S_t) Σ_t`` over B.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def euclidean_loss(
 ) -> tuple[Array, EuclideanTangent]:
     """Mean Riemannian norm of the error of the *Euclidean* derivative: ``‖a - ṁ‖² + tr(R Σ_t R)``.
 
-    Equation: WFM Table 2, BW-FM (Euclidean). R solves ``R Σ_t + Σ_t R = E``, ``E = D - dΣ/dt``; then
+    Equation: WFM-Table2. The row BW-FM (Euclidean). R solves ``R Σ_t + Σ_t R = E``, ``E = D - dΣ/dt``; then
     ``tr(R Σ_t R) = tr(E R) / 2`` with derivative R in D.
 
     Parameters
@@ -88,7 +88,8 @@ def frobenius_loss(
 ) -> tuple[Array, EuclideanTangent]:
     """Mean of ``‖a - ṁ‖² + ‖D - dΣ/dt‖_F²``: flow matching on the numbers in mean and covariance.
 
-    Equation: WFM Table 2, Frobenius FM. Parameters and results as for ``euclidean_loss``; mu_t is unused.
+    Equation: WFM-Table2. The row Frobenius FM. Parameters and results as for ``euclidean_loss``; mu_t is
+    unused.
 
     Examples
     --------
@@ -106,9 +107,10 @@ def frobenius_loss(
 def cloud_loss(pred: Array, target: Array, weights: Array, /) -> tuple[Array, Array]:
     """Mean over clouds of ``Σ wᵢ ‖predᵢ - targetᵢ‖²``, the squared error of the field in L²(mu_t).
 
-    Equation: WFM-11 for point clouds (WFM-U7); derivative ``2 wᵢ (predᵢ - targetᵢ)`` over B. (The paper
-    prints the sum over points where the norm of (11) is the mean; with clouds of different sizes that is
-    more than a constant, as large clouds would count for more.)
+    Equation: WFM-U7, GWFM-9, GWFM-22. Derivative ``2 wᵢ (predᵢ - targetᵢ)`` over B. In the mean over times
+    and pairs it is what flow matching (GWFM-9) and its generalisation (GWFM-22) minimise. (The paper prints
+    the sum over points where the norm of (11) is the mean; with clouds of different sizes that is more than a
+    constant, as large clouds would count for more.)
 
     Parameters
     ----------

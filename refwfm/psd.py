@@ -20,7 +20,7 @@ def _spectrum(cov: Array) -> tuple[Array, Array]:
 def factor(cov: Array, /) -> Array:
     """Square factor L of a covariance, ``L Lᵀ = cov``, with zero columns where cov is singular.
 
-    Equation: WFM-8 (its L_A). Shapes (..., d, d) to (..., d, d).
+    Equation: WFM-8. Its factor L_A. Shapes (..., d, d) to (..., d, d).
 
     Examples
     --------
@@ -35,7 +35,7 @@ def factor(cov: Array, /) -> Array:
 def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """Symmetric positive semi-definite square root of covariances, shape (..., d, d).
 
-    Equation: WFM-U4 (its A^{1/2}).
+    Equation: WFM-U4. Its root A^{1/2}.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
 def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """Inverse of the symmetric square root of positive definite covariances, shape (..., d, d).
 
-    Equation: WFM-U4 (its A^{-1/2}).
+    Equation: WFM-U4. Its inverse root A^{-1/2}.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
 def project_psd(matrix: Array, /) -> Array:
     """Nearest positive semi-definite matrix in Frobenius norm: negative eigenvalues become zero.
 
-    Equation: WFM Table 2 (the baselines' generation). Shapes (..., d, d) to (..., d, d).
+    Equation: WFM-Table2. Of the baselines' generation. Shapes (..., d, d) to (..., d, d).
 
     Examples
     --------
@@ -122,6 +122,8 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
 
 def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Array:
     """Symmetric S of least norm with ``S M = Ṁ`` on the range of M; WFM-9 in the singular basis of M.
+
+    Equation: WFM-9.
 
     With ``M = W diag(σ) Zᵀ``, ``S̃ = Wᵀ S W``, ``G = Wᵀ Ṁ Z`` the Lyapunov equation
     ``S M Mᵀ + M Mᵀ S = Ṁ Mᵀ + M Ṁᵀ`` reads ``S̃ᵢⱼ (σᵢ² + σⱼ²) = Gᵢⱼ σⱼ + σᵢ Gⱼᵢ``: symmetric by
@@ -168,6 +170,8 @@ def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
 
 def nuclear_norm(matrix: Array, /) -> Array:
     """Sum of the singular values of matrices (..., d, d), in closed form for d = 1 and 2. Shape (...).
+
+    Equation: WFM-24.
 
     For d = 2 and ``M = [[a, b], [c, e]]`` the numbers ``hypot(a + e, b - c)`` and ``hypot(a - e, b + c)`` are
     ``σ₁ + σ₂`` and ``σ₁ - σ₂``, in an order that depends on the sign of det M. Nothing is squared, so that

@@ -33,7 +33,7 @@ class Straightness(NamedTuple):
 def path_straightness(path: Array, weights: Array, /) -> Straightness:
     """Straightness of paths that are given at equal steps of time.
 
-    Equation: GWFM 4.1. The integral of its definition, for the polygons through these points.
+    Equation: GWFM-Straightness. The integral of its definition, for the polygons through these points.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def path_straightness(path: Array, weights: Array, /) -> Straightness:
 def relative_bend(bend: Array, sq_displacement: Array, /) -> Array:
     """Bend of several clouds (B,) relative to how far they moved, shape (): 0 where nothing bends at all.
 
-    Equation: GWFM 4.1. A ratio of sums, to which clouds that hardly move add little; infinite where all paths
-    are closed.
+    Equation: GWFM-Straightness. A ratio of sums, to which clouds that hardly move add little; infinite where
+    all paths are closed.
 
     Examples
     --------
@@ -89,7 +89,8 @@ def straightness(
 ) -> Straightness:
     """Straightness of the paths on which a field carries clouds.
 
-    Equation: GWFM 4.1. ``Σ ∫ ‖v_t(X_t) - (X_1 - X_0)‖² dt / Σ ‖X_1 - X_0‖²``, over all points by weight.
+    Equation: GWFM-Straightness. ``Σ ∫ ‖v_t(X_t) - (X_1 - X_0)‖² dt / Σ ‖X_1 - X_0‖²``, over all points by
+    weight.
 
     Parameters
     ----------

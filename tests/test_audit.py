@@ -4,9 +4,6 @@ import importlib
 import inspect
 import json
 import math
-import pkgutil
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,40 +20,6 @@ from refwfm.validation.draws import Draw
 from refwfm.validation.items import velocities
 
 ITEMS = ledger.by_id()
-
-WITHOUT_FORMULA = {
-    "bures_metric.rows_per_block": "cuts a matrix of distances into blocks that fit into memory",
-    "metrics.distances.host_families": "brings clouds to the host",
-    "metrics.distances.in_parallel": "cuts a matrix of distances into blocks for processes",
-    "clouds.pad": "storage of clouds of different sizes",
-    "clouds.sizes": "storage of clouds of different sizes",
-    "clouds.uniform": "equal weights",
-    "clouds.unpad": "storage of clouds of different sizes",
-    "couplings.inner.alike": "says whether rounding to a permutation is possible",
-    "measures.take": "indexing",
-    "networks.conditioning.embed_condition": "part of the network, which is audited whole",
-    "networks.mlp.block": "part of the network, which is audited whole",
-    "networks.bures_mlp.identity_scaling": "constants that change nothing",
-    "training.optim.flatten": "a tree as a dictionary",
-    "training.optim.tree_leaves": "a tree as a list",
-    "training.optim.tree_map": "a function of every array of a tree",
-    "training.optim.unflatten": "a dictionary as a tree",
-    "transport.sinkhorn.certified": "raises where the evidence is bad",
-    "training.algorithm.init_state": "the state before the first step",
-    "training.algorithm.train": "step after step",
-    "training.algorithm.trained": "what of a state generates",
-    "transport.problem.clear_padding": "zeros where a weight is zero",
-    "transport.problem.clear_points": "zeros where a weight is zero",
-}
-"""Public functions of the mathematics that no formula of the papers stands behind, and why."""
-
-WITHOUT_FORMULA_BY_NAME = {
-    r"(.*\.)?check_\w+": "says what is wrong with an argument",
-    r"(.*\.)?init_\w+": "random parameters before training: anything will do",
-    r"training\.(gaussians|clouds?|cloud_\w+|alignment|flows)\.(?!draw_batch).*": "wiring of a run",
-    r"training\.(config|methods|ops|randomness)\..*": "what a run is asked for",
-}
-"""The same by patterns of names."""
 
 
 def refwfm(*arguments):
@@ -143,35 +106,6 @@ def test_ids_are_unique():
     assert len(ids) == len(set(ids))
     assert not set(ids) & {alias.casefold() for alias in ledger.ALIASES}
     assert set(ledger.ALIASES.values()) <= set(ITEMS)
-
-
-MATHEMATICS = [
-    module.name.removeprefix("refwfm.")
-    for module in pkgutil.walk_packages([str(Path(bures.__file__).parent)], "refwfm.")
-    if module.name.split(".")[1] not in ("_array", "__main__", "cli", "datasets", "runs", "storage")
-]
-
-
-def public_functions(name):
-    module = importlib.import_module(f"refwfm.{name}")
-    for key, function in vars(module).items():
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and key[0] != "_":
-            yield f"{name}.{key}", function
-
-
-@pytest.mark.parametrize("name", MATHEMATICS)
-def test_every_public_function_has_a_formula_or_a_reason(name):
-    named = {function for item in ITEMS.values() for function in item.functions}
-    for key, function in public_functions(name):
-        excused = key in WITHOUT_FORMULA or any(re.fullmatch(each, key) for each in WITHOUT_FORMULA_BY_NAME)
-        assert function in named or excused, key
-
-
-def test_excuses_are_needed():
-    known = {key: function for name in MATHEMATICS for key, function in public_functions(name)}
-    named = {function for item in ITEMS.values() for function in item.functions}
-    assert set(WITHOUT_FORMULA) <= set(known)
-    assert not [key for key in WITHOUT_FORMULA if known[key] in named]
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])

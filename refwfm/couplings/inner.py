@@ -67,7 +67,7 @@ def couple(
 ) -> Coupled:
     """Send every point of each cloud of x somewhere in the cloud of y that it is paired with.
 
-    Equation: WFM Algorithm 1 (its map T̂), GWFM-27 to 29. By the name of ``inner``:
+    Equation: GWFM-27, GWFM-28, GWFM-25, GWFM-C4, GWFM-C5. Algorithm 1's map T̂, by the name of ``inner``:
 
     ===============  ==================================================================================
     ``exact``        optimal assignment; clouds of different sizes: mean target of the optimal plan
@@ -114,6 +114,8 @@ def couple(
 def alike(x: PointCloud, y: PointCloud, /) -> bool:
     """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
 
+    Equation: none. Says whether rounding to a permutation is possible.
+
     Both are padded at the end, so this is whether they have the same weights, and each its own only one.
 
     Examples
@@ -131,6 +133,8 @@ def alike(x: PointCloud, y: PointCloud, /) -> bool:
 
 def in_order(x: PointCloud, y: PointCloud, /) -> bool:
     """Whether clouds can be vectors in the order of a reference: equal sizes, uniform weights, no padding.
+
+    Equation: GWFM-27, GWFM-C5.
 
     Examples
     --------

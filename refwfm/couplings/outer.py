@@ -36,7 +36,7 @@ def match_minibatch(
 ) -> np.ndarray:
     """Optimal pairing of two batches of equal size: ``mu[i]`` goes with ``nu[perm[i]]``.
 
-    Equation: WFM App. C (multisample matching), with the exact assignment on the matrix of squared
+    Equation: WFM-AppC. Multisample matching, with the exact assignment on the matrix of squared
     2-Wasserstein distances, WFM-24. Whatever belongs to nu (labels) must be permuted with it.
 
     Parameters
@@ -74,7 +74,8 @@ def pairwise_frechet(
 ) -> Array:
     """Squared Fréchet distances of all pairs of clouds: those of the Gaussians with the same moments.
 
-    Equation: WFM App. C with WFM-24, a lower bound of the clouds' squared 2-Wasserstein distances.
+    Equation: WFM-AppC-clouds. The distances WFM-24 of the moments, a lower bound of the clouds' squared
+    2-Wasserstein distances.
 
     Parameters
     ----------
@@ -95,6 +96,8 @@ def pairwise_frechet(
 
 def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
     """Chamfer distances of all pairs of clouds, a row at a time: peak memory (M, n, m).
+
+    Equation: WFM-AppC-clouds.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
 def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -1) -> Array:
     """Squared 2-Wasserstein distances of all pairs of clouds, exactly: N M optimal transport problems.
 
-    Equation: GWFM-30 (its costs), on the host, a row at a time.
+    Equation: GWFM-30. The costs of the plan, on the host, a row at a time.
 
     Parameters
     ----------
@@ -208,7 +211,7 @@ def outer_cost(
 ) -> Array:
     """Costs between all members of two batches of clouds, those of which an outer plan is the optimum.
 
-    Equation: GWFM-107 (its K), with squared divergences: their roots give other plans (C11). By the name:
+    Equation: GWFM-107. Its K, with squared divergences: their roots give other plans (C11). By the name:
 
     ===============  =====================================================================================
     ``frechet``      distance of the Gaussians with the same moments (WFM App. C); any sizes and weights
@@ -254,7 +257,7 @@ def outer_cost(
 def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
     """Optimal or entropic plan between two batches, all members of a batch weighing the same.
 
-    Equation: GWFM-107, 108, B.4. ``argmin ⟨K, Π⟩ + eps max(K) KL(Π | 1/NM)`` over ``U(1/N, 1/M)``. Without
+    Equation: GWFM-108, GWFM-B4. ``argmin ⟨K, Π⟩ + eps max(K) KL(Π | 1/NM)`` over ``U(1/N, 1/M)``. Without
     eps and for N = M an optimal vertex is a permutation, divided by N: the assignment; for others it is found
     by a linear programme. A large eps tends to independent pairs.
 
@@ -314,7 +317,7 @@ def outer_pairs(
 ) -> Pairs:
     """Pairs of a step: as many as a batch has members, from the outer plan of a square matrix of costs.
 
-    Equation: GWFM-26, C.2. The optimal plan is a permutation, whose every pair comes once; of an entropic one
+    Equation: GWFM-26. The optimal plan is a permutation, whose every pair comes once; of an entropic one
     every source comes once, with a target drawn from its row. With ``replace`` the pairs are drawn from the
     plan independently: about a third of the members of a permutation are left out (C9).
 
@@ -368,8 +371,8 @@ def _pairs_within(groups: np.ndarray, cost: Array, **options: Any) -> Pairs:
 def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) -> np.ndarray:
     """Optimal pairing of two batches of clouds of equal size: ``x[i]`` goes with ``y[perm[i]]``.
 
-    Equation: WFM App. C, GWFM-108. Whatever belongs to y (labels) must be permuted with it. Parameters as for
-    ``outer_cost``.
+    Equation: WFM-AppC-clouds. By the optimal outer plan, GWFM-108. Whatever belongs to y (labels) must be
+    permuted with it. Parameters as for ``outer_cost``.
 
     Examples
     --------

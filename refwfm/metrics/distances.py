@@ -105,7 +105,7 @@ def pairwise_chamfer(
 ) -> np.ndarray:
     """Chamfer distances between all members of two families of clouds, or of one with itself.
 
-    Equation: Chamfer, as ``chamfer`` has it.
+    Equation: Chamfer. As ``chamfer`` has it.
 
     Parameters
     ----------
@@ -167,6 +167,8 @@ def compare_families(
     distance: Callable[..., np.ndarray], /, *, generated: PointCloud, reference: PointCloud, **options: Any
 ) -> FamilyDistances:
     """All distances within and between two families: what 1-NN accuracy, coverage and MMD need.
+
+    Equation: EMD.
 
     Parameters
     ----------
@@ -245,6 +247,8 @@ def in_parallel(
 ) -> Iterator[Any]:
     """Values of a function, in order, as they come: by joblib, in threads if nothing else is configured.
 
+    Equation: none. Cuts a matrix of distances into blocks for processes.
+
     Examples
     --------
     >>> list(in_parallel(pow, [(2, 3), (3, 2)], n_jobs=1))
@@ -269,6 +273,8 @@ def _one_or_two(xs: PointCloud, ys: PointCloud | None) -> tuple[list[PointCloud]
 
 def host_families(**families: PointCloud) -> list[list[PointCloud]]:
     """Check families and copy them to the host, float64, without padding. Errors name the keywords.
+
+    Equation: none. Brings clouds to the host.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def nearest_clouds(
 ) -> Neighbours:
     """Nearest member of ys for each cloud of xs, or nearest *other* member of xs, in exact EMD.
 
-    Equation: EMD.
+    Equation: EMD-bounds.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def one_nn_accuracy_emd(
 ) -> OneNN:
     """1-NN accuracy in exact EMD: ``statistics.one_nn_accuracy`` of all distances, without most of them.
 
-    Equation: 1-NNA with EMD.
+    Equation: 1-NNA.
 
     Parameters
     ----------

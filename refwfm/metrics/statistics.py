@@ -29,7 +29,8 @@ class Nearest(NamedTuple):
 def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = True) -> Nearest:
     """Squared 2-Wasserstein distance from every generated Gaussian to the nearest reference member.
 
-    Equation: WFM Table 2 (its entries are the mean over the generated ones), with WFM-24.
+    Equation: WFM-Eval. Entries of the paper's table 2 are the mean over the generated ones, of the distances
+    WFM-24.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ def same_family(neighbour: Array, /, *, generated: int, dtype: Any) -> OneNN:
 def coverage(distances: FamilyDistances, /) -> Array:
     """Share of reference members that are the nearest reference member of at least one generated one.
 
-    Equation: COV. One is best; copies of the reference reach it, and so can very bad samples.
+    Equation: COV-MMD. One is best; copies of the reference reach it, and so can very bad samples.
 
     Parameters
     ----------
@@ -236,8 +237,9 @@ def coverage(distances: FamilyDistances, /) -> Array:
 def minimum_matching_distance(distances: FamilyDistances, /) -> Array:
     """Mean over the *reference* of the distance to the nearest generated member.
 
-    Equation: MMD (not the kernel discrepancy of that name). The lower the better; in the units of the
-    distances, so say which they are. Over the generated members instead it would be ``nearest``'s mean.
+    Equation: COV-MMD. Not the kernel discrepancy that is called MMD, too. The lower the better; in the units
+    of the distances, so say which they are. Over the generated members instead it would be ``nearest``'s
+    mean.
 
     Parameters
     ----------
@@ -285,6 +287,8 @@ def _check_distances(distances: FamilyDistances) -> FamilyDistances:
 def k_nearest(distance: Array, /, *, k: int) -> np.ndarray:
     """Columns of the k smallest entries of each row, nearest first.
 
+    Equation: COV-MMD.
+
     Parameters
     ----------
     distance : array, shape (n, m)
@@ -312,9 +316,9 @@ def k_nearest(distance: Array, /, *, k: int) -> np.ndarray:
 def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /) -> float:
     """Share of measures whose nearest reference members have the label that is wanted.
 
-    Equation: WFM section 4. The label is the majority's among the k nearest, and where several labels have
-    the majority the one of them that is nearest. What a share is worth shows beside the share of held-out
-    real measures, with their own labels as ``wanted``: call the function for both.
+    Equation: WFM-Eval, COV-MMD. The label is the majority's among the k nearest, and where several labels
+    have the majority the one of them that is nearest. What a share is worth shows beside the share of
+    held-out real measures, with their own labels as ``wanted``: call the function for both.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from refwfm.networks.layers import (
     vech,
 )
 from refwfm.networks.mlp import block, init_mlp, mlp
+from refwfm.networks.point_mlp import init_point_mlp, nearest_neighbours, point_mlp, surroundings
 from refwfm.networks.transformer import (
     feed_forward,
     init_transformer,
@@ -47,15 +48,19 @@ __all__ = [
     "init_layer_norm",
     "init_mlp",
     "init_multi_head_attention",
+    "init_point_mlp",
     "init_transformer",
     "input_features",
     "label_embedding",
     "layer_norm",
     "mlp",
     "multi_head_attention",
+    "nearest_neighbours",
+    "point_mlp",
     "relu",
     "residual",
     "silu",
+    "surroundings",
     "transformer",
     "transformer_block",
     "unlabelled",

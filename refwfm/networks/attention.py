@@ -23,7 +23,7 @@ def attention(
 ) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:
     """Scaled dot-product attention ``softmax(q kᵀ / sqrt(c)) v``, the softmax over the keys.
 
-    Equation: App. E.2.
+    Equation: WFM-AppE2-attention.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def multi_head_attention(
 ) -> tuple[Array, Pullback]:
     """Attention of points to each other, in ``heads`` subspaces at once.
 
-    Equation: App. E.2. ``out([attention(q_h, k_h, v_h, mask) for h])`` with ``(q, k, v) = qkv(x)`` cut into
-    heads of length width / heads.
+    Equation: WFM-AppE2-network. ``out([attention(q_h, k_h, v_h, mask) for h])`` with ``(q, k, v) = qkv(x)``
+    cut into heads of length width / heads.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def init_bures_mlp(
 ) -> Params:
     """Draw the parameters of `bures_mlp`.
 
-    Equation: App. E.1.
+    The network is that of WFM-AppE1-network.
 
     Parameters
     ----------
@@ -71,6 +71,8 @@ def init_bures_mlp(
 def identity_scaling(d: int, /, *, like: Array) -> Params:
     """Return the scaling of `bures_mlp` that changes nothing (shifts 0, scales 1).
 
+    Equation: none. Constants that change nothing.
+
     Returns
     -------
     dict
@@ -98,8 +100,9 @@ def bures_mlp(
 ) -> tuple[tuple[Array, Array], "Callable[[tuple[Array, Array]], Params]"]:
     """Tangent vector ``(a, S)`` that the two networks predict at the Gaussians ``mu`` and times ``t``.
 
-    Equation: App. E.1. Both networks read the mean and the lower-triangular entries of the covariance
-    (standardised by ``scaling``), the Fourier features of time and, when there are labels, a learned vector.
+    Equation: WFM-AppE1-network. Both networks read the mean and the lower-triangular entries of the
+    covariance (standardised by ``scaling``), the Fourier features of time and, when there are labels, a
+    learned vector.
 
     Parameters
     ----------
@@ -150,6 +153,8 @@ def input_features(
     params: Params, scaling: Params, mu: Gaussian, t: Array, labels: Array | None = None, /
 ) -> Array:
     """Return what both networks of `bures_mlp` read: standardised mean and vech(cov), and time (no labels).
+
+    Equation: WFM-AppE1-network.
 
     Returns
     -------

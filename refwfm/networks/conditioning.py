@@ -48,7 +48,7 @@ def embed_condition(
 ) -> tuple[Array, Callable[[Array], Params]]:
     """Fourier features of time, followed by the learned vector of the label if there are labels.
 
-    Equation: App. E.2.
+    Equation: none. Part of the networks of WFM-AppE2-network and GWFM-C7, which are audited whole.
 
     Parameters
     ----------
@@ -84,6 +84,8 @@ def embed_condition(
 def feature_embedding(params: Params, features: Array, /) -> tuple[Array, Pullback]:
     """Dense embedding of vectors, and a learned vector where there is none: where all features are NaN.
 
+    Equation: WFM-AppE2-labels.
+
     Parameters
     ----------
     params : dict
@@ -118,6 +120,8 @@ def feature_embedding(params: Params, features: Array, /) -> tuple[Array, Pullba
 def unlabelled(params: Params, labels: Array, /) -> Array:
     """Labels of the same shape that all say "no label", for training without and for guidance.
 
+    Equation: WFM-AppE2-labels.
+
     Examples
     --------
     >>> unlabelled({"labels": {"table": np.zeros((3, 8))}}, np.asarray([0, 1])).tolist()
@@ -131,7 +135,7 @@ def unlabelled(params: Params, labels: Array, /) -> Array:
 def guidance(v_label: Array, v_none: Array, weight: float, /) -> Array:
     """Guided velocity ``(1 + w) v_label - w v_none``: further from the unconditional one for w > 0.
 
-    Equation: App. E.2; Ho and Salimans, equation 6. Arrays of the same shape.
+    Equation: WFM-AppE2-guidance. Ho and Salimans, equation 6. Arrays of the same shape.
 
     Examples
     --------

@@ -30,6 +30,8 @@ def init_dense(
 ) -> Params:
     """Draw the parameters of `dense`: weights N(0, scale² / n_in), biases zero.
 
+    Equation: WFM-AppE1-layers.
+
     Parameters
     ----------
     rng : numpy.random.Generator
@@ -56,6 +58,8 @@ def init_dense(
 
 def dense(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     """Affine map ``y = x W + b``.
+
+    Equation: WFM-AppE1-layers.
 
     Parameters
     ----------
@@ -98,6 +102,8 @@ def init_layer_norm(n: int, *, like: Array) -> Params:
 def layer_norm(params: Params, x: Array, /, *, eps: float = 1e-5) -> tuple[Array, Pullback]:
     """Layer normalisation ``y = scale (x - mean) / sqrt(var + eps) + shift`` over the last axis.
 
+    Equation: WFM-AppE1-layers.
+
     Parameters
     ----------
     params : dict
@@ -138,6 +144,8 @@ def layer_norm(params: Params, x: Array, /, *, eps: float = 1e-5) -> tuple[Array
 def relu(x: Array, /) -> tuple[Array, Pullback]:
     """Rectifier ``max(x, 0)``, elementwise, with slope 0 at 0; ``pullback: d_y -> d_x``.
 
+    Equation: WFM-AppE1-layers.
+
     Examples
     --------
     >>> y, pullback = relu(np.asarray([-2.0, 3.0]))
@@ -153,6 +161,8 @@ def relu(x: Array, /) -> tuple[Array, Pullback]:
 def silu(x: Array, /) -> tuple[Array, Pullback]:
     """Sigmoid-weighted unit ``x σ(x)``, elementwise; ``pullback: d_y -> d_x``.
 
+    Equation: WFM-AppE1-layers.
+
     Examples
     --------
     >>> silu(np.asarray([0.0, 100.0]))[0].tolist()
@@ -166,6 +176,8 @@ def silu(x: Array, /) -> tuple[Array, Pullback]:
 
 def residual(block: Layer, /) -> Layer:
     """Skip connection: the layer ``(params, x) -> x + block(params, x)``, with its pullback.
+
+    Equation: WFM-AppE1-layers.
 
     Examples
     --------
@@ -189,8 +201,8 @@ def residual(block: Layer, /) -> Layer:
 def fourier_features(t: Array, n_frequencies: int, /) -> tuple[Array, Pullback]:
     """Fourier features of time ``cos(π k t), sin(π k t)``, k = 1 ... F.
 
-    Equation: App. E.1, which leaves the frequencies open. Half periods are among them, because with
-    whole periods only t = 0 and t = 1 would be the same point.
+    Equation: WFM-AppE1-layers. The paper leaves the frequencies open. Half periods are among them, because
+    with whole periods only t = 0 and t = 1 would be the same point.
 
     Parameters
     ----------
@@ -248,6 +260,8 @@ def check_labels(labels: Array, n_labels: int, /) -> None:
 def label_embedding(params: Params, labels: Array, /) -> tuple[Array, Pullback]:
     """Look up one learned vector per label.
 
+    Equation: WFM-AppE1-layers.
+
     Parameters
     ----------
     params : dict
@@ -282,7 +296,7 @@ def label_embedding(params: Params, labels: Array, /) -> tuple[Array, Pullback]:
 def vech(matrix: Array, /) -> tuple[Array, Pullback]:
     """Lower-triangular entries of matrices, row by row: (1,1), (2,1), (2,2), (3,1), ...
 
-    Equation: App. E.1.
+    Equation: WFM-AppE1-vech.
 
     Parameters
     ----------
@@ -311,7 +325,7 @@ def vech(matrix: Array, /) -> tuple[Array, Pullback]:
 def unvech(vector: Array, d: int, /) -> tuple[Array, Pullback]:
     """Symmetric matrices from their lower-triangular entries: the inverse of `vech`.
 
-    Equation: App. E.1.
+    Equation: WFM-AppE1-vech.
 
     Parameters
     ----------

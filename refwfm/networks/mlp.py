@@ -23,7 +23,7 @@ def init_mlp(
 ) -> Params:
     """Draw the parameters of `mlp`.
 
-    Equation: App. E.1 (6 layers of width 1024).
+    The paper's sizes (WFM-AppE1-network): 6 layers of width 1024.
 
     Parameters
     ----------
@@ -58,6 +58,8 @@ def init_mlp(
 def block(params: Params, h: Array, /) -> tuple[Array, Pullback]:
     """Inner part of a residual block, ``relu(dense(layer_norm(h)))``, (..., width) to (..., width).
 
+    Equation: none. Part of the networks of WFM-AppE1-network and GWFM-C7, which are audited whole.
+
     Examples
     --------
     >>> params = {"norm": init_layer_norm(2, like=np.zeros(0))}
@@ -80,7 +82,8 @@ def block(params: Params, h: Array, /) -> tuple[Array, Pullback]:
 def mlp(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     """Multilayer perceptron with skip connections, layer norm and ReLU.
 
-    Equation: App. E.1. ``h = in(x)``; for every block ``h ← h + relu(dense(norm(h)))``; ``y = out(norm(h))``.
+    Equation: WFM-AppE1-network. ``h = in(x)``; for every block ``h ← h + relu(dense(norm(h)))``;
+    ``y = out(norm(h))``.
 
     Parameters
     ----------

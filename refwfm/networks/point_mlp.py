@@ -33,7 +33,7 @@ def init_point_mlp(
 ) -> Params:
     """Draw the parameters of `point_mlp`.
 
-    Equation: GWFM C.7. (Sizes and the number of neighbours are not stated.)
+    The paper (GWFM-C7) states neither sizes nor the number of neighbours.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def point_mlp(
 ) -> tuple[Array, Callable[[Array], Params]]:
     """Velocity of every point of clouds, as the baseline network predicts it at times ``t``.
 
-    Equation: GWFM C.7. ``h = in(surroundings)``; for every layer ``h ← h + relu(dense(norm(h)))``; one block
-    of the transformer, into which time and label enter; ``velocity = out(norm(h))``.
+    Equation: GWFM-C7, GWFM-24. ``h = in(surroundings)``; for every layer ``h ← h + relu(dense(norm(h)))``;
+    one block of the transformer, into which time and label enter; ``velocity = out(norm(h))``.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def point_mlp(
 def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
     """What each point is told: where it is, its nearest neighbours, the cloud's mean and covariance.
 
-    Equation: GWFM C.7.
+    Equation: GWFM-C7.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
 def nearest_neighbours(points: Array, mask: Array, /, *, neighbours: int) -> tuple[Array, Array]:
     """Positions relative to each point (B, n, k, d) of its nearest neighbours, and distances (B, n, k).
 
-    Equation: GWFM C.7. Parameters as for ``surroundings``.
+    Equation: GWFM-C7. Parameters as for ``surroundings``.
 
     Examples
     --------

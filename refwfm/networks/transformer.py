@@ -33,7 +33,7 @@ def init_transformer(
 ) -> Params:
     """Draw the parameters of `transformer`.
 
-    Equation: App. E.2 (6 blocks, width 512, 4 heads).
+    The paper's sizes (WFM-AppE2-network): 6 blocks, width 512, 4 heads.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def transformer(
 ) -> tuple[Array, Callable[[Array], Params]]:
     """Velocity of every point of clouds, as the network predicts it at times ``t``.
 
-    Equation: App. E.2. ``h = in(x)``; in every block ``h ← h + condition(features of t, label)``,
+    Equation: WFM-AppE2-network. ``h = in(x)``; in every block ``h ← h + condition(features of t, label)``,
     ``h ← h + attention(norm(h))``, ``h ← h + feed(norm(h))``; ``velocity = out(norm(h))``.
 
     Parameters
@@ -179,6 +179,8 @@ def transformer_block(
 ) -> tuple[Array, Callable[[Array], tuple[Params, Array, Array]]]:
     """One block of `transformer`, with its three skip connections.
 
+    Equation: WFM-AppE2-network.
+
     Parameters
     ----------
     params : dict
@@ -234,7 +236,7 @@ def transformer_block(
 def feed_forward(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     """Two dense layers with a rectifier between them, ``out(relu(in(x)))``, point by point.
 
-    Equation: App. E.2. ``pullback: d_y -> (d_params, d_x)``.
+    Equation: WFM-AppE2-network. ``pullback: d_y -> (d_params, d_x)``.
 
     Examples
     --------

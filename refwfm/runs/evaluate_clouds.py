@@ -112,7 +112,7 @@ def subsample(family: Clouds, size: int, config: CloudConfig, /, *, seed: int) -
 def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = False) -> Comparison:
     """1-NN accuracies, coverage and minimum matching distance.
 
-    Equation: WFM Tables 3 and 4.
+    The numbers of the paper's tables 3 and 4.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def label_accuracies(
 ) -> LabelAccuracies:
     """Accuracy of labels by the k nearest real clouds in Chamfer distance; that of real clouds beside it.
 
-    Equation: WFM section 4. The classifier's members are ``4 size`` clouds of the training family.
+    As in WFM section 4. The classifier's members are ``4 size`` clouds of the training family.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def evaluate(
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
-    Equation: WFM Table 2 (each entry is the mean of ``sq_distance``).
+    Each entry of the paper's table 2 is the mean of ``sq_distance`` (WFM-Table2).
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class CholeskyNormal(NamedTuple):
 def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNormal:
     """Source fitted to covariances: mean and deviation of every entry of their Cholesky factors.
 
-    Equation: WFM App. D. (The paper writes ``N(μ_L, σ_L I)`` with σ_L a standard deviation: here
+    Equation: WFM-AppD2. (The paper writes ``N(μ_L, σ_L I)`` with σ_L a standard deviation: here
     ``L_ij = μ_ij + σ_ij z_ij``, which is what the authors' published code draws.)
 
     Parameters
@@ -70,7 +70,7 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
 def cholesky(cov: Array, /) -> Array:
     """Lower-triangular L with ``L Lᵀ = cov`` and a diagonal that is not negative, for singular cov too.
 
-    Equation: WFM App. D. With the symmetric root ``R = Q U`` (a QR decomposition), ``cov = Uᵀ U``.
+    Equation: WFM-AppD2. With the symmetric root ``R = Q U`` (a QR decomposition), ``cov = Uᵀ U``.
 
     Unique for positive definite cov. Of a singular one the factor is returned whose columns vanish at
     coordinates that do not vary and, when the first r coordinates determine the rest, after the r-th.
@@ -99,7 +99,7 @@ def sample_cholesky_normal(
 ) -> PointCloud:
     """Draw clouds ``x_k = L z_k``, each with a factor L of its own.
 
-    Equation: WFM App. D. ``E[L Lᵀ] = μ μᵀ + diag(Σⱼ σ_ij²)``; the law of a cloud's points is centred.
+    Equation: WFM-AppD2. ``E[L Lᵀ] = μ μᵀ + diag(Σⱼ σ_ij²)``; the law of a cloud's points is centred.
 
     Parameters
     ----------
@@ -133,6 +133,8 @@ def sample_cholesky_normal(
 def sample_standard_normal(*, rng: np.random.Generator, sizes: np.ndarray, d: int, like: Array) -> PointCloud:
     """Draw clouds of independent standard normal points. Returns and raises as ``sample_cholesky_normal``.
 
+    Equation: WFM-AppD2.
+
     ``like`` is an array in whose library, dtype and device they are wanted.
 
     Examples
@@ -146,6 +148,8 @@ def sample_standard_normal(*, rng: np.random.Generator, sizes: np.ndarray, d: in
 
 def sample_uniform(*, rng: np.random.Generator, sizes: np.ndarray, d: int, like: Array) -> PointCloud:
     """Draw clouds of points uniform in the cube ``[-√3, √3]^d``: mean 0 and variance 1 per coordinate.
+
+    Equation: WFM-AppD2.
 
     Arguments and results are those of ``sample_standard_normal``.
 
@@ -252,6 +256,8 @@ def sample_barycentric_noise(
 
 def prefix_weights(sizes: np.ndarray, n: int, /) -> np.ndarray:
     """Uniform weights (B, n) of clouds whose first ``sizes[i]`` of n rows are points.
+
+    Equation: WFM-AppD2.
 
     Examples
     --------

@@ -39,7 +39,7 @@ def fit_gaussian_wishart(
 ) -> GaussianWishart:
     """Source fitted to a family: its means' moments, and its covariances' Bures barycenter.
 
-    Equation: WFM App. D. ``m ~ N(m̄, diag(s²))`` and ``Σ ~ Wishart(Σ̄ / df, df)``, so that ``E Σ = Σ̄``.
+    Equation: WFM-AppD1. ``m ~ N(m̄, diag(s²))`` and ``Σ ~ Wishart(Σ̄ / df, df)``, so that ``E Σ = Σ̄``.
     (The paper prints the scale Σ̄, whose Wishart law has mean ``df Σ̄``.)
 
     Parameters
@@ -74,7 +74,7 @@ def fit_gaussian_wishart(
 def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Generator, size: int) -> Gaussian:
     """Draw ``size`` Gaussians: ``m = m̄ + s z``, ``Σ = Σ̄^{1/2} Z Zᵀ Σ̄^{1/2} / df`` with standard normal z, Z.
 
-    Equation: WFM App. D. Drawn on the host in float64: the same on every library and device.
+    Equation: WFM-AppD1. Drawn on the host in float64: the same on every library and device.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def sample_empirical(
 ) -> tuple[Gaussian, np.ndarray]:
     """Draw ``size`` members of a family with replacement, and their indices (on the host).
 
-    Equation: SRC-3 (and the targets of WFM Algorithm 1).
+    Equation: GWFM-SRC3. Also the targets of Algorithm 1.
 
     Examples
     --------

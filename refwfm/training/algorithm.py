@@ -77,7 +77,7 @@ def step(
 ) -> tuple[State, Metrics]:
     """One step of training: draw, regress, update.
 
-    Equation: WFM Algorithm 1. The state handed in must not be used again: a backend may re-use its memory.
+    Equation: WFM-Alg1. The state handed in must not be used again: a backend may re-use its memory.
     """
     flow = flow_of(config)
     # Lines 1 to 5
@@ -96,12 +96,18 @@ def step(
 
 
 def trained(state: State, /) -> Tree:
-    """Parameters that generation uses: their running mean where there is one."""
+    """Parameters that generation uses: their running mean where there is one.
+
+    Equation: none. What of a state generates.
+    """
     return state.params if state.ema is None else state.ema
 
 
 def learning_rate(config: TrainingConfig, step: int, /) -> float:
-    """Learning rate of step ``step`` (0 is the first). Equation: WFM App. E.1."""
+    """Learning rate of step ``step`` (0 is the first).
+
+    Equation: WFM-Alg1.
+    """
     return optim.exponential_decay(
         step, base=config.learning_rate, rate=config.decay, every=config.decay_every
     )
@@ -121,7 +127,7 @@ def train(
 ) -> State:
     """Train to ``config.steps`` steps from wherever ``state`` stands.
 
-    Equation: WFM Algorithm 1.
+    Equation: none. One ``step`` of WFM-Alg1 after the other.
 
     Parameters
     ----------

@@ -77,7 +77,10 @@ class AlignedClouds:
     def batch(
         self, index: np.ndarray, /, *, n_points: int | None = None, rng: np.random.Generator | None = None
     ) -> PointCloud:
-        """Clouds at these positions, points (B, n, d); the rest is for families that have to be thinned."""
+        """Clouds at these positions, points (B, n, d); the rest is for families that have to be thinned.
+
+        Equation: GWFM-SRC3-clouds.
+        """
         return uniform(self.points[index])
 
 
@@ -90,6 +93,8 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
         For the choice of points. The same one in every run makes alignments that can be kept.
     name : str
         Of the family, for messages.
+
+    Equation: GWFM-38-step.
 
     Raises
     ------
@@ -115,7 +120,7 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
 def fit_reference(points: np.ndarray, /, *, members: int, rng: np.random.Generator) -> np.ndarray:
     """Reference of a family: the free-support barycenter of ``members`` of its clouds, or of all.
 
-    Equation: REF. (Of how many clouds, and which, is not stated.)
+    Equation: GWFM-38-step. (Of how many clouds the reference is the barycenter, and which, is not stated.)
 
     Parameters
     ----------
@@ -143,7 +148,7 @@ def align_family(
 ) -> AlignedClouds:
     """Family of the clouds (N, n, d), aligned to the reference (n, d).
 
-    Equation: GWFM-38.
+    Equation: GWFM-38-step. The alignment map of GWFM-38.
     """
 
     def compute() -> np.ndarray:

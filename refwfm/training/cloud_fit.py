@@ -37,7 +37,7 @@ def prepare(
 ) -> tuple[CloudSetting, Families]:
     """Fit units, source and reference to a family of clouds; align it where a plan needs that.
 
-    Equation: WFM App. D for the source, REF and GWFM-38 for the reference.
+    Equation: none. Fits the source (WFM-AppD2, GWFM-SRC1, GWFM-SRC2) and the reference (GWFM-REF, GWFM-38).
 
     Parameters
     ----------
@@ -105,5 +105,8 @@ def _all_moments(family: Clouds) -> tuple[np.ndarray, np.ndarray]:
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
-    """All numbers of a family of clouds."""
+    """All numbers of a family of clouds.
+
+    Equation: none. Wiring of a run.
+    """
     return data.points, data.offsets, data.weights, data.labels

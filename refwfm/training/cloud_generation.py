@@ -30,6 +30,8 @@ def learned_field(
 ) -> CloudField:
     """Field ``(cloud, t) -> velocity`` of a trained network, for clouds in the setting's units.
 
+    Equation: WFM-Alg3-network.
+
     Parameters
     ----------
     labels : array of integers, shape (B,), or None
@@ -68,7 +70,7 @@ def sample(
 ) -> tuple[PointCloud, np.ndarray | None]:
     """Generate new clouds, on the host, in data units, with the labels they were generated for.
 
-    Equation: WFM Algorithm 3.
+    Equation: WFM-Alg3-network.
 
     Parameters
     ----------
@@ -123,8 +125,8 @@ def learned_straightness(
 ) -> Straightness:
     """How straight the paths are on which a trained network generates, 0 for straight ones at constant speed.
 
-    Equation: GWFM 4.1. Of the very paths of ``sample`` with the same arguments (``size``, ``seed``, ...); on
-    the host, in model units.
+    Equation: GWFM-Straightness. Of the very paths of ``sample`` with the same arguments (``size``, ``seed``,
+    ...); on the host, in model units.
     """
     batches, _ = _starts(config, setting, params, **starts)
     parts = [straightness(field, mu, n_steps=n_steps, method=method) for mu, field in batches]

@@ -124,7 +124,7 @@ def predict(
 ) -> Prediction:
     """Velocity of every point of clouds (B, n, d) at times (B,), and its pullback.
 
-    Equation: WFM App. E.2, or GWFM C.7.
+    Equation: WFM-Alg1-clouds. The network is that of WFM-AppE2-network or GWFM-C7.
     """
     return NETWORKS[options.network].apply(options, params, points, mask, t, labels)
 
@@ -132,5 +132,8 @@ def predict(
 def loss_and_grad(
     options: NetworkOptions, setting: CloudSetting, params: Tree, batch: CloudBatch, /, *, ops: Ops
 ) -> tuple[Array, Tree]:
-    """Loss on a batch, and its gradient in the parameters."""
+    """Loss on a batch, and its gradient in the parameters.
+
+    Equation: WFM-Alg1-clouds.
+    """
     return NETWORKS[options.network].loss_and_grad(options, params, batch, ops)

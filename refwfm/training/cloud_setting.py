@@ -34,7 +34,10 @@ class CloudSetting(NamedTuple):
 
 
 def to_model_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
-    """Host clouds in data units, in the model's units, library, device and dtype; padding stays zero."""
+    """Host clouds in data units, in the model's units, library, device and dtype; padding stays zero.
+
+    Equation: none. Wiring of a run.
+    """
     points, weights = like(cloud.points, setting.shift), like(cloud.weights, setting.shift)
     xp = array_namespace(points)
     return PointCloud(
@@ -43,7 +46,10 @@ def to_model_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
 
 
 def to_data_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
-    """Clouds in data units, on the host in float64; padding stays zero."""
+    """Clouds in data units, on the host in float64; padding stays zero.
+
+    Equation: none. Wiring of a run.
+    """
     points, weights, shift = (to_host(x).astype(np.float64) for x in (*cloud, setting.shift))
     return PointCloud(np.where((weights > 0)[..., None], setting.unit * points + shift, 0.0), weights)
 
@@ -52,7 +58,10 @@ def to_data_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
 
 
 def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take a setting apart for a checkpoint: a tree of arrays, and numbers."""
+    """Take a setting apart for a checkpoint: a tree of arrays, and numbers.
+
+    Equation: none. Wiring of a run.
+    """
     arrays = {
         "shift": setting.shift,
         "source": {"mean": setting.source.mean, "std": setting.source.std},
@@ -65,7 +74,10 @@ def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
-    """Put a setting together again: the inverse of ``pack``."""
+    """Put a setting together again: the inverse of ``pack``.
+
+    Equation: none. Wiring of a run.
+    """
     return CloudSetting(
         arrays["shift"],
         numbers["unit"],

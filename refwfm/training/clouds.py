@@ -47,7 +47,7 @@ def draw_batch(
 ) -> CloudBatch:
     """Random sources, targets and times of step ``step``, and the paths' points and velocities there.
 
-    Equation: WFM Algorithm 1, with WFM-4 and WFM-7 for clouds; GWFM-26 to 29.
+    Equation: WFM-Alg1-clouds, GWFM-38-step. With WFM-4, WFM-7, and GWFM-26 to GWFM-29.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _draw_sources(
 ) -> PointCloud:
     """Sources of a step: members of a family, or noise of as many points as the largest target has.
 
-    Equation: WFM Algorithm 1, GWFM-38: ``linear`` plans align noise at each step, a family is aligned once.
+    ``linear`` plans align noise at each step, a family is aligned once (GWFM-38).
     """
     if family.source is not None:
         if config.outer != "paired":
@@ -131,10 +131,7 @@ def _pair(
     rng: np.random.Generator,
     ops: Ops,
 ) -> tuple[PointCloud, PointCloud, np.ndarray]:
-    """Sources, targets and the targets' sizes in pairs of the outer plan, within labels.
-
-    Equation: WFM App. C, GWFM-107.
-    """
+    """Sources, targets and the targets' sizes in pairs of the outer plan, within labels (GWFM-107)."""
     if config.outer not in COSTS:
         return mu, nu, sizes
     cost = outer_cost(mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance)
@@ -152,7 +149,7 @@ def _cut(cloud: PointCloud, sizes: np.ndarray) -> PointCloud:
 
 
 def _inner_plan(config: CloudConfig, setting: CloudSetting, family: Families) -> str:
-    """Name of the inner plan: what ``auto`` stands for. Equation: WFM App. E.2."""
+    """Name of the inner plan: what ``auto`` stands for (WFM App. E.2)."""
     if config.inner != "auto":
         return config.inner
     if family.source is None:

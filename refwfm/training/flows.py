@@ -74,10 +74,16 @@ CONFIGS: dict[str, type[TrainingConfig]] = {"gaussians": GaussianConfig, "clouds
 
 
 def kind_of(config: TrainingConfig, /) -> str:
-    """Name of the flow that a configuration is for."""
+    """Name of the flow that a configuration is for.
+
+    Equation: none. Wiring of a run.
+    """
     return next(kind for kind, each in CONFIGS.items() if isinstance(config, each))
 
 
 def flow_of(config: TrainingConfig, /) -> Flow:
-    """Flow that a configuration is for."""
+    """Flow that a configuration is for.
+
+    Equation: none. Wiring of a run.
+    """
     return FLOWS[kind_of(config)]

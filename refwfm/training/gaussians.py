@@ -58,7 +58,7 @@ def fit_setting(
 ) -> tuple[GaussianSetting, Gaussian]:
     """Fit units, source and network scaling to a family; also return the family in these units.
 
-    Equation: WFM App. D for the source.
+    Equation: none. Fits the source, WFM-AppD1.
 
     Parameters
     ----------
@@ -87,6 +87,8 @@ def fit_setting(
 
 def fit_scaling(mu_t: Gaussian, target: Any, /) -> dict[str, Array]:
     """Constants that bring the network's inputs to mean 0 and deviation 1, and its outputs to their size.
+
+    Equation: none. Wiring of a run.
 
     Parameters
     ----------
@@ -117,7 +119,10 @@ def _root_mean_square(values: Array) -> Array:
 
 
 def to_data_units(mu: Gaussian, setting: GaussianSetting, /) -> Gaussian:
-    """Undo the setting's shift and unit: law of ``unit x + shift`` for x ~ mu."""
+    """Undo the setting's shift and unit: law of ``unit x + shift`` for x ~ mu.
+
+    Equation: none. Wiring of a run.
+    """
     moved = rescale(mu, setting.unit)
     return Gaussian(moved.mean + setting.shift, moved.cov)
 
@@ -133,7 +138,7 @@ def prepare(
 ) -> tuple[GaussianSetting, Gaussian]:
     """Bring a family of Gaussians to a backend and fit the setting to it; see ``fit_setting``.
 
-    There is no source family, and nothing that would take long enough for ``progress``.
+    Equation: none. Wiring of a run. There is no source family, and nothing that takes long enough to report.
     """
     if source is not None:
         raise ValueError("source: flows between two families are for point clouds")
@@ -142,7 +147,10 @@ def prepare(
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
-    """All numbers of a family of Gaussians."""
+    """All numbers of a family of Gaussians.
+
+    Equation: none. Wiring of a run.
+    """
     return (*data.gaussians, data.labels)
 
 
@@ -172,7 +180,7 @@ def draw_batch(
 ) -> GaussianBatch:
     """Random sources, targets and times of step ``step``, and the geodesics' points and velocities there.
 
-    Equation: WFM Algorithm 1, with WFM-8 and WFM-10 (the paper refers to WFM-9, which is another quantity).
+    Equation: WFM-Alg1. With WFM-8 and WFM-10 (the paper refers to WFM-9, which is another quantity).
 
     Parameters
     ----------
@@ -197,14 +205,20 @@ def draw_batch(
 def loss_and_grad(
     config: GaussianConfig, setting: GaussianSetting, params: Tree, batch: GaussianBatch, /, *, ops: Ops
 ) -> tuple[Array, Tree]:
-    """Loss on a batch, and its gradient in the parameters."""
+    """Loss on a batch, and its gradient in the parameters.
+
+    Equation: none. Wiring of a run.
+    """
     return ops.gaussian_loss_and_grad(params, setting.scaling, batch, method=config.method)
 
 
 def learned_field(
     config: GaussianConfig, setting: GaussianSetting, params: Tree, labels: Array | None = None, /
 ) -> Field:
-    """Field ``(mu, t) -> velocity`` of a trained network, for Gaussians in the setting's units."""
+    """Field ``(mu, t) -> velocity`` of a trained network, for Gaussians in the setting's units.
+
+    Equation: none. Wiring of a run.
+    """
     velocity = METHODS[config.method].velocity
 
     def field(mu: Gaussian, t: Array) -> Any:
@@ -228,7 +242,7 @@ def sample(
 ) -> tuple[Generated, np.ndarray | None]:
     """Generate new Gaussians, in data units, with the labels they were generated for.
 
-    Equation: WFM Algorithm 2 (Riemannian), or Euler steps with projection (the baselines).
+    Equation: none. Generates by WFM-Alg2, or by Euler steps with projection (the baselines).
 
     Parameters
     ----------
@@ -257,7 +271,10 @@ def sample(
 
 
 def pack(setting: GaussianSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take a setting apart for a checkpoint: a tree of arrays, and numbers."""
+    """Take a setting apart for a checkpoint: a tree of arrays, and numbers.
+
+    Equation: none. Wiring of a run.
+    """
     source = setting.source
     arrays = {
         "shift": setting.shift,
@@ -269,7 +286,10 @@ def pack(setting: GaussianSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> GaussianSetting:
-    """Put a setting together again: the inverse of ``pack``."""
+    """Put a setting together again: the inverse of ``pack``.
+
+    Equation: none. Wiring of a run.
+    """
     source = GaussianWishart(**arrays["source"], df=numbers["df"])
     return GaussianSetting(
         arrays["shift"], numbers["unit"], source, arrays["scaling"], arrays["label_counts"]

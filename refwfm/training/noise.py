@@ -103,5 +103,8 @@ class SourceOptions:
 def draw_source(
     options: SourceOptions, setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray, /
 ) -> PointCloud:
-    """Source clouds of these sizes, in the model's units. Equation: WFM App. D, GWFM-SRC1, SRC2."""
+    """Source clouds of these sizes, in the model's units.
+
+    Equation: WFM-Alg1-clouds.
+    """
     return SOURCES[options.source](options, setting, rng, sizes)

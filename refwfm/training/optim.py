@@ -21,6 +21,8 @@ Tree: TypeAlias = Any
 def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
     """Apply ``f`` to the leaves that stand at the same place of the trees.
 
+    Equation: none. A function of every array of a tree.
+
     Raises
     ------
     ValueError
@@ -58,6 +60,8 @@ def check_same_shapes(*trees: Tree) -> None:
 def tree_leaves(tree: Tree, /) -> list[Array]:
     """List the arrays of a tree, in sorted order of their paths.
 
+    Equation: none. A tree as a list.
+
     Examples
     --------
     >>> tree_leaves({"out": 1.0, "in": {"weight": 2.0, "bias": 3.0}})
@@ -69,6 +73,8 @@ def tree_leaves(tree: Tree, /) -> list[Array]:
 
 def flatten(tree: Tree, /) -> dict[str, Array]:
     """Name the arrays of a tree by their paths, ``"a/b/c"``.
+
+    Equation: none. A tree as a dictionary.
 
     Examples
     --------
@@ -86,6 +92,8 @@ def flatten(tree: Tree, /) -> dict[str, Array]:
 
 def unflatten(flat: dict[str, Array], /) -> Tree:
     """Build the tree whose arrays have these paths: the inverse of `flatten`.
+
+    Equation: none. A dictionary as a tree.
 
     Raises
     ------
@@ -151,7 +159,7 @@ def adam(
 ) -> tuple[Tree, AdamState]:
     """One step of Adam: ``p ← p - lr m̂ / (sqrt(v̂) + eps)``.
 
-    Equation: App. E.1. ``m ← b1 m + (1 - b1) g``, ``v ← b2 v + (1 - b2) g²``, and for step k
+    Equation: WFM-AppE1-adam. ``m ← b1 m + (1 - b1) g``, ``v ← b2 v + (1 - b2) g²``, and for step k
     ``m̂ = m / (1 - b1ᵏ)``, ``v̂ = v / (1 - b2ᵏ)``.
 
     Parameters
@@ -193,7 +201,7 @@ def adam(
 def exponential_decay(step: int, /, *, base: float, rate: float = 0.97, every: int = 1000) -> float:
     """Learning rate ``base · rate^(step / every)``, falling smoothly and not in stairs.
 
-    Equation: App. E.1 (× 0.97 every 1000 steps; it does not say which of the two).
+    Equation: WFM-AppE1-adam. The paper's × 0.97 every 1000 steps; it does not say which of the two.
 
     Examples
     --------
@@ -205,6 +213,8 @@ def exponential_decay(step: int, /, *, base: float, rate: float = 0.97, every: i
 
 def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     """Shorten gradients, all by the same factor, so that their common norm is at most ``max_norm``.
+
+    Equation: WFM-AppE1-adam.
 
     Parameters
     ----------
@@ -249,6 +259,8 @@ def check_max_norm(max_norm: float, /) -> None:
 
 def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
     """Exponential moving average of parameters, ``decay · average + (1 - decay) · params``.
+
+    Equation: WFM-AppE1-adam.
 
     Raises
     ------

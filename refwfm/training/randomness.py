@@ -7,5 +7,8 @@ STREAMS = {"init": 0, "scaling": 1, "alignment": 1, "batch": 2, "generation": 3,
 
 
 def random_stream(seed: int, stream: str, step: int = 0, /) -> np.random.Generator:
-    """Counter-based generator keyed by (seed, purpose, step): any step can be drawn again alone."""
+    """Counter-based generator keyed by (seed, purpose, step): any step can be drawn again alone.
+
+    Equation: none. Random numbers by purpose and step.
+    """
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, STREAMS[stream], step]))

@@ -48,7 +48,7 @@ def gaussian_loss_and_grad(
 ) -> tuple[Array, Tree]:
     """Loss of the network on a batch of Gaussians, and its gradient in the parameters.
 
-    Equation: WFM-11, 16, 17 for Gaussians. Value of shape (), gradient a tree like ``params``.
+    Equation: WFM-Alg1. Of the objective WFM-11. Value of shape (), gradient a tree like ``params``.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def cloud_loss_and_grad(
 ) -> tuple[Array, Tree]:
     """Loss of the network on a batch of point clouds, and its gradient in the parameters.
 
-    Equation: WFM-11 for point clouds (WFM-U7). Value of shape (), gradient a tree like ``params``.
+    Equation: WFM-Alg1-clouds. Of the objective WFM-U7. Value of shape (), gradient a tree like ``params``.
 
     Parameters
     ----------

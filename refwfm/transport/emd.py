@@ -49,6 +49,8 @@ class Dual(NamedTuple):
 def cost_matrix(x: PointCloud, y: PointCloud, /, *, squared: bool) -> np.ndarray:
     """Costs (n, m): squared Euclidean distances of the points, or the distances themselves.
 
+    Equation: EMD.
+
     Examples
     --------
     >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
@@ -108,7 +110,8 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
 def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Dual:
     """Feasible potentials from any f (n,), and the lower bound of the least mean cost that they prove.
 
-    Equation: EMD (its dual). The bound is lowered by what rounding can have added to it.
+    Equation: EMD-bounds. The dual problem's value. The bound is lowered by what rounding can have added to
+    it.
 
     Examples
     --------
@@ -125,6 +128,8 @@ def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Du
 
 def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.ndarray:
     """Potential f (n,) of entropic transport, by a few sweeps at falling temperatures in float32.
+
+    Equation: EMD-bounds.
 
     Not converged and not accurate: ``dual`` makes a rigorous bound of it.
 
@@ -157,7 +162,7 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
 def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool) -> np.ndarray:
     """Lower bounds (n, m) of the EMD between all members of two families, from their projections.
 
-    Equation: EMD (below it). Along each axis of an orthonormal frame the clouds are distributions on a line,
+    Equation: EMD-bounds. Along each axis of an orthonormal frame the clouds are distributions on a line,
     with quantile functions F and G, and ``∫ |F - G|^p`` is their distance, p = 2 or 1. For any plan, the mean
     of ``‖x - y‖²`` is the sum over the axes of the mean of ``(x_k - y_k)²``, and the mean of ``‖x - y‖`` at
     least the norm of the vector of means of ``|x_k - y_k|`` (Jensen). So
@@ -199,6 +204,8 @@ def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool
 
 def quantile_cells(points: np.ndarray, weights: np.ndarray, axes: np.ndarray, /) -> np.ndarray:
     """Means over ``CELLS`` equal cells of the quantile functions along the columns of ``axes`` (d, k).
+
+    Equation: EMD-bounds. A quantile function (GWFM-106), in cells. Shape (k, CELLS).
 
     Shape (k, CELLS). Equation: GWFM-106 (a quantile function, in cells).
 

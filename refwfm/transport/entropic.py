@@ -92,7 +92,7 @@ def debiased_entropic_map(
 ) -> Array:
     """Entropic map without the pull of eps towards the centre: ``x - ∇(f_xy - f_xx)(x) / 2``.
 
-    Equation: WFM-13 (debiased). ``x + T_xy(x) - T_xx(x)``, with the entropic maps to y and to x itself.
+    Equation: WFM-13. Debiased: ``x + T_xy(x) - T_xx(x)``, with the entropic maps to y and to x itself.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def debiased_entropic_map(
 def barycentric_projection(plan: Array, y: Array, /) -> Array:
     """Mean target ``Σⱼ Pᵢⱼ yⱼ / Σⱼ Pᵢⱼ`` of each row of a plan; 0 for rows without mass.
 
-    Equation: WFM-13 (on the sample).
+    Equation: WFM-13. On the sample.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def sinkhorn_divergence(
 ) -> SinkhornDivergence:
     """Sinkhorn divergence ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`` of clouds, with the entropic cost as OT.
 
-    Equation: WFM-12 (debiased). Non-negative, zero for equal measures only; between the squared
+    Equation: WFM-Div. Non-negative, zero for equal measures only; between the squared
     2-Wasserstein distance (eps → 0) and that of the means (eps → ∞). The absolute eps of the pair (x, y) is
     used for all three.
 

@@ -62,7 +62,7 @@ def assignment(
 ) -> np.ndarray:
     """Permutation of least total cost: row i goes with column ``perm[i]``.
 
-    Equation: WFM-3 for equal sizes and uniform weights. Solved by SciPy.
+    Equation: WFM-3. For equal sizes and uniform weights. Solved by SciPy.
 
     Parameters
     ----------
@@ -135,7 +135,8 @@ def transport_plan(
 ) -> TransportPlan:
     """Plan of least total cost between clouds of any sizes and weights.
 
-    Equation: GWFM-1, 2, 31. ``min ⟨K, P⟩`` over ``P >= 0`` with marginals a and b. By POT, in float64.
+    Equation: GWFM-1, GWFM-2, GWFM-31, GWFM-10. ``min ⟨K, P⟩`` over ``P >= 0`` with marginals a and b. By POT,
+    in float64. For squared distances it is the energy of the plan's curve, on which no points meet.
 
     Parameters
     ----------
@@ -233,7 +234,7 @@ def _certified(
 def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n_jobs: int = -1) -> Array:
     """Squared 2-Wasserstein distance between clouds of any sizes and weights.
 
-    Equation: WFM-3, GWFM-1. On the line by sorting; in space by assignment where sizes agree and weights are
+    Equation: WFM-3. On the line by sorting; in space by assignment where sizes agree and weights are
     uniform, else by the optimal plan.
 
     Parameters

@@ -85,6 +85,8 @@ class MembershipError(NamedTuple):
 def even_family(clouds: PointCloud, /) -> Family:
     """Family of clouds (N, n, d) that all weigh the same, ``1 / N``.
 
+    Equation: GWFM-3.
+
     Examples
     --------
     >>> even_family(PointCloud(np.zeros((4, 1, 2)), np.ones((4, 1)))).weights.tolist()
@@ -100,9 +102,9 @@ def even_family(clouds: PointCloud, /) -> Family:
 def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs: int = -1) -> Wow:
     """Squared 2-Wasserstein distance of two families, in the metric that is the one of their members.
 
-    Equation: GWFM-3, 4. ``W_2² = min_Π Σ Π_ij W_2²(μ_i, ν_j)`` over plans with the families' weights as
-    marginals. All M N inner problems are solved exactly, so this is for families of a few hundred clouds;
-    their points are laid out in an array (M, N, n, d).
+    Equation: GWFM-3, GWFM-4, GWFM-19, GWFM-23, GWFM-71. ``W_2² = min_Π Σ Π_ij W_2²(μ_i, ν_j)`` over plans
+    with the families' weights as marginals. All M N inner problems are solved exactly, so this is for
+    families of a few hundred clouds; their points are laid out in an array (M, N, n, d).
 
     Parameters
     ----------
@@ -139,7 +141,7 @@ Selection = Callable[[PointCloud, PointCloud], Array]
 def independent_plan(x: PointCloud, y: PointCloud, /) -> Array:
     """Product plan ``a ⊗ b`` of clouds (..., n, d) and (..., m, d), shape (..., n, m).
 
-    Equation: GWFM-16 (the independent selection).
+    Equation: GWFM-17, GWFM-16. The independent selection.
 
     Examples
     --------
@@ -153,7 +155,7 @@ def independent_plan(x: PointCloud, y: PointCloud, /) -> Array:
 def optimal_plan(x: PointCloud, y: PointCloud, /) -> Array:
     """Optimal plan of clouds (..., n, d) and (..., m, d), shape (..., n, m).
 
-    Equation: GWFM-16, 31 (the optimal selection).
+    Equation: GWFM-17, GWFM-16. The optimal selection.
 
     Examples
     --------
@@ -169,8 +171,9 @@ def random_coupling(
 ) -> RandomCoupling:
     """Random coupling of two families: an inner plan for each pair of the outer plan.
 
-    Equation: GWFM-17, 18. The image ``S♯Π`` of an outer plan Π by a selection S; it has the families as its
-    marginals (``membership_error``) when Π has.
+    Equation: GWFM-18, GWFM-44, GWFM-45, GWFM-46, GWFM-47, GWFM-48, GWFM-49, GWFM-50, GWFM-19. The image
+    ``S♯Π`` of an outer plan Π by a selection S; it has the families as its marginals (``membership_error``)
+    when Π has.
 
     Parameters
     ----------
@@ -217,8 +220,9 @@ def membership_error(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Mem
 def sq_coupling_cost(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Array:
     """Mean squared distance that a random coupling moves points, ``∬ ‖x - y‖² dπ dP``. Shape ().
 
-    Equation: GWFM-19, 21. Over all random couplings of two families its least value is their squared
-    Wasserstein-on-Wasserstein distance, reached by optimal outer and inner plans. Units: data squared.
+    Equation: GWFM-19, GWFM-51, GWFM-52, GWFM-53, GWFM-54, GWFM-55, GWFM-56, GWFM-71. Over all random
+    couplings of two families its least value is their squared Wasserstein-on-Wasserstein distance, reached by
+    optimal outer and inner plans. Units: data squared.
 
     Examples
     --------
@@ -237,8 +241,10 @@ def sq_coupling_cost(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Arr
 def curve(coupling: RandomCoupling, mu: Family, nu: Family, t: float, /) -> Family:
     """Family at time t on the way that a random coupling moves mu to nu.
 
-    Equation: GWFM-20. ``M_t = (π ↦ (e_t)♯π)♯P`` with ``e_t(x, y) = (1 - t) x + t y``: for each pair of clouds
-    one cloud, with an atom for each pair of their points.
+    Equation: GWFM-20, GWFM-21, GWFM-57, GWFM-58, GWFM-59, GWFM-60, GWFM-61, GWFM-62, GWFM-63.
+    Equation: GWFM-64, GWFM-65, GWFM-66, GWFM-67, GWFM-68, GWFM-69, GWFM-70, GWFM-8, GWFM-71.
+    ``M_t = (π ↦ (e_t)♯π)♯P`` with ``e_t(x, y) = (1 - t) x + t y``: for each pair of clouds one cloud, with an
+    atom for each pair of their points.
 
     Returns
     -------

@@ -59,7 +59,7 @@ def align_to_reference(
 ) -> Array:
     """Permutation that aligns each cloud to a reference: atom ``perm[i]`` of the cloud goes with atom i.
 
-    Equation: GWFM-35, 36, 38. ``P = argmin_Q ‖S - Q X‖_F``, an exact assignment for each cloud; a function
+    Equation: GWFM-35. ``P = argmin_Q ‖S - Q X‖_F``, an exact assignment for each cloud; a function
     of reference and clouds alone, so that it needs to be computed once.
 
     Parameters
@@ -111,7 +111,7 @@ def align(
 ) -> Array:
     """Clouds as vectors: their points in the order that the reference gives them.
 
-    Equation: GWFM-38, ``al_S(X) = P X``. Parameters as for ``align_to_reference``; shape (..., n, d).
+    Equation: GWFM-38. ``al_S(X) = P X``. Parameters as for ``align_to_reference``; shape (..., n, d).
 
     Examples
     --------
@@ -125,7 +125,7 @@ def align(
 def reorder(points: Array, permutation: Array, /) -> Array:
     """Points (..., n, d) in the order of a permutation (..., n): row i is ``points[permutation[i]]``.
 
-    Equation: GWFM-38, the product ``P X``. Leading axes broadcast.
+    Equation: GWFM-38. The product ``P X``. Leading axes broadcast.
 
     Examples
     --------
@@ -169,9 +169,9 @@ def _reduced_costs(S: Array, X: Array) -> Array:
 def sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     """Squared distance of clouds that are vectors: the mean of ``‖x_i - y_i‖²``.
 
-    Equation: GWFM-41. ``(1/n) ‖X - P_Y Y‖_F²`` for a source X that comes in the order of the reference (noise
-    around it) and a target aligned to it once. Never below the squared 2-Wasserstein distance; equal inside
-    the stability radius (GWFM-39).
+    Equation: GWFM-41, GWFM-40. ``(1/n) ‖X - P_Y Y‖_F²`` for a source X that comes in the order of the
+    reference (noise around it) and a target aligned to it once. Never below the squared 2-Wasserstein
+    distance; equal inside the stability radius (GWFM-39).
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
 def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     """Squared distances between all members of two families of vectors, as one matrix product.
 
-    Equation: GWFM-41 (the costs of its outer plan). ``sq_lazy_distance`` of all pairs. With both families
+    Equation: GWFM-41. The costs of its outer plan. ``sq_lazy_distance`` of all pairs. With both families
     aligned to one reference these are the linearised distances, GWFM-34.
 
     Parameters
@@ -238,8 +238,8 @@ def sq_linearized_distance(
 ) -> Array:
     """Squared linearised 2-Wasserstein distance: both clouds aligned to a reference, then Euclidean.
 
-    Equation: GWFM-34. ``LW_2² = (1/n) ‖P_X X - P_Y Y‖_F²``. At least the squared 2-Wasserstein distance, and
-    equal to it when one of the clouds is the reference (GWFM-35, 36).
+    Equation: GWFM-34, GWFM-36. ``LW_2² = (1/n) ‖P_X X - P_Y Y‖_F²``. At least the squared 2-Wasserstein
+    distance, and equal to it when one of the clouds is the reference (GWFM-35, GWFM-36).
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def free_support_barycenter(
 ) -> FreeSupportBarycenter:
     """Barycenter of clouds among the clouds of their size, by fixed-point iteration.
 
-    Equation: REF. ``S ← (1/M) Σ_k P_k X_k`` with P_k the alignment of X_k to S: each step lowers
+    Equation: GWFM-REF. ``S ← (1/M) Σ_k P_k X_k`` with P_k the alignment of X_k to S: each step lowers
     ``(1/M) Σ_k W_2²(S, X_k)`` or leaves S alone. A local minimum, which depends on the start.
 
     Parameters

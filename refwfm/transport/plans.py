@@ -67,6 +67,8 @@ def marginal_error(plan: Array, a: Array, b: Array, /) -> MarginalError:
 def argmax_matching(log_plan: Array, /) -> Array:
     """Likeliest partner of each atom: ``argmax_j log_plan[i, j]``, in general no permutation.
 
+    Equation: WFM-A.1.
+
     Parameters
     ----------
     log_plan : array, shape (..., n, m)
@@ -277,7 +279,7 @@ def _mask_padding(log_plan: Array, a: Array, b: Array) -> Array:
 def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: bool = True) -> Pairs:
     """Draw n pairs of atoms from a plan.
 
-    Equation: GWFM-29, C.2. With replacement the pairs are independent, each (i, j) with probability
+    Equation: GWFM-29. With replacement the pairs are independent, each (i, j) with probability
     ``plan[i, j]``; of a permutation only ``1 - 1/e`` of the atoms appear (C9). Without, n different pairs
     of a permutation are drawn; as many as there are take each exactly once. Outer plans are drawn from alike.
 
@@ -342,7 +344,7 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
 def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
     """Draw a target for every row of a plan, as likely as its share of the row's mass.
 
-    Equation: GWFM-29, C.2, with every source atom once.
+    Equation: GWFM-29. With every source atom once.
 
     Parameters
     ----------

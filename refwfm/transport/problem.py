@@ -109,6 +109,8 @@ def check_eps(eps: float | Array, like: Array, /, *, validate: bool = True) -> A
 def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, /) -> Array:
     """What eps is relative to, shape (...): 1, a number, or the cost's "max", "mean" or "median".
 
+    Equation: WFM-12.
+
     Statistics are over the pairs of live atoms, all counted once; 1 where they are not positive, as for a
     cost of zeros, of which any eps makes the same plan. At padding, cost must hold zeros.
 
@@ -161,6 +163,8 @@ def _check_start(f_init: Array, a: Array, f: Array, validate: bool) -> Array:
 def clear_padding(cost: Array, a: Array, b: Array, /) -> Array:
     """Cost (..., n, m) with zeros where an atom weighs nothing.
 
+    Equation: none. Zeros where a weight is zero.
+
     Examples
     --------
     >>> clear_padding(np.asarray([[1.0, np.nan]]), np.ones(1), np.asarray([1.0, 0.0])).tolist()
@@ -173,6 +177,8 @@ def clear_padding(cost: Array, a: Array, b: Array, /) -> Array:
 def clear_points(points: Array, weights: Array, /) -> Array:
     """Points (..., n, d) with zeros where they weigh nothing.
 
+    Equation: none. Zeros where a weight is zero.
+
     Examples
     --------
     >>> clear_points(np.asarray([[1.0], [np.nan]]), np.asarray([1.0, 0.0])).tolist()
@@ -184,6 +190,8 @@ def clear_points(points: Array, weights: Array, /) -> Array:
 
 def log_weights(weights: Array, /) -> Array:
     """Logarithm of weights (..., n): ``-inf`` for 0, and no warning.
+
+    Equation: WFM-12.
 
     Examples
     --------

@@ -50,7 +50,7 @@ class Sorted(NamedTuple):
 def quantile_coupling(x: Array, a: Array, y: Array, b: Array, /) -> QuantileCoupling:
     """Optimal plan between measures on the line, for every convex cost: equal levels meet.
 
-    Equation: GWFM-106 (in one dimension).
+    Equation: GWFM-106. In one dimension.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def quantile_coupling(x: Array, a: Array, y: Array, b: Array, /) -> QuantileCoup
 def line_cost(x: Sorted, y: Sorted, /, *, p: float = 2.0, alike: bool = False) -> Array:
     """Transport cost W_p^p between sorted measures on the line, shape (...).
 
-    Equation: GWFM-32 (in one dimension). ``∫ |F⁻¹(u) - G⁻¹(u)|^p du`` with quantile functions F⁻¹, G⁻¹. With
+    Equation: GWFM-32. In one dimension ``∫ |F⁻¹(u) - G⁻¹(u)|^p du`` with quantile functions F⁻¹, G⁻¹. With
     ``alike`` (equal sizes, uniform weights, no padding) the mean of ``|x_i - y_i|^p``, without any levels.
 
     Examples
@@ -114,6 +114,8 @@ def _power(gap: Array, p: float) -> Array:
 def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> Sorted:
     """Sort measures on the line: positions (..., n), weights broadcasting to them.
 
+    Equation: GWFM-32.
+
     ``even`` says that all atoms of a measure weigh the same, padding apart: then sorting leaves the weights
     alone, and levels have no more axes than the weights had.
 
@@ -134,6 +136,8 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
 def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
     """Order of positions (..., n), padding last, and the levels at which the atoms' intervals end.
 
+    Equation: GWFM-106.
+
     Examples
     --------
     >>> order, level = order_and_levels(np.asarray([3.0, 1.0]), np.asarray([0.25, 0.75]))
@@ -148,7 +152,7 @@ def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
 def intervals(position: Array, weights: Array, /) -> tuple[Array, Array]:
     """Levels at which each atom's interval begins and ends, in the order of the atoms.
 
-    Equation: GWFM-106 (in one dimension). Padding has an empty interval.
+    Equation: GWFM-106. In one dimension. Padding has an empty interval.
 
     Examples
     --------
@@ -165,6 +169,8 @@ def intervals(position: Array, weights: Array, /) -> tuple[Array, Array]:
 
 def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array) -> Array:
     """Index of the sorted atom whose interval holds a wanted level, by bisection.
+
+    Equation: GWFM-106.
 
     Parameters
     ----------
@@ -199,7 +205,7 @@ def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array)
 def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
     """Sorted atoms of x and y that share mass, piece after piece: row, column, mass, each (..., n + m).
 
-    Equation: GWFM-106 (in one dimension). Pieces lie between a level at which an atom of either ends, and
+    Equation: GWFM-106. In one dimension. Pieces lie between a level at which an atom of either ends, and
     the next.
 
     Examples
@@ -224,6 +230,8 @@ def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
 def last_atom(weights: Array, /) -> Array:
     """Index of the last atom once padding is sorted to the end: shape (..., 1).
 
+    Equation: GWFM-106.
+
     Examples
     --------
     >>> last_atom(np.asarray([0.5, 0.5, 0.0])).tolist()
@@ -235,6 +243,8 @@ def last_atom(weights: Array, /) -> Array:
 
 def at(table: Array, index: Array, /) -> Array:
     """``table[..., index]``: along the last axis, with leading axes that broadcast.
+
+    Equation: GWFM-32.
 
     Examples
     --------

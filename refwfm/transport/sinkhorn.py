@@ -69,7 +69,7 @@ class Sinkhorn(NamedTuple):
 def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
     """Squared Euclidean distances ``‖xᵢ - yⱼ‖²`` of all pairs of points.
 
-    Equation: WFM-12 (its K). ``‖x‖² + ‖y‖² - 2 ⟨x, y⟩`` about the middle between the two clouds' centres: far
+    Equation: WFM-12. Its K: ``‖x‖² + ‖y‖² - 2 ⟨x, y⟩`` about the middle between the two clouds' centres: far
     from the origin the expansion would lose its digits. Clipped at 0.
 
     Parameters
@@ -106,7 +106,7 @@ def _centre(x: Array) -> Array:
 def gaussian_potential(x: PointCloud, y: PointCloud, /) -> Array:
     """Potential, at the points of x, of the optimal map between the Gaussians with the clouds' moments.
 
-    Equation: WFM-U4. With the map ``T(p) = m_y + C (p - m_x)`` and ``∇f(p) = 2 (p - T(p))``:
+    Equation: WFM-12. With the map of WFM-U4, ``T(p) = m_y + C (p - m_x)`` and ``∇f(p) = 2 (p - T(p))``:
     ``f(p) = 2 ⟨m_x - m_y, p - m_x⟩ + ⟨p - m_x, (I - C) (p - m_x)⟩``. A good ``f_init`` for ``sinkhorn``.
 
     Parameters
@@ -206,6 +206,8 @@ def sinkhorn(
 def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
     """Solve a checked problem by Sinkhorn's iteration. Equation: WFM-12; options as for ``sinkhorn``.
 
+    Equation: WFM-12. Options as for ``sinkhorn``.
+
     Examples
     --------
     >>> iterate(check_problem(np.eye(1), *np.ones((2, 1)), eps=1.0), tol=0.1, max_iter=9, require=True).n_iter
@@ -233,8 +235,9 @@ def check_iterations(tol: float | None, max_iter: int, /) -> None:
 def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Array:
     """Soft minimum ``-eps log Σⱼ wⱼ exp((pⱼ - Kᵢⱼ) / eps)`` of ``Kᵢⱼ - pⱼ`` along each row.
 
-    Equation: WFM-12 (its update) and WFM-U9. For eps beyond the cost over the root of machine epsilon,
-    infinity included, its limit, the mean ``Σⱼ wⱼ (Kᵢⱼ - pⱼ)``: the logarithm would have no digits left.
+    Equation: WFM-12. Its update, and the potential WFM-U9. For eps beyond the cost over the root of machine
+    epsilon, infinity included, its limit, the mean ``Σⱼ wⱼ (Kᵢⱼ - pⱼ)``: the logarithm would have no digits
+    left.
 
     Parameters
     ----------
@@ -264,6 +267,8 @@ def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Arr
 def marginal_errors(problem: Problem, f: Array, g: Array, /) -> tuple[Array, Array]:
     """L1 distances of the plan's two marginals from a and b, shapes (...).
 
+    Equation: WFM-12.
+
     Examples
     --------
     >>> problem = check_problem(np.zeros((1, 2)), np.ones(1), np.full(2, 0.5), eps=1.0)
@@ -278,6 +283,8 @@ def marginal_errors(problem: Problem, f: Array, g: Array, /) -> tuple[Array, Arr
 
 def certified(solution: Sinkhorn, /, *, tol: float | None, require: bool) -> Sinkhorn:
     """Judge a solution by its errors: fill in ``converged``, or raise ``ConvergenceError``.
+
+    Equation: none. Raises where the evidence is bad.
 
     Examples
     --------

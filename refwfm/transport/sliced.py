@@ -54,7 +54,7 @@ def random_directions(points: Array, /, *, rng: np.random.Generator, n_proj: int
 def sq_sliced_distance(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool = True) -> Array:
     """Squared sliced 2-Wasserstein distance along given directions.
 
-    Equation: GWFM-32, 105. ``SW_2² = (1/K) Σ_k W_2²`` of the projections. Parameters as for ``sliced_cost``.
+    Equation: GWFM-32. ``SW_2² = (1/K) Σ_k W_2²`` of the projections. Parameters as for ``sliced_cost``.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def pairwise_sliced_cost(
 ) -> Array:
     """Sliced p-Wasserstein costs between all members of two families, along the same directions.
 
-    Equation: GWFM-33 (its costs), GWFM-105. ``sliced_cost`` of all pairs; squared distances for p = 2.
+    Equation: GWFM-33. Its costs: ``sliced_cost`` of all pairs; squared distances for p = 2.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool
 def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool = True) -> Array:
     """Permutation that sorting gives for each direction: atom i of x goes with atom ``perm[i]`` of y.
 
-    Equation: GWFM-106, C.4. For equal sizes and uniform weights. The plan of a direction drawn at random is,
+    Equation: GWFM-106. For equal sizes and uniform weights. The plan of a direction drawn at random is,
     on average, the sliced plan; each of its draws has every atom of both clouds exactly once.
 
     Parameters
@@ -288,7 +288,7 @@ def sample_pairs(
 ) -> Pairs:
     """Draw pairs of atoms from the sliced plan, independently, without forming it.
 
-    Equation: GWFM-106, C.2. A direction and a level for each pair: it is the two atoms at that level. For
+    Equation: GWFM-106. A direction and a level for each pair: it is the two atoms at that level. For
     any sizes and weights; padding is never drawn.
 
     Parameters

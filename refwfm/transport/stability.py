@@ -50,9 +50,9 @@ class Laziness(NamedTuple):
 def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
     """Largest radius around a reference within which the alignment of a cloud is optimal: sharp, small n.
 
-    Equation: GWFM-37 (Proposition 3.1), 98-104.
-    ``r = min_Q (‖S - Q X‖² - ‖S - P X‖²) / (2 ‖(P - Q) X‖_F)`` over the permutations Q with ``Q X ≠ P X``,
-    by enumeration.
+    Equation: GWFM-37, GWFM-98, GWFM-99, GWFM-100, GWFM-101, GWFM-102, GWFM-103, GWFM-104, GWFM-39.
+    Proposition 3.1: ``r = min_Q (‖S - Q X‖² - ‖S - P X‖²) / (2 ‖(P - Q) X‖_F)`` over the permutations Q with
+    ``Q X ≠ P X``, by enumeration.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate:
 def assignment_gap(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
     """How much worse the second-best assignment to a reference is than the best, in ``‖S - Q X‖_F²``.
 
-    Equation: GWFM-37 (δ of its bound).
+    Equation: GWFM-37. The δ of its bound.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def laziness_report(
 ) -> Laziness:
     """Measure on pairs of a noisy reference and a cloud how well the alignment to the reference does.
 
-    Equation: GWFM-39, 40, 41. Sources ``Z = S + σ N`` with standard normal N, clouds drawn at random: the
+    Equation: GWFM-39. Sources ``Z = S + σ N`` with standard normal N, clouds drawn at random: the
     lazy cost ``(1/n) ‖Z - P X‖_F²`` beside the exact ``W_2²(Z, X)``, the noise ``‖Z - S‖_F`` beside the
     radius.
 

@@ -101,7 +101,7 @@ def wfm_22() -> Item:
         title="conditional field of a premetric",
         latex=r"u_t(x|y)=\frac{d\ln(1-t)}{dt}\,\frac{d(x,y)\,\nabla_xd(x,y)}{\|\nabla_xd(x,y)\|_g^2}",
         statement="Descending the distance so that it falls like 1 - t is moving along the geodesic.",
-        functions=(premetric_velocity, bures.velocity),
+        functions=(premetric_velocity,),
         checks=(
             Check(
                 "the formula on the textbook's metric: any distance, any gradient",

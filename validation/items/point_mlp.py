@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from refwfm.networks import point_mlp as module
-from refwfm.networks.point_mlp import nearest_neighbours, point_mlp, surroundings
+from refwfm.networks import init_point_mlp, nearest_neighbours, point_mlp, surroundings
 from refwfm.training import optim
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_network import affine, drifted, normalised, positive
@@ -71,7 +70,7 @@ def plain(function, points, mask, *rest):
 
 def random_parameters(draw):
     """Parameters with nothing at zero, as a run has them after some steps."""
-    params = module.init_point_mlp(
+    params = init_point_mlp(
         draw.rng,
         draw.d,
         like=np.zeros(0),

@@ -33,6 +33,13 @@ def gradient_half_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool =
     ------
     SingularCovarianceError
         If nu reaches directions that a singular mu does not.
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> slope = gradient_half_sq_distance(mu, nu)  # of ½ (3² + (2 - 1)²)
+    >>> slope.mean.tolist(), slope.lift.tolist()
+    ([-3.0], [[-1.0]])
     """
     return _scaled(-1.0, log(mu, nu, validate=validate))
 
@@ -61,6 +68,12 @@ def premetric_velocity(
     Returns
     -------
     Tangent, mean (..., d), lift (..., d, d). Units: data per unit of time.
+
+    Examples
+    --------
+    >>> mu, gradient = Gaussian(np.zeros(1), np.eye(1)), Tangent(np.full(1, -1.0), np.zeros((1, 1)))
+    >>> premetric_velocity(mu, np.asarray(3.0), gradient, 0.5).mean.tolist()  # 3 in half of the time
+    [6.0]
     """
     _check_time(t, mu, validate)
     xp = array_namespace(distance)
@@ -94,6 +107,12 @@ def conditional_velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: b
         If nu reaches directions that a singular mu does not.
     ValueError
         If a time is outside [0, 1).
+
+    Examples
+    --------
+    >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
+    >>> conditional_velocity(mu, nu, 0.5).mean.tolist()
+    [6.0]
     """
     _check_time(t, mu, validate)
     return _scaled(1.0 / (1.0 - t), log(mu, nu, validate=validate))
@@ -133,6 +152,13 @@ def marginal_velocity(
     Returns
     -------
     Tangent, mean (..., d), lift (..., d, d). Units: data per unit of time.
+
+    Examples
+    --------
+    >>> mu = Gaussian(np.zeros(1), np.eye(1))
+    >>> targets = Gaussian(np.asarray([[3.0], [-1.0]]), np.ones((2, 1, 1)))  # equally likely
+    >>> marginal_velocity(mu, targets, np.full(2, 0.5), np.zeros(2), 0.0).mean.tolist()
+    [1.0]
     """
     xp = array_namespace(log_density)
     here = Gaussian(mu.mean[..., None, :], mu.cov[..., None, :, :])

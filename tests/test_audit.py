@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest

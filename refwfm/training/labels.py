@@ -4,7 +4,10 @@ import numpy as np
 
 
 def count_labels(labels: np.ndarray | None, n_labels: int, /, *, conditional: bool) -> np.ndarray:
-    """Members of each class, shape (n_labels,); empty for a model that is not conditional on labels."""
+    """Members of each class, shape (n_labels,); empty for a model that is not conditional on labels.
+
+    Equation: none. Wiring of a run.
+    """
     if not conditional or labels is None:
         return np.zeros(0, dtype=np.int64)
     return np.bincount(labels, minlength=n_labels).astype(np.int64)
@@ -14,6 +17,8 @@ def wanted_labels(
     counts: np.ndarray, labels: np.ndarray | None, size: int, /, *, rng: np.random.Generator
 ) -> np.ndarray | None:
     """Labels to generate, shape (size,): those asked for, else drawn as often as they occur; or None.
+
+    Equation: none. Wiring of a run.
 
     Parameters
     ----------

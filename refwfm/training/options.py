@@ -61,6 +61,8 @@ def option(
 ) -> Any:
     """Field of a dataclass that is an option; see ``Option``.
 
+    Equation: none. What a run is asked for.
+
     Parameters
     ----------
     default : object, optional
@@ -74,6 +76,8 @@ def option(
 
 def options_of(kind: type, /) -> dict[str, Option]:
     """All options of a class, by name, in the order of its fields.
+
+    Equation: none. What a run is asked for.
 
     A class that only changes a default keeps help and bounds of the class that declared the option.
     """

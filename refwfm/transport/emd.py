@@ -207,8 +207,6 @@ def quantile_cells(points: np.ndarray, weights: np.ndarray, axes: np.ndarray, /)
 
     Equation: EMD-bounds. A quantile function (GWFM-106), in cells. Shape (k, CELLS).
 
-    Shape (k, CELLS). Equation: GWFM-106 (a quantile function, in cells).
-
     Examples
     --------
     >>> cells = quantile_cells(np.asarray([[5.0], [1.0]]), np.full(2, 0.5), np.eye(1))

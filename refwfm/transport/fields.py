@@ -33,6 +33,14 @@ def mean_displacement(
     Returns
     -------
     array, shape (..., n, d), 0 at padding. Units: data per unit of time.
+
+    Examples
+    --------
+    >>> x, y = np.asarray([[0.0], [2.0]]), np.asarray([[2.0], [0.0]])
+    >>> mean_displacement(x, y, np.full(2, 0.5), 0.25).tolist()
+    [[2.0], [-2.0]]
+    >>> mean_displacement(x, y, np.full(2, 0.5), 0.5).tolist()  # the two points cross
+    [[0.0], [0.0]]
     """
     xp = array_namespace(x, y, weights)
     z = displacement(x, y, t, validate=validate)
@@ -58,6 +66,13 @@ def inner(family: Family, u: Array, v: Array, /) -> Array:
         The measures at some time.
     u, v : array, shape (N, n, d)
         Values of the fields at the points; those at padding are not read.
+
+    Examples
+    --------
+    >>> from refwfm.clouds import uniform
+    >>> family = Family(uniform(np.zeros((1, 2, 1))), np.ones(1))
+    >>> float(inner(family, np.full((1, 2, 1), 3.0), np.full((1, 2, 1), 2.0)))
+    6.0
     """
     points, masses = family.clouds
     if tuple(u.shape) != tuple(points.shape) or tuple(v.shape) != tuple(points.shape):
@@ -88,6 +103,14 @@ def coupling_loss(field: Array, coupling: RandomCoupling, mu: Family, nu: Family
     Returns
     -------
     array, shape (). Units: data per unit of time, squared.
+
+    Examples
+    --------
+    >>> from refwfm.clouds import uniform
+    >>> mu, nu = (Family(uniform(np.full((1, 1, 1), place)), np.ones(1)) for place in (0.0, 3.0))
+    >>> coupling = RandomCoupling(np.ones((1, 1)), np.ones((1, 1, 1, 1)))
+    >>> [float(coupling_loss(np.full((1, 1, 1), v), coupling, mu, nu)) for v in (3.0, 1.0)]
+    [0.0, 4.0]
     """
     start, end = curve(coupling, mu, nu, 0.0), curve(coupling, mu, nu, 1.0)
     error = field - displacement_velocity(start.clouds.points, end.clouds.points)

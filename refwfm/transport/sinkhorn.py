@@ -204,7 +204,7 @@ def sinkhorn(
 
 
 def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
-    """Solve a checked problem by Sinkhorn's iteration. Equation: WFM-12; options as for ``sinkhorn``.
+    """Solve a checked problem by Sinkhorn's iteration.
 
     Equation: WFM-12. Options as for ``sinkhorn``.
 

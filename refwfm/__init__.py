@@ -6,6 +6,7 @@ Read the modules in this order beside the paper:
 ``psd``            roots and factors of positive semi-definite matrices
 ``bures``          optimal maps, geodesics, velocities and distances between Gaussians; ``barycenter``: theirs
 ``conditional``    the fields that flow matching regresses, given the target and without it
+``convergence``    what a solver shows for its result, and how it says that it has none
 ``clouds``         padding, checks and moments of point clouds
 ``transport``      optimal transport between clouds: exact, entropic, sliced, linearised
 ``interpolation``  displacement interpolation of clouds
@@ -14,7 +15,7 @@ Read the modules in this order beside the paper:
 ``networks``       the learned field and its derivative
 ``objectives``     the losses
 ``training``       Algorithm 1
-``generation``     Algorithms 2 and 3; ``straightness`` of their paths
+``generation``     Algorithms 2 and 3
 ``metrics``        how good the result is
 
 All functions are pure, take arrays of any library with the Python array API, and treat leading axes as
@@ -32,7 +33,6 @@ from refwfm import (
     networks,
     objectives,
     psd,
-    straightness,
 )
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "networks",
     "objectives",
     "psd",
-    "straightness",
 ]
 
 __version__ = "0.1.0"

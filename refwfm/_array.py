@@ -4,6 +4,7 @@ The namespace, the device and the dtype of a result are those of the inputs. The
 of the package that talks to ``array_api_compat``.
 """
 
+import math
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -16,12 +17,12 @@ array_namespace = array_api_compat.array_namespace
 device = array_api_compat.device
 
 
-def eps(x: Array, /) -> float:
+def machine_eps(x: Array, /) -> float:
     """Machine epsilon of the dtype of ``x``, as a Python float."""
     return float(array_namespace(x).finfo(x.dtype).eps)
 
 
-def like(values: Any, x: Array, /) -> Array:
+def asarray_like(values: Any, x: Array, /) -> Array:
     """Bring host values (a NumPy array, a number) to the library, dtype and device of ``x``."""
     return array_namespace(x).asarray(values, dtype=x.dtype, device=device(x))
 
@@ -70,6 +71,43 @@ def all_finite(x: Array, /) -> bool:
     """Whether no element is NaN or infinite (one device synchronisation)."""
     xp = array_namespace(x)
     return bool(xp.all(xp.isfinite(x)))
+
+
+def take_along(table: Array, index: Array, /) -> Array:
+    """``table[..., index]``: along the last axis, with leading axes that broadcast."""
+    ndim = max(table.ndim, index.ndim)
+    table, index = (part[(*(None,) * (ndim - part.ndim), ...)] for part in (table, index))
+    return array_namespace(table).take_along_axis(table, index, axis=-1)
+
+
+def take_rows(rows: Array, index: Array | np.ndarray, /) -> Array:
+    """``rows[..., index, :]``: vectors (..., k, d) of (..., n, d), with leading axes that broadcast.
+
+    ``index`` (..., k) may live on the host; its entries, from 0 to n - 1, are not checked.
+    """
+    xp = array_namespace(rows)
+    index = xp.asarray(index, device=device(rows))
+    batch = np.broadcast_shapes(tuple(rows.shape[:-2]), tuple(index.shape[:-1]))
+    (n, d), k, members = rows.shape[-2:], index.shape[-1], math.prod(batch)
+    flat = xp.reshape(xp.broadcast_to(rows, (*batch, n, d)), (members * n, d))
+    first = n * xp.arange(members, dtype=index.dtype, device=device(rows))
+    index = xp.reshape(xp.broadcast_to(index, (*batch, k)), (members, k)) + first[:, None]
+    return xp.reshape(xp.take(flat, xp.reshape(index, (-1,)), axis=0), (*batch, k, d))
+
+
+def expanded_sq_distance(x: Array, y: Array, /) -> Array:
+    """Squared distances ``‖xᵢ‖² + ‖yⱼ‖² - 2 ⟨xᵢ, yⱼ⟩`` of vectors (..., n, d) and (..., m, d): (..., n, m).
+
+    One matrix product. The error is rounding relative to the norms, so that far from the origin digits are
+    lost, and small distances may come out negative: centre before, clip after.
+    """
+    return sq_norm(x)[..., :, None] + sq_norm(y)[..., None, :] - 2.0 * (x @ transpose(y))
+
+
+def linalg_error(x: Array, /) -> type[Exception]:
+    """Class of the errors that decompositions raise in the library of ``x``; torch has one of its own."""
+    error: type[Exception] = getattr(array_namespace(x).linalg, "LinAlgError", np.linalg.LinAlgError)
+    return error
 
 
 def to_host(x: Array, /) -> np.ndarray:

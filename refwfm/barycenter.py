@@ -3,9 +3,20 @@
 import math
 from typing import NamedTuple
 
-from refwfm._array import Array, array_namespace, eps, eye, matvec, sq_frobenius, symmetrize, transpose
-from refwfm.measures import Gaussian, SingularCovarianceError, check_gaussian
-from refwfm.psd import factor
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    eye,
+    machine_eps,
+    matvec,
+    sq_frobenius,
+    symmetrize,
+    transpose,
+)
+from refwfm.convergence import ConvergenceError
+from refwfm.measures import Gaussian, NonFiniteError, SingularCovarianceError, check_gaussian
+from refwfm.psd import decompose, factor, from_spectrum
 
 
 class Barycenter(NamedTuple):
@@ -52,7 +63,7 @@ def barycenter(
     ------
     SingularCovarianceError
         If the mean of the members' covariances is singular: the map from the barycenter does not exist.
-    RuntimeError
+    ConvergenceError
         If it did not converge and ``require``.
 
     References
@@ -68,7 +79,7 @@ def barycenter(
     """
     mu = check_gaussian(mu, validate=validate)
     weights = _check_members(mu, weights)
-    tol = tol if tol is not None else (1e-9 if eps(mu.cov) < 1e-10 else 1e-5)
+    tol = tol if tol is not None else (1e-9 if machine_eps(mu.cov) < 1e-10 else 1e-5)
     d = mu.mean.shape[-1]
     xp = array_namespace(mu.cov)
     identity = eye(d, mu.cov)
@@ -77,17 +88,17 @@ def barycenter(
     residual, n_iter = math.inf, 0
     while residual > tol and n_iter < max_iter:
         L = _definite_factor(cov)
-        left, sigma, _ = xp.linalg.svd(transpose(L) @ roots)
-        middle = (left * sigma[:, None, :]) @ transpose(left)  # (Lᵀ Σᵢ L)^{1/2}
+        left, sigma, _ = decompose(xp.linalg.svd, transpose(L) @ roots, "mu.cov")
+        middle = from_spectrum(left, sigma)  # (Lᵀ Σᵢ L)^{1/2}
         mapped = xp.sum(weights[:, None, None] * middle, axis=0)  # Lᵀ T̄ L
-        inverse = xp.linalg.inv(L)
+        inverse = decompose(xp.linalg.inv, L, "the barycenter's covariance")
         T = transpose(inverse) @ mapped @ inverse
         residual = float(xp.sqrt(sq_frobenius(T - identity) / d))
         cov = symmetrize(T @ cov @ T)
         n_iter += 1
     converged = residual <= tol
     if require and not converged:
-        raise RuntimeError(
+        raise ConvergenceError(
             f"the barycenter did not converge in {n_iter} iterations: residual {residual:.3g}, "
             f"wanted {tol:.3g}; raise max_iter or tol, or pass require=False to take it as it is"
         )
@@ -97,6 +108,8 @@ def barycenter(
 def _definite_factor(cov: Array) -> Array:
     L = factor(cov)
     if not bool(array_namespace(cov).all(sq_frobenius(L[..., None, :]) > 0)):
+        if not all_finite(cov):
+            raise NonFiniteError("mu.cov and weights must be finite; got NaN or infinity")
         raise SingularCovarianceError(
             "the barycenter's covariance is singular: together the members must reach every direction; "
             "drop the constant coordinates or add a multiple of the identity to the covariances"

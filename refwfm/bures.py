@@ -22,7 +22,16 @@ Takatsu, "Wasserstein geometry of Gaussian measures", Osaka J. Math. 48 (2011).
 Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite matrices", 2019.
 """
 
-from refwfm._array import Array, array_namespace, eps, expand, eye, sq_frobenius, symmetrize, transpose
+from refwfm._array import (
+    Array,
+    array_namespace,
+    expand,
+    eye,
+    machine_eps,
+    sq_frobenius,
+    symmetrize,
+    transpose,
+)
 from refwfm.bures_metric import (
     EuclideanTangent,
     Tangent,
@@ -33,7 +42,7 @@ from refwfm.bures_metric import (
     pairwise_sq_distance,
     rows_per_block,
     sq_distance,
-    sq_norm,
+    sq_tangent_norm,
     to_euclidean,
 )
 from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_pair
@@ -53,11 +62,11 @@ __all__ = [
     "log",
     "pairwise_sq_distance",
     "path",
+    "push_forward",
     "rows_per_block",
     "sq_distance",
-    "sq_norm",
+    "sq_tangent_norm",
     "to_euclidean",
-    "transport",
     "velocity",
 ]
 
@@ -100,7 +109,7 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     return C
 
 
-def transport(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
+def push_forward(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
     """Images ``m_nu + C (x - m_mu)`` of points under the optimal map from mu to nu.
 
     Equation: WFM-U4.
@@ -117,7 +126,7 @@ def transport(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True)
     Examples
     --------
     >>> mu, nu = Gaussian(np.zeros(1), np.eye(1)), Gaussian(np.full(1, 3.0), 4.0 * np.eye(1))
-    >>> transport(np.asarray([[-1.0], [0.0], [1.0]]), mu, nu).round(9).tolist()
+    >>> push_forward(np.asarray([[-1.0], [0.0], [1.0]]), mu, nu).round(9).tolist()
     [[1.0], [3.0], [5.0]]
     """
     if x.ndim < 2 or x.shape[-1] != mu.mean.shape[-1]:
@@ -199,10 +208,9 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
     >>> float(point.cov[0, 0]), round(float(v.lift[0, 0]), 3)
     (2.25, 0.667)
     """
-    mu, nu, L, K = _geodesic(mu, nu, t, validate)
+    mu, nu, L, K, M = _geodesic(mu, nu, t, validate)
     if validate:
         _check_velocity_exists(L, K, t)
-    M = _factor_at(L, K, t)
     point = _point(mu, nu, M, t)
     return point, Tangent(_mean_velocity(mu, nu, point), solve_lift(M, K - L))
 
@@ -222,8 +230,7 @@ def euclidean_path(
     >>> point.cov.round(9).tolist(), v.cov.round(9).tolist()
     ([[2.25]], [[3.0]])
     """
-    mu, nu, L, K = _geodesic(mu, nu, t, validate)
-    M = _factor_at(L, K, t)
+    mu, nu, L, K, M = _geodesic(mu, nu, t, validate)
     half = (K - L) @ transpose(M)
     point = _point(mu, nu, M, t)
     return point, EuclideanTangent(_mean_velocity(mu, nu, point), half + transpose(half))
@@ -241,8 +248,8 @@ def interpolate(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = Tru
     >>> [part.round(9).tolist() for part in interpolate(mu, nu, 0.5)]
     [[1.5], [[2.25]]]
     """
-    mu, nu, L, K = _geodesic(mu, nu, t, validate)
-    return _point(mu, nu, _factor_at(L, K, t), t)
+    mu, nu, _, _, M = _geodesic(mu, nu, t, validate)
+    return _point(mu, nu, M, t)
 
 
 def velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> Tangent:
@@ -275,16 +282,13 @@ def euclidean_velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: boo
 
 def _geodesic(
     mu: Gaussian, nu: Gaussian, t: Array, validate: bool
-) -> tuple[Gaussian, Gaussian, Array, Array]:
-    """Checked arguments and the two factors between which the geodesic is a straight line."""
+) -> tuple[Gaussian, Gaussian, Array, Array, Array]:
+    """Checked arguments, the factors between which the geodesic is a straight line, and its own at t."""
     mu, nu = check_pair(mu, nu, validate=validate)
     _check_time(t, mu, nu, validate)
-    return mu, nu, *procrustes_factors(mu.cov, nu.cov)
-
-
-def _factor_at(L: Array, K: Array, t: Array) -> Array:
+    L, K = procrustes_factors(mu.cov, nu.cov)
     t = expand(t, 2)
-    return (1.0 - t) * L + t * K
+    return mu, nu, L, K, (1.0 - t) * L + t * K
 
 
 def _point(mu: Gaussian, nu: Gaussian, M: Array, t: Array) -> Gaussian:
@@ -308,7 +312,7 @@ def _lift_at_source(L: Array, K: Array, name: str, validate: bool) -> Array:
 def _check_map_exists(L: Array, K: Array, missed: Array, name: str) -> None:
     """Raise where an equation ``S L = ...`` has no solution, because K reaches more than L does."""
     total = sq_frobenius(K) + sq_frobenius(L)
-    if bool(array_namespace(L).any(sq_frobenius(missed) > 10 * L.shape[-1] * eps(L) * total)):
+    if bool(array_namespace(L).any(sq_frobenius(missed) > 10 * L.shape[-1] * machine_eps(L) * total)):
         raise SingularCovarianceError(
             f"no transport map from {name} exists: its covariance is singular and the other measure "
             "reaches directions that it does not; interpolate, velocity at 0 < t < 1, sq_distance exist"

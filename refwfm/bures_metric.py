@@ -5,8 +5,7 @@ All of it is part of ``bures``, whose introduction explains it and under whose n
 
 from typing import NamedTuple
 
-from refwfm._array import Array, array_namespace, sq_frobenius, transpose
-from refwfm._array import sq_norm as _sq_norm
+from refwfm._array import Array, array_namespace, sq_frobenius, sq_norm, transpose
 from refwfm.measures import Gaussian, check_families, check_pair
 from refwfm.psd import factor, nuclear_norm, procrustes_factors, solve_lyapunov
 
@@ -81,14 +80,14 @@ def inner(mu: Gaussian, u: Tangent, v: Tangent, /) -> Array:
     return xp.sum(u.mean * v.mean, axis=-1) + xp.sum((u.lift @ mu.cov) * v.lift, axis=(-2, -1))
 
 
-def sq_norm(mu: Gaussian, v: Tangent, /) -> Array:
+def sq_tangent_norm(mu: Gaussian, v: Tangent, /) -> Array:
     """Squared Riemannian norm ``‖a‖² + tr(S Σ Sᵀ)`` of a tangent vector at mu. Shape (...).
 
     Equation: WFM-U5, WFM-6. Over all curves from mu to nu the least energy ``∫ ‖v_t‖² dt`` is ``W_2²``.
 
     Examples
     --------
-    >>> float(sq_norm(Gaussian(np.zeros(2), 3.0 * np.eye(2)), Tangent(np.ones(2), np.eye(2))))
+    >>> float(sq_tangent_norm(Gaussian(np.zeros(2), 3.0 * np.eye(2)), Tangent(np.ones(2), np.eye(2))))
     8.0
     """
     return inner(mu, v, v)
@@ -130,7 +129,7 @@ def sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arra
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    return _sq_norm(mu.mean - nu.mean) + sq_frobenius(L - K)
+    return sq_norm(mu.mean - nu.mean) + sq_frobenius(L - K)
 
 
 def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
@@ -199,4 +198,4 @@ def factored_sq_distance(mean0: Array, factor0: Array, mean1: Array, factor1: Ar
     overlap = nuclear_norm(transpose(factor0) @ factor1)
     bures = sq_frobenius(factor0) + sq_frobenius(factor1) - 2.0 * overlap
     bures = xp.where(bures > 0, bures, xp.zeros_like(bures))  # rounding can push it below 0
-    return _sq_norm(mean0 - mean1) + bures
+    return sq_norm(mean0 - mean1) + bures

@@ -15,13 +15,20 @@ from refwfm._array import (
     all_finite,
     array_namespace,
     device,
-    eps,
+    machine_eps,
     matvec,
     symmetrize,
     to_host,
     transpose,
 )
 from refwfm.measures import Gaussian, PointCloud, check_broadcast
+
+EVEN = 1e3
+"""Machine epsilons by which weights that are called equal may differ, as after a division by their sum.
+
+More would be a plan with visibly wrong marginals: an assignment between weights that differ by a share r has
+an error of r in its marginals, and up to that in its cost.
+"""
 
 
 def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = True) -> PointCloud:
@@ -68,7 +75,7 @@ def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = T
     if not all_finite(points):
         raise ValueError(f"{name}: points must be finite where their weight is positive; got NaN or infinity")
     total = xp.sum(weights, axis=-1)
-    tolerance = 1e-6 if eps(weights) < 1e-10 else 1e-3
+    tolerance = 1e-6 if machine_eps(weights) < 1e-10 else 1e-3
     if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
         raise ValueError(
             f"{name}: weights must be non-negative and sum to 1 along their last axis; got a smallest weight "
@@ -92,6 +99,77 @@ def check_cloud_pair(
         )
     check_broadcast(x=x.points.shape[:-2], y=y.points.shape[:-2])
     return x, y
+
+
+def even(weights: Array, /) -> Array:
+    """Whether all atoms of each measure weigh the same, padding (weight 0) apart. Shape (...), bool.
+
+    Equal means up to ``EVEN`` machine epsilons of the heaviest atom. Weights are compared with each other and
+    not with ``1 / n``, from which rounded sums can be further away. Never true of NaN.
+
+    Equation: none. Says whether weights are equal.
+
+    Parameters
+    ----------
+    weights : array, shape (..., n)
+
+    Examples
+    --------
+    >>> even(np.asarray([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25]])).tolist()
+    [True, False]
+    """
+    xp = array_namespace(weights)
+    heaviest = xp.max(weights, axis=-1, keepdims=True)
+    same = xp.abs(weights - heaviest) <= EVEN * machine_eps(weights) * heaviest
+    return xp.all((weights == 0) | same, axis=-1)
+
+
+def alike(x: PointCloud, y: PointCloud, /) -> bool:
+    """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
+
+    Equation: none. Says whether rounding to a permutation is possible. Padding has to be in the same rows of
+    both.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.zeros((1, n, 2)), np.full((1, n), 1.0 / n)) for n in (2, 3))
+    >>> alike(x, x), alike(x, y)
+    (True, False)
+    """
+    if x.weights.shape != y.weights.shape:
+        return False
+    xp = array_namespace(x.weights, y.weights)
+    return all_even(x, y) and bool(xp.all((x.weights > 0) == (y.weights > 0)))
+
+
+def in_order(x: PointCloud, y: PointCloud, /) -> bool:
+    """Whether clouds can be vectors in the order of a reference: equal sizes, uniform weights, no padding.
+
+    Equation: GWFM-27, GWFM-C5.
+
+    Examples
+    --------
+    >>> x, y = (PointCloud(np.zeros((1, 2, 2)), np.asarray([w])) for w in ([0.5, 0.5], [1.0, 0.0]))
+    >>> in_order(x, x), in_order(x, y)
+    (True, False)
+    """
+    if x.weights.shape[-1] != y.weights.shape[-1]:
+        return False
+    xp = array_namespace(x.weights, y.weights)
+    return all_even(x, y) and all(bool(xp.all(cloud.weights > 0)) for cloud in (x, y))
+
+
+def all_even(*clouds: PointCloud) -> bool:
+    """Whether in every cloud of these batches all points weigh the same, padding apart.
+
+    Equation: none. Says whether weights are equal.
+
+    Examples
+    --------
+    >>> all_even(uniform(np.zeros((2, 3, 1))), uniform(np.zeros((5, 1))))
+    True
+    """
+    return all(bool(array_namespace(cloud.weights).all(even(cloud.weights))) for cloud in clouds)
 
 
 def uniform(points: Array, /) -> PointCloud:

@@ -9,7 +9,7 @@ All times are in [0, 1): at t = 1 a conditional field divides by zero.
 """
 
 from refwfm._array import Array, array_namespace, expand
-from refwfm.bures import Tangent, log, sq_norm
+from refwfm.bures import Tangent, log, sq_tangent_norm
 from refwfm.measures import Gaussian
 
 
@@ -77,7 +77,7 @@ def premetric_velocity(
     """
     _check_time(t, mu, validate)
     xp = array_namespace(distance)
-    square = sq_norm(mu, gradient)
+    square = sq_tangent_norm(mu, gradient)
     ratio = distance / xp.where(distance > 0, square, xp.ones_like(square))
     return _scaled(-ratio / (1.0 - t), gradient)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from refwfm._array import Array, array_namespace, eye
 from refwfm.bures import EuclideanTangent, Tangent, exp
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.psd import project_psd
+from refwfm.psd import decompose, project_psd
 
 Field = Callable[[Gaussian, Array], Any]
 """``field(mu, t)``: the velocity (Tangent or EuclideanTangent) at mu (B, ...) and times t (B,)."""
@@ -114,7 +114,7 @@ def generate(
 
 
 def _lowest_eigenvalue(matrix: Array) -> Array:
-    return array_namespace(matrix).linalg.eigvalsh(matrix)[..., 0]
+    return decompose(array_namespace(matrix).linalg.eigvalsh, matrix, "cov")[..., 0]
 
 
 # Point clouds

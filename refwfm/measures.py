@@ -8,7 +8,7 @@ clouds. Leading axes are batch axes everywhere; a single measure has none. What 
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, symmetrize, transpose
+from refwfm._array import Array, all_finite, array_namespace, device, machine_eps, symmetrize, transpose
 
 
 class Gaussian(NamedTuple):
@@ -45,6 +45,10 @@ Measure = TypeVar("Measure", Gaussian, PointCloud)
 
 class SingularCovarianceError(ValueError):
     """A quantity was asked for that does not exist for this singular covariance."""
+
+
+class NonFiniteError(ValueError):
+    """A matrix with NaN or infinity in it could not be decomposed."""
 
 
 def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) -> Gaussian:
@@ -97,7 +101,7 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
     xp = array_namespace(cov)
     size = xp.max(xp.abs(cov), axis=(-2, -1))
     asymmetry = xp.max(xp.abs(cov - transpose(cov)), axis=(-2, -1))
-    tolerance = 1e-8 if eps(cov) < 1e-10 else 1e-4
+    tolerance = 1e-8 if machine_eps(cov) < 1e-10 else 1e-4
     if bool(xp.any(asymmetry > tolerance * size)):
         raise ValueError(
             f"{name} must be symmetric; got an asymmetry of {float(xp.max(asymmetry)):.3g} "
@@ -105,8 +109,8 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
         )
     cov = symmetrize(cov)
     # The largest entry bounds every |eigenvalue| from below by itself and from above by d times itself.
-    lowest = xp.linalg.eigvalsh(cov)[..., 0]
-    if bool(xp.any(lowest < -100 * cov.shape[-1] * eps(cov) * size)):
+    lowest = xp.linalg.eigvalsh(cov)[..., 0]  # of finite matrices, which no library refuses
+    if bool(xp.any(lowest < -100 * cov.shape[-1] * machine_eps(cov) * size)):
         raise ValueError(
             f"{name} must be positive semi-definite; got an eigenvalue of {float(xp.min(lowest)):.3g}; "
             "bures.project_psd gives the nearest positive semi-definite matrix"

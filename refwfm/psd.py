@@ -5,15 +5,70 @@ Rounding leaves eigenvalues of about ``d eps`` times the largest where the exact
 functions here set such eigenvalues to zero.
 """
 
-from refwfm._array import Array, all_finite, array_namespace, eps, eye, symmetrize, transpose
-from refwfm.measures import SingularCovarianceError, check_psd
+from collections.abc import Callable
+from typing import Any
+
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    eye,
+    linalg_error,
+    machine_eps,
+    symmetrize,
+    transpose,
+)
+from refwfm.measures import NonFiniteError, SingularCovarianceError, check_psd
+
+
+def decompose(function: Callable[[Array], Any], matrix: Array, name: str, /) -> Any:
+    """``function(matrix)``, a decomposition of ``xp.linalg``, with an error that says what was wrong.
+
+    Equation: none. Says what was wrong with a matrix that could not be decomposed.
+
+    Libraries refuse NaN with errors of their own, or not at all. Values are looked at after a failure only,
+    so that no device is waited for.
+
+    Raises
+    ------
+    NonFiniteError
+        If the decomposition failed because of NaN or infinity.
+    SingularCovarianceError
+        If it failed for finite matrices.
+
+    Examples
+    --------
+    >>> decompose(np.linalg.cholesky, np.diag([4.0, 9.0]), "cov").tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
+    """
+    try:
+        return function(matrix)
+    except linalg_error(matrix) as error:
+        if not all_finite(matrix):
+            raise NonFiniteError(f"{name} must be finite; got NaN or infinity") from error
+        raise SingularCovarianceError(
+            f"{name} is singular, or too near it to be decomposed; add a multiple of the identity"
+        ) from error
+
+
+def from_spectrum(vectors: Array, values: Array, /) -> Array:
+    """Symmetric matrices ``V diag(λ) Vᵀ`` of eigenvectors V (..., d, d) and eigenvalues λ (..., d).
+
+    Equation: none. Puts a decomposition together again.
+
+    Examples
+    --------
+    >>> from_spectrum(np.eye(2), np.asarray([2.0, 3.0])).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
+    """
+    return (vectors * values[..., None, :]) @ transpose(vectors)
 
 
 def _spectrum(cov: Array) -> tuple[Array, Array]:
     """Eigenvalues, those below ``d eps`` of the largest set to zero, and eigenvectors."""
     xp = array_namespace(cov)
-    values, vectors = xp.linalg.eigh(cov)
-    floor = cov.shape[-1] * eps(cov) * values[..., -1:]
+    values, vectors = decompose(xp.linalg.eigh, cov, "cov")
+    floor = cov.shape[-1] * machine_eps(cov) * values[..., -1:]
     return xp.where(values > floor, values, xp.zeros_like(values)), vectors
 
 
@@ -49,7 +104,7 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """
     cov = _check_matrix(cov, validate)
     values, vectors = _spectrum(cov)
-    return (vectors * array_namespace(cov).sqrt(values)[..., None, :]) @ transpose(vectors)
+    return from_spectrum(vectors, array_namespace(cov).sqrt(values))
 
 
 def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
@@ -75,7 +130,7 @@ def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
             "cov is singular, so it has no inverse root; add a multiple of the identity, "
             "or use the functions that take singular covariances (interpolate, velocity, sq_distance)"
         )
-    return (vectors / xp.sqrt(values)[..., None, :]) @ transpose(vectors)
+    return (vectors / xp.sqrt(values)[..., None, :]) @ transpose(vectors)  # rounded once, not 1 / root too
 
 
 def project_psd(matrix: Array, /) -> Array:
@@ -89,9 +144,9 @@ def project_psd(matrix: Array, /) -> Array:
     [[1.0, 0.0], [0.0, 0.0]]
     """
     xp = array_namespace(matrix)
-    values, vectors = xp.linalg.eigh(symmetrize(matrix))
+    values, vectors = decompose(xp.linalg.eigh, symmetrize(matrix), "matrix")
     values = xp.where(values > 0, values, xp.zeros_like(values))
-    return symmetrize((vectors * values[..., None, :]) @ transpose(vectors))
+    return symmetrize(from_spectrum(vectors, values))
 
 
 def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
@@ -116,7 +171,7 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
     """
     xp = array_namespace(cov0, cov1)
     root0, root1 = factor(cov0), factor(cov1)
-    left, _, right = xp.linalg.svd(transpose(root0) @ root1)
+    left, _, right = decompose(xp.linalg.svd, transpose(root0) @ root1, "the product of two covariances")
     return root0, root1 @ transpose(left @ right)
 
 
@@ -136,11 +191,11 @@ def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Ar
     [[0.5]]
     """
     xp = array_namespace(factors)
-    left, sigma, right = xp.linalg.svd(factors)
+    left, sigma, right = decompose(xp.linalg.svd, factors, "the factor of a covariance")
     largest = sigma[..., :1]
     largest = xp.where(largest > 0, largest, xp.ones_like(largest))
     sigma = sigma / largest
-    floor = factors.shape[-1] * eps(factors)
+    floor = factors.shape[-1] * machine_eps(factors)
     sigma = xp.where(sigma > floor, sigma, xp.zeros_like(sigma))
     rate = transpose(left) @ rates @ transpose(right) / largest[..., None]
     weighted = rate * sigma[..., None, :]
@@ -188,7 +243,7 @@ def nuclear_norm(matrix: Array, /) -> Array:
     if matrix.shape[-1] == 2:
         a, b, c, e = (matrix[..., i, j] for i in (0, 1) for j in (0, 1))
         return xp.maximum(xp.hypot(a + e, b - c), xp.hypot(a - e, b + c))
-    return xp.sum(xp.linalg.svdvals(matrix), axis=-1)
+    return xp.sum(decompose(xp.linalg.svdvals, matrix, "matrix"), axis=-1)
 
 
 def _check_matrix(cov: Array, validate: bool) -> Array:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from refwfm import _array
+from refwfm._array import to_host
 
 
 def test_symmetrize_is_the_symmetric_part(rng):
@@ -38,9 +39,9 @@ def test_all_finite(library, bad):
 def test_new_arrays_are_like_the_given(library, rng):
     x = library.array(rng.standard_normal(2))
     assert library.owns(_array.eye(3, x))
-    assert library.owns(_array.like(np.arange(3), x))
-    assert _array.eps(x) == library.eps
-    assert type(_array.eps(x)) is float
+    assert library.owns(_array.asarray_like(np.arange(3), x))
+    assert _array.machine_eps(x) == library.eps
+    assert type(_array.machine_eps(x)) is float
 
 
 def test_to_host_keeps_values_and_dtype(library, rng):
@@ -62,3 +63,24 @@ def test_libraries_agree(library, rng):
         for function in (_array.transpose, _array.symmetrize, _array.sq_norm, _array.sq_frobenius):
             library.check(function, x, ulps=20)  # sums of nine squares
         library.check(_array.matvec, x, v, ulps=20)
+
+
+def test_gathers_are_indexing_with_axes_that_broadcast(library, rng):
+    table, rows = rng.standard_normal((2, 1, 5)), rng.standard_normal((2, 1, 5, 3))
+    index = rng.integers(5, size=(4, 7))
+    found = to_host(_array.take_along(library.array(table), library.array(index)))
+    assert found.shape == (2, 4, 7)
+    np.testing.assert_array_equal(found[1, 2], to_host(library.array(table))[1, 0, index[2]])
+    for where in (index, library.array(index)):  # on the host, or where the vectors are
+        found = to_host(_array.take_rows(library.array(rows), where))
+        assert found.shape == (2, 4, 7, 3)
+        np.testing.assert_array_equal(found[1, 2], to_host(library.array(rows))[1, 0, index[2]])
+    assert _array.take_rows(library.array(rows[:0]), index).shape == (0, 4, 7, 3)
+    assert _array.take_rows(library.array(rows[0, 0]), index[0]).shape == (7, 3)
+
+
+def test_expanded_squares_are_squared_distances(library, rng):
+    x, y = rng.standard_normal((2, 1, 4, 3)), rng.standard_normal((5, 6, 3))
+    library.check(_array.expanded_sq_distance, x, y, ulps=100)
+    truth = np.sum((x[..., :, None, :] - y[..., None, :, :]) ** 2, axis=-1)
+    np.testing.assert_allclose(_array.expanded_sq_distance(x, y), truth, atol=1e-13)

@@ -10,7 +10,8 @@ from oracles import relative
 
 from refwfm import bures
 from refwfm.barycenter import barycenter
-from refwfm.measures import Gaussian, SingularCovarianceError
+from refwfm.convergence import ConvergenceError
+from refwfm.measures import Gaussian, NonFiniteError, SingularCovarianceError
 
 ITER = 1e-9  # a converged iteration, float64
 
@@ -138,7 +139,9 @@ def test_any_size_in_float32(d, size, rng):
 
 def test_certificate(rng):
     family = oracles.random_gaussian(rng, 4, 3, spread=1e4)
-    with pytest.raises(RuntimeError, match=r"did not converge in 2 iterations: residual .*raise max_iter"):
+    with pytest.raises(
+        ConvergenceError, match=r"did not converge in 2 iterations: residual .*raise max_iter"
+    ):
         barycenter(family, max_iter=2)
     early = barycenter(family, max_iter=2, require=False)
     assert not early.converged
@@ -172,3 +175,12 @@ def test_libraries_agree(library, d, rng):
 def test_bad_input_is_refused(family, weights, message):
     with pytest.raises(ValueError, match=message):
         barycenter(family, weights)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_members_that_are_not_finite_are_called_so_without_validation(value, library):
+    family = Gaussian(np.zeros((2, 3)), np.stack([np.eye(3), np.eye(3)]))
+    family.cov[1, 0, 0] = value
+    with pytest.raises(NonFiniteError, match="must be finite; got NaN or infinity"):
+        barycenter(Gaussian(*library.arrays(family)), validate=False)

@@ -59,7 +59,7 @@ def test_map_is_pots(pair):
     matrix, offset = gaussian.bures_wasserstein_mapping(mu.mean, nu.mean, mu.cov, nu.cov)
     x = np.eye(4)
     assert relative(bures.gelbrich_map(mu, nu), matrix) < 1e-9
-    assert relative(bures.transport(x, mu, nu), x @ matrix + offset) < 1e-9
+    assert relative(bures.push_forward(x, mu, nu), x @ matrix + offset) < 1e-9
 
 
 @pytest.mark.parametrize("exponent", [4, 8, 12])
@@ -137,7 +137,7 @@ def test_transport_pushes_moments_forward(pair, rng):
     """A cloud with exactly the moments of mu is carried to one with exactly those of nu."""
     mu, nu = pair
     corners = np.concatenate([np.eye(4), -np.eye(4)]) * 2.0  # mean 0, covariance the identity
-    image = bures.transport(mu.mean + corners @ oracles.sqrtm(mu.cov), mu, nu)
+    image = bures.push_forward(mu.mean + corners @ oracles.sqrtm(mu.cov), mu, nu)
     assert relative(image.mean(axis=0), nu.mean) < ALG
     assert relative(np.cov(image.T, ddof=0), nu.cov) < ALG
 
@@ -412,7 +412,7 @@ def test_log_undoes_exp_while_the_step_is_a_shortest_path(pair, size, seed):
 def test_a_longer_step_is_no_shortest_path():
     mu = Gaussian(np.zeros(2), np.eye(2))
     v = Tangent(np.zeros(2), -3.0 * np.eye(2))
-    assert bures.sq_norm(mu, v) == pytest.approx(18.0, rel=1e-15)
+    assert bures.sq_tangent_norm(mu, v) == pytest.approx(18.0, rel=1e-15)
     assert bures.sq_distance(mu, bures.exp(mu, v)) == pytest.approx(2.0, rel=1e-14)
 
 
@@ -425,7 +425,7 @@ def test_inner_product_is_that_of_the_fields(rng):
     assert bures.inner(mu, u, v) == pytest.approx(truth, rel=ALG)
     assert abs(u.mean @ v.mean + np.trace(u.lift @ v.lift @ mu.cov) - truth) > 0.01
     generator = Tangent(np.zeros(2), np.array([[0.0, 1.0], [-1.0, 0.0]]))
-    assert bures.sq_norm(Gaussian(np.zeros(2), np.eye(2)), generator) == 2.0  # and not -2
+    assert bures.sq_tangent_norm(Gaussian(np.zeros(2), np.eye(2)), generator) == 2.0  # and not -2
 
 
 def test_log_is_the_gradient_of_half_the_squared_distance(pair, rng):
@@ -441,7 +441,7 @@ def test_log_is_the_gradient_of_half_the_squared_distance(pair, rng):
 
 def test_norm_of_log_is_the_distance(pair):
     mu, nu = pair
-    assert relative(bures.sq_norm(mu, bures.log(mu, nu)), bures.sq_distance(mu, nu)) < ALG
+    assert relative(bures.sq_tangent_norm(mu, bures.log(mu, nu)), bures.sq_distance(mu, nu)) < ALG
 
 
 # Velocities
@@ -511,7 +511,7 @@ def test_particles_move_straight(pair, rng):
     """``v_t(T_t x) = T x - x``: each particle has constant velocity."""
     mu, nu = pair
     x = rng.standard_normal((6, 4))
-    truth = bures.transport(x, mu, nu) - x
+    truth = bures.push_forward(x, mu, nu) - x
     for t in TIMES:
         point, v = bures.path(mu, nu, t)
         at = x + t * truth
@@ -524,7 +524,7 @@ def test_particles_move_straight(pair, rng):
 def test_kinetic_energy_is_the_squared_distance_at_all_times(pair, t):
     mu, nu = pair
     point, v = bures.path(mu, nu, t)
-    assert relative(bures.sq_norm(point, v), bures.sq_distance(mu, nu), trace(mu, nu)) < 1e-11
+    assert relative(bures.sq_tangent_norm(point, v), bures.sq_distance(mu, nu), trace(mu, nu)) < 1e-11
 
 
 def test_the_mixture_of_covariances_takes_more_energy(pair):
@@ -535,7 +535,7 @@ def test_the_mixture_of_covariances_takes_more_energy(pair):
     for t, w in zip((nodes + 1) / 2, weights / 2, strict=True):
         cov = (1 - t) * mu.cov + t * nu.cov
         v = bures.from_euclidean(cov, EuclideanTangent(nu.mean - mu.mean, nu.cov - mu.cov))
-        energy += w * bures.sq_norm(Gaussian(mu.mean, cov), v)
+        energy += w * bures.sq_tangent_norm(Gaussian(mu.mean, cov), v)
     assert energy > 1.001 * bures.sq_distance(mu, nu)
 
 
@@ -572,7 +572,7 @@ def test_dirac_source():
         point, v = bures.path(dirac, nu, t, validate=t < 1)
         assert relative(point.cov, t * t * B) < 1e-14
         assert relative(v.lift, np.eye(2) / t) < 1e-13
-        assert bures.sq_norm(point, v) == pytest.approx(5.0, rel=1e-13)
+        assert bures.sq_tangent_norm(point, v) == pytest.approx(5.0, rel=1e-13)
     assert relative(bures.velocity(nu, dirac, 0.5).lift, -2.0 * np.eye(2)) < 1e-13
     assert bures.sq_distance(dirac, dirac) == 0.0
     np.testing.assert_array_equal(bures.gelbrich_map(dirac, dirac), np.eye(2))
@@ -588,7 +588,7 @@ def test_velocity_on_singular_covariances(pair, t):
     np.testing.assert_array_equal(v.lift, v.lift.T)
     size = np.max(np.abs(rate.cov)) + np.max(np.abs(v.lift)) * np.max(np.abs(point.cov))
     assert np.max(np.abs(v.lift @ point.cov + point.cov @ v.lift - rate.cov)) <= 1e-9 * size
-    assert abs(bures.sq_norm(point, v) - bures.sq_distance(mu, nu)) <= 1e-9 * trace(mu, nu)
+    assert abs(bures.sq_tangent_norm(point, v) - bures.sq_distance(mu, nu)) <= 1e-9 * trace(mu, nu)
 
 
 def test_map_exists_where_the_singular_source_covers_the_target(rng):
@@ -655,7 +655,7 @@ def tangent(mu):
 
 CALLS = {
     "gelbrich_map": lambda mu, nu, t: bures.gelbrich_map(mu, nu),
-    "transport": lambda mu, nu, t: bures.transport(mu.cov, mu, nu),
+    "push_forward": lambda mu, nu, t: bures.push_forward(mu.cov, mu, nu),
     "log": lambda mu, nu, t: bures.log(mu, nu),
     "exp": lambda mu, nu, t: bures.exp(mu, tangent(nu)),
     "path": bures.path,
@@ -666,7 +666,7 @@ CALLS = {
     "to_euclidean": lambda mu, nu, t: bures.to_euclidean(mu.cov, tangent(nu)),
     "from_euclidean": lambda mu, nu, t: bures.from_euclidean(mu.cov, EuclideanTangent(*nu)),
     "inner": lambda mu, nu, t: bures.inner(mu, tangent(mu), tangent(nu)),
-    "sq_norm": lambda mu, nu, t: bures.sq_norm(mu, tangent(nu)),
+    "sq_tangent_norm": lambda mu, nu, t: bures.sq_tangent_norm(mu, tangent(nu)),
     "sq_distance": lambda mu, nu, t: bures.sq_distance(mu, nu),
 }
 
@@ -810,10 +810,10 @@ def test_vectors_of_the_wrong_dimension_are_refused():
     with pytest.raises(ValueError, match=r"tangent vector at mu needs mean \(..., 2\)"):
         bures.exp(good(), v)
     with pytest.raises(ValueError, match="tangent vector at mu"):
-        bures.sq_norm(good(), v)
+        bures.sq_tangent_norm(good(), v)
     for x in (np.zeros(2), np.zeros((4, 3))):
         with pytest.raises(ValueError, match=r"x must have shape \(..., n, 2\)"):
-            bures.transport(x, good(), good())
+            bures.push_forward(x, good(), good())
 
 
 def test_values_are_not_checked_when_asked_not_to():

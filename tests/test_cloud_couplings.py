@@ -13,19 +13,13 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.spatial.distance import cdist
 
 from refwfm._array import to_host
-from refwfm.clouds import moments, pad, uniform
-from refwfm.couplings.inner import INNER, alike, couple, in_order
-from refwfm.couplings.outer import (
-    COSTS,
-    match_clouds,
-    outer_cost,
-    outer_pairs,
-    outer_plan,
-    pairwise_chamfer,
-    pairwise_frechet,
-)
+from refwfm.clouds import alike, in_order, moments, pad, uniform
+from refwfm.convergence import ConvergenceError
+from refwfm.couplings.costs import COSTS, outer_cost, pairwise_chamfer_cost, pairwise_frechet
+from refwfm.couplings.inner import INNER, couple
+from refwfm.couplings.outer import match_clouds, outer_pairs, outer_plan
 from refwfm.measures import PointCloud
-from refwfm.transport.sinkhorn import ConvergenceError, sinkhorn
+from refwfm.transport.sinkhorn import sinkhorn
 
 SOLVE = partial(sinkhorn, eps=0.05, scale_cost="max", tol=None, max_iter=200, require=False, validate=False)
 
@@ -227,7 +221,7 @@ def test_frechet_costs_are_those_of_the_moments():
 
 def test_chamfer_costs_are_both_directions():
     x, y = batch_of((6, 2)), batch_of((5, 7, 1), seed=1)
-    cost = pairwise_chamfer(x, y)
+    cost = pairwise_chamfer_cost(x, y)
     for i in range(2):
         for j in range(3):
             gaps = cdist(live(x, i), live(y, j), "sqeuclidean")

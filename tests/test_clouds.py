@@ -1,12 +1,31 @@
 """Point clouds: padding, checks."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm.clouds import check_cloud, check_cloud_pair, moments, pad, sizes, uniform, unpad
+from refwfm._array import array_namespace, to_host
+from refwfm.clouds import (
+    EVEN,
+    alike,
+    check_cloud,
+    check_cloud_pair,
+    even,
+    in_order,
+    moments,
+    pad,
+    sizes,
+    uniform,
+    unpad,
+)
 from refwfm.measures import PointCloud, take
+from refwfm.transport.exact import assignment
+from refwfm.transport.linearized import align_to_reference
+from refwfm.transport.plans import greedy_rounding
+from refwfm.transport.sliced import sorted_permutations
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(1, 3), st.integers(0, 9))
@@ -91,3 +110,60 @@ def test_every_library(library, rng):
         library.check(lambda x: uniform(x.points), x, ulps=1)
     family = pad([rng.normal(size=(n, 2)) for n in (1, 3, 2)])
     library.check(lambda x: take(x, np.array([2, 0])), family, ulps=0)
+
+
+# Equal weights
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 1000, 4099])
+def test_shares_of_any_number_of_points_are_even(n, library):
+    share = np.full(n, 1.0 / n)
+    for weights in (share, share / np.sum(share), np.concatenate([share, np.zeros(3)])):
+        given = library.array(weights)
+        assert bool(even(given))
+        assert in_order(*(check_cloud(uniform(library.array(np.zeros((n, 1))))),) * 2)
+        assert bool(even(given / array_namespace(given).sum(given)))  # in its own precision
+
+
+def test_even_is_decided_for_each_cloud_and_near_the_tolerance(library):
+    tolerance = EVEN * library.eps
+    apart = np.array([[1, 1], [1, 1 - 0.5 * tolerance], [1, 1 - 2 * tolerance], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(to_host(even(library.array(apart))), [True, True, False, True, True])
+
+
+def test_even_is_never_true_of_nan_or_of_negative_weights(library):
+    bad = np.array([[0.5, np.nan], [0.5, -0.5], [-0.5, -0.5]])
+    np.testing.assert_array_equal(to_host(even(library.array(bad))), [False, False, False])
+
+
+def test_all_parts_of_a_step_agree_on_what_is_even(library):
+    """On either side of the tolerance: assignment, rounding, alignment, sliced plans, inner plans."""
+    points = library.array(np.arange(8.0).reshape(4, 2))
+    logs = library.array(np.zeros((4, 4)))
+    theta = library.array(np.eye(2))
+    for apart, wanted in ((0.5, True), (2.0, False)):
+        weights = np.full(4, 0.25)
+        weights[1:3] *= 1.0 + np.array([1, -1]) * 0.5 * apart * EVEN * library.eps
+        x = PointCloud(points, library.array(weights))
+        needs_even = (
+            lambda x=x: assignment(logs, x.weights, x.weights),
+            lambda x=x: greedy_rounding(logs, x.weights, x.weights),
+            lambda x=x: align_to_reference(points, x),
+            lambda x=x: sorted_permutations(x, x, theta),
+        )
+        assert alike(x, x) == in_order(x, x) == wanted
+        for function in needs_even:
+            with (
+                contextlib.nullcontext()
+                if wanted
+                else pytest.raises(ValueError, match=r"uniform|equal weights")
+            ):
+                function()
+
+
+def test_alike_needs_padding_in_the_same_rows():
+    x = PointCloud(np.zeros((1, 3, 2)), np.array([[0.5, 0.5, 0.0]]))
+    y = PointCloud(np.zeros((1, 3, 2)), np.array([[0.5, 0.0, 0.5]]))
+    assert alike(x, x)
+    assert not alike(x, y)
+    assert not in_order(x, x)

@@ -20,6 +20,7 @@ from refwfm.transport.emd import (
     exact_cost,
     frame_bounds,
     quantile_cells,
+    random_frames,
     rough_potential,
 )
 
@@ -127,12 +128,24 @@ def test_a_wild_cost_still_gives_a_bound(rng):
 # Bounds from projections
 
 
+def bounds_of(xs, ys, *, squared):
+    frames = random_frames(xs[0].points.shape[1], rng=np.random.default_rng(0))
+    return frame_bounds(xs, ys, frames, squared=squared)
+
+
+def test_random_frames_are_orthonormal(rng):
+    frames = random_frames(4, rng=rng, count=3)
+    assert frames.shape == (3, 4, 4)
+    np.testing.assert_allclose(frames.mT @ frames, np.broadcast_to(np.eye(4), frames.shape), atol=1e-14)
+    assert not np.allclose(frames[0], frames[1])
+
+
 @SQUARED
 @given(st.integers(1, 5), st.integers(1, 4), strategies.seeds)
 def test_frame_bounds_are_bounds(squared, count, d, seed):
     rng = np.random.default_rng(seed)
     xs, ys = ([cloud(rng, rng.integers(1, 9), d, rng.random() < 0.5) for _ in range(count)] for _ in range(2))
-    bounds = frame_bounds(xs, ys, squared=squared)
+    bounds = bounds_of(xs, ys, squared=squared)
     truth = np.array([[emd(x, y, squared=squared) for y in ys] for x in xs])
     assert np.all(bounds <= truth)
     assert np.all(bounds >= 0)
@@ -144,10 +157,10 @@ def test_frame_bounds_are_exact_for_translations(squared, rng):
     x = cloud(rng, 30)
     y = x._replace(points=x.points + np.array([3.0, -1.0, 2.0]))
     exact = emd(x, y, squared=squared)
-    np.testing.assert_allclose(frame_bounds([x], [y], squared=squared), [[exact]], rtol=1e-9)
+    np.testing.assert_allclose(bounds_of([x], [y], squared=squared), [[exact]], rtol=1e-9)
     x, y = cloud(rng, emd_module.CELLS, 1), cloud(rng, emd_module.CELLS // 2, 1)
     exact = emd(x, y, squared=squared)
-    np.testing.assert_allclose(frame_bounds([x], [y], squared=squared), [[exact]], rtol=1e-9)
+    np.testing.assert_allclose(bounds_of([x], [y], squared=squared), [[exact]], rtol=1e-9)
 
 
 def test_quantile_cells_are_means_of_the_quantile_function(rng):
@@ -176,7 +189,7 @@ def test_moments_divided_by_n_minus_one_are_no_bound(rng):
     exact = emd(x, y, squared=True)
     mu, nu = (moments(*z) for z in (x, y))
     np.testing.assert_allclose(bures.sq_distance(mu, nu), exact, rtol=1e-12)
-    assert frame_bounds([x], [y], squared=True)[0, 0] <= exact
+    assert bounds_of([x], [y], squared=True)[0, 0] <= exact
     wrong = bures.sq_distance(*(Gaussian(z.mean, z.cov * 6 / 5) for z in (mu, nu)))
     assert wrong > 1.05 * exact
 
@@ -189,5 +202,5 @@ def test_the_mean_over_axes_instead_of_the_sum_is_weak(rng):
     exact = emd(x, y, squared=False)
     assert sum(axis) > exact
     assert np.linalg.norm(axis) <= exact
-    assert frame_bounds([x], [y], squared=False)[0, 0] <= exact
+    assert bounds_of([x], [y], squared=False)[0, 0] <= exact
     assert cdist([axis], [[0.0] * 3])[0, 0] > 0.9 * exact

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from oracles import derivative, relative
 
 from refwfm.clouds import moments, pad, uniform
+from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport.entropic import (
     barycentric_projection,
@@ -21,7 +22,8 @@ from refwfm.transport.entropic import (
     extend_potential,
     sinkhorn_divergence,
 )
-from refwfm.transport.sinkhorn import ConvergenceError, gaussian_potential, plan, sinkhorn, sq_euclidean_cost
+from refwfm.transport.gaussian_start import gaussian_potential
+from refwfm.transport.sinkhorn import plan, sinkhorn, sq_euclidean_cost
 
 TIGHT = {"tol": 1e-12, "max_iter": 100_000}
 

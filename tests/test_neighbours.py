@@ -19,6 +19,10 @@ from refwfm.transport import emd
 SQUARED = pytest.mark.parametrize("squared", [True, False])
 
 
+def frames():
+    return np.random.default_rng(0)
+
+
 def surfaces(rng, count, n):
     """Points on ellipsoids of random axes."""
     points = rng.standard_normal((count, n, 3))
@@ -47,28 +51,31 @@ def test_it_is_the_least_of_all_distances(squared, n, m, d, seed):
             weights=[rng.dirichlet(np.ones(len(points))) for points in clouds] if seed % 2 else None)
         for count in (n, m)
     )  # fmt: skip
-    found = nearest_clouds(xs, squared=squared, n_jobs=1)
+    found = nearest_clouds(xs, squared=squared, rng=frames(), n_jobs=1)
     assert_nearest_of_all(found, without_diagonal(pairwise_emd(xs, squared=squared, n_jobs=1)))
     assert found.n_pairs == n * (n - 1) // 2
     assert_nearest_of_all(
-        nearest_clouds(xs, ys, squared=squared, n_jobs=1), pairwise_emd(xs, ys, squared=squared, n_jobs=1)
+        nearest_clouds(xs, ys, squared=squared, rng=frames(), n_jobs=1),
+        pairwise_emd(xs, ys, squared=squared, n_jobs=1),
     )
 
 
 @SQUARED
 def test_clouds_large_enough_for_potentials(squared, rng):
     xs = surfaces(rng, 24, 128)
-    found = nearest_clouds(xs, squared=squared)
+    found = nearest_clouds(xs, squared=squared, rng=frames())
     assert_nearest_of_all(found, without_diagonal(pairwise_emd(xs, squared=squared)))
     assert found.n_exact < found.n_pairs / 4  # and each of the 24 needs one, or half when mutual
     assert found.n_exact <= found.n_dual <= found.n_pairs
-    np.testing.assert_array_equal(nearest_clouds(xs, squared=squared, n_jobs=1).member, found.member)
+    for seed in (0, 1):  # of the frames: nothing that comes out depends on them
+        again = nearest_clouds(xs, squared=squared, rng=np.random.default_rng(seed), n_jobs=1)
+        np.testing.assert_array_equal(again.member, found.member)
 
 
 @SQUARED
 def test_one_nn_accuracy_without_most_distances(squared, rng):
     generated, reference = surfaces(rng, 9, 40), surfaces(rng, 12, 50)
-    result = one_nn_accuracy_emd(generated=generated, reference=reference, squared=squared)
+    result = one_nn_accuracy_emd(generated=generated, reference=reference, squared=squared, rng=frames())
     d = compare_families(pairwise_emd, generated=generated, reference=reference, squared=squared)
     np.testing.assert_array_equal(result, one_nn_accuracy(d))
 
@@ -78,7 +85,7 @@ def test_one_nn_accuracy_of_copies_and_of_strangers(rng):
     order = rng.permutation(20)
     copies = uniform(x.points[:, order] + 1e-9)
     far = uniform(x.points + 10.0)
-    accuracy = partial(one_nn_accuracy_emd, squared=True)
+    accuracy = partial(one_nn_accuracy_emd, squared=True, rng=frames())
     np.testing.assert_array_equal(accuracy(generated=copies, reference=x), [0, 0, 0])
     np.testing.assert_array_equal(accuracy(generated=far, reference=x), [1, 1, 1])
     with pytest.raises(TypeError, match="positional"):
@@ -87,7 +94,7 @@ def test_one_nn_accuracy_of_copies_and_of_strangers(rng):
 
 def test_equal_distances_go_to_the_smallest_index():
     points = np.array([0.0, 1.0, 0.0, 1.0, 0.5])[:, None, None] * np.ones((5, 3, 2))
-    found = nearest_clouds(uniform(points), squared=True)
+    found = nearest_clouds(uniform(points), squared=True, rng=frames())
     np.testing.assert_array_equal(found.member, [2, 3, 0, 1, 0])
 
 
@@ -95,28 +102,30 @@ def test_a_bound_that_is_none_is_noticed(rng, monkeypatch):
     """Negative control: with bounds that are too high, the neighbours found are wrong."""
     xs = surfaces(rng, 20, 30)
     truth = without_diagonal(pairwise_emd(xs, squared=True))
-    honest = emd.frame_bounds(*[[PointCloud(*each) for each in zip(*xs, strict=True)]] * 2, squared=True)
+    clouds = [PointCloud(*each) for each in zip(*xs, strict=True)]
+    honest = emd.frame_bounds(clouds, clouds, emd.random_frames(3, rng=frames()), squared=True)
     noise = rng.uniform(1.0, 3.0, honest.shape)
     monkeypatch.setattr(neighbours, "frame_bounds", lambda *_, **__: honest * (noise + noise.T))
-    found = nearest_clouds(xs, squared=True)
+    found = nearest_clouds(xs, squared=True, rng=frames())
     with pytest.raises(AssertionError):
         assert_nearest_of_all(found, truth)
 
 
 def test_progress_ends_with_all(rng):
     reports = []
-    nearest_clouds(surfaces(rng, 7, 5), squared=True, progress=lambda *report: reports.append(report))
+    progress = lambda *report: reports.append(report)  # noqa: E731
+    nearest_clouds(surfaces(rng, 7, 5), squared=True, rng=frames(), progress=progress)
     assert reports[-1] == (7, 7)
     assert [done for done, _ in reports] == sorted(done for done, _ in reports)
 
 
 def test_bad_input_is_refused(rng):
-    xs = surfaces(rng, 3, 4)
+    xs, accuracy = surfaces(rng, 3, 4), partial(one_nn_accuracy_emd, squared=True, rng=frames())
     with pytest.raises(ValueError, match="at least two members"):
-        nearest_clouds(take(xs, np.array([0])), squared=True)
+        nearest_clouds(take(xs, np.array([0])), squared=True, rng=frames())
     with pytest.raises(ValueError, match="generated: points must be finite"):
-        one_nn_accuracy_emd(generated=uniform(np.full((2, 3, 3), np.nan)), reference=xs, squared=True)
+        accuracy(generated=uniform(np.full((2, 3, 3), np.nan)), reference=xs)
     with pytest.raises(ValueError, match="generated and reference must live in the same dimension"):
-        one_nn_accuracy_emd(generated=xs, reference=uniform(np.zeros((2, 3, 2))), squared=True)
+        accuracy(generated=xs, reference=uniform(np.zeros((2, 3, 2))))
     with pytest.raises(TypeError, match="squared"):
         nearest_clouds(xs)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refwfm import networks as nets
-from refwfm._array import array_namespace, device, like
+from refwfm._array import array_namespace, asarray_like, device
 from refwfm.measures import Gaussian
 from refwfm.training.methods import METHODS
 from refwfm.training.optim import flatten, tree_map, unflatten
@@ -76,13 +76,13 @@ def whole_loss(method, labels):
     def call(params):
         to = params["mean"]["mlp"]["in"]["bias"]
         batch = GaussianBatch(
-            Gaussian(*(like(x, to) for x in mu)),
-            METHODS[method].velocity(*(like(x, to) for x in target)),
-            like(t, to),
+            Gaussian(*(asarray_like(x, to) for x in mu)),
+            METHODS[method].velocity(*(asarray_like(x, to) for x in target)),
+            asarray_like(t, to),
             None if labels is None else array_namespace(to).asarray(labels, device=device(to)),
         )
         value, grads = gaussian_loss_and_grad(
-            params, tree_map(lambda c: like(c, to), scaling), batch, method=method
+            params, tree_map(lambda c: asarray_like(c, to), scaling), batch, method=method
         )
         return value, lambda d_value: tree_map(lambda g: d_value * g, grads)
 
@@ -250,10 +250,10 @@ def test_pullback_agrees_with_torch_autograd(name):
 def test_all_libraries_give_the_same(name, dtype, xp_like):
     call, inputs = CASES[name]
     to = xp_like(dtype)
-    y, pullback = call(tree_map(lambda x: like(x, to), inputs))
+    y, pullback = call(tree_map(lambda x: asarray_like(x, to), inputs))
     expected_y, expected_pullback = call(inputs)
     d_y = np.random.default_rng(1).standard_normal(expected_y.shape)
-    actual = {"y": y, **flatten(pullback(like(d_y, to)))}
+    actual = {"y": y, **flatten(pullback(asarray_like(d_y, to)))}
     expected = {"y": expected_y, **flatten(expected_pullback(d_y))}
     # Some hundred roundings, and covariances of condition 100 in the Euclidean loss.
     rtol = 1e-12 if dtype == "float64" else 1e-4

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm._array import array_namespace, like
+from refwfm._array import array_namespace, asarray_like
 from refwfm.training import optim
 
 TREE = {"a": {"w": np.arange(6.0).reshape(2, 3), "b": np.asarray([1.0, -2.0])}, "c": np.asarray(3.0)}
@@ -93,7 +93,7 @@ def test_all_libraries_give_the_same(dtype, xp_like):
             average = optim.ema(average, params, decay=0.9)
         return {"params": params, "average": average, "norm": norm}
 
-    actual = run(lambda x: like(x, to))
+    actual = run(lambda x: asarray_like(x, to))
     for leaf in optim.tree_leaves(actual):
         assert leaf.dtype == to.dtype
         assert array_namespace(leaf) is array_namespace(to)

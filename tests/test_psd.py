@@ -1,5 +1,7 @@
 """Roots, factors, projection and the Lyapunov equation."""
 
+import contextlib
+
 import numpy as np
 import oracles
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from oracles import EPS, relative
 
 from refwfm import psd
-from refwfm.measures import SingularCovarianceError
+from refwfm._array import array_namespace
+from refwfm.measures import NonFiniteError, SingularCovarianceError
 
 ROUNDINGS = 1000  # condition number 30 times d² = 9 roundings, with a margin of four
 
@@ -187,3 +190,38 @@ def test_bad_matrices_are_refused(function, bad, message):
 def test_no_inverse_root_of_a_singular_matrix():
     with pytest.raises(SingularCovarianceError, match="add a multiple of the identity"):
         psd.inv_sqrtm(np.diag([1.0, 0.0]))
+
+
+DECOMPOSED = {
+    "factor": psd.factor,
+    "project_psd": psd.project_psd,
+    "sqrtm": lambda cov: psd.sqrtm(cov, validate=False),
+    "procrustes_factors": lambda cov: psd.procrustes_factors(cov, cov)[1],
+    "solve_lift": lambda cov: psd.solve_lift(cov, cov),
+    "nuclear_norm": psd.nuclear_norm,
+}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", DECOMPOSED)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_no_error_of_a_library_reaches_the_user(name, value, library):
+    """Unless values are looked at first, a library returns what it likes, or refuses: then for NaN's sake."""
+    cov = np.stack([np.eye(40), np.eye(40)])
+    cov[1, 3, 4] = cov[1, 4, 3] = value
+    with contextlib.suppress(NonFiniteError):
+        DECOMPOSED[name](library.array(cov))
+
+
+def test_a_singular_matrix_is_called_singular(library):
+    matrix = library.array(np.zeros((2, 2)))
+    inverse = array_namespace(matrix).linalg.inv
+    if library.name != "jax":  # which returns infinities
+        with pytest.raises(SingularCovarianceError, match="the cov is singular"):
+            psd.decompose(inverse, matrix, "the cov")
+
+
+def test_nan_is_called_so(library):
+    if library.name != "jax":  # which returns NaN
+        with pytest.raises(NonFiniteError, match="matrix must be finite; got NaN or infinity"):
+            psd.nuclear_norm(library.array(np.full((3, 3), np.nan)))

@@ -165,7 +165,7 @@ def test_saved_on_numpy_a_model_generates_the_same_on_torch(tmp_path, conditiona
     for place in places:
         model = models.load_model(tmp_path, place)
         result, _ = sample(model.config, model.setting, trained(model.state), size=8, n_steps=5, seed=3)
-        generated.append(models.to_host(result.gaussian, place))
+        generated.append(models.host_gaussian(result.gaussian, place))
     for a, b in zip(*generated, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(a).max())
 

@@ -17,7 +17,7 @@ from refwfm.transport.sliced import (
     lifted_plan,
     pairwise_sliced_cost,
     random_directions,
-    sample_pairs,
+    sample_sliced_pairs,
     sliced_cost,
     sorted_permutations,
     sq_sliced_distance,
@@ -198,7 +198,7 @@ def test_padding_never_counts(pair, rows, seed):
         assert float(matrix[0, 0]) == pytest.approx(truth, rel=1e-12, abs=1e-13)
     plan = lifted_plan(padded, y, theta)
     assert np.all(plan[~real] == 0)
-    row, column = sample_pairs(padded, y, theta, rng=np.random.default_rng(0), size=50)
+    row, column = sample_sliced_pairs(padded, y, theta, rng=np.random.default_rng(0), size=50)
     assert np.all(real[row])
     assert np.all((column >= 0) & (column < m))
 
@@ -315,7 +315,7 @@ def test_permutations_of_a_direction_for_each_pair(rng):
 def test_permutations_need_equal_sizes_and_weights(rng):
     x, theta = cloud(rng, 4, 2), directions(rng, 2, 2)
     for y in (cloud(rng, 5, 2), cloud(rng, 4, 2, weighted=True)):
-        with pytest.raises(ValueError, match=r"equal sizes and uniform weights.*sample_pairs"):
+        with pytest.raises(ValueError, match=r"equal sizes and uniform weights.*sample_sliced_pairs"):
             sorted_permutations(x, y, theta)
 
 
@@ -327,7 +327,7 @@ def test_drawn_pairs_follow_the_plan(rng, n, m, weighted):
         cloud(rng, m, 2, weighted=weighted),
         directions(rng, 3, 2),
     )
-    row, column = sample_pairs(x, y, theta, rng=rng, size=40_000)
+    row, column = sample_sliced_pairs(x, y, theta, rng=rng, size=40_000)
     counts = np.zeros((n, m))
     np.add.at(counts, (row, column), 1.0)
     plan = lifted_plan(x, y, theta)
@@ -343,11 +343,11 @@ def test_drawn_pairs_follow_the_plan(rng, n, m, weighted):
 
 def test_drawn_pairs_of_a_batch(rng):
     x, y, theta = cloud(rng, 2, 1, 5, 2), cloud(rng, 3, 4, 2), directions(rng, 8, 2)
-    row, column = sample_pairs(x, y, theta, rng=np.random.default_rng(3), size=7)
+    row, column = sample_sliced_pairs(x, y, theta, rng=np.random.default_rng(3), size=7)
     assert row.shape == column.shape == (2, 3, 7)
     assert 0 <= row.min() <= row.max() < 5
     assert 0 <= column.min() <= column.max() < 4
-    again = sample_pairs(x, y, theta, rng=np.random.default_rng(3), size=7)
+    again = sample_sliced_pairs(x, y, theta, rng=np.random.default_rng(3), size=7)
     np.testing.assert_array_equal(row, again[0])
     np.testing.assert_array_equal(column, again[1])
 
@@ -407,7 +407,7 @@ def test_every_library(library, rng):
             library.check(lambda x, y, t: sliced_cost(x, y, t, p=3.0), x, target, theta, ulps=300)
             library.check(lifted_plan, x, target, theta, ulps=20)
         given = library.arrays((x, z, theta))
-        row, column = sample_pairs(*given, rng=np.random.default_rng(0), size=9)
+        row, column = sample_sliced_pairs(*given, rng=np.random.default_rng(0), size=9)
         assert row.shape == column.shape == (*shape, 9)
         perm = sorted_permutations(*library.arrays((x, y, theta)))
         assert perm.shape == (*shape, 5, 8)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from refwfm.clouds import pad, uniform
 from refwfm.generation import generate_clouds
 from refwfm.measures import PointCloud
-from refwfm.straightness import path_straightness, relative_bend, straightness
+from refwfm.metrics.straightness import path_straightness, relative_bend, straightness
 
 
 def clouds_of(counts=(4, 2, 3), d=2, seed=0):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refwfm import networks as nets
-from refwfm._array import array_namespace, device, like, to_host
+from refwfm._array import array_namespace, asarray_like, device, to_host
 from refwfm.training.optim import flatten, tree_map, unflatten
 
 D, B, N, HEADS, WIDTH = 3, 3, 5, 2, 8
@@ -433,7 +433,7 @@ def test_clear_errors_of_sizes():
 def test_float32_stays_float32():
     rng = np.random.default_rng(0)
     to = np.zeros(0, np.float32)
-    params = tree_map(lambda p: like(p, to), small_network(rng, "features"))
+    params = tree_map(lambda p: asarray_like(p, to), small_network(rng, "features"))
     points, t = (x.astype(np.float32) for x in small_clouds(rng))
     labels = small_labels(rng, "features").astype(np.float32)
     v, pullback = nets.transformer(params, points, MASK, t, labels, heads=HEADS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refwfm import networks as nets
-from refwfm._array import array_namespace, like
+from refwfm._array import array_namespace, asarray_like
 from refwfm.measures import Gaussian
 from refwfm.training import optim
 from refwfm.training.methods import METHODS
@@ -42,7 +42,7 @@ def empty(lib, dtype):
 
 
 def converted(tree, to):
-    return optim.tree_map(lambda x: like(x.copy(), to), tree)
+    return optim.tree_map(lambda x: asarray_like(x.copy(), to), tree)
 
 
 def assert_trees_close(actual, expected, rtol):
@@ -133,16 +133,18 @@ def network_batch(to, *, labelled):
     params = nets.init_bures_mlp(
         rng, d, like=np.zeros(0), width=8, depth=2, n_labels=3 if labelled else 0, label_dim=2
     )
-    params = optim.tree_map(lambda p: like(p + 0.3 * rng.standard_normal(p.shape), to), params)
+    params = optim.tree_map(lambda p: asarray_like(p + 0.3 * rng.standard_normal(p.shape), to), params)
     factor = rng.standard_normal((n, d, d))
     scaling = optim.tree_map(lambda c: 1.5 * c + 0.25, nets.identity_scaling(d, like=to))
-    mu = Gaussian(like(rng.standard_normal((n, d)), to), like(factor @ factor.mT + 0.1 * np.eye(d), to))
+    mu = Gaussian(
+        asarray_like(rng.standard_normal((n, d)), to), asarray_like(factor @ factor.mT + 0.1 * np.eye(d), to)
+    )
     labels = None
     if labelled:
         labels = np.asarray([2, 0, 2, 2, 1, 0])
-        labels = labels if isinstance(to, np.ndarray) else like(labels, to).long()
-    target = (like(rng.standard_normal((n, d)), to), like(factor + factor.mT, to))
-    return params, scaling, GaussianBatch(mu, target, like(rng.uniform(size=n), to), labels)
+        labels = labels if isinstance(to, np.ndarray) else asarray_like(labels, to).long()
+    target = (asarray_like(rng.standard_normal((n, d)), to), asarray_like(factor + factor.mT, to))
+    return params, scaling, GaussianBatch(mu, target, asarray_like(rng.uniform(size=n), to), labels)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

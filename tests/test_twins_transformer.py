@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refwfm import networks as nets
-from refwfm._array import array_namespace, like
+from refwfm._array import array_namespace, asarray_like
 from refwfm.training.optim import flatten, tree_map
 
 DTYPES = {"float32": 2e-5, "float64": 1e-13}  # some hundred roundings
@@ -44,7 +44,7 @@ def inputs(to, kind, *, masked, batch=(6,)):
     params = nets.init_transformer(
         rng, D, like=np.zeros(0), width=8, depth=2, heads=HEADS, hidden=6, label_dim=3, **KINDS[kind]
     )
-    params = tree_map(lambda p: like(p + 0.3 * rng.standard_normal(p.shape), to), params)
+    params = tree_map(lambda p: asarray_like(p + 0.3 * rng.standard_normal(p.shape), to), params)
     points, t, g = rng.standard_normal((6, N, D)), rng.uniform(size=6), rng.standard_normal((6, N, D))
     mask = np.arange(N) < SIZES[:, None]
     mask[4, 2] = False  # padding may stand between points
@@ -58,7 +58,7 @@ def inputs(to, kind, *, masked, batch=(6,)):
         if x is None:
             return None
         x = x[: int(np.prod(batch))].reshape((*batch, *x.shape[1:]))
-        return like(x, to) if x.dtype.kind == "f" else array_namespace(to).asarray(x)
+        return asarray_like(x, to) if x.dtype.kind == "f" else array_namespace(to).asarray(x)
 
     return params, *map(convert, (points, mask if masked else None, t, labels, g))
 

@@ -82,8 +82,8 @@ def energy(ax: Any) -> None:
     times = np.linspace(0.0, 1.0, 60)
     middle = [Gaussian((1 - t) * MU.mean + t * NU.mean, (1 - t) * MU.cov + t * NU.cov) for t in times]
     rate = bures.EuclideanTangent(NU.mean - MU.mean, NU.cov - MU.cov)
-    other = [bures.sq_norm(mu, bures.from_euclidean(mu.cov, rate)) for mu in middle]
-    optimal = [bures.sq_norm(*bures.path(MU, NU, t)) for t in times]
+    other = [bures.sq_tangent_norm(mu, bures.from_euclidean(mu.cov, rate)) for mu in middle]
+    optimal = [bures.sq_tangent_norm(*bures.path(MU, NU, t)) for t in times]
     offset = float(bures.sq_distance(MU, NU))
     ax.plot(times, other, color=GREY, label=f"straight line between covariances: {np.mean(other):.2f}")
     ax.plot(times, optimal, color=RIGHT, label=f"geodesic: {np.mean(optimal):.2f} = squared distance")

@@ -7,8 +7,9 @@ import numpy as np
 
 from refwfm import backends
 from refwfm.clouds import uniform
+from refwfm.couplings.costs import outer_cost
 from refwfm.couplings.inner import couple
-from refwfm.couplings.outer import outer_cost, outer_pairs
+from refwfm.couplings.outer import outer_pairs
 from refwfm.measures import PointCloud, take
 from refwfm.transport.sinkhorn import sinkhorn
 

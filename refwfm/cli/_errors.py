@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from refwfm.backends import BackendError
+from refwfm.convergence import ConvergenceError
 from refwfm.runs.folders import RunError
 from refwfm.training.algorithm import NonFiniteLossError
-from refwfm.transport.sinkhorn import ConvergenceError
 
 EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, ConvergenceError, NonFiniteLossError)
 """What a user can cause; anything else is a bug, and its traceback is wanted."""

@@ -11,15 +11,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, like
+from refwfm._array import Array, array_namespace, asarray_like, device, take_along, take_rows
+from refwfm.clouds import alike, in_order
 from refwfm.measures import PointCloud
 from refwfm.transport.entropic import barycentric_projection
 from refwfm.transport.exact import assignment, transport_plan
 from refwfm.transport.plans import Pairs, argmax_matching, greedy_rounding, sample_pairs, sample_targets
-from refwfm.transport.quantiles import at
 from refwfm.transport.sinkhorn import Sinkhorn, log_plan, plan, sq_euclidean_cost
-from refwfm.transport.sliced import lifted_plan, random_directions, sorted_permutations
-from refwfm.transport.sliced import sample_pairs as sample_sliced_pairs
+from refwfm.transport.sliced import lifted_plan, random_directions, sample_sliced_pairs, sorted_permutations
 
 
 class Solver(Protocol):
@@ -77,8 +76,10 @@ def couple(
     ``sampled``      a target drawn from the point's row of the entropic plan
     ``sliced``       a target drawn from the point's row of the sliced plan (GWFM-106)
     ``independent``  at random: a permutation for clouds alike in size, else targets drawn by weight
-    ``linear``       point i to point i of clouds in the order of one reference, both aligned to it
-    ``lazy``         (GWFM-34), or for ``lazy`` the target only (C.5); needs clouds alike in size
+    ``linear``       point i to point i, sources and targets both aligned to one reference (GWFM-34); needs
+                     clouds alike in size
+    ``lazy``         point i to point i, of targets aligned to a reference and sources that come in its order
+                     by themselves (C.5); needs clouds alike in size
     ===============  ==================================================================================
 
     Parameters
@@ -111,57 +112,13 @@ def couple(
     return INNER[inner](x, y, Options(rng, solve, n_proj, replace))
 
 
-def alike(x: PointCloud, y: PointCloud, /) -> bool:
-    """Whether each cloud has as many points as its partner, all of one weight, so that permutations are maps.
-
-    Equation: none. Says whether rounding to a permutation is possible.
-
-    Both are padded at the end, so this is whether they have the same weights, and each its own only one.
-
-    Examples
-    --------
-    >>> x, y = (PointCloud(np.zeros((1, n, 2)), np.full((1, n), 1.0 / n)) for n in (2, 3))
-    >>> alike(x, x), alike(x, y)
-    (True, False)
-    """
-    if x.weights.shape != y.weights.shape:
-        return False
-    close = 1e-3 * array_namespace(x.weights).max(x.weights, axis=-1, keepdims=True)
-    xp = array_namespace(x.weights, y.weights)
-    return _even(x) and bool(xp.all(xp.abs(x.weights - y.weights) <= close))
-
-
-def in_order(x: PointCloud, y: PointCloud, /) -> bool:
-    """Whether clouds can be vectors in the order of a reference: equal sizes, uniform weights, no padding.
-
-    Equation: GWFM-27, GWFM-C5.
-
-    Examples
-    --------
-    >>> x, y = (PointCloud(np.zeros((1, 2, 2)), np.asarray([w])) for w in ([0.5, 0.5], [1.0, 0.0]))
-    >>> in_order(x, x), in_order(x, y)
-    (True, False)
-    """
-    if x.weights.shape[-1] != y.weights.shape[-1]:
-        return False
-    xp = array_namespace(x.weights, y.weights)
-    return all(_even(cloud) and bool(xp.all(cloud.weights > 0)) for cloud in (x, y))
-
-
-def _even(cloud: PointCloud) -> bool:
-    """Whether all points of each cloud weigh the same, padding apart."""
-    xp, weights = array_namespace(cloud.weights), cloud.weights
-    heaviest = xp.max(weights, axis=-1, keepdims=True)
-    return bool(xp.all((weights == 0) | (xp.abs(weights - heaviest) <= 1e-3 * heaviest)))
-
-
 # The plans
 
 
 def _exact(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     cost = sq_euclidean_cost(x.points, y.points)
     if alike(x, y):
-        return _mapped(x, _at(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), options)
+        return _mapped(x, take_rows(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), options)
     optimal = transport_plan(cost, x.weights, y.weights).plan
     if options.replace:
         return _drawn_from(optimal, x, y, _no_error(x), options)
@@ -177,7 +134,9 @@ def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     cost = sq_euclidean_cost(x.points, y.points)
     solution = options.solve(cost, x.weights, y.weights)
     logs = log_plan(cost, x.weights, y.weights, solution)
-    return _mapped(x, _at(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), options)
+    return _mapped(
+        x, take_rows(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), options
+    )
 
 
 def _entropic(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
@@ -191,7 +150,7 @@ def _argmax(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     cost = sq_euclidean_cost(x.points, y.points)
     solution = options.solve(cost, x.weights, y.weights)
     logs = log_plan(cost, x.weights, y.weights, solution)
-    return _mapped(x, _at(y.points, argmax_matching(logs)), _worst(solution), options)
+    return _mapped(x, take_rows(y.points, argmax_matching(logs)), _worst(solution), options)
 
 
 def _sampled(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
@@ -200,7 +159,9 @@ def _sampled(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     entropic = plan(cost, x.weights, y.weights, solution)
     if options.replace:
         return _drawn_from(entropic, x, y, _worst(solution), options)
-    return _mapped(x, _at(y.points, sample_targets(entropic, rng=options.rng)), _worst(solution), options)
+    return _mapped(
+        x, take_rows(y.points, sample_targets(entropic, rng=options.rng)), _worst(solution), options
+    )
 
 
 def _sliced(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
@@ -215,10 +176,10 @@ def _sliced(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
         xp = array_namespace(perms)
         direction = xp.asarray(options.rng.integers(options.n_proj, size=(batch, n)), device=device(perms))
         cells = direction * n + xp.arange(n, dtype=direction.dtype, device=device(perms))
-        targets = at(xp.reshape(perms, (batch, -1)), cells)
+        targets = take_along(xp.reshape(perms, (batch, -1)), cells)
     else:
         targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=options.rng)
-    return _mapped(x, _at(y.points, targets), _no_error(x), options)
+    return _mapped(x, take_rows(y.points, targets), _no_error(x), options)
 
 
 def _independent(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
@@ -234,10 +195,12 @@ def _independent(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
         return _paired(x, y, Pairs(source, target), _no_error(x))
     if not alike(x, y):
         rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
-        return _mapped(x, _at(y.points, sample_targets(rows, rng=options.rng)), _no_error(x), options)
+        return _mapped(x, take_rows(y.points, sample_targets(rows, rng=options.rng)), _no_error(x), options)
     # Live points get a random order, and stay before the padding.
-    order = like(options.rng.random(y.weights.shape), y.weights) + xp.astype(y.weights == 0, y.weights.dtype)
-    return _mapped(x, _at(y.points, xp.argsort(order, axis=-1)), _no_error(x), options)
+    order = asarray_like(options.rng.random(y.weights.shape), y.weights) + xp.astype(
+        y.weights == 0, y.weights.dtype
+    )
+    return _mapped(x, take_rows(y.points, xp.argsort(order, axis=-1)), _no_error(x), options)
 
 
 def _by_index(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
@@ -293,7 +256,7 @@ def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, error: Array) -> Coupled
     index = xp.arange(n, dtype=x.weights.dtype, device=device(x.weights))
     live = index < count
     starts, ends = (
-        xp.where(live[..., None], _at(cloud.points, chosen), 0.0)
+        xp.where(live[..., None], take_rows(cloud.points, chosen), 0.0)
         for cloud, chosen in zip((x, y), pairs, strict=True)
     )
     return Coupled(starts, ends, xp.where(live, 1.0 / count, 0.0), error)
@@ -306,13 +269,3 @@ def _no_error(x: PointCloud) -> Array:
 def _worst(solution: Sinkhorn) -> Array:
     xp = array_namespace(solution.row_error)
     return xp.max(xp.maximum(solution.row_error, solution.col_error))
-
-
-def _at(points: Array, index: Array | np.ndarray) -> Array:
-    """``points[b, index[b, k]]``, shape (B, k, d)."""
-    xp = array_namespace(points)
-    index = xp.asarray(index, device=device(points))
-    batch, k = index.shape
-    rows = xp.reshape(index + points.shape[1] * xp.arange(batch, device=device(points))[:, None], (-1,))
-    flat = xp.reshape(points, (-1, points.shape[-1]))
-    return xp.reshape(xp.take(flat, rows, axis=0), (batch, k, points.shape[-1]))

@@ -1,29 +1,28 @@
-"""Couplings of two families of measures: which source goes with which target, and which point goes where.
+"""Outer plans of two families of measures: which source goes with which target.
 
-The *outer* plan pairs the members of two batches (here), the *inner* plan the points of two clouds
-(``inner``). Both are chosen by name, ``OUTER`` and ``inner.INNER``, and any goes with any. Wasserstein
-flow matching is the case of an independent outer plan, or of multisample matching (``frechet``), with an
+The *outer* plan pairs the members of two batches (by ``costs``), the *inner* plan the points of two clouds
+(``inner``). Both are chosen by name, ``OUTER`` and ``inner.INNER``, and any goes with any. Wasserstein flow
+matching is the case of an independent outer plan, or of multisample matching (``frechet``), with an
 inner plan that is optimal or close to it; its generalisation takes all of them.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, like, to_host
+from refwfm._array import Array, array_namespace, asarray_like, device, to_host
 from refwfm.bures import pairwise_sq_distance
-from refwfm.clouds import check_cloud_pair, moments
-from refwfm.couplings.inner import in_order
+from refwfm.convergence import ConvergenceError
+from refwfm.couplings.costs import COSTS, outer_cost
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.metrics.distances import chamfer
-from refwfm.transport.exact import assignment, sq_wasserstein2, transport_plan
-from refwfm.transport.linearized import pairwise_sq_lazy_distance
+from refwfm.transport.exact import assignment, transport_plan
 from refwfm.transport.plans import Pairs, sample_pairs, sample_targets
-from refwfm.transport.sinkhorn import ConvergenceError, plan, sinkhorn
-from refwfm.transport.sliced import pairwise_sliced_cost, random_directions
+from refwfm.transport.sinkhorn import plan, sinkhorn
 
-# Outer plans
+OUTER = ("independent", "paired", *COSTS)
+"""``independent``: as drawn. ``paired``: member i of the source family with member i of the target family.
+The others are plans of least cost."""
 
 
 def match_minibatch(
@@ -67,191 +66,6 @@ def match_minibatch(
             f"mu and nu must be batches of equal size; got {mu.mean.shape[0]} and {nu.mean.shape[0]}"
         )
     return outer_pairs(cost(mu, nu, validate=False), groups=groups).target
-
-
-def pairwise_frechet(
-    x: PointCloud, y: PointCloud, /, *, cost: Callable[..., Array] = pairwise_sq_distance
-) -> Array:
-    """Squared Fréchet distances of all pairs of clouds: those of the Gaussians with the same moments.
-
-    Equation: WFM-AppC-clouds. The distances WFM-24 of the moments, a lower bound of the clouds' squared
-    2-Wasserstein distances.
-
-    Parameters
-    ----------
-    x, y : PointCloud, points (N, n, d) and (M, m, d)
-
-    Returns
-    -------
-    array, shape (N, M). Units: data squared.
-
-    Examples
-    --------
-    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
-    >>> pairwise_frechet(x, y).tolist()
-    [[64.0, 1.0], [1.0, 64.0]]
-    """
-    return cost(moments(*x), moments(*y), validate=False)
-
-
-def pairwise_chamfer(x: PointCloud, y: PointCloud, /) -> Array:
-    """Chamfer distances of all pairs of clouds, a row at a time: peak memory (M, n, m).
-
-    Equation: WFM-AppC-clouds.
-
-    Parameters
-    ----------
-    x, y : PointCloud, points (N, n, d) and (M, m, d)
-
-    Returns
-    -------
-    array, shape (N, M). Units: data squared.
-
-    Examples
-    --------
-    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
-    >>> pairwise_chamfer(x, y).tolist()  # there and back
-    [[128.0, 2.0], [2.0, 128.0]]
-    """
-    xp = array_namespace(x.points, y.points)
-    rows = [chamfer(PointCloud(*(part[i, ...] for part in x)), y) for i in range(x.points.shape[0])]
-    return xp.stack(rows)
-
-
-def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -1) -> Array:
-    """Squared 2-Wasserstein distances of all pairs of clouds, exactly: N M optimal transport problems.
-
-    Equation: GWFM-30. The costs of the plan, on the host, a row at a time.
-
-    Parameters
-    ----------
-    x, y : PointCloud, points (N, n, d) and (M, m, d)
-        Of any sizes and weights.
-    n_jobs : int
-        Threads; -1 for all.
-
-    Returns
-    -------
-    array, shape (N, M). Units: data squared.
-
-    Examples
-    --------
-    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
-    >>> pairwise_sq_wasserstein2(x, y).tolist()
-    [[64.0, 1.0], [1.0, 64.0]]
-    """
-    x, y = _checked_families(x, y)
-    rows = [
-        sq_wasserstein2(PointCloud(*(part[i, ...] for part in x)), y, validate=False, n_jobs=n_jobs)
-        for i in range(x.points.shape[0])
-    ]
-    return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
-
-
-class CostOptions(NamedTuple):
-    """What costs need besides the clouds; see ``outer_cost``."""
-
-    rng: np.random.Generator | None
-    n_proj: int
-    cost: Callable[..., Array]
-
-
-def _frechet(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
-    return pairwise_frechet(x, y, cost=options.cost)
-
-
-def _chamfer(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
-    return pairwise_chamfer(x, y)
-
-
-def _wasserstein(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
-    return pairwise_sq_wasserstein2(x, y)
-
-
-def _sliced(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
-    if options.rng is None:
-        raise ValueError("outer = 'sliced' draws directions: it needs rng")
-    theta = random_directions(x.points, rng=options.rng, n_proj=options.n_proj)
-    return pairwise_sliced_cost(x, y, theta, validate=False)
-
-
-def _by_index(x: PointCloud, y: PointCloud, options: CostOptions) -> Array:
-    if not in_order(x, y):
-        raise ValueError(
-            "outer = 'linear' and 'lazy' compare clouds as vectors: they need equal sizes, no padding and "
-            "uniform weights; use 'sliced' (or 'frechet', 'wasserstein') for others"
-        )
-    return pairwise_sq_lazy_distance(x.points, y.points)
-
-
-COSTS: dict[str, Callable[[PointCloud, PointCloud, CostOptions], Array]] = {
-    "frechet": _frechet,
-    "chamfer": _chamfer,
-    "wasserstein": _wasserstein,
-    "sliced": _sliced,
-    "linear": _by_index,
-    "lazy": _by_index,
-}
-"""Squared distances of clouds of which an outer plan is the optimum; see ``outer_cost``."""
-
-OUTER = ("independent", "paired", *COSTS)
-"""``independent``: as drawn. ``paired``: member i of the source family with member i of the target family.
-The others are plans of least cost."""
-
-
-def outer_cost(
-    x: PointCloud,
-    y: PointCloud,
-    outer: str,
-    /,
-    *,
-    rng: np.random.Generator | None = None,
-    n_proj: int = 64,
-    cost: Callable[..., Array] = pairwise_sq_distance,
-) -> Array:
-    """Costs between all members of two batches of clouds, those of which an outer plan is the optimum.
-
-    Equation: GWFM-107. Its K, with squared divergences: their roots give other plans (C11). By the name:
-
-    ===============  =====================================================================================
-    ``frechet``      distance of the Gaussians with the same moments (WFM App. C); any sizes and weights
-    ``chamfer``      Chamfer distance; any sizes, weights and all
-    ``wasserstein``  2-Wasserstein distance, exact (GWFM-30); any sizes and weights; B² transport problems
-    ``sliced``       sliced distance along ``n_proj`` random directions (GWFM-33); any sizes and weights
-    ``linear``       distance of clouds as vectors in the order of one reference (GWFM-34), both of them
-    ``lazy``         aligned to it, ``linearized.align``. With ``lazy`` only the targets have been, and the
-                     sources come in its order by themselves (GWFM-41); equal sizes, uniform weights
-    ===============  =====================================================================================
-
-    Parameters
-    ----------
-    x, y : PointCloud, points (N, n, d) and (M, m, d)
-    outer : str
-        A key of ``COSTS``.
-    rng : numpy.random.Generator
-        For ``sliced``: the directions, the same for all pairs.
-    n_proj : int
-    cost : callable
-        Squared distances of Gaussians, for ``frechet``.
-
-    Returns
-    -------
-    array, shape (N, M). Units: data squared.
-
-    Raises
-    ------
-    ValueError
-        If the name is no cost, or the plan cannot take these clouds: says which one can.
-
-    Examples
-    --------
-    >>> x, y = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
-    >>> outer_cost(x, y, "wasserstein").tolist()
-    [[64.0, 1.0], [1.0, 64.0]]
-    """
-    if outer not in COSTS:
-        raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
-    return COSTS[outer](x, y, CostOptions(rng, n_proj, cost))
 
 
 def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
@@ -302,7 +116,7 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
                 "optimal plan"
             ) from error
     if n == m:
-        return like(np.eye(n)[assignment(cost, n_jobs=n_jobs)] / n, cost)
+        return asarray_like(np.eye(n)[assignment(cost, n_jobs=n_jobs)] / n, cost)
     return transport_plan(cost, a, b, n_jobs=n_jobs).plan
 
 
@@ -385,18 +199,3 @@ def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) ->
             f"x and y must be batches of equal size; got {x.points.shape[0]} and {y.points.shape[0]}"
         )
     return assignment(outer_cost(x, y, outer, **options))
-
-
-def _checked_families(x: PointCloud, y: PointCloud) -> tuple[PointCloud, PointCloud]:
-    for name, family in (("x", x), ("y", y)):
-        if family.points.ndim != 3:
-            raise ValueError(
-                f"{name} must be a family, points (B, n, d); got points {tuple(family.points.shape)}"
-            )
-    checked = check_cloud_pair(PointCloud(*(part[:, None, ...] for part in x)), y)
-    return PointCloud(*(part[:, 0, ...] for part in checked[0])), checked[1]
-
-
-def _no_costs(x: PointCloud, y: PointCloud) -> Array:
-    shape = (x.points.shape[0], y.points.shape[0])
-    return array_namespace(x.points).zeros(shape, dtype=x.points.dtype, device=device(x.points))

@@ -1,4 +1,5 @@
 """How good the result is.
 
-``distances`` between families of clouds, nearest ``neighbours`` among them, ``statistics`` of both.
+``distances`` between clouds, nearest ``neighbours`` among them and among Gaussians (``nearest_gaussians``),
+``statistics`` of distances, and the ``straightness`` of the paths of generation.
 """

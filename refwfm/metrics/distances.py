@@ -9,16 +9,17 @@ of one of two different costs: see ``pairwise_emd``.)
 by default, processes or a cluster with ``joblib.parallel_config``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, matvec, sq_norm, to_host, transpose
+from refwfm._array import Array, array_namespace, matvec, sq_norm, take_rows, to_host, transpose
 from refwfm.clouds import check_cloud, check_cloud_pair
 from refwfm.measures import PointCloud
 from refwfm.metrics.statistics import FamilyDistances
+from refwfm.transport._parallel import as_they_come
 from refwfm.transport.emd import cost_matrix, emd
 
 Progress = Callable[[int, int], None]
@@ -83,11 +84,8 @@ def _directed(x: PointCloud, y: PointCloud, squared: bool) -> Array:
     from_x, to_y = x.points - centre, y.points - centre
     rank = sq_norm(to_y)[..., None, :] - 2.0 * (from_x @ transpose(to_y))  # ‖x - y‖² - ‖x‖²
     rank = xp.where((y.weights > 0)[..., None, :], rank, xp.full_like(rank, np.inf))
-    nearest = xp.argmin(rank, axis=-1)[..., None]  # (..., n, 1)
-    batch, d = tuple(rank.shape[:-2]), y.points.shape[-1]
-    candidates = xp.broadcast_to(y.points, (*batch, *y.points.shape[-2:]))
-    index = xp.broadcast_to(nearest, (*nearest.shape[:-1], d))
-    distance = sq_norm(x.points - xp.take_along_axis(candidates, index, axis=-2))
+    nearest = take_rows(y.points, xp.argmin(rank, axis=-1))  # (..., n, d)
+    distance = sq_norm(x.points - nearest)
     return xp.sum(x.weights * (distance if squared else xp.sqrt(distance)), axis=-1)
 
 
@@ -234,31 +232,12 @@ def _matrix(
     matrix = np.zeros((len(xs), len(others)))
     done, total = 0, sum(map(len, columns))
     arguments = ((xs[i], [others[j] for j in part]) for i, part in pieces)
-    for (i, part), values in zip(pieces, in_parallel(row, arguments, n_jobs=n_jobs), strict=True):
+    for (i, part), values in zip(pieces, as_they_come(row, arguments, n_jobs=n_jobs), strict=True):
         matrix[i, part] = values
         done += len(part)
         if progress is not None:
             progress(done, total)
     return matrix + matrix.T if ys is None else matrix
-
-
-def in_parallel(
-    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], /, *, n_jobs: int
-) -> Iterator[Any]:
-    """Values of a function, in order, as they come: by joblib, in threads if nothing else is configured.
-
-    Equation: none. Cuts a matrix of distances into blocks for processes.
-
-    Examples
-    --------
-    >>> list(in_parallel(pow, [(2, 3), (3, 2)], n_jobs=1))
-    [8, 9]
-    """
-    from joblib import Parallel, delayed
-
-    pool = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    values: Iterator[Any] = pool(delayed(function)(*each) for each in arguments)
-    return values
 
 
 # Families on the host

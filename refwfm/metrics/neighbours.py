@@ -15,9 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm.measures import PointCloud
-from refwfm.metrics.distances import Progress, host_families, in_parallel
+from refwfm.metrics.distances import Progress, host_families
 from refwfm.metrics.statistics import OneNN, same_family
-from refwfm.transport.emd import WARM, cost_matrix, dual, exact_cost, frame_bounds, rough_potential
+from refwfm.transport._parallel import as_they_come
+from refwfm.transport.emd import (
+    WARM,
+    cost_matrix,
+    dual,
+    exact_cost,
+    frame_bounds,
+    random_frames,
+    rough_potential,
+)
 
 
 class Neighbours(NamedTuple):
@@ -45,6 +54,7 @@ def nearest_clouds(
     /,
     *,
     squared: bool,
+    rng: np.random.Generator,
     n_jobs: int = -1,
     progress: Progress | None = None,
 ) -> Neighbours:
@@ -60,6 +70,9 @@ def nearest_clouds(
     squared : bool
         Mean squared distance (the squared 2-Wasserstein distance), or mean Euclidean distance (the
         1-Wasserstein distance). Their neighbours differ.
+    rng : numpy.random.Generator
+        Draws the frames of the lower bounds, which decide how many distances are computed and not what comes
+        out.
     n_jobs : int
         Of joblib; -1 is all cores.
     progress : function, optional
@@ -74,15 +87,15 @@ def nearest_clouds(
     Examples
     --------
     >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
-    >>> found = nearest_clouds(xs, ys, squared=False)
+    >>> found = nearest_clouds(xs, ys, rng=np.random.default_rng(0), squared=False)
     >>> found.member.tolist(), found.distance.tolist()
     ([1, 0], [1.0, 1.0])
     """
     if ys is None:
         (clouds,) = host_families(xs=xs)
-        return _search(clouds, None, squared, n_jobs, progress)
+        return _search(clouds, None, squared, rng, n_jobs, progress)
     clouds, others = host_families(xs=xs, ys=ys)
-    return _search(clouds, others, squared, n_jobs, progress)
+    return _search(clouds, others, squared, rng, n_jobs, progress)
 
 
 def one_nn_accuracy_emd(
@@ -90,6 +103,7 @@ def one_nn_accuracy_emd(
     generated: PointCloud,
     reference: PointCloud,
     squared: bool,
+    rng: np.random.Generator,
     n_jobs: int = -1,
     progress: Progress | None = None,
 ) -> OneNN:
@@ -100,7 +114,7 @@ def one_nn_accuracy_emd(
     Parameters
     ----------
     generated, reference : PointCloud, points (G, k, d) and (R, l, d)
-    squared, n_jobs, progress
+    squared, rng, n_jobs, progress
         As for ``nearest_clouds``.
 
     Returns
@@ -111,11 +125,12 @@ def one_nn_accuracy_emd(
     Examples
     --------
     >>> xs, ys = (PointCloud(np.asarray(p)[:, None, None], np.ones((2, 1))) for p in ([0.0, 9.0], [8.0, 1.0]))
-    >>> float(one_nn_accuracy_emd(generated=xs, reference=ys, squared=True).accuracy)
+    >>> rng = np.random.default_rng(0)
+    >>> float(one_nn_accuracy_emd(generated=xs, reference=ys, rng=rng, squared=True).accuracy)
     0.0
     """
     families = host_families(generated=generated, reference=reference)
-    found = _search([*families[0], *families[1]], None, squared, n_jobs, progress)
+    found = _search([*families[0], *families[1]], None, squared, rng, n_jobs, progress)
     return same_family(found.member, generated=len(families[0]), dtype=np.float64)
 
 
@@ -123,6 +138,7 @@ def _search(
     clouds: list[PointCloud],
     others: list[PointCloud] | None,
     squared: bool,
+    rng: np.random.Generator,
     n_jobs: int,
     progress: Progress | None,
 ) -> Neighbours:
@@ -132,7 +148,8 @@ def _search(
         if len(clouds) < 2:
             raise ValueError("xs must have at least two members, or ys be given; got one")
         others = clouds
-    bound = frame_bounds(clouds, others, squared=squared)
+    frames = random_frames(clouds[0].points.shape[1], rng=rng)
+    bound = frame_bounds(clouds, others, frames, squared=squared)
     exact = np.zeros(bound.shape, dtype=bool)
     if symmetric:
         np.fill_diagonal(bound, np.inf)
@@ -150,7 +167,7 @@ def _search(
         ends = zip(rows.tolist(), columns.tolist(), strict=True)
         pairs = sorted({(max(i, j), min(i, j)) if symmetric else (i, j) for i, j in ends})
         arguments = [(clouds[i], others[j], squared, potentials.pop((i, j), None)) for i, j in pairs]
-        for (i, j), (value, f) in zip(pairs, in_parallel(_refine, arguments, n_jobs=n_jobs), strict=True):
+        for (i, j), (value, f) in zip(pairs, as_they_come(_refine, arguments, n_jobs=n_jobs), strict=True):
             if f is None:
                 n_exact += 1
                 exact[i, j], bound[i, j] = True, value

@@ -1,122 +1,15 @@
 """How good a generated family is, from its distances to a reference family.
 
-Of Gaussians, ``nearest`` finds the nearest real one without most of the distances. Of any measures, what is
-reported is a statistic of distance matrices: 1-NN accuracy, coverage, minimum matching distance, the label of
-the nearest. They take a ``FamilyDistances``, whose fields say which family is which: coverage and minimum
-matching distance change when the two are swapped, and nothing would tell.
+What is reported is a statistic of distance matrices: 1-NN accuracy, coverage, minimum matching distance, the
+label of the nearest. They take a ``FamilyDistances``, whose fields say which family is which: coverage and
+minimum matching distance change when the two are swapped, and nothing would tell.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, like, sq_norm, to_host, transpose
-from refwfm.bures import factored_sq_distance
-from refwfm.measures import Gaussian, check_gaussian
-from refwfm.psd import factor, sqrtm
-
-PAIR_BLOCK = 2**16
-"""Pairs whose exact distance is computed at once."""
-
-
-class Nearest(NamedTuple):
-    """Nearest reference members: squared distances (n,) in the data's library, indices (n,) on the host."""
-
-    sq_distance: Array
-    member: np.ndarray
-
-
-def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = True) -> Nearest:
-    """Squared 2-Wasserstein distance from every generated Gaussian to the nearest reference member.
-
-    Equation: WFM-Eval. Entries of the paper's table 2 are the mean over the generated ones, of the distances
-    WFM-24.
-
-    Parameters
-    ----------
-    generated : Gaussian, mean (n, d), cov (n, d, d)
-    reference : Gaussian, mean (m, d), cov (m, d, d)
-
-    Returns
-    -------
-    Nearest
-        Exact. Units: data squared.
-
-    Raises
-    ------
-    ValueError
-        If a family is empty or the dimensions differ.
-
-    Notes
-    -----
-    Most pairs need no singular values. With ``h = ‖A^{1/2} - B^{1/2}‖_F²``, the Bures distance satisfies
-    ``h / 2 <= bures² <= h``; h is the Euclidean distance of the roots, a matrix product. A member can only be
-    the nearest where its lower bound is below the smallest upper bound of the row. (The left inequality:
-    ``‖A^{1/2} B^{1/2}‖_* <= (tr A tr B)^{1/4} (tr A^{1/2} B^{1/2})^{1/2}`` by Hölder, then the means.)
-
-    Examples
-    --------
-    >>> mu, nu = (Gaussian(np.asarray(m)[:, None], np.ones((2, 1, 1))) for m in ([0.0, 9.0], [8.0, 1.0]))
-    >>> found = nearest(mu, nu)
-    >>> found.sq_distance.tolist(), found.member.tolist()
-    ([1.0, 1.0], [1, 0])
-    """
-    for name, family in (("generated", generated), ("reference", reference)):
-        if family.mean.ndim != 2 or family.mean.shape[0] == 0:
-            raise ValueError(
-                f"{name} must have at least one member, mean (n, d); got {tuple(family.mean.shape)}"
-            )
-    if generated.mean.shape[1] != reference.mean.shape[1]:
-        raise ValueError(
-            "generated and reference must live in the same dimension; "
-            f"got {generated.mean.shape[1]} and {reference.mean.shape[1]}"
-        )
-    generated = check_gaussian(generated, "generated", validate=validate)
-    reference = check_gaussian(reference, "reference", validate=validate)
-    xp = array_namespace(generated.mean, reference.mean)
-    rows, columns = np.nonzero(to_host(_may_be_nearest(generated, reference)))
-    left, right = factor(generated.cov), factor(reference.cov)
-    distances = []
-    for start in range(0, len(rows), PAIR_BLOCK):
-        i, j = (xp.asarray(part[start : start + PAIR_BLOCK], device=device(left)) for part in (rows, columns))
-        distances.append(
-            factored_sq_distance(
-                xp.take(generated.mean, i, axis=0),
-                xp.take(left, i, axis=0),
-                xp.take(reference.mean, j, axis=0),
-                xp.take(right, j, axis=0),
-            )
-        )
-    exact = xp.concat(distances)
-    # Pairs come row by row: sorted within a row by distance, the first of each row is the nearest.
-    order = np.lexsort((to_host(exact), rows))
-    first = order[np.searchsorted(rows, np.arange(generated.mean.shape[0]))]
-    return Nearest(xp.take(exact, xp.asarray(first, device=device(exact)), axis=0), columns[first])
-
-
-def _may_be_nearest(generated: Gaussian, reference: Gaussian) -> Array:
-    """Mask (n, m) of the pairs that the bounds do not exclude."""
-    xp = array_namespace(generated.mean)
-    centre = xp.mean(reference.mean, axis=0)
-    means = _pairwise_sq_euclidean(generated.mean - centre, reference.mean - centre)
-    left, right = (_flat(sqrtm(mu.cov, validate=False)) for mu in (generated, reference))
-    roots = _pairwise_sq_euclidean(left, right)
-    upper = xp.min(means + roots, axis=1, keepdims=True)
-    scale = sum(xp.max(sq_norm(x)) for x in (generated.mean - centre, reference.mean - centre, left, right))
-    slack = 100.0 * generated.mean.shape[1] * eps(generated.mean) * scale  # the expansions' rounding
-    return means + 0.5 * roots <= upper + slack
-
-
-def _flat(matrix: Array) -> Array:
-    return array_namespace(matrix).reshape(matrix, (matrix.shape[0], -1))
-
-
-def _pairwise_sq_euclidean(x: Array, y: Array) -> Array:
-    xp = array_namespace(x)
-    return sq_norm(x)[:, None] + sq_norm(y)[None, :] - 2.0 * (x @ xp.matrix_transpose(y))
-
-
-# Statistics of distance matrices
+from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, to_host, transpose
 
 
 class FamilyDistances(NamedTuple):
@@ -183,7 +76,7 @@ def one_nn_accuracy(distances: FamilyDistances, /) -> OneNN:
     above, below = xp.concat([gg, gr], axis=-1), xp.concat([transpose(gr), rr], axis=-1)
     both = xp.concat([above, below], axis=-2)
     index = xp.arange(both.shape[-1], device=device(both))
-    others = xp.where(index[:, None] == index, like(np.inf, both), both)
+    others = xp.where(index[:, None] == index, asarray_like(np.inf, both), both)
     return same_family(xp.argmin(others, axis=-1), generated=gg.shape[-1], dtype=both.dtype)
 
 
@@ -238,8 +131,8 @@ def minimum_matching_distance(distances: FamilyDistances, /) -> Array:
     """Mean over the *reference* of the distance to the nearest generated member.
 
     Equation: COV-MMD. Not the kernel discrepancy that is called MMD, too. The lower the better; in the units
-    of the distances, so say which they are. Over the generated members instead it would be ``nearest``'s
-    mean.
+    of the distances, so say which they are. Over the generated members instead it would be the mean of
+    ``nearest_gaussians.nearest``.
 
     Parameters
     ----------
@@ -323,7 +216,7 @@ def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /
     Parameters
     ----------
     member : numpy.ndarray, shape (n,) or (n, k) with k odd
-        Nearest members, nearest first: from ``nearest`` or ``k_nearest``.
+        Nearest members, nearest first: from ``nearest_gaussians.nearest`` or ``k_nearest``.
     labels : numpy.ndarray, shape (m,)
         Of the reference.
     wanted : numpy.ndarray, shape (n,)

@@ -11,8 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from refwfm._array import Array, array_namespace
-from refwfm._array import like as _like
+from refwfm._array import Array, array_namespace, asarray_like
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -39,7 +38,7 @@ def init_conditioning(rng: "Generator", n_labels: int, n_features: int, dim: int
         raise ValueError(f"choose n_labels or n_features, not both; got {n_labels} and {n_features}")
     if n_labels:
         return init_label_embedding(rng, n_labels + 1, dim, like=like)
-    none = _like(rng.standard_normal(dim), like)
+    none = asarray_like(rng.standard_normal(dim), like)
     return {**init_dense(rng, n_features, dim, like=like, scale=1.0), "none": none}
 
 

@@ -13,8 +13,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from refwfm._array import Array, array_namespace, device, transpose
-from refwfm._array import like as _like
+from refwfm._array import Array, array_namespace, asarray_like, device, transpose
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -52,7 +51,7 @@ def init_dense(
     if scale == 0.0:
         weight = xp.zeros(shape, dtype=like.dtype, device=device(like))
     else:
-        weight = _like(rng.standard_normal(shape) * (scale / math.sqrt(n_in)), like)
+        weight = asarray_like(rng.standard_normal(shape) * (scale / math.sqrt(n_in)), like)
     return {"weight": weight, "bias": xp.zeros(n_out, dtype=like.dtype, device=device(like))}
 
 
@@ -235,7 +234,7 @@ def fourier_features(t: Array, n_frequencies: int, /) -> tuple[Array, Pullback]:
 
 def init_label_embedding(rng: "Generator", n_labels: int, dim: int, *, like: Array) -> Params:
     """Draw the parameters of `label_embedding`: ``table`` (n_labels, dim), standard normal."""
-    return {"table": _like(rng.standard_normal((n_labels, dim)), like)}
+    return {"table": asarray_like(rng.standard_normal((n_labels, dim)), like)}
 
 
 def check_labels(labels: Array, n_labels: int, /) -> None:

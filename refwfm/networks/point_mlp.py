@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import array_api_extra as xpx
 
-from refwfm._array import Array, array_namespace, device, sq_norm, symmetrize, transpose
+from refwfm._array import Array, array_namespace, device, sq_norm, symmetrize, take_rows, transpose
 from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
 from refwfm.networks.mlp import block
@@ -208,15 +208,14 @@ def nearest_neighbours(points: Array, mask: Array, /, *, neighbours: int) -> tup
     itself = xp.eye(n, dtype=points.dtype, device=device(points)) > 0
     apart = xp.where(mask[:, None, :] & ~itself, sq_euclidean_cost(points, points), float("inf"))
     index = xpx.argpartition(apart, k - 1, axis=-1, xp=xp)[..., :k]
-    rows = index + n * xp.arange(batch, dtype=index.dtype, device=device(points))[:, None, None]
-    found = xp.take(xp.reshape(points, (-1, d)), xp.reshape(rows, (-1,)), axis=0)
+    found = take_rows(points, xp.reshape(index, (batch, n * k)))
     found = xp.reshape(found, (batch, n, k, d)) - points[:, :, None, :]
     there = xp.isfinite(xp.take_along_axis(apart, index, axis=-1))
     found = xp.where(there[..., None], found, 0.0)
     distance = xp.where(there, xp.sqrt(sq_norm(found)), float("inf"))
     order = xp.argsort(distance, axis=-1)
     distance = xp.take_along_axis(distance, order, axis=-1)
-    found = xp.take_along_axis(found, xp.broadcast_to(order[..., None], found.shape), axis=-2)
+    found = take_rows(found, order)
     distance = xp.where(xp.isfinite(distance), distance, 0.0)
     more = neighbours - k
     return (

@@ -5,9 +5,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from refwfm._array import sq_norm
-from refwfm.measures import Gaussian, take
-from refwfm.metrics.statistics import Nearest, label_accuracy, nearest
-from refwfm.runs.models import Backend, Data, Model, to_host
+from refwfm.measures import Gaussian, NonFiniteError, take
+from refwfm.metrics.nearest_gaussians import Nearest, nearest
+from refwfm.metrics.statistics import label_accuracy
+from refwfm.runs.models import Backend, Data, Model, host_gaussian
 from refwfm.sources.gaussians import sample_gaussian_wishart
 from refwfm.training.algorithm import trained
 from refwfm.training.config import GaussianConfig
@@ -78,14 +79,12 @@ def generate_with(
                 seed=seed,
                 labels=labels,
             )
-    except Exception as error:  # some libraries refuse the eigenvalues of NaN, torch with a class of its own
-        if "LinAlgError" in type(error).__name__:
-            raise ValueError(f"generated Gaussians are {diverged}") from error
-        raise
+    except NonFiniteError as error:  # some libraries refuse to decompose NaN
+        raise ValueError(f"generated Gaussians are {diverged}") from error
     for part in result.gaussian:
         if not np.all(np.isfinite(backend.to_numpy(part))):
             raise ValueError(f"generated Gaussians are {diverged}")
-    return to_host(result.gaussian, backend), labels, backend.to_numpy(result.lowest)
+    return host_gaussian(result.gaussian, backend), labels, backend.to_numpy(result.lowest)
 
 
 def evaluate(
@@ -122,7 +121,7 @@ def evaluate_source(
     """Smallest W2² to the data of the source's own draws, shape (size,): what no training at all gives."""
     rng = random_stream(seed, "generation")
     start = sample_gaussian_wishart(model.setting.source, rng=rng, size=size)
-    moved = to_host(to_data_units(start, model.setting), backend)
+    moved = host_gaussian(to_data_units(start, model.setting), backend)
     return np.asarray(_nearest(moved, data.gaussians)[0].sq_distance)
 
 

@@ -159,7 +159,7 @@ def newest_checkpoint(folder: Path, /) -> Path:
     return found[-1]
 
 
-def to_host(mu: Gaussian, backend: Backend, /) -> Gaussian:
+def host_gaussian(mu: Gaussian, backend: Backend, /) -> Gaussian:
     """Gaussians as NumPy float64, their covariances freed of the rounding of the run's dtype."""
     mean, cov = (backend.to_numpy(part).astype(np.float64) for part in mu)
     return Gaussian(mean, project_psd(cov))

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, like, transpose
+from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, machine_eps, transpose
 from refwfm.measures import PointCloud, check_psd
-from refwfm.psd import sqrtm
+from refwfm.psd import decompose, sqrtm
 
 
 class CholeskyNormal(NamedTuple):
@@ -87,9 +87,9 @@ def cholesky(cov: Array, /) -> Array:
     xp = array_namespace(cov)
     # What the root holds at coordinates without variance is rounding, which QR would turn into any direction.
     variance = xp.linalg.diagonal(cov)
-    varies = variance > cov.shape[-1] * eps(cov) * xp.max(variance, axis=-1, keepdims=True)
+    varies = variance > cov.shape[-1] * machine_eps(cov) * xp.max(variance, axis=-1, keepdims=True)
     root = xp.where(varies[..., :, None] & varies[..., None, :], sqrtm(cov, validate=False), 0.0)
-    upper = xp.linalg.qr(root)[1]
+    upper = decompose(xp.linalg.qr, root, "cov")[1]
     signs = xp.where(xp.linalg.diagonal(upper) < 0, -xp.ones_like(variance), xp.ones_like(variance))
     return xp.tril(transpose(signs[..., None] * upper))
 
@@ -124,7 +124,7 @@ def sample_cholesky_normal(
     """
     sizes = _check_sizes(sizes)
     d = source.mean.shape[0]
-    noise = like(np.tril(rng.standard_normal((len(sizes), d, d))), source.mean)
+    noise = asarray_like(np.tril(rng.standard_normal((len(sizes), d, d))), source.mean)
     factors = source.mean + source.std * noise
     z, weights = _draw(rng.standard_normal, sizes, d, source.mean)
     return PointCloud(z @ transpose(factors), weights)
@@ -287,4 +287,4 @@ def _draw(
     weights = prefix_weights(sizes, int(np.max(sizes, initial=1)))
     points = np.zeros((*weights.shape, d))
     points[weights > 0] = noise((int(np.sum(sizes)), d))
-    return PointCloud(like(points, template), like(weights, template))
+    return PointCloud(asarray_like(points, template), asarray_like(weights, template))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, like, symmetrize, transpose
+from refwfm._array import Array, array_namespace, asarray_like, symmetrize, transpose
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian, check_gaussian, take
 from refwfm.psd import sqrtm
@@ -87,8 +87,8 @@ def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Genera
     (3, 2, 2)
     """
     d = source.mean.shape[0]
-    z = like(rng.standard_normal((size, d)), source.mean)
-    Z = like(rng.standard_normal((size, d, source.df)), source.mean)
+    z = asarray_like(rng.standard_normal((size, d)), source.mean)
+    Z = asarray_like(rng.standard_normal((size, d, source.df)), source.mean)
     half = source.root @ Z
     return Gaussian(source.mean + source.std * z, symmetrize(half @ transpose(half)) / source.df)
 

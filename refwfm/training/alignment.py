@@ -15,10 +15,11 @@ from typing import Protocol
 
 import numpy as np
 
-from refwfm.clouds import uniform
+from refwfm.clouds import all_even, uniform
 from refwfm.measures import PointCloud
 from refwfm.storage.cache import cached
-from refwfm.transport.linearized import align_to_reference, free_support_barycenter, reorder
+from refwfm.transport.linearized import align_to_reference, reorder
+from refwfm.transport.reference import free_support_barycenter
 
 WORTH_A_FILE = 2**24
 """Entries of all cost matrices together, below which an alignment is computed again each time."""
@@ -109,7 +110,7 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
             "'sliced' or 'exact' plans"
         )
     clouds = family.batch(np.arange(len(family)), n_points=n, rng=rng)
-    if np.ptp(clouds.weights) > 1e-6 / n:
+    if not all_even(clouds):
         raise ValueError(
             f"linear and lazy plans, and barycentric sources, need uniform weights, and {name} has others: "
             "use the 'sliced' or 'exact' plans"

@@ -8,8 +8,8 @@ import numpy as np
 from refwfm._array import Array, array_namespace, device, to_host
 from refwfm.generation import CloudField, generate_clouds
 from refwfm.measures import PointCloud
+from refwfm.metrics.straightness import Straightness, relative_bend, straightness
 from refwfm.networks import guidance, unlabelled
-from refwfm.straightness import Straightness, relative_bend, straightness
 from refwfm.training.alignment import Clouds
 from refwfm.training.cloud_network import predict
 from refwfm.training.cloud_setting import CloudSetting, to_data_units, to_model_units

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, like, to_host
+from refwfm._array import Array, array_namespace, asarray_like, to_host
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal
 
@@ -38,7 +38,7 @@ def to_model_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
 
     Equation: none. Wiring of a run.
     """
-    points, weights = like(cloud.points, setting.shift), like(cloud.weights, setting.shift)
+    points, weights = asarray_like(cloud.points, setting.shift), asarray_like(cloud.weights, setting.shift)
     xp = array_namespace(points)
     return PointCloud(
         xp.where((weights > 0)[..., None], (points - setting.shift) / setting.unit, 0.0), weights

@@ -8,9 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from refwfm._array import array_namespace, device, like
+from refwfm._array import array_namespace, asarray_like, device
+from refwfm.couplings.costs import COSTS, outer_cost
 from refwfm.couplings.inner import Solver, couple
-from refwfm.couplings.outer import COSTS, outer_cost, outer_pairs
+from refwfm.couplings.outer import outer_pairs
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import PointCloud, take
 from refwfm.sources.clouds import prefix_weights
@@ -76,7 +77,7 @@ def draw_batch(
         replace=config.replace,
     )
     # Lines 4 and 5: a time, and the points and velocities of the paths at it.
-    t = like(rng.random(config.batch), setting.shift)
+    t = asarray_like(rng.random(config.batch), setting.shift)
     x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
     drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
     return CloudBatch(x_t, moved.weights, velocity, t, drawn, moved.error)
@@ -143,7 +144,7 @@ def _pair(
 def _cut(cloud: PointCloud, sizes: np.ndarray) -> PointCloud:
     """The first ``sizes[i]`` points of each cloud: of independent points, so many independent points."""
     n = int(sizes.max())
-    weights = like(prefix_weights(sizes, n), cloud.points)
+    weights = asarray_like(prefix_weights(sizes, n), cloud.points)
     xp = array_namespace(weights)
     return PointCloud(xp.where((weights > 0)[..., None], cloud.points[:, :n, :], 0.0), weights)
 

@@ -8,8 +8,9 @@ the reader of TOML files are made from these declarations.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from refwfm.couplings.costs import COSTS
 from refwfm.couplings.inner import INNER
-from refwfm.couplings.outer import COSTS, OUTER
+from refwfm.couplings.outer import OUTER
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.cloud_network import NetworkOptions
 from refwfm.training.methods import METHODS

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, like, sq_norm
+from refwfm._array import Array, array_namespace, asarray_like, device, sq_norm
 from refwfm.couplings.outer import match_minibatch
 from refwfm.generation import Field, Generated, generate
 from refwfm.measures import Gaussian, check_gaussian, rescale, take
@@ -80,7 +80,7 @@ def fit_setting(
     rng = random_stream(config.seed, "scaling")
     mu = sample_gaussian_wishart(source, rng=rng, size=SCALING_DRAWS)
     nu, _ = sample_empirical(family, rng=rng, size=SCALING_DRAWS)
-    t = like(rng.random(SCALING_DRAWS), family.mean)
+    t = asarray_like(rng.random(SCALING_DRAWS), family.mean)
     mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
     return GaussianSetting(shift, unit, source, fit_scaling(mu_t, target), counts), family
 
@@ -191,7 +191,7 @@ def draw_batch(
     # Line 1: sources and targets. Line 4: times.
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
-    t = like(rng.random(config.batch), family.mean)
+    t = asarray_like(rng.random(config.batch), family.mean)
     # Line 2: which source goes with which target, within labels. Line 3: their optimal map is closed form.
     shown = labels[index] if len(setting.label_counts) and labels is not None else None
     if config.matching:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm.bures import pairwise_sq_distance
-from refwfm.clouds import moments
+from refwfm.clouds import all_even, moments
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.exact import transport_plan
 
@@ -32,7 +32,7 @@ WARM = 100
 """Points from which on the potentials save the assignment more time than they take."""
 
 FRAMES, CELLS = 8, 64
-"""Random frames that clouds are projected on, and cells of each quantile function."""
+"""Frames that clouds are projected on when no other number is said, and cells of each quantile function."""
 
 GELBRICH = 32
 """Largest dimension in which Gelbrich's bound is worth its matrix roots. It is the better one from 5 on."""
@@ -159,7 +159,23 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
     return potential
 
 
-def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool) -> np.ndarray:
+def random_frames(d: int, /, *, rng: np.random.Generator, count: int = FRAMES) -> np.ndarray:
+    """Orthonormal frames to project clouds on, shape (count, d, d): axes in columns. Any give bounds.
+
+    Equation: EMD-bounds.
+
+    Examples
+    --------
+    >>> frames = random_frames(2, rng=np.random.default_rng(0), count=1)
+    >>> bool(np.allclose(frames[0].T @ frames[0], np.eye(2)))
+    True
+    """
+    return np.stack([np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(count)])
+
+
+def frame_bounds(
+    xs: list[PointCloud], ys: list[PointCloud], frames: np.ndarray, /, *, squared: bool
+) -> np.ndarray:
     """Lower bounds (n, m) of the EMD between all members of two families, from their projections.
 
     Equation: EMD-bounds. Along each axis of an orthonormal frame the clouds are distributions on a line,
@@ -169,15 +185,16 @@ def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool
 
         W_2² >= Σ_k ∫ (F_k - G_k)²    and    W_1 >= (Σ_k (∫ |F_k - G_k|)²)^{1/2} .
 
-    The largest over ``FRAMES`` random frames is returned, and where it is squared and d <= ``GELBRICH`` also
-    Gelbrich's bound, the distance of the Gaussians with the clouds' moments. Quantile functions are replaced
-    by their means over ``CELLS`` equal cells, which lowers the integrals (Jensen again) and makes clouds of
-    all sizes and weights comparable: each becomes one vector, and the bounds distances of vectors.
+    The largest over the ``frames`` (k, d, d), which ``random_frames`` draws, is returned, and where it is
+    squared and d <= ``GELBRICH`` also Gelbrich's bound, the distance of the Gaussians with the clouds'
+    moments. Quantile functions are replaced by their means over ``CELLS`` equal cells, which lowers the
+    integrals (Jensen again) and makes clouds of all sizes and weights comparable: each becomes one vector,
+    and the bounds distances of vectors.
 
     Examples
     --------
     >>> x, y = (PointCloud(np.asarray([p]), np.ones(1)) for p in ([0.0, 0.0], [3.0, 4.0]))
-    >>> frame_bounds([x], [y], squared=True).round(6).tolist()
+    >>> frame_bounds([x], [y], np.eye(2)[None], squared=True).round(6).tolist()
     [[25.0]]
     """
     from scipy.spatial.distance import cdist
@@ -186,9 +203,7 @@ def frame_bounds(xs: list[PointCloud], ys: list[PointCloud], /, *, squared: bool
     xs, ys = ([PointCloud(points - centre, weights) for points, weights in family] for family in (xs, ys))
     d = len(centre)
     bounds = _moment_bounds(xs, ys) if squared and d <= GELBRICH else np.zeros((len(xs), len(ys)))
-    rng = np.random.default_rng(0)
-    for _ in range(FRAMES):
-        axes = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    for axes in frames:
         left, right = (np.stack([quantile_cells(*cloud, axes) for cloud in family]) for family in (xs, ys))
         if squared:
             frame = cdist(*(cells.reshape(len(cells), -1) for cells in (left, right)), "sqeuclidean") / CELLS
@@ -234,6 +249,5 @@ def _moment_bounds(xs: list[PointCloud], ys: list[PointCloud]) -> np.ndarray:
 
 
 def _is_assignment(x: PointCloud, y: PointCloud) -> bool:
-    """Whether both clouds have the same number of points and all weights are equal."""
-    weights = np.concatenate([x.weights, y.weights])
-    return len(x.weights) == len(y.weights) and bool(np.ptp(weights) <= 1e-12 * np.max(weights))
+    """Whether both clouds, of which neither is padded, have the same size and uniform weights."""
+    return len(x.weights) == len(y.weights) and all_even(x, y)

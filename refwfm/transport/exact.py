@@ -1,4 +1,4 @@
-"""Exact transport by solvers on the host: the only math module that leaves the device.
+"""Exact transport: problems are copied to the host, where the solvers are, and solutions back to the device.
 
 Equal sizes and weights make an assignment (SciPy), all else is a linear programme (POT's network simplex).
 Batches are solved in parallel by joblib, on threads because both solvers let go of Python's lock; under
@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, eps, like, to_host
-from refwfm.clouds import check_cloud_pair
+from refwfm._array import Array, array_namespace, asarray_like, device, machine_eps, to_host
+from refwfm.clouds import check_cloud_pair, even
+from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
+from refwfm.transport._parallel import in_parallel
 from refwfm.transport.problem import check_shapes, check_weights, clear_padding
 from refwfm.transport.quantiles import line_cost, sort_measure
 
@@ -37,7 +39,8 @@ class TransportPlan(NamedTuple):
     row_error, col_error : array, shape (...)
         L1 distances of the plan's marginals from a and b.
     converged : array of bool, shape (...)
-        Whether gap and errors are those of rounding; never true of NaN.
+        Whether gap and errors are those of rounding; never true of NaN. (POT does not count its pivots, so
+        there is no ``n_iter``.)
     """
 
     plan: Array
@@ -48,10 +51,6 @@ class TransportPlan(NamedTuple):
     row_error: Array
     col_error: Array
     converged: Array
-
-
-class ExactTransportError(RuntimeError):
-    """The exact solver stopped before it had an optimal plan."""
 
 
 # Assignments
@@ -105,16 +104,14 @@ def assignment(
 
 
 def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Which atoms have weight; raise unless all those of a cloud have the same."""
+    """Which atoms have weight; raise unless all those of a cloud have the same, and mass 1."""
     host = to_host(weights)
     if host.ndim < 1 or host.shape[-1] != shape[-1]:
         raise ValueError(f"{name} must have shape (..., {shape[-1]}) like the cost; got {host.shape}")
-    live = host > 0
-    tolerance = 1e-6 if host.dtype == np.float64 else 1e-3
-    share = host * np.sum(live, axis=-1, keepdims=True)
-    if not np.all(np.where(live, np.abs(share - 1.0) <= tolerance, host == 0)):
+    if not np.all(even(host)):
         raise ValueError(f"an assignment needs uniform weights; {name} is not uniform: see transport_plan")
-    return np.broadcast_to(live, shape)
+    check_weights(host, name)
+    return np.broadcast_to(host > 0, shape)
 
 
 def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -159,7 +156,7 @@ def transport_plan(
     ValueError
         If shapes disagree, a weight is negative, weights do not sum to 1, or the cost is not finite between
         live atoms. (The solver itself would return plausible plans.)
-    ExactTransportError
+    ConvergenceError
         If the solver stopped early and ``require``.
 
     Examples
@@ -181,7 +178,9 @@ def transport_plan(
     plan, f, g = (
         np.asarray([part[k] for part in solved]).reshape(*batch, *shape) for k, shape in enumerate(shapes)
     )
-    return _certified(host, a, b, (like(plan, cost), like(f, cost), like(g, cost)), require)
+    return _certified(
+        host, a, b, (asarray_like(plan, cost), asarray_like(f, cost), asarray_like(g, cost)), require
+    )
 
 
 def _exactly_one(weights: np.ndarray) -> np.ndarray:
@@ -214,16 +213,18 @@ def _certified(
     gap = total - (np.sum(f * a, axis=-1) + np.sum(g * b, axis=-1) - excess)  # f - excess is feasible
     row_error = np.sum(np.abs(np.sum(plan, axis=-1) - a), axis=-1)
     col_error = np.sum(np.abs(np.sum(plan, axis=-2) - b), axis=-1)
-    tolerance = 1e-9 if eps(found[0]) < 1e-10 else 1e-5
+    tolerance = 1e-9 if machine_eps(found[0]) < 1e-10 else 1e-5
     scale = np.max(np.abs(cost), axis=(-2, -1), initial=0.0)
     converged = (np.abs(gap) <= tolerance * scale) & (row_error <= tolerance) & (col_error <= tolerance)
     if require and not np.all(converged):
-        raise ExactTransportError(
+        raise ConvergenceError(
             f"the network simplex stopped before the optimum: duality gap {np.max(gap):.3g}, marginal errors "
             f"{np.max(row_error):.3g} (rows) and {np.max(col_error):.3g} (columns); raise max_iter, or pass "
             "require=False to take what there is"
         )
-    total, gap, row_error, col_error = (like(part, found[0]) for part in (total, gap, row_error, col_error))
+    total, gap, row_error, col_error = (
+        asarray_like(part, found[0]) for part in (total, gap, row_error, col_error)
+    )
     ok = array_namespace(found[0]).asarray(converged, device=device(found[0]))
     return TransportPlan(found[0], total, found[1], found[2], gap, row_error, col_error, ok)
 
@@ -265,17 +266,18 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
         parts.append(_exactly_one(np.broadcast_to(to_host(weights), (*batch, weights.shape[-1]))))
     size = math.prod(batch) * x.points.shape[-2] * y.points.shape[-2]
     members = (_members(part, core) for part, core in zip(parts, (2, 1, 2, 1), strict=True))
-    even = partial(_sq_distance, rounding=1e3 * eps(x.points))
-    return like(np.asarray(_each(even, size, n_jobs, *members)).reshape(batch), x.points)
+    both_even = np.broadcast_to(to_host(even(x.weights)) & to_host(even(y.weights)), batch)
+    values = _each(_sq_distance, size, n_jobs, *members, _members(both_even, 0))
+    return asarray_like(np.asarray(values).reshape(batch), x.points)
 
 
-def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, *, rounding: float) -> float:
+def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, evenly: bool) -> float:
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
     cost = cdist(x, y, "sqeuclidean")
-    if len(a) == len(b) and max(np.ptp(a) / np.max(a), np.ptp(b) / np.max(b)) <= rounding:
+    if evenly and len(a) == len(b):
         return float(np.mean(cost[linear_sum_assignment(cost)]))
     return float(transport_plan(cost, a, b, n_jobs=1).cost)
 
@@ -294,8 +296,4 @@ def _each(function: Callable[..., Any], size: int, n_jobs: int, *stacks: np.ndar
     count = len(stacks[0])
     if count < 2 or size < WORTH_A_POOL or n_jobs == 1:
         return [function(*members) for members in zip(*stacks, strict=True)]
-    from joblib import Parallel, delayed
-
-    pool = Parallel(n_jobs=n_jobs, prefer="threads")
-    result: list[Any] = pool(delayed(function)(*members) for members in zip(*stacks, strict=True))
-    return result
+    return in_parallel(function, zip(*stacks, strict=True), n_jobs=n_jobs)

@@ -5,44 +5,29 @@ transport finds the order. *Aligning* every cloud once to a fixed reference S pi
 from then on their distances are Euclidean. That distance is at least the true one, and equal where the
 optimal permutation between two clouds passes through the reference (``stability`` says when).
 
-A *free-support barycenter* of the clouds is the reference to take: alignment and mean in turns.
+The reference to take is a barycenter of the clouds (``reference``).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, sq_frobenius, transpose
-from refwfm.clouds import check_cloud
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    device,
+    sq_frobenius,
+    take_rows,
+    transpose,
+)
+from refwfm.clouds import all_even, check_cloud
 from refwfm.measures import PointCloud, check_broadcast
 from refwfm.transport.exact import assignment
 from refwfm.transport.sinkhorn import sq_euclidean_cost
 
 ALIGN_BLOCK = 2**22
 """Elements of the cost matrices that are made at once (or those of one pair)."""
-
-
-class FreeSupportBarycenter(NamedTuple):
-    """A barycenter of M clouds with its evidence.
-
-    Attributes
-    ----------
-    points : array, shape (n, d). Units: data.
-    permutation : array, shape (M, n), integers
-        Aligns the clouds to ``points``, as ``align_to_reference`` does.
-    objective : tuple of float
-        Mean of the squared distances to the clouds, at the start and after each iteration: non-increasing up
-        to rounding.
-    n_iter : int
-    converged : bool
-    """
-
-    points: Array
-    permutation: Array
-    objective: tuple[float, ...]
-    n_iter: int
-    converged: bool
 
 
 # Alignment
@@ -132,11 +117,7 @@ def reorder(points: Array, permutation: Array, /) -> Array:
     >>> reorder(np.asarray([[5.0], [7.0]]), np.asarray([1, 0])).tolist()
     [[7.0], [5.0]]
     """
-    xp = array_namespace(points, permutation)
-    batch = np.broadcast_shapes(points.shape[:-2], permutation.shape[:-1])
-    points = xp.broadcast_to(points, (*batch, *points.shape[-2:]))
-    index = xp.broadcast_to(permutation[..., None], points.shape)
-    return xp.take_along_axis(points, index, axis=-2)
+    return take_rows(points, permutation)
 
 
 def _assign(S: Array, X: Array, n_jobs: int, progress: Callable[[int, int], None] | None) -> np.ndarray:
@@ -229,6 +210,7 @@ def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     center = xp.mean(aligned, axis=0)
     x, aligned = x - center, aligned - center
     X, Y = xp.reshape(x, (B0, n * d)), xp.reshape(aligned, (B1, n * d))
+    # Not _array.expanded_sq_distance: the norms are summed over two axes, in another order.
     sq = sq_frobenius(x)[:, None] + sq_frobenius(aligned)[None, :] - 2.0 * (X @ transpose(Y))
     return xp.where(sq > 0, sq, xp.zeros_like(sq)) / n  # rounding can push it below 0
 
@@ -278,89 +260,7 @@ def pairwise_sq_linearized_distance(
     return pairwise_sq_lazy_distance(*(align(reference, family, validate=validate) for family in (x, y)))
 
 
-# The reference
-
-
-def free_support_barycenter(
-    clouds: PointCloud,
-    /,
-    *,
-    init: Array | None = None,
-    max_iter: int = 100,
-    tol: float | None = None,
-    n_jobs: int = -1,
-    require: bool = True,
-    validate: bool = True,
-) -> FreeSupportBarycenter:
-    """Barycenter of clouds among the clouds of their size, by fixed-point iteration.
-
-    Equation: GWFM-REF. ``S ← (1/M) Σ_k P_k X_k`` with P_k the alignment of X_k to S: each step lowers
-    ``(1/M) Σ_k W_2²(S, X_k)`` or leaves S alone. A local minimum, which depends on the start.
-
-    Parameters
-    ----------
-    clouds : PointCloud, points (M, n, d), weights (M, n), M >= 1
-        Without padding and with uniform weights.
-    init : array, shape (n, d), optional
-        Where to start; the first cloud when left out.
-    max_iter : int
-    tol : float, optional
-        Stop when an iteration lowers the objective by less than this share: 1e-9 in float64, 1e-5 in float32
-        when left out. With 0 it goes on until nothing moves.
-    n_jobs : int
-        As for ``align_to_reference``.
-    require : bool
-        Raise when the iteration does not converge; otherwise say so in the result.
-
-    Raises
-    ------
-    ValueError
-        If sizes differ or weights are not uniform.
-    RuntimeError
-        If it did not converge and ``require``.
-
-    References
-    ----------
-    Álvarez-Esteban, del Barrio, Cuesta-Albertos, Matrán, "A fixed-point approach to barycenters in
-    Wasserstein space", J. Math. Anal. Appl. 441 (2016).
-
-    Examples
-    --------
-    >>> clouds = PointCloud(np.asarray([[[0.0], [1.0]], [[5.0], [4.0]]]), np.full((2, 2), 0.5))
-    >>> free_support_barycenter(clouds).points.tolist()
-    [[2.0], [3.0]]
-    """
-    if clouds.points.ndim != 3 or clouds.points.shape[0] == 0:
-        raise ValueError(
-            f"clouds must be a family of at least one, points (M, n, d); got {tuple(clouds.points.shape)}"
-        )
-    points = clouds.points[0, ...] if init is None else init
-    if points.ndim != 2:
-        raise ValueError(f"init must have shape (n, d); got {tuple(points.shape)}")
-    clouds = check_alignable(points, clouds, validate=validate)
-    xp = array_namespace(clouds.points)
-    tol = tol if tol is not None else (1e-9 if eps(points) < 1e-10 else 1e-5)
-    permutation, aligned, objective = _objective_at(points, clouds, n_jobs)
-    history, converged = [objective], False
-    while not converged and len(history) <= max_iter:
-        points = xp.mean(aligned, axis=0)
-        permutation, aligned, objective = _objective_at(points, clouds, n_jobs)
-        converged = history[-1] - objective <= tol * history[-1]
-        history.append(objective)
-    n_iter = len(history) - 1
-    if require and not converged:
-        raise RuntimeError(
-            f"the barycenter did not converge in {n_iter} iterations: the objective still falls, to "
-            f"{objective:.6g}; raise max_iter or tol, or pass require=False to take it as it is"
-        )
-    return FreeSupportBarycenter(points, permutation, tuple(history), n_iter, converged)
-
-
-def _objective_at(points: Array, clouds: PointCloud, n_jobs: int) -> tuple[Array, Array, float]:
-    """Permutations and aligned clouds at a barycenter, and the mean squared distance."""
-    permutation = align_to_reference(points, clouds, n_jobs=n_jobs, validate=False)
-    aligned = reorder(clouds.points, permutation)
-    return permutation, aligned, float(array_namespace(points).mean(sq_lazy_distance(points, aligned)))
+# Checks
 
 
 def check_alignable(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> PointCloud:
@@ -385,12 +285,10 @@ def check_alignable(reference: Array, clouds: PointCloud, /, *, validate: bool =
         return clouds
     if not all_finite(reference):
         raise ValueError("reference must be finite; got NaN or infinity")
-    n = clouds.weights.shape[-1]
-    tolerance = 1e-6 if eps(clouds.weights) < 1e-10 else 1e-3
-    if not bool(xp.all(xp.abs(n * clouds.weights - 1.0) <= tolerance)):
+    if not all_even(clouds) or not bool(xp.all(clouds.weights > 0)):
         raise ValueError(
-            f"clouds must have uniform weights, 1 / {n} for each point and no padding, to be aligned by "
-            f"permutations; got weights from {float(xp.min(clouds.weights)):.3g} to "
+            f"clouds must have uniform weights, 1 / {clouds.weights.shape[-1]} for each point, no padding, "
+            f"to be aligned by permutations; got weights from {float(xp.min(clouds.weights)):.3g} to "
             f"{float(xp.max(clouds.weights)):.3g}; use sliced transport, or a plan of exact or sinkhorn"
         )
     return clouds

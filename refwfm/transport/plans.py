@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import array_api_extra as xpx
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, device, eps, like
+from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, machine_eps, take_rows
+from refwfm.clouds import even
+from refwfm.transport.problem import check_weights
 
 PATIENCE = 12
 """Visits to each row, on average, after which rounding goes on as the sequential algorithm."""
@@ -255,21 +257,21 @@ def _mask_padding(log_plan: Array, a: Array, b: Array) -> Array:
     xp = array_namespace(log_plan, a, b)
     n = log_plan.shape[-1]
     index = xp.arange(n, device=device(log_plan))
-    allowed = 1e-6 if eps(log_plan) < 1e-10 else 1e-3
     counts = []
     for name, weights in (("a", a), ("b", b)):
         if weights.ndim < 1 or weights.shape[-1] != n:
             raise ValueError(f"{name} must have shape (..., {n}); got {tuple(weights.shape)}")
         live = weights > 0
         counts.append(xp.sum(xp.astype(live, xp.int64), axis=-1, keepdims=True))
-        uneven = xp.abs(weights * xp.astype(counts[-1], weights.dtype) - 1.0) > allowed
-        if bool(xp.any(live & uneven)) or bool(xp.any(live != (index < counts[-1]))):
+        if not bool(xp.all(even(weights))) or bool(xp.any(live != (index < counts[-1]))):
             raise ValueError(
                 f"rounding needs atoms of equal weights 1/k, then padding (weight 0); {name} is different; "
                 "use the plan itself or its barycentric projection"
             )
     if not bool(xp.all(counts[0] == counts[1])):
         raise ValueError("rounding needs clouds of equally many atoms; a and b have different numbers")
+    for name, weights in (("a", a), ("b", b)):
+        check_weights(weights, name)
     return xp.where((a > 0)[..., :, None] & (b > 0)[..., None, :], log_plan, -math.inf)
 
 
@@ -322,7 +324,7 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
             f"plan must be floating, of shape (..., k, m); got {tuple(plan.shape)}, {plan.dtype}"
         )
     total = xp.sum(plan, axis=(-2, -1))
-    allowed = 1e-6 if eps(plan) < 1e-10 else 1e-3
+    allowed = 1e-6 if machine_eps(plan) < 1e-10 else 1e-3
     if not all_finite(plan) or not bool(
         xp.all((plan >= 0) & (xp.abs(total - 1.0) <= allowed)[..., None, None])
     ):
@@ -337,8 +339,7 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
     source = sample_targets(
         xp.broadcast_to(mass[..., None, :], (*mass.shape[:-1], n, mass.shape[-1])), rng=rng
     )
-    index = xp.broadcast_to(source[..., None], (*source.shape, plan.shape[-1]))
-    return Pairs(source, sample_targets(xp.take_along_axis(plan, index, axis=-2), rng=rng))
+    return Pairs(source, sample_targets(take_rows(plan, source), rng=rng))
 
 
 def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
@@ -366,7 +367,9 @@ def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
     levels, positive = xp.cumulative_sum(plan, axis=-1), plan > 0
     # The largest level at a positive entry: a rounded sum may fall, and a rounded fraction may be 1.
     total = xp.max(xp.where(positive, levels, 0.0), axis=-1)
-    below = xp.minimum(like(rng.random(plan.shape[:-1]), plan) * total, total * (1.0 - eps(plan)))
+    below = xp.minimum(
+        asarray_like(rng.random(plan.shape[:-1]), plan) * total, total * (1.0 - machine_eps(plan))
+    )
     return xp.argmax(xp.astype(positive & (levels > below[..., None]), xp.int8), axis=-1)
 
 
@@ -375,7 +378,7 @@ def _sample_permutation(plan: Array, n: int, rng: np.random.Generator) -> Pairs:
     positive = xp.astype(plan > 0, xp.int64)
     in_row, in_column = xp.sum(positive, axis=-1), xp.sum(positive, axis=-2)
     largest = xp.max(plan, axis=(-2, -1), keepdims=True)
-    equal = (plan == 0) | (xp.abs(plan - largest) <= 1e3 * eps(plan) * largest)
+    equal = (plan == 0) | (xp.abs(plan - largest) <= 1e3 * machine_eps(plan) * largest)
     if not bool(xp.all(in_row <= 1)) or not bool(xp.all(in_column <= 1)) or not bool(xp.all(equal)):
         raise ValueError(
             "replace=False needs plans that are permutations; got another; draw with replacement"

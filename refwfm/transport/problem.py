@@ -5,10 +5,10 @@ that nothing they held, NaN included, can leak.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-from refwfm._array import Array, all_finite, array_namespace, device
-from refwfm._array import eps as machine_eps
+from refwfm._array import Array, all_finite, array_namespace, device, machine_eps
 from refwfm.measures import check_broadcast
 
 
@@ -120,27 +120,49 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
     2.0
     """
     xp = array_namespace(cost)
-    if scale_cost == "max":
-        scale = xp.max(cost, axis=(-2, -1)) + 0.0 * (a[..., 0] + b[..., 0])  # for all pairs that broadcast
+    if isinstance(scale_cost, str):
+        if scale_cost not in COST_SCALES:
+            names = ", ".join(map(repr, COST_SCALES))
+            raise ValueError(f"scale_cost must be None, {names} or a number; got {scale_cost!r}")
+        scale = COST_SCALES[scale_cost](cost, a, b)
         return xp.where(scale > 0, scale, xp.ones_like(scale))
-    live = _live(a, b)
-    if scale_cost is None or isinstance(scale_cost, int | float):
-        scale = 1.0 if scale_cost is None else float(scale_cost)
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
-        batch = (cost[..., 0, 0] + xp.astype(live[..., 0, 0], cost.dtype)).shape
-        return xp.full(batch, scale, dtype=cost.dtype, device=device(cost))
-    count = xp.sum(xp.astype(live, xp.int64), axis=(-2, -1))
-    if scale_cost == "mean":
-        scale = xp.sum(cost, axis=(-2, -1)) / xp.astype(count, cost.dtype)
-    elif scale_cost == "median":
-        values = xp.where(live, cost, xp.full_like(cost, math.inf))
-        values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)
-        middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
-        scale = 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
-    else:
-        raise ValueError(f"scale_cost must be None, 'max', 'mean', 'median' or a number; got {scale_cost!r}")
-    return xp.where(scale > 0, scale, xp.ones_like(scale))
+    number = 1.0 if scale_cost is None else float(scale_cost)
+    if not 0 < number < math.inf:
+        raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
+    batch = (cost[..., 0, 0] + 0.0 * (a[..., 0] + b[..., 0])).shape
+    return xp.full(batch, number, dtype=cost.dtype, device=device(cost))
+
+
+def _largest(cost: Array, a: Array, b: Array) -> Array:
+    # Zero times a weight: for all pairs that broadcast.
+    return array_namespace(cost).max(cost, axis=(-2, -1)) + 0.0 * (a[..., 0] + b[..., 0])
+
+
+def _mean(cost: Array, a: Array, b: Array) -> Array:
+    xp = array_namespace(cost)
+    return xp.sum(cost, axis=(-2, -1)) / xp.astype(_pairs(a, b), cost.dtype)
+
+
+def _median(cost: Array, a: Array, b: Array) -> Array:
+    xp, count = array_namespace(cost), _pairs(a, b)
+    values = xp.where(_live(a, b), cost, xp.full_like(cost, math.inf))
+    values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)
+    middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
+    return 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
+
+
+def _pairs(a: Array, b: Array) -> Array:
+    """How many pairs of live atoms there are, shape (...)."""
+    xp = array_namespace(a, b)
+    return xp.sum(xp.astype(_live(a, b), xp.int64), axis=(-2, -1))
+
+
+COST_SCALES: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "max": _largest,
+    "mean": _mean,
+    "median": _median,
+}
+"""Statistics of a cost over the pairs of live atoms, by name."""
 
 
 def _check_start(f_init: Array, a: Array, f: Array, validate: bool) -> Array:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device
+from refwfm._array import Array, array_namespace, device, take_along
 from refwfm.measures import check_broadcast
 
 
@@ -85,7 +85,7 @@ def quantile_coupling(x: Array, a: Array, y: Array, b: Array, /) -> QuantileCoup
     order0, level0 = order_and_levels(x, a)
     order1, level1 = order_and_levels(y, b)
     row, column, mass = meet(Sorted(x, level0, last_atom(a)), Sorted(y, level1, last_atom(b)))
-    return QuantileCoupling(at(order0, row), at(order1, column), mass)
+    return QuantileCoupling(take_along(order0, row), take_along(order1, column), mass)
 
 
 def line_cost(x: Sorted, y: Sorted, /, *, p: float = 2.0, alike: bool = False) -> Array:
@@ -104,7 +104,7 @@ def line_cost(x: Sorted, y: Sorted, /, *, p: float = 2.0, alike: bool = False) -
     if alike:
         return xp.mean(_power(x.position - y.position, p), axis=-1)
     row, column, mass = meet(x, y)
-    return xp.sum(mass * _power(at(x.position, row) - at(y.position, column), p), axis=-1)
+    return xp.sum(mass * _power(take_along(x.position, row) - take_along(y.position, column), p), axis=-1)
 
 
 def _power(gap: Array, p: float) -> Array:
@@ -130,7 +130,7 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
         level = xp.cumulative_sum(xp.sort(weights, axis=-1, descending=True), axis=-1)
         return Sorted(xp.sort(_padding_last(position, weights), axis=-1, stable=False), level, last)
     order, level = order_and_levels(position, weights)
-    return Sorted(at(position, order), level, last)
+    return Sorted(take_along(position, order), level, last)
 
 
 def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
@@ -146,7 +146,7 @@ def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
     """
     xp = array_namespace(position)
     order = xp.argsort(_padding_last(position, weights), axis=-1)
-    return order, xp.cumulative_sum(at(weights, order), axis=-1)
+    return order, xp.cumulative_sum(take_along(weights, order), axis=-1)
 
 
 def intervals(position: Array, weights: Array, /) -> tuple[Array, Array]:
@@ -163,7 +163,7 @@ def intervals(position: Array, weights: Array, /) -> tuple[Array, Array]:
     xp = array_namespace(position)
     order, level = order_and_levels(position, weights)
     place = xp.argsort(order, axis=-1)
-    low, high = at(_before(level), place), at(level, place)
+    low, high = take_along(_before(level), place), take_along(level, place)
     return low, xp.where(weights > 0, high, low)
 
 
@@ -197,7 +197,7 @@ def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array)
     low = xp.zeros_like(high)
     for _ in range(level.shape[-1].bit_length()):
         middle = (low + high) // 2
-        beyond = at(level, offset + middle) > wanted
+        beyond = take_along(level, offset + middle) > wanted
         low, high = xp.where(beyond, low, middle + 1), xp.where(beyond, middle, high)
     return high
 
@@ -219,7 +219,7 @@ def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
     n, m = x.level.shape[-1], y.level.shape[-1]
     ends = xp.concat([xp.broadcast_to(x.level, (*batch, n)), xp.broadcast_to(y.level, (*batch, m))], axis=-1)
     order = xp.argsort(ends, axis=-1)
-    ends = at(ends, order)
+    ends = take_along(ends, order)
     of_x = xp.astype(order < n, order.dtype)
     row = xp.cumulative_sum(of_x, axis=-1) - of_x  # how many atoms of x end before this piece does
     column = xp.arange(n + m, dtype=row.dtype, device=device(row)) - row
@@ -239,21 +239,6 @@ def last_atom(weights: Array, /) -> Array:
     """
     xp = array_namespace(weights)
     return xp.count_nonzero(weights > 0, axis=-1, keepdims=True) - 1
-
-
-def at(table: Array, index: Array, /) -> Array:
-    """``table[..., index]``: along the last axis, with leading axes that broadcast.
-
-    Equation: GWFM-32.
-
-    Examples
-    --------
-    >>> at(np.asarray([10.0, 20.0, 30.0]), np.asarray([2, 0])).tolist()
-    [30.0, 10.0]
-    """
-    ndim = max(table.ndim, index.ndim)
-    table, index = (part[(*(None,) * (ndim - part.ndim), ...)] for part in (table, index))
-    return array_namespace(table).take_along_axis(table, index, axis=-1)
 
 
 def _padding_last(position: Array, weights: Array) -> Array:

@@ -20,11 +20,16 @@ Peyré and Cuturi, "Computational Optimal Transport", 2019, chapter 4.
 
 from typing import NamedTuple
 
-from refwfm import bures
-from refwfm._array import Array, all_finite, array_namespace, matvec, sq_norm, transpose
-from refwfm._array import eps as machine_eps
-from refwfm.clouds import check_cloud_pair, moments
-from refwfm.measures import PointCloud
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    expanded_sq_distance,
+    machine_eps,
+    matvec,
+    transpose,
+)
+from refwfm.convergence import ConvergenceError
 from refwfm.transport.problem import Problem, check_problem, clear_padding, log_weights
 
 TOLERANCE = 1e-3
@@ -32,10 +37,6 @@ TOLERANCE = 1e-3
 
 CHECK_EVERY = 10
 """Iterations from one evaluation of the marginal errors to the next."""
-
-
-class ConvergenceError(RuntimeError):
-    """Sinkhorn's iteration stopped before the marginals of its plan were those asked for."""
 
 
 class Sinkhorn(NamedTuple):
@@ -63,7 +64,7 @@ class Sinkhorn(NamedTuple):
     converged: Array
 
 
-# Cost, and where to start
+# Cost
 
 
 def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
@@ -92,46 +93,13 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
             f"x and y must have shapes (..., n, d) and (..., m, d); got {tuple(x.shape)} and {tuple(y.shape)}"
         )
     centre = 0.5 * (_centre(x) + _centre(y))
-    x, y = x - centre, y - centre
-    cost = sq_norm(x)[..., :, None] + sq_norm(y)[..., None, :] - 2.0 * (x @ transpose(y))
-    return xp.clip(cost, min=0.0)
+    return xp.clip(expanded_sq_distance(x - centre, y - centre), min=0.0)
 
 
 def _centre(x: Array) -> Array:
     """Mean of the finite coordinates' places, shape (..., 1, d)."""
     xp = array_namespace(x)
     return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
-
-
-def gaussian_potential(x: PointCloud, y: PointCloud, /) -> Array:
-    """Potential, at the points of x, of the optimal map between the Gaussians with the clouds' moments.
-
-    Equation: WFM-12. With the map of WFM-U4, ``T(p) = m_y + C (p - m_x)`` and ``∇f(p) = 2 (p - T(p))``:
-    ``f(p) = 2 ⟨m_x - m_y, p - m_x⟩ + ⟨p - m_x, (I - C) (p - m_x)⟩``. A good ``f_init`` for ``sinkhorn``.
-
-    Parameters
-    ----------
-    x, y : PointCloud, points (..., n, d) and (..., m, d); leading axes broadcast
-
-    Returns
-    -------
-    array, shape (..., n). Units: data squared.
-
-    Examples
-    --------
-    >>> gaussian_potential(*(PointCloud(np.eye(2)[:, :1] + m, np.full(2, 0.5)) for m in (0, 1))).tolist()
-    [-1.0, 1.0]
-    """
-    x, y = check_cloud_pair(x, y)
-    mu, nu = moments(*x), moments(*y)
-    C = bures.gelbrich_map(mu, nu, validate=False)  # where there is no map, of least norm
-    centred = x.points - mu.mean[..., None, :]
-    moved = centred @ C  # C is symmetric
-    shift = matvec(centred, mu.mean - nu.mean)
-    return 2.0 * shift + array_namespace(centred).sum(centred * (centred - moved), axis=-1)
-
-
-# Solver
 
 
 def sinkhorn(
@@ -168,7 +136,7 @@ def sinkhorn(
         Iterate until both marginal errors are at most this. None: exactly ``max_iter`` iterations.
     max_iter : int
     f_init : array, shape (..., n), optional
-        Where to start, in units of the cost: zero when left out. See ``gaussian_potential``.
+        Where to start, in units of the cost: zero when left out. See ``gaussian_start``.
     require : bool
         Raise when ``tol`` was not reached; otherwise say so in the result.
     validate : bool

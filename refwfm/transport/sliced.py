@@ -11,8 +11,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, eps, like, sq_norm, transpose
-from refwfm.clouds import check_cloud_pair
+from refwfm._array import (
+    Array,
+    array_namespace,
+    asarray_like,
+    device,
+    expanded_sq_distance,
+    machine_eps,
+    sq_norm,
+    take_along,
+    transpose,
+)
+from refwfm.clouds import all_even, check_cloud_pair, in_order
 from refwfm.measures import PointCloud, check_broadcast
 from refwfm.transport import quantiles
 from refwfm.transport.plans import Pairs
@@ -45,7 +55,7 @@ def random_directions(points: Array, /, *, rng: np.random.Generator, n_proj: int
     z = rng.standard_normal((n_proj, points.shape[-1]))
     while np.any(zero := ~np.any(z, axis=-1)):
         z[zero] = rng.standard_normal((int(np.sum(zero)), points.shape[-1]))
-    return like(z / np.linalg.norm(z, axis=-1, keepdims=True), points)
+    return asarray_like(z / np.linalg.norm(z, axis=-1, keepdims=True), points)
 
 
 # Distance
@@ -107,11 +117,11 @@ def sliced_cost(
     """
     _check_power(p)
     x, y = _check(x, y, theta, validate)
-    even, alike = _even(x) and _even(y), _alike(x, y)
+    evenly, alike = all_even(x, y), in_order(x, y)
     total = _zeros(_batch_shape(x, y, theta), x.points)
     xp = array_namespace(total)
     for some in _blocks(theta, _size(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
-        costs = quantiles.line_cost(_project(x, some, even), _project(y, some, even), p=p, alike=alike)
+        costs = quantiles.line_cost(_project(x, some, evenly), _project(y, some, evenly), p=p, alike=alike)
         total = total + xp.sum(costs, axis=-1)
     return total / theta.shape[-2]
 
@@ -159,10 +169,10 @@ def pairwise_sliced_cost(
         )
     pair = _check(PointCloud(*(part[:, None, ...] for part in x)), y, theta, validate)
     x, y = PointCloud(*(part[:, 0, ...] for part in pair[0])), pair[1]
-    even, alike = _even(x) and _even(y), _alike(x, y)
+    evenly, alike = all_even(x, y), in_order(x, y)
     total = _zeros((x.points.shape[0], y.points.shape[0]), x.points)
     for some in _blocks(theta, _size(x.weights.shape) + _size(y.weights.shape)):
-        lines = _project(x, some, even), _project(y, some, even)
+        lines = _project(x, some, evenly), _project(y, some, evenly)
         total = total + (_product_costs(*lines) if alike and p == 2 else _row_costs(*lines, p, alike))
     return total / theta.shape[-2]
 
@@ -175,7 +185,7 @@ def _product_costs(x: Sorted, y: Sorted) -> Array:
         return _zeros((x.position.shape[0], y.position.shape[0]), x.position)
     centre = xp.mean(y.position, axis=(0, 2), keepdims=True)
     X, Y = (xp.reshape(position - centre, (position.shape[0], -1)) for position in (x.position, y.position))
-    costs = (sq_norm(X)[:, None] + sq_norm(Y)[None, :] - 2.0 * (X @ transpose(Y))) / n
+    costs = expanded_sq_distance(X, Y) / n
     return xp.where(costs > 0, costs, xp.zeros_like(costs))  # rounding can push it below 0
 
 
@@ -215,7 +225,7 @@ def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool
     Notes
     -----
     O(K n m) time, and memory for one plan and ``SLICED_BLOCK``. To draw pairs from the plan it is not needed:
-    ``sample_pairs``, ``sorted_permutations``.
+    ``sample_sliced_pairs``, ``sorted_permutations``.
 
     Examples
     --------
@@ -256,7 +266,7 @@ def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, valida
     Raises
     ------
     ValueError
-        If sizes differ or weights are not uniform: ``sample_pairs`` takes any.
+        If sizes differ or weights are not uniform: ``sample_sliced_pairs`` takes any.
 
     Examples
     --------
@@ -265,18 +275,19 @@ def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, valida
     [[1, 0]]
     """
     x, y = _check(x, y, theta, validate)
-    if not _alike(x, y):
+    if not in_order(x, y):
         raise ValueError(
             "a sorted plan is a permutation only between clouds of equal sizes and uniform weights; got "
-            f"points {tuple(x.points.shape)} and {tuple(y.points.shape)}; use sample_pairs or lifted_plan"
+            f"points {tuple(x.points.shape)} and {tuple(y.points.shape)}; "
+            "use sample_sliced_pairs or lifted_plan"
         )
     xp = array_namespace(x.points)
     order0, order1 = (xp.argsort(theta @ transpose(cloud.points), axis=-1) for cloud in (x, y))
     shape = (*_batch_shape(x, y, theta), *order0.shape[-2:])
-    return quantiles.at(xp.broadcast_to(order1, shape), xp.argsort(order0, axis=-1))
+    return take_along(xp.broadcast_to(order1, shape), xp.argsort(order0, axis=-1))
 
 
-def sample_pairs(
+def sample_sliced_pairs(
     x: PointCloud,
     y: PointCloud,
     theta: Array,
@@ -307,7 +318,7 @@ def sample_pairs(
     Examples
     --------
     >>> x, y = (PointCloud(np.asarray(p)[:, None], np.full(2, 0.5)) for p in ([0.0, 1.0], [5.0, 4.0]))
-    >>> pairs = sample_pairs(x, y, np.eye(1), rng=np.random.default_rng(0), size=20)
+    >>> pairs = sample_sliced_pairs(x, y, np.eye(1), rng=np.random.default_rng(0), size=20)
     >>> sorted(set(zip(pairs.source.tolist(), pairs.target.tolist())))
     [(0, 1), (1, 0)]
     """
@@ -315,7 +326,7 @@ def sample_pairs(
     xp = array_namespace(x.points)
     batch = _batch_shape(x, y, theta)
     direction = xp.asarray(rng.integers(theta.shape[-2], size=(*batch, size)), device=device(x.points))
-    level = like(rng.random((*batch, size)), x.points)
+    level = asarray_like(rng.random((*batch, size)), x.points)
     return Pairs(*(_atoms_at(cloud, theta, direction, level) for cloud in (x, y)))
 
 
@@ -330,30 +341,15 @@ def _atoms_at(cloud: PointCloud, theta: Array, direction: Array, level: Array) -
     )
     offset = direction * n
     place = quantiles.atom_at_level(ends, quantiles.last_atom(cloud.weights), level, offset=offset)
-    return quantiles.at(order, offset + place)
+    return take_along(order, offset + place)
 
 
-def _project(cloud: PointCloud, theta: Array, even: bool) -> Sorted:
+def _project(cloud: PointCloud, theta: Array, evenly: bool) -> Sorted:
     """Clouds on the line, sorted: positions (..., K, n)."""
-    return quantiles.sort_measure(theta @ transpose(cloud.points), cloud.weights[..., None, :], even=even)
+    return quantiles.sort_measure(theta @ transpose(cloud.points), cloud.weights[..., None, :], even=evenly)
 
 
 # Sizes and checks
-
-
-def _even(cloud: PointCloud) -> bool:
-    """Whether all points of each cloud weigh the same, padding apart."""
-    xp = array_namespace(cloud.weights)
-    largest = xp.max(cloud.weights, axis=-1, keepdims=True)
-    return bool(xp.all((cloud.weights == largest) | (cloud.weights == 0)))
-
-
-def _alike(x: PointCloud, y: PointCloud) -> bool:
-    """Whether all clouds have the same number of points, without padding, and uniform weights."""
-    xp = array_namespace(x.weights)
-    return x.weights.shape[-1] == y.weights.shape[-1] and all(
-        bool(xp.all(cloud.weights == cloud.weights[..., :1])) for cloud in (x, y)
-    )
 
 
 def _blocks(theta: Array, elements: int) -> Iterator[Array]:
@@ -392,7 +388,7 @@ def _check(x: PointCloud, y: PointCloud, theta: Array, validate: bool) -> tuple[
     if theta.dtype != x.points.dtype:
         raise TypeError(f"theta must have the dtype of the clouds, {x.points.dtype}; got {theta.dtype}")
     check_broadcast(x=x.points.shape[:-2], y=y.points.shape[:-2], theta=theta.shape[:-2])
-    tolerance = 1e-6 if eps(theta) < 1e-10 else 1e-3
+    tolerance = 1e-6 if machine_eps(theta) < 1e-10 else 1e-3
     if validate and not bool(xp.all(xp.abs(sq_norm(theta) - 1.0) <= tolerance)):
         raise ValueError("theta must hold unit vectors along its last axis; divide each by its norm")
     return x, y

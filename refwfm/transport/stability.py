@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, eps, like, sq_frobenius, to_host, transpose
+from refwfm._array import (
+    Array,
+    array_namespace,
+    asarray_like,
+    device,
+    machine_eps,
+    sq_frobenius,
+    to_host,
+    transpose,
+)
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align, check_alignable, sq_lazy_distance
 
@@ -219,7 +228,7 @@ def laziness_report(
     xp = array_namespace(reference)
     index = xp.asarray(rng.integers(clouds.points.shape[0], size=size), device=device(reference))
     drawn = PointCloud(*(xp.take(part, index, axis=0) for part in clouds))
-    noise = sigma * like(rng.standard_normal((size, *reference.shape)), reference)
+    noise = sigma * asarray_like(rng.standard_normal((size, *reference.shape)), reference)
     Z = reference + noise
     lazy = sq_lazy_distance(Z, align(reference, drawn, n_jobs=n_jobs, validate=False))
     exact = sq_lazy_distance(Z, align(Z, drawn, n_jobs=n_jobs, validate=False))
@@ -228,7 +237,7 @@ def laziness_report(
     lazy, exact, radius, norm = map(to_host, (lazy, exact, radius, norm))
     ratio = np.divide(lazy, exact, out=np.where(lazy > 0, np.inf, 1.0), where=exact > 0)
     return Laziness(
-        optimal=float(np.mean(ratio <= 1.0 + 100 * eps(reference))),
+        optimal=float(np.mean(ratio <= 1.0 + 100 * machine_eps(reference))),
         mean_ratio=float(np.mean(ratio)),
         inside=float(np.mean(norm < radius)),
         ratio=ratio,

@@ -14,10 +14,12 @@ from statistics import median
 import numpy as np
 
 from refwfm.clouds import uniform
+from refwfm.couplings.costs import outer_cost, pairwise_sq_wasserstein2
 from refwfm.couplings.inner import couple
-from refwfm.couplings.outer import outer_cost, outer_pairs, pairwise_sq_wasserstein2
+from refwfm.couplings.outer import outer_pairs
 from refwfm.measures import PointCloud, take
-from refwfm.transport.linearized import align, free_support_barycenter
+from refwfm.transport.linearized import align
+from refwfm.transport.reference import free_support_barycenter
 from refwfm.validation.bench.measure import Row
 
 B, N, D, N_PROJ, SIGMA = 64, 256, 3, 64, 0.1

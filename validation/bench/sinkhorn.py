@@ -22,7 +22,8 @@ import numpy as np
 from refwfm.backends._numpy_sinkhorn import sinkhorn
 from refwfm.clouds import uniform
 from refwfm.measures import PointCloud
-from refwfm.transport.sinkhorn import Sinkhorn, gaussian_potential, sq_euclidean_cost
+from refwfm.transport.gaussian_start import gaussian_potential
+from refwfm.transport.sinkhorn import Sinkhorn, sq_euclidean_cost
 from refwfm.validation.bench.measure import Row, compare
 from refwfm.validation.textbook import pot_gaussian
 

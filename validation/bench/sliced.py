@@ -16,7 +16,7 @@ import ot
 from refwfm.backends import Backend, load
 from refwfm.clouds import pad, uniform, unpad
 from refwfm.measures import PointCloud
-from refwfm.transport.sliced import pairwise_sliced_cost, random_directions, sample_pairs
+from refwfm.transport.sliced import pairwise_sliced_cost, random_directions, sample_sliced_pairs
 from refwfm.validation.bench.measure import Row, compare
 
 B, N, D, N_PROJ = 64, 512, 3, 64
@@ -50,7 +50,7 @@ def rows(repeats: int = 5) -> list[Row]:
         ),
         compare(
             f"{N} pairs of points from each of {B} plans",
-            lambda: sample_pairs(x, y, theta, rng=np.random.default_rng(1), size=N),
+            lambda: sample_sliced_pairs(x, y, theta, rng=np.random.default_rng(1), size=N),
             partial(pot_pairs, x, y, theta),
             "POT expected_sliced_plan, in a loop",
             repeats=min(repeats, MOST),

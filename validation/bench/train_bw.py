@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from refwfm._array import like
+from refwfm._array import asarray_like
 from refwfm.backends import Backend, load
 from refwfm.backends._memory import keep_freed_memory
 from refwfm.bures import Tangent
@@ -115,7 +115,7 @@ def torch_step(params: Params, batch: GaussianBatch) -> Callable[[], float]:
     except RuntimeError:  # an older torch has no fused Adam for the CPU
         optimizer = torch.optim.Adam(nets.parameters(), lr=LEARNING_RATE, foreach=True)
     to = torch.zeros(0)
-    mean, cov, t, mean_dot, target = (like(x, to) for x in (*batch.mu_t, batch.t, *batch.target))
+    mean, cov, t, mean_dot, target = (asarray_like(x, to) for x in (*batch.mu_t, batch.t, *batch.target))
     row, column = torch.tril_indices(D, D)
     entry = torch.zeros(D, D, dtype=torch.int64)
     entry[row, column] = entry[column, row] = torch.arange(len(row))

@@ -35,6 +35,7 @@ def bounds_and_neighbours() -> Item:
             emd.dual,
             emd.rough_potential,
             emd.frame_bounds,
+            emd.random_frames,
             emd.quantile_cells,
             nearest_clouds,
         ),
@@ -58,12 +59,16 @@ def bounds_and_neighbours() -> Item:
                 bounds_of_far_clouds_are_tight,
                 emd.frame_bounds,
                 {
-                    "of the other cost": lambda x, y, *, squared: emd.frame_bounds(x, y, squared=not squared),
-                    "along one axis": lambda x, y, *, squared: emd.frame_bounds(
-                        *([PointCloud(p[:, :1], a) for p, a in family] for family in (x, y)), squared=squared
+                    "of the other cost": lambda x, y, frames, *, squared: emd.frame_bounds(
+                        x, y, frames, squared=not squared
                     ),
-                    "a hundredth more": lambda x, y, *, squared: (
-                        1.01 * emd.frame_bounds(x, y, squared=squared)
+                    "along one axis": lambda x, y, frames, *, squared: emd.frame_bounds(
+                        *([PointCloud(p[:, :1], a) for p, a in family] for family in (x, y)),
+                        np.ones((1, 1, 1)),
+                        squared=squared,
+                    ),
+                    "a hundredth more": lambda x, y, frames, *, squared: (
+                        1.01 * emd.frame_bounds(x, y, frames, squared=squared)
                     ),
                 },
                 Tolerance(1e-9, 1e-9, "the slack left for rounding; the clouds are nearly points"),
@@ -76,7 +81,7 @@ def bounds_and_neighbours() -> Item:
                 partial(emd.frame_bounds, squared=True),
                 {
                     "moments with n - 1": _biased_moment_bounds,
-                    "sum of two frames": lambda x, y: 2.0 * emd.frame_bounds(x, y, squared=True),
+                    "sum of two frames": lambda *given: 2.0 * emd.frame_bounds(*given, squared=True),
                 },
                 EXACT,
                 dimensions=(2, 3, 6),
@@ -111,7 +116,9 @@ def bounds_and_neighbours() -> Item:
                 partial(nearest_clouds, squared=True),
                 {
                     "of the Euclidean cost": partial(nearest_clouds, squared=False),
-                    "the families exchanged": lambda xs, ys: nearest_clouds(ys, xs, squared=True),
+                    "the families exchanged": lambda xs, ys, *, rng: nearest_clouds(
+                        ys, xs, squared=True, rng=rng
+                    ),
                 },
                 roundings(100, SUMS),
                 dimensions=(2, 3),
@@ -157,9 +164,13 @@ def bounds_of_far_clouds_are_tight(frame_bounds, draw):
     worst = 0.0
     for squared, metric in ((True, "sqeuclidean"), (False, "euclidean")):
         exact = np.array([[ot.emd2(a, b, cdist(x, y, metric)) for y, b in moved] for x, a in near])
-        found = frame_bounds(near, moved, squared=squared)
+        found = frame_bounds(near, moved, _frames(draw), squared=squared)
         worst = max(worst, np.max(np.abs(found - exact) / exact))
     return worst
+
+
+def _frames(draw):
+    return emd.random_frames(draw.d, rng=np.random.default_rng(0))
 
 
 def _affine_pairs(draw):
@@ -178,14 +189,14 @@ def bounds_are_below(frame_bounds, draw):
     for x, y in _affine_pairs(draw):
         cost = cdist(x.points, y.points, "sqeuclidean")
         exact = np.mean(cost[linear_sum_assignment(cost)])
-        bound = float(frame_bounds([x], [y])[0, 0])
+        bound = float(frame_bounds([x], [y], _frames(draw))[0, 0])
         if bound < 0.9 * exact:  # nearly an equality here: a bound that says nothing is wrong too
             return np.inf
         worst = max(worst, (bound - exact) / exact)
     return worst
 
 
-def _biased_moment_bounds(xs, ys):
+def _biased_moment_bounds(xs, ys, _):
     mu, nu = (moments(*clouds[0]) for clouds in (xs, ys))
     factor = len(xs[0].weights) / (len(xs[0].weights) - 1)
     mu, nu = (g._replace(mean=g.mean[None], cov=factor * g.cov[None]) for g in (mu, nu))
@@ -222,7 +233,8 @@ def neighbours_of_large_clouds_are_those_of_all(nearest_clouds, draw):
 def neighbours_in_another_family_are_those_of_all(nearest_clouds, draw):
     """The same of 6 clouds, in a family of 12."""
     x, y = (_thin_clouds(draw, members, 10) for members in (6, 12))
-    found = draw.call(nearest_clouds, *(PointCloud(f.points, draw.rounded(f.weights)) for f in (x, y)))
+    families = (PointCloud(f.points, draw.rounded(f.weights)) for f in (x, y))
+    found = draw.call(nearest_clouds, *families, rng=np.random.default_rng(0))
     return _excess(found, _assignment_costs(x.points, y.points))
 
 
@@ -241,7 +253,8 @@ def _excess_among(nearest_clouds, draw, *, members, size):
     family = _thin_clouds(draw, members, size)
     matrix = _assignment_costs(family.points, family.points)
     np.fill_diagonal(matrix, np.inf)
-    found = draw.call(nearest_clouds, PointCloud(family.points, draw.rounded(family.weights)))
+    rounded = PointCloud(family.points, draw.rounded(family.weights))
+    found = draw.call(nearest_clouds, rounded, rng=np.random.default_rng(0))
     return np.inf if found.n_pairs != members * (members - 1) // 2 else _excess(found, matrix)
 
 
@@ -253,18 +266,18 @@ def _excess(found, matrix):
     return max(relative(found.distance, least), relative(named, least))
 
 
-def _nearest_by_moments(family):
+def _nearest_by_moments(family, *, rng):
     mu = moments(*family)
-    return _neighbours_by(family, textbook.pairwise_sq_distance(mu, mu))
+    return _neighbours_by(family, rng, textbook.pairwise_sq_distance(mu, mu))
 
 
-def _nearest_by_mean(family):
+def _nearest_by_mean(family, *, rng):
     mean = moments(*family).mean
-    return _neighbours_by(family, cdist(mean, mean))
+    return _neighbours_by(family, rng, cdist(mean, mean))
 
 
-def _neighbours_by(family, matrix):
+def _neighbours_by(family, rng, matrix):
     np.fill_diagonal(matrix, np.inf)
     member = np.argmin(matrix, axis=1)
     distances = pairwise_emd(family, squared=True)[np.arange(len(member)), member]
-    return nearest_clouds(family, squared=True)._replace(member=member, distance=distances)
+    return nearest_clouds(family, squared=True, rng=rng)._replace(member=member, distance=distances)

@@ -113,7 +113,9 @@ def wfm_22() -> Item:
                         -distance / (1.0 - t), gradient
                     ),
                     "norm instead of its square": lambda mu, distance, gradient, t: scaled(
-                        -distance / (1.0 - t) / np.sqrt(bures.sq_norm(mu, gradient) + (distance == 0)),
+                        -distance
+                        / (1.0 - t)
+                        / np.sqrt(bures.sq_tangent_norm(mu, gradient) + (distance == 0)),
                         gradient,
                     ),
                     "without d": lambda mu, distance, gradient, t: premetric_velocity(

@@ -4,14 +4,13 @@ import numpy as np
 import scipy.optimize
 
 from refwfm.bures import pairwise_sq_distance
-from refwfm.couplings.outer import (
-    match_clouds,
+from refwfm.couplings.costs import (
     outer_cost,
-    outer_plan,
-    pairwise_chamfer,
+    pairwise_chamfer_cost,
     pairwise_frechet,
     pairwise_sq_wasserstein2,
 )
+from refwfm.couplings.outer import match_clouds, outer_plan
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.cloud_problems import (
@@ -48,7 +47,7 @@ def app_c_clouds() -> Item:
         latex=r"\sigma=\mathop{\mathrm{argmin}}_\sigma\sum_iK_{i\sigma(i)},\qquad "
         r"K_{ij}=W_2^2(\mathcal N(\mu_i),\mathcal N(\nu_j))",
         statement="Clouds of a batch are paired by the distances of the Gaussians with their moments.",
-        functions=(pairwise_frechet, pairwise_chamfer, match_clouds),
+        functions=(pairwise_frechet, pairwise_chamfer_cost, match_clouds),
         checks=(
             Check(
                 "textbook distance of NumPy's moments",
@@ -66,10 +65,10 @@ def app_c_clouds() -> Item:
             Check(
                 "loops over all pairs of points",
                 costs_are_of_the_nearest,
-                pairwise_chamfer,
+                pairwise_chamfer_cost,
                 {
                     "one way": lambda x, y: pairwise(lambda p, q: p[1] @ _nearest(p[0], q[0]), x, y),
-                    "half of it": lambda x, y: 0.5 * pairwise_chamfer(x, y),
+                    "half of it": lambda x, y: 0.5 * pairwise_chamfer_cost(x, y),
                     "without the squares": lambda x, y: pairwise(
                         lambda p, q: (
                             p[1] @ np.sqrt(_nearest(p[0], q[0])) + q[1] @ np.sqrt(_nearest(q[0], p[0]))

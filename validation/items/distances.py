@@ -6,7 +6,8 @@ import scipy.linalg
 from refwfm import bures, psd
 from refwfm.clouds import moments
 from refwfm.measures import Gaussian, rescale
-from refwfm.metrics.statistics import label_accuracy, nearest
+from refwfm.metrics.nearest_gaussians import nearest
+from refwfm.metrics.statistics import label_accuracy
 from refwfm.validation import textbook
 from refwfm.validation.check import EXACT, WELL, Check, Item, roundings
 from refwfm.validation.textbook import pot_gaussian, relative, size, sqrtm

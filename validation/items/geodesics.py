@@ -175,7 +175,7 @@ def wfm_6() -> Item:
         title="kinetic energy (Benamou-Brenier)",
         latex=r"W_2^2(\mu,\nu)=\inf_{(\mu_t,v_t)}\int_0^1\|v_t\|^2_{L^2(\mu_t)}\,dt",
         statement="The geodesic's energy is W2² at every time (no factor ½); other curves need more.",
-        functions=(bures.path, bures.sq_norm),
+        functions=(bures.path, bures.sq_tangent_norm),
         checks=(
             Check(
                 "textbook distance, SciPy sqrtm",
@@ -195,7 +195,7 @@ def wfm_6() -> Item:
 
 
 def _energy(mu, nu, t):
-    return bures.sq_norm(*bures.path(mu, nu, t))
+    return bures.sq_tangent_norm(*bures.path(mu, nu, t))
 
 
 def _energy_of_the_mixture(mu, nu, t):

@@ -117,7 +117,7 @@ def wfm_u4() -> Item:
         title="optimal map between Gaussians",
         latex=r"T(x)=m_\nu+C(x-m_\mu),\quad C=A^{-1/2}(A^{1/2}BA^{1/2})^{1/2}A^{-1/2}",
         statement="The optimal map is affine; C is the symmetric positive solution of C A C = B.",
-        functions=(bures.gelbrich_map, bures.transport, psd.sqrtm, psd.inv_sqrtm),
+        functions=(bures.gelbrich_map, bures.push_forward, psd.sqrtm, psd.inv_sqrtm),
         checks=(
             Check(
                 "textbook, SciPy sqrtm",
@@ -158,12 +158,12 @@ def wfm_u4() -> Item:
             Check(
                 "POT",
                 transport_is_pots,
-                bures.transport,
+                bures.push_forward,
                 {
                     "without the source's mean": lambda x, mu, nu: (
                         nu.mean[:, None] + x @ bures.gelbrich_map(mu, nu)
                     ),
-                    "the map from nu to mu": lambda x, mu, nu: bures.transport(x, nu, mu),
+                    "the map from nu to mu": lambda x, mu, nu: bures.push_forward(x, nu, mu),
                 },
                 roundings(500, WELL),
                 size=1,
@@ -254,7 +254,7 @@ def wfm_u5() -> Item:
         title="Riemannian metric",
         latex=r"\langle(a,S),(a',S')\rangle_{BW(\mu)}=\langle a,a'\rangle+\mathrm{Tr}(S\Sigma_\mu S'^\top)",
         statement="The inner product of two affine fields in L²(mu).",
-        functions=(bures.inner, bures.sq_norm),
+        functions=(bures.inner, bures.sq_tangent_norm),
         checks=(
             Check(
                 "exact second moments",
@@ -274,10 +274,10 @@ def wfm_u5() -> Item:
             Check(
                 "exact second moments, of one field",
                 norm_of_a_field,
-                bures.sq_norm,
+                bures.sq_tangent_norm,
                 {
-                    "half, as a kinetic energy": lambda mu, v: 0.5 * bures.sq_norm(mu, v),
-                    "not squared": lambda mu, v: np.sqrt(bures.sq_norm(mu, v)),
+                    "half, as a kinetic energy": lambda mu, v: 0.5 * bures.sq_tangent_norm(mu, v),
+                    "not squared": lambda mu, v: np.sqrt(bures.sq_tangent_norm(mu, v)),
                 },
                 roundings(300, WELL),
             ),

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from refwfm.couplings.inner import couple, in_order
+from refwfm.clouds import in_order
+from refwfm.couplings.inner import couple
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align
 from refwfm.validation.check import Check, Item, roundings

@@ -5,6 +5,7 @@ import numpy as np
 from refwfm.clouds import uniform
 from refwfm.transport import linearized
 from refwfm.transport.linearized import align, align_to_reference, sq_lazy_distance
+from refwfm.transport.reference import FreeSupportBarycenter, free_support_barycenter
 from refwfm.validation.check import EXACT, FIXED_POINT, Check, Item, roundings
 from refwfm.validation.enumeration import (
     MEANS,
@@ -303,7 +304,7 @@ def lazy_matrix(pairwise, draw):
 
 def reference() -> Item:
     """Free-support barycenter."""
-    solve = linearized.free_support_barycenter
+    solve = free_support_barycenter
     mean = "mean without alignment"
     wrong = {
         mean: lambda clouds, init: _at(clouds, np.mean(clouds.points, axis=0)),
@@ -348,7 +349,7 @@ def reference() -> Item:
 def _at(clouds, points):
     permutation = align_to_reference(points, clouds)
     value = float(np.mean(sq_lazy_distance(points, align(points, clouds))))
-    return linearized.FreeSupportBarycenter(points, permutation, (value,), 0, True)
+    return FreeSupportBarycenter(points, permutation, (value,), 0, 0.0, True)
 
 
 def barycenter_is_pots(free_support_barycenter, draw):

@@ -70,10 +70,10 @@ def one_nn() -> Item:
                 emd_accuracy_is_that_of_all,
                 partial(one_nn_accuracy_emd, squared=True),
                 {
-                    "sample and reference swapped": lambda generated, reference: one_nn_accuracy_emd(
-                        generated=reference, reference=generated, squared=True
+                    "sample and reference swapped": lambda generated, reference, rng: one_nn_accuracy_emd(
+                        generated=reference, reference=generated, squared=True, rng=rng
                     ),
-                    "by Chamfer": lambda generated, reference: one_nn_accuracy(
+                    "by Chamfer": lambda generated, reference, rng: one_nn_accuracy(
                         compare_families(pairwise_chamfer, generated=generated, reference=reference)
                     ),
                 },
@@ -131,7 +131,7 @@ def emd_accuracy_is_that_of_all(one_nn_accuracy_emd, draw):
     x = PointCloud(0.7 * draw.normal(6, 7, draw.d), np.full((6, 7), 1 / 7))
     y = PointCloud(draw.normal(9, 5, draw.d), np.full((9, 5), 1 / 5))
     matrices = (pot_matrix(p, q, "sqeuclidean") for p, q in ((x, x), (x, y), (y, y)))
-    found = draw.call(one_nn_accuracy_emd, generated=x, reference=y)
+    found = draw.call(one_nn_accuracy_emd, generated=x, reference=y, rng=np.random.default_rng(0))
     return float(np.max(np.abs(np.array(found) - _plain_accuracy(FamilyDistances(*matrices)))))
 
 

@@ -4,11 +4,11 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
+from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.problem import Problem, cost_scale, log_weights
 from refwfm.transport.sinkhorn import (
     Sinkhorn,
     dual_value,
-    gaussian_potential,
     iterate,
     log_plan,
     marginal_errors,

@@ -43,7 +43,7 @@ def gwfm_32() -> Item:
         latex=r"SW_2^2(\mu,\nu)=\int_{S^{d-1}}W_2^2(\langle\theta,\cdot\rangle_\sharp\mu,"
         r"\langle\theta,\cdot\rangle_\sharp\nu)\,d\theta",
         statement="Squared distances of the projections on a line, averaged over all directions.",
-        functions=(sq, quantiles.line_cost, quantiles.sort_measure, quantiles.at),
+        functions=(sq, quantiles.line_cost, quantiles.sort_measure),
         checks=(
             Check(
                 "POT, the same directions",

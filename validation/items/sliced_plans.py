@@ -27,7 +27,7 @@ def gwfm_106() -> Item:
         functions=(
             plan,
             sliced.sorted_permutations,
-            sliced.sample_pairs,
+            sliced.sample_sliced_pairs,
             quantiles.quantile_coupling,
             quantiles.intervals,
             quantiles.meet,
@@ -78,13 +78,13 @@ def gwfm_106() -> Item:
             Check(
                 "frequencies of drawn pairs",
                 frequencies_of_pairs,
-                sliced.sample_pairs,
+                sliced.sample_sliced_pairs,
                 {
                     "levels drawn for each cloud": _independent_levels,
-                    "one direction": lambda x, y, theta, *, rng, size: sliced.sample_pairs(
+                    "one direction": lambda x, y, theta, *, rng, size: sliced.sample_sliced_pairs(
                         x, y, theta[:1], rng=rng, size=size
                     ),
-                    "without the weights": lambda x, y, theta, *, rng, size: sliced.sample_pairs(
+                    "without the weights": lambda x, y, theta, *, rng, size: sliced.sample_sliced_pairs(
                         even(x), even(y), theta, rng=rng, size=size
                     ),
                 },
@@ -112,7 +112,7 @@ def gwfm_106() -> Item:
 
 
 def _independent_levels(x, y, theta, *, rng, size):
-    first, second = (sliced.sample_pairs(x, y, theta, rng=rng, size=size) for _ in range(2))
+    first, second = (sliced.sample_sliced_pairs(x, y, theta, rng=rng, size=size) for _ in range(2))
     return Pairs(first.source, second.target)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.generation import generate_clouds
 from refwfm.measures import PointCloud
-from refwfm.straightness import Straightness, path_straightness, relative_bend, straightness
+from refwfm.metrics.straightness import Straightness, path_straightness, relative_bend, straightness
 from refwfm.training import cloud_generation
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.cloud_problems import family

@@ -34,20 +34,20 @@ class Backend(NamedTuple):
     Attributes
     ----------
     name : str
-        As it was asked for, with the device: ``"torch:cuda"``.
+        As asked for, with the device: ``"torch:cuda"``.
     device : str
     dtype : str
         "float32" or "float64".
     asarray : callable
-        Host values to this library, device and dtype (floating values only; integers keep their dtype).
+        From host values to this library, device and dtype (of floating values; integers keep theirs).
     to_numpy : callable
-        The way back.
+        From this library to NumPy.
     synchronize : callable
-        Wait until the device has done all work (for timing).
+        Wait until the device has done all its work (for timing).
     ops : Ops
         Twins where there are any, references elsewhere.
     version : str
-        Of the library.
+        Version of the library.
     """
 
     name: str
@@ -66,7 +66,7 @@ def load(name: str | None = None, /, *, dtype: str = "float32", reference: bool 
     Parameters
     ----------
     name : str, optional
-        ``library`` or ``library:device``. Left out: the environment variable REFWFM_BACKEND, else numpy.
+        ``library`` or ``library:device``. When left out, REFWFM_BACKEND of the environment, else numpy.
     dtype : str
         "float32" or "float64".
     reference : bool
@@ -94,7 +94,7 @@ def load(name: str | None = None, /, *, dtype: str = "float32", reference: bool 
 
 
 def check_device(library: str, device: str, known: tuple[str, ...], /) -> str:
-    """The device asked for, or the first known one when none was; raise if it is no device of the library."""
+    """The device asked for, or the first known one if none was; raise if the library does not have it."""
     device = device or known[0]
     if device.partition(":")[0] not in known:
         raise BackendError(f"backend {library!r} has no device {device!r}; it knows {', '.join(known)}")

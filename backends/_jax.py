@@ -44,7 +44,7 @@ def load(device: str, dtype: str, /) -> Backend:
 
 
 def padded_loss_and_grad(params: Tree, batch: CloudBatch, /, *, heads: int) -> tuple[jax.Array, Tree]:
-    """Twin of ``regression.cloud_loss_and_grad``, compiled for sizes that are powers of two: few, not all.
+    """Twin of ``regression.cloud_loss_and_grad``, compiled only for the few sizes that are powers of two.
 
     Padding has no influence on loss and gradient.
     """

@@ -3,7 +3,7 @@
 import ctypes
 from functools import cache
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants of malloc.h
 
 
 @cache
@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
 
     A training step allocates all gradients and frees them again. By default glibc then returns that memory
     to the system, and the next step has it zeroed and mapped once more, page by page: a tenth of the step's
-    time. The setting is the process's, and so for programs that own theirs: the command line, the
-    benchmarks. The process keeps the memory of its peak. Other C libraries than glibc are left as they are.
+    time. The setting holds for the whole process, so it is for programs that own theirs: the command line,
+    the benchmarks. The process then stays at its peak memory. C libraries other than glibc are left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""Twins for NumPy: the same functions as in `training.optim`, without a trip through memory per operation.
+"""Twins for NumPy: the same functions as in ``training.optim``, without a trip through memory per operation.
 
 The reference writes one array the size of the model for each of its dozen operations. Here they are done on
 pieces that stay in a core's cache, one thread per core, and *in place*: parameters, moments, averages, and
@@ -30,7 +30,7 @@ def adam(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> tuple[Tree, AdamState]:
-    """Twin of `training.optim.adam`; ``params`` and ``state`` are consumed."""
+    """Twin of ``training.optim.adam``; ``params`` and ``state`` are consumed."""
     steps = state.steps + 1
     # rate m̂ / (sqrt(v̂) + eps) with the corrections of both moments moved into two numbers
     unbias = math.sqrt(1.0 - b2**steps)
@@ -56,7 +56,7 @@ def adam(
 
 
 def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
-    """Twin of `training.optim.ema`; ``average`` is consumed and must not share memory with ``params``."""
+    """Twin of ``training.optim.ema``; ``average`` is consumed and must not share memory with ``params``."""
 
     def move(a: np.ndarray, p: np.ndarray, work: np.ndarray) -> None:
         np.subtract(p, a, out=work)
@@ -69,12 +69,12 @@ def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
 
 
 def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, np.ndarray]:
-    """Twin of `training.optim.clip_by_global_norm`; ``grads`` is consumed."""
+    """Twin of ``training.optim.clip_by_global_norm``; ``grads`` is consumed."""
     check_max_norm(max_norm)
     grads = _owned(grads)
     squares = _by_blocks(lambda g, work: float(np.vdot(g, g)), grads)
     norm = np.asarray(math.sqrt(sum(squares)), dtype=tree_leaves(grads)[0].dtype)
-    if not norm <= max_norm:  # NaN is passed on, as the reference does
+    if not norm <= max_norm:  # NaN is passed on, as in the reference
         factor = norm.dtype.type(max_norm / norm)
         _by_blocks(lambda g, work: np.multiply(g, factor, out=g), grads)
     return grads, norm

@@ -34,7 +34,7 @@ BLOCK = 1 << 16
 SMALL = 1 << 11
 """Elements of a cost matrix below which the reference, which works on a whole batch at once, is as quick."""
 PARALLEL = 1 << 21
-"""Elements of a kernel from which on a product with it is worth more than one core."""
+"""Elements of a kernel above which a product with it is worth more than one core."""
 MOST = 1.0
 """Largest additional step of an over-relaxed update, in units of eps."""
 WINDOW = 8
@@ -55,7 +55,7 @@ def sinkhorn(
     require: bool = True,
     validate: bool = True,
 ) -> Sinkhorn:
-    """Twin of `refwfm.transport.sinkhorn.sinkhorn`; ``n_iter`` counts the iterations of the slowest pair."""
+    """Twin of ``refwfm.transport.sinkhorn.sinkhorn``; ``n_iter`` counts those of the slowest pair."""
     reference.check_iterations(tol, max_iter)
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
     cost, a, b, epsilons, start = problem
@@ -109,7 +109,7 @@ class _Pair(NamedTuple):
 
 def _solve(pair: _Pair, tol: float | None, max_iter: int) -> _Solution:
     _, a, b, eps, f, cores = pair
-    limit = -_bottom(a) / 3.0  # of the scalings' logarithms: what the kernel lacks is then nothing
+    limit = -_bottom(a) / 3.0  # of the scalings' logarithms: what the kernel lacks is then negligible
     target = 0.0 if tol is None else tol
     relaxation = _Relaxation()
     g = _column_update(pair, f)
@@ -161,7 +161,7 @@ def _bottom(x: np.ndarray) -> float:
 
 
 class _Relaxation:
-    """The factor ω and the errors that it is found by."""
+    """The factor ω, and the errors from which it is found."""
 
     def __init__(self) -> None:
         self.excess, self.growth = 0.0, 0  # ω - 1, and how often it has grown
@@ -175,7 +175,7 @@ class _Relaxation:
         self.excess = 1.0 - 6.0 / (self.growth + 6.0)
 
     def extra(self, step: np.ndarray) -> np.ndarray:
-        """What is added to a step of Sinkhorn's: ``(ω - 1)`` times it, within bounds."""
+        """What is added to one of Sinkhorn's steps: ``(ω - 1)`` times it, within bounds."""
         if self.excess == 0.0:
             return 0.0 * step
         return np.minimum(np.maximum(self.excess * step, -MOST), MOST)
@@ -224,7 +224,7 @@ def _column_update(pair: _Pair, f: np.ndarray) -> np.ndarray:
 
 
 def _errors(pair: _Pair, f: np.ndarray, g: np.ndarray) -> tuple[float, float]:
-    """L1 errors of both marginals of the plan that the potentials make."""
+    """L1 errors of both marginals of the plan that the potentials give."""
     cost, a, b, eps, _, cores = pair
     sums, bottom = np.empty_like(a), _bottom(cost)
 
@@ -247,7 +247,7 @@ def _exp(E: np.ndarray, eps: np.floating, bottom: float) -> None:
 
 
 def _in_blocks(work: Callable[[slice], Any], n: int, m: int, cores: int) -> list[Any]:
-    """Call ``work`` on blocks of rows, on so many cores."""
+    """Call ``work`` on blocks of rows, on ``cores`` cores."""
     rows = max(1, BLOCK // m)
     blocks = [slice(i, i + rows) for i in range(0, n, rows)]
     if cores == 1 or len(blocks) == 1:

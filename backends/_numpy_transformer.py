@@ -24,7 +24,7 @@ _LOCK = Lock()  # the number of threads of NumPy's matrix products belongs to th
 
 
 class Group(NamedTuple):
-    """Clouds computed together: their numbers in the batch, and the rows that hold their live points."""
+    """Clouds computed together: their indices in the batch, and the rows that hold their live points."""
 
     index: np.ndarray
     n: int
@@ -40,7 +40,7 @@ def transformer(
     *,
     heads: int,
 ) -> tuple[np.ndarray, Callable[[np.ndarray], Params]]:
-    """Twin of `refwfm.networks.transformer`."""
+    """Twin of ``refwfm.networks.transformer``."""
     shape = points.shape
     if 0 in shape:
         return networks.transformer(params, points, mask, t, labels, heads=heads)
@@ -85,7 +85,7 @@ def similar_sizes(mask: np.ndarray | None, batch: int, n: int, /) -> list[Group]
         sizes = np.where(mask.any(axis=1), n - np.argmax(mask[:, ::-1], axis=1), 1)
     order = np.argsort(-sizes, stable=True)
     ends = np.cumsum(sizes[order])
-    # As many groups as their rows ask for, a multiple of the cores where there are clouds enough.
+    # As many groups as the rows call for, a multiple of the cores where there are enough clouds.
     cores = _n_threads()
     count = min(batch, cores * max(1, round(ends[-1] / (_ROWS * cores))))
     number = (ends - 1) * count // ends[-1]
@@ -114,5 +114,5 @@ def _on_all_cores(f: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    """Finds the libraries behind NumPy's matrix products, once."""
+    """Find the libraries behind NumPy's matrix products, once."""
     return ThreadpoolController()

@@ -15,7 +15,7 @@ from refwfm.training.regression import CloudBatch
 
 
 def load(device: str, dtype: str, /) -> Backend:
-    """Backend record for "cpu", "cuda" or "cuda:1"; without a wish, the GPU if there is one."""
+    """Backend record for "cpu", "cuda" or "cuda:1"; when none is named, the GPU if there is one."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BackendError("torch sees no CUDA device; use torch:cpu, or install a CUDA build of torch")
     known = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")

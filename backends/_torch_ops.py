@@ -1,4 +1,4 @@
-"""Twins for torch: the same functions as in `refwfm`, over torch's fused kernels and its autograd.
+"""Twins for torch: the same functions as in ``refwfm``, over torch's fused kernels and its autograd.
 
 The optimiser works *in place*: parameters, moments, averages, and gradients that are clipped are consumed
 (overwritten and returned).
@@ -37,9 +37,9 @@ def adam(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> tuple[Tree, AdamState]:
-    """Twin of `training.optim.adam`; ``params`` and ``state`` are consumed."""
+    """Twin of ``training.optim.adam``; ``params`` and ``state`` are consumed."""
     leaves = _matching_leaves(params, grads, state.first, state.second)
-    # torch counts steps per array and adds one itself; the pieces of one array are those counters.
+    # torch counts steps per array and adds one itself; these counters are pieces of one array.
     n, device = len(leaves[0]), leaves[0][0].device
     counters = list(torch.full((n,), float(state.steps), device=device).unbind())
     with torch.no_grad():
@@ -60,14 +60,14 @@ def adam(
 
 
 def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
-    """Twin of `training.optim.ema`; ``average`` is consumed and must not share memory with ``params``."""
+    """Twin of ``training.optim.ema``; ``average`` is consumed and must not share memory with ``params``."""
     averages, leaves = _matching_leaves(average, params)
     get_ema_multi_avg_fn(decay)(averages, leaves, None)
     return average
 
 
 def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, torch.Tensor]:
-    """Twin of `training.optim.clip_by_global_norm`; ``grads`` is consumed."""
+    """Twin of ``training.optim.clip_by_global_norm``; ``grads`` is consumed."""
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def _matching_leaves(*trees: Tree) -> list[list[torch.Tensor]]:
 def gaussian_loss_and_grad(
     params: Tree, scaling: dict[str, torch.Tensor], batch: GaussianBatch, /, *, method: str
 ) -> tuple[torch.Tensor, Tree]:
-    """Twin of `refwfm.training.regression.gaussian_loss_and_grad`: the same, over the twin of the network."""
+    """Twin of ``refwfm.training.regression.gaussian_loss_and_grad``, over the twin of the network."""
     chosen = METHODS[method]
     output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
     value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
@@ -94,7 +94,7 @@ def gaussian_loss_and_grad(
 def bures_mlp(
     params: Params, scaling: Params, mu: Gaussian, t: torch.Tensor, /, labels: torch.Tensor | None = None
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], Callable[[tuple[torch.Tensor, torch.Tensor]], Params]]:
-    """Twin of `refwfm.networks.bures_mlp`: fused layer norms, and autograd for the pullback.
+    """Twin of ``refwfm.networks.bures_mlp``: fused layer norms, and autograd for the pullback.
 
     The pullback can be called once: it frees what the forward pass stored.
     """

@@ -1,7 +1,7 @@
-"""Twin of Sinkhorn for torch: on the CPU NumPy's, on the same memory; on a GPU the reference.
+"""Twin of Sinkhorn for torch: on the CPU that of NumPy, on the same memory; on a GPU the reference.
 
-What makes the twin fast, products with a kernel that is already there and few of them, is the same in both
-libraries, and the exponential of torch on the CPU is slow for very negative numbers besides.
+What makes the twin fast (products with a kernel that is already there, and few of them) is the same in both
+libraries; besides, torch's exponential on the CPU is slow for very negative numbers.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from refwfm.transport.sinkhorn import Sinkhorn
 
 
 def sinkhorn(cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, /, **options: Any) -> Sinkhorn:
-    """Twin of `transport.sinkhorn.sinkhorn`, with its options; the reference where autograd is at work."""
+    """Twin of ``transport.sinkhorn.sinkhorn``, with its options; the reference where autograd is in use."""
     tensors = [x for x in (cost, a, b, *options.values()) if isinstance(x, torch.Tensor)]
     tracked = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     if tracked or any(x.device.type != "cpu" or x.dtype not in _KNOWN for x in tensors):

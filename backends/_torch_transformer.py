@@ -1,4 +1,4 @@
-"""Twin for torch of the transformer: fused attention and layer norms, and autograd for the pullback."""
+"""Twin of the transformer for torch: fused attention and layer norms, and autograd for the pullback."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def transformer(
     *,
     heads: int,
 ) -> tuple[torch.Tensor, Callable[[torch.Tensor], Params]]:
-    """Twin of `refwfm.networks.transformer`.
+    """Twin of ``refwfm.networks.transformer``.
 
     The pullback can be called once: it frees what the forward pass stored.
     """
@@ -49,7 +49,7 @@ def transformer(
 def _attention_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return what is added to the scores, (B, 1, 1, n): 0 at live points, elsewhere the lowest number.
 
-    It makes weights zero; minus infinity would make them NaN in a cloud without live points.
+    This makes weights zero; minus infinity would make them NaN in a cloud without live points.
     """
     lowest = torch.finfo(dtype).min
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, lowest)[:, None, None]

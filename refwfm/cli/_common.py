@@ -44,7 +44,7 @@ def title_of(config: TrainingConfig, /) -> str:
 
 
 def family_in_words(family: Family | CloudFamily, /) -> str:
-    """How many measures of which size."""
+    """How many measures, and of what size."""
     if isinstance(family, Family):
         return f"{len(family)} Gaussians in {family.dimension}-D"
     low, high = family.sizes.min(), family.sizes.max()
@@ -52,7 +52,7 @@ def family_in_words(family: Family | CloudFamily, /) -> str:
 
 
 class Bars(NamedTuple):
-    """What a training reports to: after some steps, and while its data are aligned before the first."""
+    """What training reports to: while its data are aligned, and then after some steps."""
 
     trained: Callable[[Report], None]
     aligned: Callable[[int, int], None]

@@ -13,16 +13,16 @@ class Request(NamedTuple):
     Attributes
     ----------
     name, module : str
-        Of the figure; of its module in ``paper_figures``.
+        Names of the figure and of its module in ``paper_figures``.
     scale : str
     out : path
         Folder for pictures and numbers.
     backend, jobs
         Where it runs; None for what the machine has.
     data : list of str, or None
-        The only families to take.
+        Families to restrict it to; None for all.
     steps, seeds : int, or None
-        In place of the scale's.
+        Override those of the scale.
     resume : bool
         Keep the finished runs in ``out``.
     """
@@ -46,11 +46,11 @@ class Kind(NamedTuple):
     ----------
     plan : callable
         ``(figure, request) -> (tasks, words)``, with ``figure`` the module: loads what it needs, so that
-        what is missing is known before an hour of training and not after; the words say how much it will be.
+        what is missing is known before an hour of training and not after; the words say how much work it is.
     run : callable
-        ``task -> outcome``; in other processes.
+        ``task -> outcome``; called in other processes.
     records : tuple of types
-        What an outcome is made of.
+        Types that an outcome is made of.
     line : callable
         ``outcome -> str``, where there is no progress bar.
     show : callable

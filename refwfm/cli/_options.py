@@ -14,7 +14,7 @@ from refwfm.training.options import Option, options_of
 def with_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every option of these classes.
 
-    The command gets those that were given, as keywords. Of an option that several classes have, the first one
+    The command gets those that were given, as keywords. Where several classes have an option, the first one
     says what it is; the help names the defaults of all.
     """
     declared: dict[str, list[Option]] = {}

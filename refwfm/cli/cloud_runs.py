@@ -21,7 +21,7 @@ from refwfm.runs.models import Model
 from refwfm.training.config import CloudConfig
 
 QUICK = 100
-"""Clouds generated and compared after training; ``refwfm evaluate`` does it with as many as asked."""
+"""Clouds generated and compared after training; ``refwfm evaluate`` takes any number."""
 
 TITLES = {
     "one_nn_chamfer": "1-NN accuracy, Chamfer (0.5 is best)",
@@ -127,7 +127,7 @@ def evaluate(
     guidance: float,
     squared: bool,
 ) -> dict[str, list[Any]]:
-    """Numbers of Tables 3 and 4, one for each seed, and the same of source and of real clouds beside them."""
+    """Numbers of Tables 3 and 4, one for each seed, beside those of the source and of real clouds."""
     config = model.config
     size = min(size, len(reference), len(family))
     numbers: dict[str, list[Any]] = {}

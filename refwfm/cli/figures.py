@@ -52,7 +52,7 @@ def demo(
     backend: Backend = None,
     jobs: Jobs = None,
 ) -> None:
-    """Train on data that ship and draw the result.
+    """Train on the shipped data and draw the result.
 
     Gaussians: cities and cell niches, by three methods. Clouds: handwritten fours, with two couplings.
     """
@@ -139,7 +139,7 @@ def _outcomes(kind: Kind, tasks: list[Any], asked: Request) -> list[Any]:
 
 
 def _measure(figure: Any, asked: Request) -> None:
-    """Take the times of a module that trains nothing."""
+    """Time a module that trains nothing."""
     if asked.data or asked.steps or asked.seeds or asked.resume:
         raise ValueError(
             f"{asked.name} trains nothing: --data, --steps, --seeds and --resume have no meaning there"

@@ -78,7 +78,7 @@ def train(
 def _collected(
     config: Path | None, out: Path | None, given: dict[str, Any], *, resume: bool
 ) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """Tables [run] and [train]: what was given, before a file, before the defaults; and the run's folder."""
+    """Tables [run] and [train]: what was given, else a file's, else the defaults; and the run's folder."""
     run, options = ({}, {}) if config is None else folders.read_config(config)
     folder = out or _default_folder({**run, **given}, {**options, **given})
     if config is None and resume and (folder / "config.toml").exists():
@@ -123,7 +123,7 @@ def _configuration(family: Family | CloudFamily, options: dict[str, Any]) -> Tra
 
 
 def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
-    """Folder of a run that names none: after its data and method."""
+    """Folder of a run that names none, named after its data and method."""
     data = run.get("data", RunOptions.data)
     method = train.get("method", GaussianConfig.method if _is_gaussian(data) else "clouds")
     return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"

@@ -139,7 +139,7 @@ COSTS: dict[str, Callable[[PointCloud, PointCloud, CostOptions], Array]] = {
     "linear": _by_index,
     "lazy": _by_index,
 }
-"""Squared distances of clouds of which an outer plan is the optimum; see ``outer_cost``."""
+"""Squared distances of clouds, whose mean an outer plan minimises; see ``outer_cost``."""
 
 
 def outer_cost(
@@ -152,13 +152,13 @@ def outer_cost(
     n_proj: int = 64,
     cost: Callable[..., Array] = pairwise_sq_distance,
 ) -> Array:
-    """Costs between all members of two batches of clouds, those of which an outer plan is the optimum.
+    """Costs between all members of two batches of clouds, whose mean an outer plan minimises.
 
-    Equation: GWFM-107. Its K, with squared divergences: their roots give other plans (C11). By the name:
+    Equation: GWFM-107. Its K, with squared divergences: their roots give other plans (C11). By name:
 
     ===============  =====================================================================================
     ``frechet``      distance of the Gaussians with the same moments (WFM App. C); any sizes and weights
-    ``chamfer``      Chamfer distance; any sizes, weights and all
+    ``chamfer``      Chamfer distance; any sizes and weights
     ``wasserstein``  2-Wasserstein distance, exact (GWFM-30); any sizes and weights; B² transport problems
     ``sliced``       sliced distance along ``n_proj`` random directions (GWFM-33); any sizes and weights
     ``linear``       distance of clouds as vectors, sources and targets both aligned to one reference by
@@ -185,7 +185,7 @@ def outer_cost(
     Raises
     ------
     ValueError
-        If the name is no cost, or the plan cannot take these clouds: says which one can.
+        If the name is no cost, or its cost cannot take these clouds; the message names one that can.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Inner plans by name: where each point of a cloud goes in the cloud that it is paired with.
 
-An inner plan is drawn from in one of two ways. By default every source point comes once: a permutation is
-used as it is, of any other plan a target is drawn from the point's row, or the mean target is taken. With
+An inner plan is drawn from in one of two ways. By default every source point appears once: a permutation is
+used as it is; from any other plan a target is drawn from the point's row, or the mean target is taken. With
 ``replace`` as many independent pairs are drawn from the plan as the source cloud has points, which is how the
 paper forms its vectors (GWFM-29, C.2): of a permutation only ``1 - 1/e`` of the points then appear (C9).
 """
@@ -22,7 +22,7 @@ from refwfm.transport.sliced import lifted_plan, random_directions, sample_slice
 
 
 class Solver(Protocol):
-    """Sinkhorn with everything else decided."""
+    """Sinkhorn's solver with all its options set."""
 
     def __call__(self, cost: Array, a: Array, b: Array, /) -> Sinkhorn: ...  # noqa: D102
 
@@ -94,8 +94,8 @@ def couple(
     n_proj : int
         Directions of the sliced plan, the same for all clouds.
     replace : bool
-        Draw pairs from the plan, with replacement: of ``sampled``, ``sliced``, ``independent`` and, between
-        different sizes, ``exact``. Where the plan is a map its graph is drawn from. ``linear`` and ``lazy``
+        Draw pairs from the plan, with replacement: for ``sampled``, ``sliced``, ``independent`` and, between
+        different sizes, ``exact``. Where the plan is a map, they come from its graph. ``linear`` and ``lazy``
         are pairings of indices, which are not drawn (C.5).
 
     Raises
@@ -230,7 +230,7 @@ INNER: dict[str, Callable[[PointCloud, PointCloud, Options], Coupled]] = {
 
 
 def _mapped(x: PointCloud, images: Array, error: Array, options: Options) -> Coupled:
-    """Each point and its image, or as many draws of points with their images."""
+    """Each point and its image, or as many pairs drawn from these."""
     xp = array_namespace(images)
     weights = x.weights
     images = xp.where((weights > 0)[..., None], images, 0.0)
@@ -242,7 +242,7 @@ def _mapped(x: PointCloud, images: Array, error: Array, options: Options) -> Cou
 
 
 def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, error: Array, options: Options) -> Coupled:
-    """As many pairs, drawn from a plan (B, n, m) with replacement."""
+    """As many pairs as x has points, drawn from a plan (B, n, m) with replacement."""
     xp = array_namespace(plan)
     plan = plan / xp.sum(plan, axis=(-2, -1), keepdims=True)  # one that has not converged has another mass
     return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=options.rng), error)

@@ -72,8 +72,8 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
     """Optimal or entropic plan between two batches, all members of a batch weighing the same.
 
     Equation: GWFM-108, GWFM-B4. ``argmin ⟨K, Π⟩ + eps max(K) KL(Π | 1/NM)`` over ``U(1/N, 1/M)``. Without
-    eps and for N = M an optimal vertex is a permutation, divided by N: the assignment; for others it is found
-    by a linear programme. A large eps tends to independent pairs.
+    eps and for N = M an optimal vertex is a permutation, divided by N: the assignment; otherwise it is
+    found by linear programming. A large eps tends to independent pairs.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def outer_pairs(
 ) -> Pairs:
     """Pairs of a step: as many as a batch has members, from the outer plan of a square matrix of costs.
 
-    Equation: GWFM-26. The optimal plan is a permutation, whose every pair comes once; of an entropic one
-    every source comes once, with a target drawn from its row. With ``replace`` the pairs are drawn from the
+    Equation: GWFM-26. The optimal plan is a permutation, and each of its pairs comes once; from an entropic
+    one every source comes once, with a target drawn from its row. With ``replace`` pairs are drawn from the
     plan independently: about a third of the members of a permutation are left out (C9).
 
     Parameters
@@ -144,7 +144,7 @@ def outer_pairs(
     eps : float
         As for ``outer_plan``, whose errors are raised.
     groups : numpy.ndarray, shape (B,), optional
-        Pairs are made within a group only: of sources and targets with the same entry here. With the labels
+        Pairs are made only within a group: of sources and targets with the same entry here. With the labels
         of the targets, sources stay independent of labels. A conditional model needs that: it is asked for a
         label with a source of its own, and learns nothing from labels that the source gives away.
 

@@ -94,7 +94,7 @@ class CloudFamily:
         chosen = check_index(self.name, index, len(self))
         sizes = self.sizes[chosen]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        # Row j of the subset is row j of the family, moved by as much as the start of its cloud.
+        # Row j of the subset is row j of the family, shifted by as much as the start of its cloud is.
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], sizes)
         return replace(
             self,
@@ -113,19 +113,19 @@ class CloudFamily:
         rng: np.random.Generator | None = None,
         size: int = 0,
     ) -> PointCloud:
-        """Clouds at these positions in one padded batch, the larger ones thinned to ``n_points``.
+        """The clouds at these positions in one padded batch, the larger ones thinned to ``n_points``.
 
         Parameters
         ----------
         index : (B,) integers, B >= 1
             Positions of members; one may come more than once.
         n_points : int, optional
-            A larger cloud is replaced by so many of its points, drawn without replacement, all equally
+            A larger cloud is replaced by this many of its points, drawn without replacement, all equally
             likely; their weights are scaled to sum to 1 again. When left out all points are kept.
         rng : numpy.random.Generator
             Needed when a cloud is larger than ``n_points``.
         size : int
-            Rows of the batch where that is more than the largest cloud in it has.
+            Rows of the batch, if more than its largest cloud has.
 
         Returns
         -------

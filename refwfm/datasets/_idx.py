@@ -26,7 +26,7 @@ def read_idx(path: str | os.PathLike[str], /, *, ndim: int) -> NDArray[np.uint8]
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is truncated, or not an IDX file of bytes with so many axes, or its size does not fit.
+        If it is truncated, or not an IDX file of bytes with that many axes, or its size does not fit.
     """
     path = Path(path)
     if not path.is_file():

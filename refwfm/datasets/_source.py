@@ -12,7 +12,7 @@ class Source(NamedTuple):
 
     what: str
     sha256: str | None
-    """None for a folder, and for a file that was not at hand."""
+    """None for a folder, and for a file that was not available."""
     url: str | None
     """A public address that serves this very file, or None where there is none."""
     original: str

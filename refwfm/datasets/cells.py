@@ -78,7 +78,7 @@ def standardize(features: Any, /) -> Floats:
 def principal_components(features: Any, n_components: int, /) -> Floats:
     """Scores of the first principal components, by the singular value decomposition.
 
-    With ``X - mean = U S Vᵀ`` the scores are ``U S``, first ``n_components`` columns. A singular vector
+    With ``X - mean = U S Vᵀ`` the scores are the first ``n_components`` columns of ``U S``. A singular vector
     is defined up to its sign only: here the largest entry of every column of V is positive.
 
     Parameters
@@ -131,7 +131,7 @@ def neighbourhoods(features: Any, positions: Any, /, *, k: int, sections: Any | 
     """
     features = as_matrix(features, "features")
     neighbours = nearest(positions, k, sections, rows=len(features))
-    # In pieces, for all clouds at once would hold k copies of the features.
+    # In pieces: all clouds at once would hold k copies of the features.
     pieces = np.array_split(neighbours, max(1, neighbours.shape[0] // 4096))
     parts = [moments(features[piece]) for piece in pieces]
     return Gaussian(np.concatenate([p.mean for p in parts]), np.concatenate([p.cov for p in parts]))

@@ -1,8 +1,8 @@
 """Families of circles in the plane: small ones, and larger ones above them.
 
-The second paper shows learned paths between two such families and gives, besides the 30 points of a circle,
-no numbers. These definitions are ours. Where a circle lies from left to right is drawn at random in both
-families, so that pairs drawn at random cross, and the optimal ones go straight up.
+The second paper shows learned paths between two such families and gives no numbers besides the 30 points of
+a circle. These definitions are ours. The horizontal position of a circle is drawn at random in both families,
+so that pairs drawn at random cross, and the optimal ones go straight up.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ class Circles(NamedTuple):
     smallest, largest : float
         The radius is uniform between these.
     height : float
-        Of the centres; how far they lie to the right is uniform on ``[-REACH, REACH]``.
+        Height of the centres; their horizontal position is uniform on ``[-REACH, REACH]``.
     """
 
     smallest: float

@@ -24,7 +24,7 @@ def _clouds(
     *,
     shipped: bool = False,
 ) -> dict[str, Entry]:
-    """Entries of a family to train on and of the one held out.
+    """Entries of a family to train on and of its held-out counterpart.
 
     ``load(part, name=...)`` loads part "train" or "test"; ``train`` and ``test`` are the number of clouds,
     points of the smallest and points of the largest, where they are known.
@@ -65,13 +65,13 @@ DIGITS: tuple[tuple[Facts, Facts], ...] = (
     ((5851, 36, 275), (974, 48, 244)),
     ((5949, 37, 210), (1009, 32, 206)),
 )
-"""Of every digit of MNIST: number of clouds, fewest points, most points; to train on, and held out."""
+"""For every digit of MNIST: number of clouds, fewest points, most points; to train on, and held out."""
 
 PC15K = {"airplane": "02691156", "car": "02958343", "chair": "03001627"}
 """The synsets of ShapeNet that the papers use."""
 
 DRAWN = {"mnist": (60000, 10000), "usps": (7291, 2007)}
-"""Digits of which points are drawn; members to train on, and held out."""
+"""Digits from which points are drawn: members to train on, and held out."""
 
 CLOUDS: dict[str, Entry] = {
     **_clouds(

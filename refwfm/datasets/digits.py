@@ -18,7 +18,7 @@ from refwfm.datasets.images import threshold_clouds
 from refwfm.storage import atomic
 
 THRESHOLD = 128
-"""A pixel of at least this (of 255) is a point; between it and 64 the drawn line gets a pixel wider."""
+"""A pixel of at least this (of 255) is a point; lowering it to 64 makes the drawn line a pixel wider."""
 
 ABOUT = (
     f"the centres of the pixels of at least {THRESHOLD} of 255. Units: half the image's side (14 pixels), "
@@ -49,7 +49,7 @@ def read_usps(split: str = "train", /) -> tuple[NDArray[np.float32], NDArray[np.
     Raises
     ------
     FileNotFoundError, ModuleNotFoundError
-        If the file is missing, or h5py.
+        If the file or h5py is missing.
     ValueError
         If it is not HDF5, is truncated, or holds something else.
     """

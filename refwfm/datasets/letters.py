@@ -27,7 +27,7 @@ def load_letters(part: str = "train", /, *, letter: str | None = None, name: str
     Parameters
     ----------
     part : {"train", "test"}
-        A random split of all letters, always the same; that of one letter is its share of it.
+        A random split of all letters, always the same; the split of one letter is its share of that.
     letter : str, optional
         Keep this one only, without labels.
     name : str

@@ -110,7 +110,7 @@ def gaussians_from_clouds(
 
     Covariances are those of the clouds as measures: nothing is divided by n - 1. A cloud of fewer than
     d + 1 points has a singular covariance, one of a single point a zero one; both are members like any
-    other. ``shrinkage`` s replaces ``S`` by ``(1 - s) S + s (tr S / d) I`` for those who want them full.
+    other. ``shrinkage`` s replaces ``S`` by ``(1 - s) S + s (tr S / d) I`` for full rank.
 
     Parameters
     ----------

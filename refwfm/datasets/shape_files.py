@@ -45,14 +45,14 @@ def read_shapes(
     split : str, optional
         Keep the files that lie in a folder of that name ("train", "val", "test"), or are listed.
     n_points : int or None
-        So many points of each shape: drawn uniformly on a mesh, and without replacement from a larger
+        Points of each shape: drawn uniformly on a mesh, and without replacement from a larger
         cloud. None keeps clouds as they are; meshes need a number.
     up : {"y", "z"}
         The coordinate that points up in the files; it becomes the third.
     normalize : bool
         Centre every shape's bounding box and scale its farthest point to distance 1.
     seed : int
-        Of the draws; those of a shape depend on the seed and its place in the sorted list only.
+        Of the draws; those of a shape depend only on the seed and its place in the sorted list.
     name : str, optional
         The folder's name when left out.
 

@@ -27,7 +27,7 @@ def load_modelnet10(kind: str, part: str = "train", /, *, name: str) -> CloudFam
     ----------
     kind : {"chair", "monitor"}
     part : {"train", "test"}
-        Four fifths, and one fifth held out at random, always the same. A grid that had come before is
+        Four fifths, and one fifth held out at random, always the same. Repeated grids are
         left out first, so that nothing held out was trained on.
     name : str
     """

@@ -1,7 +1,7 @@
 """The small files shipped inside the package, and how they are made.
 
 ``cities.npz`` is the family of cities itself. ``fours.npz`` holds the thresholded images of MNIST's fours,
-eight pixels in a byte (see ``digits``). ``niches.npz`` holds what niches are made of (16
+eight pixels in a byte (see ``digits``). ``niches.npz`` holds what niches are made from (16
 principal components, position, section and class of every cell) rather than the covariances: for all
 11162 cells that is smaller than the covariances of a quarter of them, works for every number of
 neighbours, and keeps singular covariances exactly so, where rounded ones would turn indefinite.
@@ -24,7 +24,7 @@ from refwfm.measures import Gaussian
 from refwfm.storage import atomic
 
 SUBSAMPLE = 2500
-"""Members of "niches" and "niches-16": enough to train on, few enough to compare all pairs of."""
+"""Members of "niches" and "niches-16": enough to train on, few enough to compare all pairs."""
 
 
 def load_cities() -> Family:

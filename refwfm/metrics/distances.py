@@ -29,7 +29,7 @@ PAIRS_PER_TASK = 16
 """Pairs that one job computes before it reports."""
 
 LARGEST = 1e150
-"""Coordinates above it have no squares in float64."""
+"""Coordinates above it overflow float64 when squared."""
 
 CHAMFER_BLOCK = 2**18
 """Distances in the largest temporary of ``pairwise_chamfer``: 2 MB, to stay in the cache."""
@@ -47,7 +47,7 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
     ----------
     x : PointCloud, points (..., n, d), weights (..., n)
     y : PointCloud, points (..., m, d), weights (..., m); leading axes broadcast
-        Points of weight 0 are padding: they are nobody's nearest.
+        Points of weight 0 are padding: they are never the nearest.
     squared : bool
         False: the distances are not squared before their means are taken.
     validate : bool
@@ -103,17 +103,17 @@ def pairwise_chamfer(
 ) -> np.ndarray:
     """Chamfer distances between all members of two families of clouds, or of one with itself.
 
-    Equation: Chamfer. As ``chamfer`` has it.
+    Equation: Chamfer. Of each pair, as in ``chamfer``.
 
     Parameters
     ----------
     xs : PointCloud, points (n, k, d), weights (n, k)
         ``clouds.pad`` makes one of arrays of different sizes.
     ys : PointCloud, points (m, l, d), weights (m, l), optional
-        Left out: xs again, each pair computed once, and zeros on the diagonal.
+        When left out, xs again, each pair computed once, and zeros on the diagonal.
     squared : bool
     n_jobs : int
-        Of joblib; -1 is all cores.
+        Workers of joblib; -1 for all cores.
     progress : function, optional
 
     Returns
@@ -146,7 +146,7 @@ def pairwise_emd(
 ) -> np.ndarray:
     """Exact earth mover's distances between all members of two families, or of one with itself.
 
-    Equation: EMD. Parameters, result and errors as for ``pairwise_chamfer``, but that ``squared`` has no
+    Equation: EMD. Parameters, result and errors as for ``pairwise_chamfer``, but ``squared`` has no
     default: True is the mean *squared* distance under the best plan (the squared 2-Wasserstein distance),
     False the mean *Euclidean* distance under the plan that is best for it (the 1-Wasserstein distance). Both
     are called EMD; accuracies differ by several points, so say which.
@@ -174,7 +174,7 @@ def compare_families(
         ``pairwise_chamfer`` or ``pairwise_emd``: ``distance(xs, ys, **options)`` and ``distance(xs)``.
     generated, reference : PointCloud, points (G, k, d) and (R, l, d)
     **options
-        Handed on, as ``squared=True``.
+        Passed on to it, such as ``squared=True``.
 
     Returns
     -------

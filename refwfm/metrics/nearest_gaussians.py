@@ -1,4 +1,4 @@
-"""The nearest Gaussian of a family in 2-Wasserstein distance, exactly, without most of the distances."""
+"""The nearest Gaussian of a family in 2-Wasserstein distance, exactly, without computing most distances."""
 
 from typing import NamedTuple
 
@@ -23,8 +23,8 @@ class Nearest(NamedTuple):
 def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = True) -> Nearest:
     """Squared 2-Wasserstein distance from every generated Gaussian to the nearest reference member.
 
-    Equation: WFM-Eval. Entries of the paper's table 2 are the mean over the generated ones, of the distances
-    WFM-24.
+    Equation: WFM-Eval. With the distances WFM-24; an entry of the paper's table 2 is their mean over the
+    generated ones.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = Tru
     Most pairs need no singular values. With ``h = ‖A^{1/2} - B^{1/2}‖_F²``, the Bures distance satisfies
     ``h / 2 <= bures² <= h``; h is the Euclidean distance of the roots, a matrix product. A member can only be
     the nearest where its lower bound is below the smallest upper bound of the row. (The left inequality:
-    ``‖A^{1/2} B^{1/2}‖_* <= (tr A tr B)^{1/4} (tr A^{1/2} B^{1/2})^{1/2}`` by Hölder, then the means.)
+    ``‖A^{1/2} B^{1/2}‖_* <= (tr A tr B)^{1/4} (tr A^{1/2} B^{1/2})^{1/2}`` by Hölder, then AM-GM.)
 
     Examples
     --------

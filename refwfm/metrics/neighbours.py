@@ -1,11 +1,11 @@
-"""The nearest neighbours in earth mover's distance, exactly, without most of the distances.
+"""The nearest neighbours in earth mover's distance, exactly, without computing most distances.
 
 A nearest neighbour needs one exact distance for each cloud, its own, and a proof that all others are larger.
 So every pair carries a lower bound, cheap at first (``transport.emd.frame_bounds``), and the pair with the
 smallest bound of its row is refined: to the bound of a dual potential, then to the distance itself. When the
 smallest entry of a row is a distance, it is the nearest neighbour's: no entry exceeds its true distance, so
-none can be smaller. Nothing is approximated, and no pair is refined whose bound exceeds the distance looked
-for.
+none can be smaller. Nothing is approximated, and no pair is refined whose bound exceeds the distance
+sought.
 
 Pairs of a symmetric family are refined once, and those of one round in parallel.
 """
@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
     distance : numpy.ndarray, shape (n,)
         Exact EMD to it.
     n_pairs, n_dual, n_exact : int
-        Pairs in all, and how many of them were bounded by a dual potential and solved.
+        Pairs in all, and how many of them were bounded by a dual potential, and solved.
     """
 
     member: np.ndarray
@@ -66,23 +66,23 @@ def nearest_clouds(
     ----------
     xs : PointCloud, points (n, k, d), weights (n, k)
     ys : PointCloud, points (m, l, d), weights (m, l), optional
-        Left out: the other members of xs.
+        When left out, the other members of xs.
     squared : bool
         Mean squared distance (the squared 2-Wasserstein distance), or mean Euclidean distance (the
         1-Wasserstein distance). Their neighbours differ.
     rng : numpy.random.Generator
-        Draws the frames of the lower bounds, which decide how many distances are computed and not what comes
-        out.
+        Draws the frames of the lower bounds, which decide how many distances are computed but not the
+        result.
     n_jobs : int
-        Of joblib; -1 is all cores.
+        Workers of joblib; -1 for all cores.
     progress : function, optional
         Called with the number of rows done and the number of rows after every round.
 
     Returns
     -------
     Neighbours
-        The same as the smallest entries of ``pairwise_emd``; of distances that agree up to rounding any
-        may be the smallest, of equal ones it is the first.
+        The same as the smallest entries of ``pairwise_emd``; among distances that agree up to rounding any
+        may be the smallest, among equal ones it is the first.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def _search(
     n_jobs: int,
     progress: Progress | None,
 ) -> Neighbours:
-    """Nearest of the others, or of the other clouds, for each cloud."""
+    """For each cloud the nearest of ``others``, or of the other clouds when that is None."""
     symmetric = others is None
     if others is None:
         if len(clouds) < 2:

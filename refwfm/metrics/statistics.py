@@ -2,7 +2,7 @@
 
 What is reported is a statistic of distance matrices: 1-NN accuracy, coverage, minimum matching distance, the
 label of the nearest. They take a ``FamilyDistances``, whose fields say which family is which: coverage and
-minimum matching distance change when the two are swapped, and nothing would tell.
+minimum matching distance change when the two are swapped, and nothing would show it.
 """
 
 from typing import Any, NamedTuple
@@ -130,7 +130,7 @@ def coverage(distances: FamilyDistances, /) -> Array:
 def minimum_matching_distance(distances: FamilyDistances, /) -> Array:
     """Mean over the *reference* of the distance to the nearest generated member.
 
-    Equation: COV-MMD. Not the kernel discrepancy that is called MMD, too. The lower the better; in the units
+    Equation: COV-MMD. Not the kernel discrepancy, also called MMD. The lower the better; in the units
     of the distances, so say which they are. Over the generated members instead it would be the mean of
     ``nearest_gaussians.nearest``.
 
@@ -209,9 +209,9 @@ def k_nearest(distance: Array, /, *, k: int) -> np.ndarray:
 def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /) -> float:
     """Share of measures whose nearest reference members have the label that is wanted.
 
-    Equation: WFM-Eval, COV-MMD. The label is the majority's among the k nearest, and where several labels
-    have the majority the one of them that is nearest. What a share is worth shows beside the share of
-    held-out real measures, with their own labels as ``wanted``: call the function for both.
+    Equation: WFM-Eval, COV-MMD. The label is the commonest among the k nearest, and in a tie the nearest of
+    those. A share is to be judged beside that of held-out real measures, with their own labels as
+    ``wanted``: call the function for both.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /
     labels : numpy.ndarray, shape (m,)
         Of the reference.
     wanted : numpy.ndarray, shape (n,)
-        That the generated ones were conditioned on, or that the held-out ones have.
+        Those that generated ones were conditioned on, or that held-out ones have.
 
     Examples
     --------

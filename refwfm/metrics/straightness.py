@@ -2,7 +2,7 @@
 
 A point on a straight path at constant speed has the velocity ``X_1 - X_0`` at all times, and one Euler step
 takes it to its end. How far it is from that is the variance of its velocity over time, the *bend*, which is
-seen relative to the squared distance travelled. It does not say where the paths end.
+taken relative to the squared distance travelled. It does not say where the paths end.
 """
 
 from typing import NamedTuple

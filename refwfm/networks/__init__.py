@@ -1,4 +1,4 @@
-"""Networks as pure functions that return their value and their pullback; start with `layers`."""
+"""Networks as pure functions that return their value and their pullback; start with ``layers``."""
 
 from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features

@@ -1,6 +1,6 @@
 """Attention: every point of a cloud reads a weighted mean of what all live points of its cloud offer.
 
-No positions enter, so permuted points give permuted values. Padding is masked: it influences nobody.
+No positions enter, so permuted points give permuted values. Padding is masked: it has no influence.
 
 References
 ----------
@@ -32,7 +32,7 @@ def attention(
     k, v : arrays, shapes (..., m, c) and (..., m, e)
         Keys and values.
     mask : array of bool, shape (..., m), optional
-        Keys that may be read. Where there is none at all, all are read alike: finite, and of no meaning.
+        Keys that may be read. Where there are none, all are read alike: finite, but meaningless.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def attention(
 
 
 def init_multi_head_attention(rng: "Generator", width: int, *, like: Array) -> Params:
-    """Draw the parameters of `multi_head_attention`: ``qkv`` (width, 3 width) and ``out`` (width, width)."""
+    """Draw parameters of ``multi_head_attention``: ``qkv`` (width, 3 width) and ``out`` (width, width)."""
     return {
         "qkv": init_dense(rng, width, 3 * width, like=like, scale=1.0),
         "out": init_dense(rng, width, width, like=like, scale=1.0),
@@ -84,7 +84,7 @@ def multi_head_attention(
     Parameters
     ----------
     params : dict
-        As `init_multi_head_attention` returns them.
+        As ``init_multi_head_attention`` returns them.
     x : array, shape (B, n, width)
     mask : array of bool, shape (B, n), optional
         Live points.

@@ -36,7 +36,7 @@ def init_bures_mlp(
     n_labels: int = 0,
     label_dim: int = 32,
 ) -> Params:
-    """Draw the parameters of `bures_mlp`.
+    """Draw the parameters of ``bures_mlp``.
 
     The network is that of WFM-AppE1-network.
 
@@ -69,7 +69,7 @@ def init_bures_mlp(
 
 
 def identity_scaling(d: int, /, *, like: Array) -> Params:
-    """Return the scaling of `bures_mlp` that changes nothing (shifts 0, scales 1).
+    """Return the scaling of ``bures_mlp`` that changes nothing (shifts 0, scales 1).
 
     Equation: none. Constants that change nothing.
 
@@ -107,13 +107,13 @@ def bures_mlp(
     Parameters
     ----------
     params : dict
-        As `init_bures_mlp` returns them.
+        As ``init_bures_mlp`` returns them.
     scaling : dict
-        Constants of the data, as in `identity_scaling`; they get no gradient.
+        Constants of the data, as in ``identity_scaling``; they get no gradient.
     mu : Gaussian, mean (..., d), cov (..., d, d)
     t : array, shape (...)
     labels : array of integers, shape (...), optional
-        In range (`check_labels`); required exactly when the parameters have label tables.
+        In range (``check_labels``); required exactly when the parameters have label tables.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def bures_mlp(
 def input_features(
     params: Params, scaling: Params, mu: Gaussian, t: Array, labels: Array | None = None, /
 ) -> Array:
-    """Return what both networks of `bures_mlp` read: standardised mean and vech(cov), and time (no labels).
+    """Return what both networks of ``bures_mlp`` read: standardised mean and vech(cov), and time (no labels).
 
     Equation: WFM-AppE1-network.
 
@@ -163,7 +163,7 @@ def input_features(
     Raises
     ------
     ValueError
-        As `bures_mlp`.
+        As ``bures_mlp``.
 
     Examples
     --------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def init_conditioning(rng: "Generator", n_labels: int, n_features: int, dim: int, *, like: Array) -> Params:
-    """Draw the parameters of labels: a table with a last row for "no label", or those of `feature_embedding`.
+    """Draw the parameters of labels: a table, last row "no label", or those of ``feature_embedding``.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def embed_condition(
     Parameters
     ----------
     params : dict
-        Of the whole `transformer`.
+        Those of the whole ``transformer``.
     t : array, shape (B,)
     labels : array, shape (B,) of integers, or (B, n_features) of floats, or None
 
@@ -145,12 +145,12 @@ def guidance(v_label: Array, v_none: Array, weight: float, /) -> Array:
 
 
 def check_cloud_labels(params: Params, labels: Array | None, batch: tuple[int, ...], /) -> Array | None:
-    """Check the labels that `transformer` is given for clouds of shape ``batch``; return one batch axis.
+    """Check the labels that ``transformer`` is given for clouds of shape ``batch``; return one batch axis.
 
     Raises
     ------
     TypeError, ValueError
-        As `transformer`.
+        As ``transformer``.
     """
     if ("labels" in params) != (labels is not None):
         raise ValueError(

@@ -27,7 +27,7 @@ Layer: TypeAlias = Callable[[Params, Array], tuple[Array, Pullback]]
 def init_dense(
     rng: "Generator", n_in: int, n_out: int, *, like: Array, scale: float = math.sqrt(2.0)
 ) -> Params:
-    """Draw the parameters of `dense`: weights N(0, scale² / n_in), biases zero.
+    """Draw the parameters of ``dense``: weights N(0, scale² / n_in), biases zero.
 
     Equation: WFM-AppE1-layers.
 
@@ -92,7 +92,7 @@ def dense(params: Params, x: Array, /) -> tuple[Array, Pullback]:
 
 
 def init_layer_norm(n: int, *, like: Array) -> Params:
-    """Return the parameters of `layer_norm` before training: ``scale`` ones (n,), ``shift`` zeros (n,)."""
+    """Return the parameters of ``layer_norm`` before training: ``scale`` ones (n,), ``shift`` zeros (n,)."""
     xp = array_namespace(like)
     options = {"dtype": like.dtype, "device": device(like)}
     return {"scale": xp.ones(n, **options), "shift": xp.zeros(n, **options)}
@@ -153,7 +153,7 @@ def relu(x: Array, /) -> tuple[Array, Pullback]:
     """
     xp = array_namespace(x)
     y = xp.clip(x, min=0.0)
-    # Asking the value, not x, lets x be freed; NaN in x stays NaN in y.
+    # Testing the value, not x, lets x be freed; NaN in x stays NaN in y.
     return y, lambda d_y: d_y * xp.astype(y > 0, y.dtype)
 
 
@@ -233,7 +233,7 @@ def fourier_features(t: Array, n_frequencies: int, /) -> tuple[Array, Pullback]:
 
 
 def init_label_embedding(rng: "Generator", n_labels: int, dim: int, *, like: Array) -> Params:
-    """Draw the parameters of `label_embedding`: ``table`` (n_labels, dim), standard normal."""
+    """Draw the parameters of ``label_embedding``: ``table`` (n_labels, dim), standard normal."""
     return {"table": asarray_like(rng.standard_normal((n_labels, dim)), like)}
 
 
@@ -266,7 +266,7 @@ def label_embedding(params: Params, labels: Array, /) -> tuple[Array, Pullback]:
     params : dict
         ``table`` (n_labels, dim).
     labels : array of integers, shape (...)
-        In range: see `check_labels`.
+        In range: see ``check_labels``.
 
     Returns
     -------
@@ -322,7 +322,7 @@ def vech(matrix: Array, /) -> tuple[Array, Pullback]:
 
 
 def unvech(vector: Array, d: int, /) -> tuple[Array, Pullback]:
-    """Symmetric matrices from their lower-triangular entries: the inverse of `vech`.
+    """Symmetric matrices from their lower-triangular entries: the inverse of ``vech``.
 
     Equation: WFM-AppE1-vech.
 

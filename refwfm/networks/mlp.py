@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def init_mlp(
     rng: "Generator", n_in: int, n_out: int, *, like: Array, width: int = 1024, depth: int = 6
 ) -> Params:
-    """Draw the parameters of `mlp`.
+    """Draw the parameters of ``mlp``.
 
     The paper's sizes (WFM-AppE1-network): 6 layers of width 1024.
 
@@ -88,7 +88,7 @@ def mlp(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     Parameters
     ----------
     params : dict
-        As `init_mlp` returns them.
+        As ``init_mlp`` returns them.
     x : array, shape (..., n_in)
 
     Returns

@@ -31,7 +31,7 @@ def init_point_mlp(
     depth: int = 6,
     **options: int,
 ) -> Params:
-    """Draw the parameters of `point_mlp`.
+    """Draw the parameters of ``point_mlp``.
 
     The paper (GWFM-C7) states neither sizes nor the number of neighbours.
 
@@ -47,7 +47,7 @@ def init_point_mlp(
     width, depth : int
         Of the perceptron: ``depth`` residual blocks.
     **options
-        Of the block of attention, time and labels, as for `init_transformer`.
+        Of the block of attention, time and labels, as for ``init_transformer``.
 
     Returns
     -------
@@ -88,11 +88,11 @@ def point_mlp(
     Parameters
     ----------
     params : dict
-        As `init_point_mlp` returns them.
+        As ``init_point_mlp`` returns them.
     points, mask, t, labels, heads
-        As for `transformer`.
+        As for ``transformer``.
     neighbours : int
-        As for `init_point_mlp`.
+        As for ``init_point_mlp``.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def point_mlp(
     Raises
     ------
     TypeError, ValueError
-        As `transformer`.
+        As ``transformer``.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def init_transformer(
     n_features: int = 0,
     label_dim: int = 32,
 ) -> Params:
-    """Draw the parameters of `transformer`.
+    """Draw the parameters of ``transformer``.
 
     The paper's sizes (WFM-AppE2-network): 6 blocks, width 512, 4 heads.
 
@@ -50,7 +50,7 @@ def init_transformer(
     n_labels, n_features : int
         Number of classes, or length of the vectors that clouds are conditioned on; at most one is positive.
     label_dim : int
-        Length of what a label becomes.
+        Length of a label's learned vector.
 
     Returns
     -------
@@ -109,17 +109,17 @@ def transformer(
     Parameters
     ----------
     params : dict
-        As `init_transformer` returns them.
+        As ``init_transformer`` returns them.
     points : array, shape (..., n, d)
     mask : array of bool, shape (..., n), or None
-        Live points; None if all are. Padding influences nobody, whatever it holds, and has velocity 0.
+        Live points; None if all are. Padding has no influence, whatever it holds, and velocity 0.
     t : array, shape (...)
     labels : array, shape (...) of integers, or (..., n_features) of floats, optional
-        Required exactly when the parameters have labels. Number ``n_labels``, or a vector that is NaN
-        throughout, stands for "no label" and has its own learned vector (see `unlabelled`). Integers in
+        Required exactly when the parameters have labels. The number ``n_labels``, or a vector that is NaN
+        throughout, stands for "no label" and has its own learned vector (see ``unlabelled``). Integers in
         range: ``check_labels(labels, n_labels + 1)``.
     heads : int
-        As in `init_transformer`.
+        As in ``init_transformer``.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def transformer(
     Notes
     -----
     The paper normalises after each skip connection; here the norm stands at the entrance of each branch, as
-    in `mlp`: a path without norms leads from every block to the output, and so training needs no warm-up
+    in ``mlp``: a path without norms leads from every block to the output, and so training needs no warm-up
     (Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020).
 
     The largest array has shape (B, heads, n, n). The pullback keeps one for each block.
@@ -177,7 +177,7 @@ def transformer(
 def transformer_block(
     params: Params, h: Array, condition: Array, mask: Array | None, /, *, heads: int
 ) -> tuple[Array, Callable[[Array], tuple[Params, Array, Array]]]:
-    """One block of `transformer`, with its three skip connections.
+    """One block of ``transformer``, with its three skip connections.
 
     Equation: WFM-AppE2-network.
 
@@ -260,7 +260,7 @@ def feed_forward(params: Params, x: Array, /) -> tuple[Array, Pullback]:
 def check_inputs(
     params: Params, points: Array, mask: Array | None, t: Array, labels: Array | None, /, *, heads: int
 ) -> tuple[Array, Array | None, Array, Array | None]:
-    """Check what `transformer` is given; return it with one batch axis and padding cleared.
+    """Check what ``transformer`` is given; return it with one batch axis and padding cleared.
 
     Returns
     -------
@@ -269,7 +269,7 @@ def check_inputs(
     Raises
     ------
     TypeError, ValueError
-        As `transformer`.
+        As ``transformer``.
     """
     d, width = params["in"]["weight"].shape
     _check_heads(width, heads)

@@ -43,7 +43,7 @@ class Comparison(NamedTuple):
 
 
 class LabelAccuracies(NamedTuple):
-    """Share whose nearest real clouds have their label, of generated and of held-out real clouds."""
+    """Shares of generated, and of held-out real clouds, whose nearest real clouds have their label."""
 
     generated: float
     held_out: float

@@ -1,4 +1,4 @@
-"""Evaluation of a model: generate, find the nearest real Gaussian of each, summarise."""
+"""Evaluation of a model over Gaussians: generate, find the nearest real one to each, summarise."""
 
 from typing import NamedTuple, Protocol
 
@@ -30,9 +30,9 @@ class Evaluation(NamedTuple):
     ----------
     generated : Gaussian, mean (n, d), cov (n, d, d)
     labels : numpy.ndarray, shape (n,), or None
-        That they were generated for.
+        Classes that they were generated for.
     sq_distance : numpy.ndarray, shape (n,)
-        Smallest W2² to the data, of each.
+        Smallest W2² of each to the data.
     bures_part : numpy.ndarray, shape (n,)
         The covariances' share of it; the rest is ``‖mean - mean‖²``.
     accuracy : float or None

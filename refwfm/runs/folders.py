@@ -83,7 +83,7 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a report tells: steps done and asked for, a summary of ``algorithm.Metrics``, steps per second."""
+    """What a report says: steps done and asked for, a summary of ``algorithm.Metrics``, steps per second."""
 
     step: int
     steps: int
@@ -117,9 +117,9 @@ def train(
     source : family, optional
         Where a flow between two families starts.
     run : dict
-        What else belongs into ``config.toml`` (data, backend, dtype).
+        What else belongs in ``config.toml`` (data, backend, dtype).
     resume : bool
-        Continue from the newest checkpoint, if there is one. The configuration must be the run's own, but
+        Continue from the newest checkpoint, if there is one. The configuration must be the run's own, except
         for a larger number of steps.
     progress : callable, optional
         Called at each report.
@@ -129,7 +129,7 @@ def train(
     Raises
     ------
     RunError
-        If the folder holds a run already, or another one than asked for.
+        If the folder holds a run already, or one other than that asked for.
     OSError
         If the folder cannot be written.
     training.NonFiniteLossError
@@ -169,7 +169,7 @@ def train(
 
 
 class _Recorder:
-    """What is done at each report of a training: a line in the log, a checkpoint when it is time."""
+    """What happens at each report: a line in the log, and a checkpoint when one is due."""
 
     def __init__(
         self,
@@ -274,7 +274,7 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     ValueError
-        If it is no TOML, or has a name that means nothing.
+        If it is not TOML, or has an unknown name.
     """
     import tomllib
 

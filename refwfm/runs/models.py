@@ -1,4 +1,4 @@
-"""A model: what was asked for, what was fitted to the data, what was learned; made, saved, loaded."""
+"""Making, saving and loading a model: what was asked for, what was fitted to the data, what was learned."""
 
 import hashlib
 from collections.abc import Callable
@@ -43,11 +43,11 @@ class Data(Protocol):
 
 
 Config = TypeVar("Config", bound=TrainingConfig)
-"""The kind of a model: that of its configuration."""
+"""The kind of a model, which is that of its configuration."""
 
 
 class Model(NamedTuple, Generic[Config]):
-    """A model in the making or made: configuration, setting, state, and what it was trained on.
+    """A model, trained or in training: configuration, setting, state, and what it was trained on.
 
     ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
     """
@@ -160,6 +160,6 @@ def newest_checkpoint(folder: Path, /) -> Path:
 
 
 def host_gaussian(mu: Gaussian, backend: Backend, /) -> Gaussian:
-    """Gaussians as NumPy float64, their covariances freed of the rounding of the run's dtype."""
+    """Gaussians as NumPy float64, their covariances freed from the rounding of the run's dtype."""
     mean, cov = (backend.to_numpy(part).astype(np.float64) for part in mu)
     return Gaussian(mean, project_psd(cov))

@@ -1,9 +1,9 @@
 """Source meta-measures over point clouds: where their flow starts.
 
 Points drawn from one fixed law would look more and more alike as clouds grow: the source would collapse to
-that law, and nothing of the family's variety could start there. So the law itself is drawn first, one for
-every cloud (`sample_cholesky_normal`, `sample_pure_noise`); the fixed laws are there for comparison. Noise
-around a reference cloud (`sample_barycentric_noise`) keeps its points in the order of the reference.
+that law, and could hold nothing of the family's variety. So the law itself is drawn first, one for every
+cloud (``sample_cholesky_normal``, ``sample_pure_noise``); the fixed laws are there for comparison. Noise
+around a reference cloud (``sample_barycentric_noise``) keeps its points in the order of the reference.
 
 Points are drawn on the host in float64, so that every library and device starts from the same numbers.
 """
@@ -49,7 +49,7 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
     Raises
     ------
     ValueError
-        If there is none, or one is not finite, symmetric and positive semi-definite.
+        If there is no covariance, or one is not finite, symmetric and positive semi-definite.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def cholesky(cov: Array, /) -> Array:
 
     Equation: WFM-AppD2. With the symmetric root ``R = Q U`` (a QR decomposition), ``cov = Uᵀ U``.
 
-    Unique for positive definite cov. Of a singular one the factor is returned whose columns vanish at
+    Unique for positive definite cov. For a singular one, the factor returned has columns that vanish at
     coordinates that do not vary and, when the first r coordinates determine the rest, after the r-th.
 
     Parameters
@@ -135,7 +135,7 @@ def sample_standard_normal(*, rng: np.random.Generator, sizes: np.ndarray, d: in
 
     Equation: WFM-AppD2.
 
-    ``like`` is an array in whose library, dtype and device they are wanted.
+    The clouds have the library, dtype and device of the array ``like``.
 
     Examples
     --------
@@ -185,8 +185,8 @@ def sample_pure_noise(
 ) -> PointCloud:
     """Draw clouds ``x_k = m + s z_k``, each with a mean m and a scale s of its own.
 
-    Equation: GWFM-SRC1. That location and scale are drawn for each cloud keeps large clouds from becoming all
-    alike. (The paper's laws of both are not known: normal and uniform are ours.)
+    Equation: GWFM-SRC1. Drawing location and scale for each cloud keeps large clouds from all being alike.
+    (The paper does not state the laws of location and scale: normal and uniform are our choice.)
 
     Other arguments and results are those of ``sample_standard_normal``.
 
@@ -215,7 +215,7 @@ def sample_barycentric_noise(
     """Draw clouds of normal noise around a reference.
 
     Equation: GWFM-SRC2. ``x_k = s_k + σ z_k``: point k of a cloud is near point k of the reference, so that
-    the cloud comes aligned to it where the noise is small (GWFM-39, C8).
+    where the noise is small the cloud is already aligned to it (GWFM-39, C8).
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def _draw(
 ) -> PointCloud:
     """Clouds of independent points, in the library, dtype and device of ``template``.
 
-    One cloud's points are drawn after the other's, so that padding takes no random numbers.
+    Points are drawn one cloud after the other, so that padding takes no random numbers.
     """
     weights = prefix_weights(sizes, int(np.max(sizes, initial=1)))
     points = np.zeros((*weights.shape, d))

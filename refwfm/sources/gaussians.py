@@ -25,7 +25,7 @@ class GaussianWishart(NamedTuple):
         Symmetric root of the mean covariance Σ̄: unlike other factors it is unique, so that all libraries and
         devices draw the same covariances.
     df : int
-        Degrees of freedom of the Wishart law, at least d. Large: all covariances near Σ̄.
+        Degrees of freedom of the Wishart law, at least d. When large, all covariances are near Σ̄.
     """
 
     mean: Array
@@ -98,7 +98,7 @@ def sample_empirical(
 ) -> tuple[Gaussian, np.ndarray]:
     """Draw ``size`` members of a family with replacement, and their indices (on the host).
 
-    Equation: GWFM-SRC3. Also the targets of Algorithm 1.
+    Equation: GWFM-SRC3. It also draws the targets of Algorithm 1.
 
     Examples
     --------

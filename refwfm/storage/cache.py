@@ -1,6 +1,6 @@
 """Results that take minutes, kept in files under the SHA-256 of what they were computed from.
 
-The folder is ``$REFWFM_CACHE``, or ``refwfm`` in the folder that the system has for such.
+The folder is ``$REFWFM_CACHE``, or ``refwfm`` in the system's folder for caches.
 """
 
 import contextlib

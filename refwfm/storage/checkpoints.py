@@ -9,13 +9,13 @@ import numpy as np
 from refwfm.storage import atomic
 
 VERSION = 1
-"""Of the layout of the file; a newer one is refused."""
+"""Version of the file's layout; a newer one is refused."""
 
 _KEY = "refwfm"
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint that can be read."""
+    """A file is not a readable checkpoint."""
 
 
 def save(path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any], /) -> None:

@@ -1,6 +1,6 @@
 """Results in one ``.npz`` file: arrays as they are, the rest as JSON beside them, never a pickle.
 
-What is kept is a named tuple, of which the parts may be named tuples, tuples, lists, dicts, arrays and
+What is kept is a named tuple, whose parts may be named tuples, tuples, lists, dicts, arrays and
 scalars of NumPy, and what JSON has. JSON has no tuples, no keys but strings, and no types: what it lacks is
 written as an object of one entry that names it, ``{"tuple": [...]}`` or ``{"Scale": {...}}``. A reader
 rebuilds only the named tuples that its caller lists.
@@ -19,7 +19,7 @@ _JSON = "json"
 
 
 class RecordError(ValueError):
-    """A file does not hold the record that is wanted of it."""
+    """A file does not hold the record that is asked for."""
 
 
 def save(path: Path, record: Any, /) -> None:
@@ -44,7 +44,7 @@ def load(path: Path, kinds: tuple[type, ...], /) -> Any:
     Parameters
     ----------
     kinds : tuple of named tuple types
-        All that it may be made of.
+        All that the record may be made of.
 
     Raises
     ------

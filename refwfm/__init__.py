@@ -4,9 +4,10 @@ Read the modules in this order beside the paper:
 
 ``measures``       the samples: Gaussians and weighted point clouds, and families of them
 ``psd``            roots and factors of positive semi-definite matrices
-``bures``          optimal maps, geodesics, velocities and distances between Gaussians; ``barycenter``: theirs
-``conditional``    the fields that flow matching regresses, given the target and without it
-``convergence``    what a solver shows for its result, and how it says that it has none
+``bures``          optimal maps, geodesics, velocities and distances between Gaussians
+``barycenter``     barycenters of Gaussians
+``conditional``    the fields that flow matching regresses onto, with the target given and without it
+``convergence``    the evidence that a solver gives for its result, and the error where there is none
 ``clouds``         padding, checks and moments of point clouds
 ``transport``      optimal transport between clouds: exact, entropic, sliced, linearised
 ``interpolation``  displacement interpolation of clouds

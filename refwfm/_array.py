@@ -1,7 +1,7 @@
 """Helpers on top of the Python array API: everything here works on any array library.
 
-The namespace, the device and the dtype of a result are those of the inputs. The only place
-of the package that talks to ``array_api_compat``.
+The namespace, the device and the dtype of a result are those of the inputs. Nothing else in the
+package talks to ``array_api_compat``.
 """
 
 import math
@@ -33,7 +33,7 @@ def eye(d: int, x: Array, /) -> Array:
 
 
 def expand(t: Array, ndim: int, /) -> Array:
-    """Append ``ndim`` axes of length one: a batch of scalars to multiply vectors (1) or matrices (2).
+    """Append ``ndim`` axes of length one, so that a batch of scalars multiplies vectors (1) or matrices (2).
 
     A number is returned as a Python float, which changes no dtype (a ``numpy.float64`` would).
     """

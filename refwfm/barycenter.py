@@ -64,7 +64,7 @@ def barycenter(
     SingularCovarianceError
         If the mean of the members' covariances is singular: the map from the barycenter does not exist.
     ConvergenceError
-        If it did not converge and ``require``.
+        If the iteration does not converge and ``require`` is set.
 
     References
     ----------

@@ -13,7 +13,7 @@ solves ``S M = K - L``. Nothing is inverted before it must be, and singular cova
 
 Tangent vectors at N(m, A) are affine fields ``v(x) = a + S (x - m)`` with S symmetric: a ``Tangent(a, S)``.
 The same curve seen in Euclidean coordinates moves with ``EuclideanTangent(dm/dt, dA/dt)``. Their norms, and
-the distances, are in ``bures_metric``; they have their names here as well.
+the distances, are in ``bures_metric`` and available here under the same names.
 
 References
 ----------
@@ -103,7 +103,7 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    C = solve_lift(L, K, unreached=1.0)  # and not log + I, which loses a C that is small
+    C = solve_lift(L, K, unreached=1.0)  # not log + I, which loses a small C
     if validate:
         _check_map_exists(L, K, C @ L - K, "mu")
     return C
@@ -155,7 +155,7 @@ def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
     """Exponential map: mu pushed forward by ``id + v``, i.e. ``N(m + a, (I + S) A (I + S))``.
 
     Equation: WFM-U2, WFM-2. The covariance is positive semi-definite whatever the symmetric S; the curve
-    ``exp_mu(t v)`` is a shortest path only while I + S is, too. Flow matching goes ``exp_mu(t log_mu nu)``.
+    ``exp_mu(t v)`` is a shortest path only while I + S is, too. Flow matching takes ``exp_mu(t log_mu nu)``.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def euclidean_velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: boo
 def _geodesic(
     mu: Gaussian, nu: Gaussian, t: Array, validate: bool
 ) -> tuple[Gaussian, Gaussian, Array, Array, Array]:
-    """Checked arguments, the factors between which the geodesic is a straight line, and its own at t."""
+    """Checked arguments, the factors between which the geodesic is a straight line, and its factor at t."""
     mu, nu = check_pair(mu, nu, validate=validate)
     _check_time(t, mu, nu, validate)
     L, K = procrustes_factors(mu.cov, nu.cov)

@@ -1,6 +1,6 @@
 """The Bures-Wasserstein metric: tangent vectors at a Gaussian and their norms, distances between Gaussians.
 
-All of it is part of ``bures``, whose introduction explains it and under whose name it is used.
+All of it is part of ``bures``: it is explained there, and used under that name.
 """
 
 from typing import NamedTuple
@@ -136,8 +136,7 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
     """Squared 2-Wasserstein distances between all members of two families.
 
     Equation: WFM-24. ``‖m_i - m_j‖² + tr Aᵢ + tr Bⱼ - 2 ‖Lᵢᵀ Lⱼ‖_*`` with the nuclear norm (sum of
-    singular values), which needs no rotation and keeps all digits when a covariance is singular. Works in row
-    blocks, so that no temporary has more than ``PAIRWISE_BLOCK`` elements (or one row).
+    singular values), which needs no rotation and keeps all digits when a covariance is singular.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ from refwfm.measures import Gaussian, PointCloud, check_broadcast
 EVEN = 1e3
 """Machine epsilons by which weights that are called equal may differ, as after a division by their sum.
 
-More would be a plan with visibly wrong marginals: an assignment between weights that differ by a share r has
-an error of r in its marginals, and up to that in its cost.
+With more, marginals would be visibly wrong: an assignment between weights that differ by a share r has an
+error of r in its marginals, and of up to r in its cost.
 """
 
 
@@ -102,7 +102,7 @@ def check_cloud_pair(
 
 
 def even(weights: Array, /) -> Array:
-    """Whether all atoms of each measure weigh the same, padding (weight 0) apart. Shape (...), bool.
+    """Whether all atoms of each measure, except padding (weight 0), weigh the same. Shape (...), bool.
 
     Equal means up to ``EVEN`` machine epsilons of the heaviest atom. Weights are compared with each other and
     not with ``1 / n``, from which rounded sums can be further away. Never true of NaN.
@@ -160,7 +160,7 @@ def in_order(x: PointCloud, y: PointCloud, /) -> bool:
 
 
 def all_even(*clouds: PointCloud) -> bool:
-    """Whether in every cloud of these batches all points weigh the same, padding apart.
+    """Whether in every cloud of these batches all points except padding weigh the same.
 
     Equation: none. Says whether weights are equal.
 

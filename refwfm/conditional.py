@@ -1,8 +1,8 @@
 """Conditional and marginal fields of flow matching between Gaussians, in their textbook form.
 
-A training step never evaluates these fields: it draws a target, and has the velocity of the geodesic to it at
-once (``bures.path``). Here is what that velocity is an instance of. A *conditional* field knows the target nu
-and sees only where the measure is now; a *marginal* field does not know the target, and is the mean of the
+A training step never evaluates these fields: it draws a target, and takes the velocity of the geodesic to it
+at once (``bures.path``). Here is what that velocity is an instance of. A *conditional* field knows the target
+nu and sees only where the measure is now; a *marginal* field does not know the target, and is the mean of the
 conditional ones over the targets that the measure may be on its way to. The latter is what a network learns.
 
 All times are in [0, 1): at t = 1 a conditional field divides by zero.

@@ -49,7 +49,7 @@ def exponential_step(mu: Gaussian, v: Tangent, h: float, /) -> tuple[Gaussian, A
 def projected_euler_step(mu: Gaussian, v: EuclideanTangent, h: float, /) -> tuple[Gaussian, Array]:
     """One Euler step in mean and covariance, ``Σ + h dΣ/dt`` projected onto the positive semi-definite cone.
 
-    Equation: WFM-Table2. Of the Euclidean baselines.
+    Equation: WFM-Table2. The step of the Euclidean baselines.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def generate_clouds(
     """Flow the points of source clouds along a field from t = 0 to t = 1 in ``n_steps`` equal steps.
 
     Equation: WFM-Alg3, WFM-Prop3.1-clouds, GWFM-12, GWFM-5, GWFM-6, GWFM-7, GWFM-13, GWFM-14. Algorithm 3
-    takes the steps of ``euler``. Weights stay what they are, and so does padding.
+    takes the steps of ``euler``. Weights and padding do not change.
 
     Parameters
     ----------

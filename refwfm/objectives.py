@@ -1,15 +1,15 @@
-"""The regression losses of Wasserstein flow matching, each with its derivative: of Gaussians and of clouds.
+"""The regression losses of Wasserstein flow matching, of Gaussians and of clouds, each with its derivative.
 
 Those of Gaussians regress a network's (mean, matrix) output onto the velocity of a geodesic at its point
-mu_t. They differ in which velocity of the covariance that is, and in which norm the error is measured:
+mu_t. They differ in the velocity of the covariance, and in the norm in which its error E is measured:
 
 =============  ============================  ===============================================
-riemannian     S_t (WFM-10)                  Riemannian norm at mu_t: ``tr(R Σ Rᵀ)``
-euclidean      dΣ/dt (WFM-9)                 the same norm, of the field R with ``R Σ + Σ R = E``
-frobenius      dΣ/dt (WFM-9)                 Frobenius norm of the error E
+riemannian     S_t (WFM-10)                  Riemannian norm at mu_t: ``tr(E Σ Eᵀ)``
+euclidean      dΣ/dt (WFM-9)                 Riemannian norm of the R with ``R Σ + Σ R = E``
+frobenius      dΣ/dt (WFM-9)                 Frobenius norm ``‖E‖_F``
 =============  ============================  ===============================================
 
-Point clouds have one loss (``cloud_loss``), the riemannian one seen at their points. Each returns the mean
+Point clouds have one loss (``cloud_loss``), the riemannian one taken at their points. Each returns the mean
 over the batch and its derivative with respect to the prediction.
 """
 
@@ -86,7 +86,7 @@ def euclidean_loss(
 def frobenius_loss(
     pred: EuclideanTangent, target: EuclideanTangent, mu_t: Gaussian, /
 ) -> tuple[Array, EuclideanTangent]:
-    """Mean of ``‖a - ṁ‖² + ‖D - dΣ/dt‖_F²``: flow matching on the numbers in mean and covariance.
+    """Mean of ``‖a - ṁ‖² + ‖D - dΣ/dt‖_F²``: flow matching on the entries of mean and covariance.
 
     Equation: WFM-Table2. The row Frobenius FM. Parameters and results as for ``euclidean_loss``; mu_t is
     unused.
@@ -110,7 +110,7 @@ def cloud_loss(pred: Array, target: Array, weights: Array, /) -> tuple[Array, Ar
     Equation: WFM-U7, GWFM-9, GWFM-22. Derivative ``2 wᵢ (predᵢ - targetᵢ)`` over B. In the mean over times
     and pairs it is what flow matching (GWFM-9) and its generalisation (GWFM-22) minimise. (The paper prints
     the sum over points where the norm of (11) is the mean; with clouds of different sizes that is more than a
-    constant, as large clouds would count for more.)
+    constant factor, as large clouds would count for more.)
 
     Parameters
     ----------

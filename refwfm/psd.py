@@ -136,7 +136,7 @@ def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
 def project_psd(matrix: Array, /) -> Array:
     """Nearest positive semi-definite matrix in Frobenius norm: negative eigenvalues become zero.
 
-    Equation: WFM-Table2. Of the baselines' generation. Shapes (..., d, d) to (..., d, d).
+    Equation: WFM-Table2. The projection in the baselines' generation. Shapes (..., d, d) to (..., d, d).
 
     Examples
     --------

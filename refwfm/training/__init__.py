@@ -1,8 +1,13 @@
 """Training: Algorithm 1 and all it needs.
 
 ``algorithm``   Algorithm 1, the same for Gaussians and for clouds
-``gaussians``   for Gaussians; ``clouds``: to clouds; ``flows``: both, as one list of functions
-``config``      what a run is asked for; ``methods``: the three methods for Gaussians
-``regression``  batch, loss and gradient; ``optim``: the optimiser; ``randomness``: a generator for each step
+``gaussians``   what is particular to Gaussians
+``clouds``      what is particular to clouds
+``flows``       the functions that ``gaussians`` and ``clouds`` both have
+``config``      what a run is asked for
+``methods``     the three methods for Gaussians
+``regression``  batch, loss and gradient
+``optim``       the optimiser
+``randomness``  a generator for each purpose and step
 ``ops``         the operations that may have faster twins
 """

@@ -98,7 +98,7 @@ def step(
 def trained(state: State, /) -> Tree:
     """Parameters that generation uses: their running mean where there is one.
 
-    Equation: none. What of a state generates.
+    Equation: none. The part of a state that generates.
     """
     return state.params if state.ema is None else state.ema
 
@@ -132,7 +132,7 @@ def train(
     Parameters
     ----------
     every : int
-        Steps between two reports; only then the host waits for the device.
+        Steps between two reports; only then does the host wait for the device.
     report : callable, optional
         ``report(state, metrics)`` with a summary of the steps since the last one: the place for
         progress bars, logs and checkpoints. Called at multiples of ``every`` and after the last step.
@@ -140,7 +140,7 @@ def train(
     Raises
     ------
     NonFiniteLossError
-        If a loss is NaN or infinite: names the step and the seed, and reports nothing from there on.
+        If a loss is NaN or infinite; it names the step and the seed. Nothing is reported from there on.
     """
     pending: list[Metrics] = []
     while state.step < config.steps:

@@ -1,9 +1,9 @@
 """Alignment of whole families to one reference cloud: once, before training, and kept on disk.
 
-Linear and lazy plans compare clouds as vectors, so that all of them need the same number n of points, in the
+Linear and lazy plans compare clouds as vectors, so all of them need the same number n of points, in the
 order of one reference (``linearized``). A family gets there in two steps. Each member is thinned to n points,
-once and always to the same ones; a member of fewer points cannot be. Then each is aligned to the reference,
-the free-support barycenter of some of the members, by one exact assignment. All of it is a function of the
+once and always to the same ones; a member with fewer points is refused. Then each is aligned to the
+reference, the free-support barycenter of some of the members, by one exact assignment. All of it depends on the
 data alone.
 
 Assignments of a large family take minutes: they are kept in a cache (``storage.cache``).
@@ -22,7 +22,7 @@ from refwfm.transport.linearized import align_to_reference, reorder
 from refwfm.transport.reference import free_support_barycenter
 
 WORTH_A_FILE = 2**24
-"""Entries of all cost matrices together, below which an alignment is computed again each time."""
+"""Entries of all cost matrices together, below which an alignment is not kept but computed each time."""
 
 TOLERANCE = 1e-4
 """Share of the objective by which the barycenter's last iteration may lower it: it need not be exact."""
@@ -55,7 +55,7 @@ class AlignedClouds:
     ----------
     points : numpy.ndarray, shape (N, n, d). Units: data.
     labels, label_names
-        As those of the family that it was made of.
+        Those of the family that it was made from.
     """
 
     points: np.ndarray
@@ -78,7 +78,7 @@ class AlignedClouds:
     def batch(
         self, index: np.ndarray, /, *, n_points: int | None = None, rng: np.random.Generator | None = None
     ) -> PointCloud:
-        """Clouds at these positions, points (B, n, d); the rest is for families that have to be thinned.
+        """Clouds at these positions, points (B, n, d); other arguments are for families to be thinned.
 
         Equation: GWFM-SRC3-clouds.
         """
@@ -91,7 +91,7 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
     Parameters
     ----------
     rng : numpy.random.Generator
-        For the choice of points. The same one in every run makes alignments that can be kept.
+        For the choice of points. Alignments can be kept when every run draws the same.
     name : str
         Of the family, for messages.
 
@@ -100,7 +100,7 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
     Raises
     ------
     ValueError
-        If a member has fewer points, or its points weigh differently.
+        If a member has fewer points, or points of different weights.
     """
     smallest = int(family.sizes.min())
     if smallest < n:
@@ -121,7 +121,7 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
 def fit_reference(points: np.ndarray, /, *, members: int, rng: np.random.Generator) -> np.ndarray:
     """Reference of a family: the free-support barycenter of ``members`` of its clouds, or of all.
 
-    Equation: GWFM-38-step. (Of how many clouds the reference is the barycenter, and which, is not stated.)
+    Equation: GWFM-38-step. (The paper does not state of how many clouds, and which, it is the barycenter.)
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from refwfm.training.options import check_options, option
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """What every run is asked for; the papers do not state the first learning rate."""
+    """What every run is asked for; the papers do not state the initial learning rate."""
 
     PANEL: ClassVar[str] = ""
 

@@ -19,7 +19,7 @@ from refwfm.training.randomness import random_stream
 class Families(NamedTuple):
     """Where the flow goes, and where it starts if that is a family too. On the host, in data units.
 
-    Where a plan needs it both are the families that were aligned to the reference.
+    Where a plan needs it, both families are aligned to the reference.
     """
 
     target: Clouds

@@ -1,4 +1,4 @@
-"""What a trained network over clouds does: its field, new clouds, how straight their paths are."""
+"""What a trained network over clouds gives: its field, new clouds, how straight their paths are."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -78,11 +78,11 @@ def sample(
     labels : numpy.ndarray, shape (size,), optional
         Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
     sizes : int, or numpy.ndarray of integers, shape (size,), optional
-        Points of each cloud; drawn from the data's sizes when left out. (Members of a family have theirs.)
+        Points of each cloud; drawn from the data's sizes when left out. (Members of a family keep theirs.)
     source : family of clouds
         Where a flow between families starts.
     index : numpy.ndarray of integers, shape (size,), optional
-        Its members to start from; drawn at random when left out.
+        Members of ``source`` to start from; drawn at random when left out.
     guidance_weight : float
     method : str
         See ``generation.generate_clouds``.
@@ -123,10 +123,10 @@ def learned_straightness(
     method: str = "euler",
     **starts: Any,
 ) -> Straightness:
-    """How straight the paths are on which a trained network generates, 0 for straight ones at constant speed.
+    """Bend of the paths on which a trained network generates: 0 for straight ones at constant speed.
 
     Equation: GWFM-Straightness. Of the very paths of ``sample`` with the same arguments (``size``, ``seed``,
-    ...); on the host, in model units.
+    ...), on the host, in model units.
     """
     batches, _ = _starts(config, setting, params, **starts)
     parts = [straightness(field, mu, n_steps=n_steps, method=method) for mu, field in batches]

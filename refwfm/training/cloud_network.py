@@ -99,7 +99,7 @@ NETWORKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions(TrainingConfig):
-    """The network of a model of clouds; the papers do not state hidden width and number of neighbours."""
+    """The network of a model of clouds; the papers state neither hidden width nor number of neighbours."""
 
     PANEL: ClassVar[str] = "Network of clouds"
 

@@ -18,11 +18,11 @@ class CloudSetting(NamedTuple):
         The model works on ``(x - shift) / unit``, where the family has variance 1 per coordinate.
     source : CholeskyNormal, in these units
     sizes : numpy.ndarray of integers, shape (N,)
-        Points of the family's clouds, as a step sees them: what sizes of new clouds are drawn from.
+        Points of the family's clouds, as a step sees them: sizes of new clouds are drawn from these.
     label_counts : numpy.ndarray of integers, shape (n_labels,)
         Members of each class, empty for an unconditional model.
     reference : array, shape (n, d), or None; in these units
-        Of linear and lazy plans, and of barycentric noise.
+        The reference of linear and lazy plans, and of barycentric noise.
     """
 
     shift: Array

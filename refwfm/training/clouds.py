@@ -1,4 +1,4 @@
-"""A model of point clouds: what a batch of a training step is, and the parts that make it a ``flows.Flow``.
+"""A model of point clouds: the batch of a training step, and what else makes the module a ``flows.Flow``.
 
 What is kept of the data is in ``cloud_setting`` and fitted in ``cloud_fit``, networks are in
 ``cloud_network``, sources in ``noise``, and what a trained network does in ``cloud_generation``.
@@ -93,7 +93,7 @@ def _draw_sources(
 ) -> PointCloud:
     """Sources of a step: members of a family, or noise of as many points as the largest target has.
 
-    ``linear`` plans align noise at each step, a family is aligned once (GWFM-38).
+    For ``linear`` plans noise is aligned at each step, a family once (GWFM-38).
     """
     if family.source is not None:
         if config.outer != "paired":
@@ -142,7 +142,7 @@ def _pair(
 
 
 def _cut(cloud: PointCloud, sizes: np.ndarray) -> PointCloud:
-    """The first ``sizes[i]`` points of each cloud: of independent points, so many independent points."""
+    """The first ``sizes[i]`` points of each cloud, which are independent if all are."""
     n = int(sizes.max())
     weights = asarray_like(prefix_weights(sizes, n), cloud.points)
     xp = array_namespace(weights)
@@ -150,7 +150,7 @@ def _cut(cloud: PointCloud, sizes: np.ndarray) -> PointCloud:
 
 
 def _inner_plan(config: CloudConfig, setting: CloudSetting, family: Families) -> str:
-    """Name of the inner plan: what ``auto`` stands for (WFM App. E.2)."""
+    """Name of the inner plan, with ``auto`` resolved (WFM App. E.2)."""
     if config.inner != "auto":
         return config.inner
     if family.source is None:

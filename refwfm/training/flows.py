@@ -1,6 +1,6 @@
 """The kinds of measures a model can be over: all that is particular to Gaussians, or to point clouds.
 
-A flow is a module, ``gaussians`` or ``clouds``; ``algorithm`` and ``runs`` call of it what the Protocol says.
+A flow is a module, ``gaussians`` or ``clouds``; ``algorithm`` and ``runs`` call only what the Protocol names.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Flow(Protocol):
 
 
 FLOWS: dict[str, Flow] = {"gaussians": gaussians, "clouds": clouds}
-"""The flows by the names that checkpoints have for them."""
+"""The flows, by their names in checkpoints."""
 
 CONFIGS: dict[str, type[TrainingConfig]] = {"gaussians": GaussianConfig, "clouds": CloudConfig}
 """Configurations of their runs."""

@@ -1,4 +1,4 @@
-"""A model of Gaussians: what is fitted to a family, what a batch is, how a trained network generates.
+"""A model of Gaussians: what is fitted to a family, a step's batch, how a trained network generates.
 
 The module is a ``flows.Flow``.
 """
@@ -28,7 +28,7 @@ from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
 
 SCALING_DRAWS = 4096
-"""Points of random geodesics from which the scaling of the network is read off."""
+"""Number of points of random geodesics from which the network's scaling is computed."""
 
 
 class GaussianSetting(NamedTuple):
@@ -192,7 +192,7 @@ def draw_batch(
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
     t = asarray_like(rng.random(config.batch), family.mean)
-    # Line 2: which source goes with which target, within labels. Line 3: their optimal map is closed form.
+    # Line 2: which source goes with which target, within labels. Line 3: their optimal map has closed form.
     shown = labels[index] if len(setting.label_counts) and labels is not None else None
     if config.matching:
         nu = take(nu, match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=shown))

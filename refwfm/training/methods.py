@@ -37,7 +37,7 @@ class Method(NamedTuple):
     title : str
     path : Path
     velocity : type
-        What (mean, matrix) of the network stand for, and with it the velocities of the other three.
+        Type of the velocities of ``path``, ``loss`` and ``step``, and of the network's (mean, matrix).
     loss : Loss
     step : Step
     """

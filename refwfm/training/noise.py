@@ -68,15 +68,15 @@ SOURCES: dict[str, Callable[["SourceOptions", CloudSetting, np.random.Generator,
 """
 
 FAMILY = "family"
-"""The source that is no noise: members of another family."""
+"""The source that is not noise: members of another family."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
     """Where the flow starts.
 
-    Scales are in the model's units, in which the family has variance 1 per coordinate. (The papers' numbers
-    are not known: these are ours.)
+    Scales are in the model's units, in which the family has variance 1 per coordinate. (The papers do
+    not state their numbers: these are ours.)
     """
 
     PANEL: ClassVar[str] = "Source of clouds"

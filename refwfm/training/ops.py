@@ -1,8 +1,8 @@
-"""The operations of a run that a backend may have faster twins of.
+"""The operations of a run for which a backend may have faster twins.
 
-A twin has the name and the signature of its reference. One thing only a reference promises: the twins of the
-optimiser may write their result into the memory of what they are given, so that a state that went into a step
-must not be used again.
+A twin has the name and the signature of its reference. Only a reference leaves its arguments alone: the twins
+of the optimiser may write their result into the memory of what they are given, so a state that went into a
+step must not be used again.
 """
 
 from typing import NamedTuple, Protocol

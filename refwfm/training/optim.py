@@ -19,7 +19,7 @@ Tree: TypeAlias = Any
 
 
 def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
-    """Apply ``f`` to the leaves that stand at the same place of the trees.
+    """Apply ``f`` to the leaves that stand at the same place in the trees.
 
     Equation: none. A function of every array of a tree.
 
@@ -91,7 +91,7 @@ def flatten(tree: Tree, /) -> dict[str, Array]:
 
 
 def unflatten(flat: dict[str, Array], /) -> Tree:
-    """Build the tree whose arrays have these paths: the inverse of `flatten`.
+    """Build the tree whose arrays have these paths: the inverse of ``flatten``.
 
     Equation: none. A dictionary as a tree.
 
@@ -129,7 +129,7 @@ class AdamState(NamedTuple):
     first, second : trees like the parameters
         Running means of the gradient and of its square.
     steps : int
-        How many were taken.
+        Number of steps taken.
     """
 
     first: Tree
@@ -199,7 +199,7 @@ def adam(
 
 
 def exponential_decay(step: int, /, *, base: float, rate: float = 0.97, every: int = 1000) -> float:
-    """Learning rate ``base · rate^(step / every)``, falling smoothly and not in stairs.
+    """Learning rate ``base · rate^(step / every)``, falling smoothly rather than in steps.
 
     Equation: WFM-AppE1-adam. The paper's × 0.97 every 1000 steps; it does not say which of the two.
 

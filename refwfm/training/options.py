@@ -31,7 +31,7 @@ class Option(NamedTuple):
     panel : str
         Heading that it stands under in the help of the command: the ``PANEL`` of its class.
     choices : tuple of str
-        Names it may have; empty: any.
+        Values it may have; any when empty.
     low, high, above, below : float
         Bounds: ``low <= value <= high`` and ``above < value < below``.
     """

@@ -7,7 +7,7 @@ STREAMS = {"init": 0, "scaling": 1, "alignment": 1, "batch": 2, "generation": 3,
 
 
 def random_stream(seed: int, stream: str, step: int = 0, /) -> np.random.Generator:
-    """Counter-based generator keyed by (seed, purpose, step): any step can be drawn again alone.
+    """Counter-based generator keyed by (seed, purpose, step): any step can be drawn again on its own.
 
     Equation: none. Random numbers by purpose and step.
     """

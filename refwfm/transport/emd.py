@@ -8,7 +8,7 @@ The functions that make a cost ask which (``squared``); the others take it as it
 *Duality* bounds it from below: ``f_i + g_j <= K_ij`` for all i, j implies ``Σ a_i f_i + Σ b_j g_j <= EMD``.
 Any f becomes such a pair by ``g_j = min_i (K_ij - f_i)``, so potentials may come from a rough method, here a
 few sweeps of entropic transport in float32: the bound they give is rigorous all the same, and a few percent
-below the truth. They pay twice: an assignment with the cost ``K_ij - f_i - g_j`` has the same solution, and
+below the truth. They pay again: an assignment with the cost ``K_ij - f_i - g_j`` has the same solution, and
 takes a solver that augments shortest paths a fraction of the time, because most of its work is done.
 
 *Projections* bound it too, for all pairs at once (``frame_bounds``).
@@ -26,16 +26,16 @@ from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.exact import transport_plan
 
 SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
-"""Entropic transport that potentials come from: sweeps at each temperature, in units of the mean cost."""
+"""Entropic transport that gives the potentials: sweeps at each temperature, in units of the mean cost."""
 
 WARM = 100
-"""Points from which on the potentials save the assignment more time than they take."""
+"""Number of points from which the potentials save the assignment more time than they take."""
 
 FRAMES, CELLS = 8, 64
-"""Frames that clouds are projected on when no other number is said, and cells of each quantile function."""
+"""Default number of frames that clouds are projected on, and number of cells of a quantile function."""
 
 GELBRICH = 32
-"""Largest dimension in which Gelbrich's bound is worth its matrix roots. It is the better one from 5 on."""
+"""Largest dimension in which Gelbrich's bound is worth its matrix roots. It is the better one for d >= 5."""
 
 
 class Dual(NamedTuple):
@@ -83,7 +83,7 @@ def emd(x: PointCloud, y: PointCloud, /, *, squared: bool) -> float:
 
 
 def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | None, /) -> float:
-    """Least mean cost; a potential f (n,) of any quality saves time where it is an assignment.
+    """Least mean cost; a potential f (n,) of any quality saves time where the problem is an assignment.
 
     Equation: EMD. Subtracting potentials leaves the best assignment what it is; in floating point it may
     choose another whose mean cost is higher by rounding, about ``10 eps max K``.
@@ -108,7 +108,7 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
 
 
 def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Dual:
-    """Feasible potentials from any f (n,), and the lower bound of the least mean cost that they prove.
+    """Feasible potentials from any f (n,), and the lower bound on the least mean cost that they prove.
 
     Equation: EMD-bounds. The dual problem's value. The bound is lowered by what rounding can have added to
     it.
@@ -131,7 +131,7 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
 
     Equation: EMD-bounds.
 
-    Not converged and not accurate: ``dual`` makes a rigorous bound of it.
+    Not converged and not accurate: ``dual`` makes a rigorous bound from it.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
 
 
 def random_frames(d: int, /, *, rng: np.random.Generator, count: int = FRAMES) -> np.ndarray:
-    """Orthonormal frames to project clouds on, shape (count, d, d): axes in columns. Any give bounds.
+    """Orthonormal frames to project clouds on, shape (count, d, d): axes in columns. Any frames give bounds.
 
     Equation: EMD-bounds.
 
@@ -176,7 +176,7 @@ def random_frames(d: int, /, *, rng: np.random.Generator, count: int = FRAMES) -
 def frame_bounds(
     xs: list[PointCloud], ys: list[PointCloud], frames: np.ndarray, /, *, squared: bool
 ) -> np.ndarray:
-    """Lower bounds (n, m) of the EMD between all members of two families, from their projections.
+    """Lower bounds (n, m) on the EMD between all members of two families, from their projections.
 
     Equation: EMD-bounds. Along each axis of an orthonormal frame the clouds are distributions on a line,
     with quantile functions F and G, and ``∫ |F - G|^p`` is their distance, p = 2 or 1. For any plan, the mean
@@ -185,8 +185,8 @@ def frame_bounds(
 
         W_2² >= Σ_k ∫ (F_k - G_k)²    and    W_1 >= (Σ_k (∫ |F_k - G_k|)²)^{1/2} .
 
-    The largest over the ``frames`` (k, d, d), which ``random_frames`` draws, is returned, and where it is
-    squared and d <= ``GELBRICH`` also Gelbrich's bound, the distance of the Gaussians with the clouds'
+    The result is the largest over the ``frames`` (k, d, d), which ``random_frames`` draws, and, for squared
+    distances and d <= ``GELBRICH``, over Gelbrich's bound, the distance of the Gaussians with the clouds'
     moments. Quantile functions are replaced by their means over ``CELLS`` equal cells, which lowers the
     integrals (Jensen again) and makes clouds of all sizes and weights comparable: each becomes one vector,
     and the bounds distances of vectors.

@@ -21,7 +21,7 @@ from refwfm.transport.problem import check_eps, clear_points, log_weights
 from refwfm.transport.sinkhorn import TOLERANCE, Sinkhorn, dual_value, sinkhorn, softmin, sq_euclidean_cost
 
 SELF_UPDATES = 40
-"""Averaged updates with which the transport of a cloud to itself starts: 2^-40 of the first error."""
+"""Averaged updates that start the transport of a cloud to itself: they leave 2^-40 of the first error."""
 
 
 class SinkhornDivergence(NamedTuple):
@@ -40,7 +40,7 @@ def extend_potential(points: Array, y: Array, b: Array, g: Array, /, *, eps: flo
     """Potential f at any points, from the potential g on the atoms y of weights b.
 
     Equation: WFM-U9. ``f(x) = -eps log Σⱼ bⱼ exp((gⱼ - ‖x - yⱼ‖²) / eps)``, which on the source's atoms is f
-    itself. (The other potential: with the source's points, weights and f.)
+    itself. (For the other potential, give the source's points, weights and f.)
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Exact transport: problems are copied to the host, where the solvers are, and solutions back to the device.
 
 Equal sizes and weights make an assignment (SciPy), all else is a linear programme (POT's network simplex).
-Batches are solved in parallel by joblib, on threads because both solvers let go of Python's lock; under
+Batches are solved in parallel by joblib, on threads because both solvers release Python's lock; under
 ``joblib.parallel_config(backend="dask")``, or Ray's, they go to the cluster instead.
 """
 
@@ -35,11 +35,11 @@ class TransportPlan(NamedTuple):
     f, g : array, shapes (..., n) and (..., m). Units: cost.
         Kantorovich potentials, ``f_i + g_j <= K_ij``. Zero at padding.
     gap : array, shape (...). Units: cost.
-        Duality gap ``⟨K, P⟩ - ⟨f, a⟩ - ⟨g, b⟩``: a bound of how much dearer the plan is than the best.
+        Duality gap ``⟨K, P⟩ - ⟨f, a⟩ - ⟨g, b⟩``: a bound on how much more the plan costs than the best.
     row_error, col_error : array, shape (...)
         L1 distances of the plan's marginals from a and b.
     converged : array of bool, shape (...)
-        Whether gap and errors are those of rounding; never true of NaN. (POT does not count its pivots, so
+        Whether gap and errors are mere rounding; never true of NaN. (POT does not count its pivots, so
         there is no ``n_iter``.)
     """
 
@@ -79,7 +79,7 @@ def assignment(
     Raises
     ------
     ValueError
-        If the cost is not square, NaN or infinite between live atoms, or the weights make no assignment.
+        If the cost is not square, or NaN or infinite between live atoms, or weights make no assignment.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def transport_plan(
         If shapes disagree, a weight is negative, weights do not sum to 1, or the cost is not finite between
         live atoms. (The solver itself would return plausible plans.)
     ConvergenceError
-        If the solver stopped early and ``require``.
+        If the solver stopped early and ``require`` is set.
 
     Examples
     --------

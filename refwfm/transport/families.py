@@ -73,7 +73,7 @@ class MembershipError(NamedTuple):
     outer_rows, outer_columns : array
         Of the outer plan's marginals.
     inner_rows, inner_columns : array
-        Of the inner plans' marginals, in the mean over the outer plan.
+        Of the inner plans' marginals, averaged over the outer plan.
     """
 
     outer_rows: Array
@@ -100,7 +100,7 @@ def even_family(clouds: PointCloud, /) -> Family:
 
 
 def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs: int = -1) -> Wow:
-    """Squared 2-Wasserstein distance of two families, in the metric that is the one of their members.
+    """Squared 2-Wasserstein distance of two families, in the 2-Wasserstein metric of their members.
 
     Equation: GWFM-3, GWFM-4, GWFM-19, GWFM-23, GWFM-71. ``W_2² = min_Π Σ Π_ij W_2²(μ_i, ν_j)`` over plans
     with the families' weights as marginals. All M N inner problems are solved exactly, so this is for
@@ -110,7 +110,7 @@ def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs:
     ----------
     mu, nu : Family, points (M, n, d) and (N, m, d), weights (M,) and (N,)
     validate : bool
-        Also check the clouds' values, as ``check_cloud`` does. The families' weights are checked always.
+        Also check the clouds' values, as ``check_cloud`` does. The families' weights are always checked.
     n_jobs : int
         Threads, or workers of joblib's current backend; -1 for all.
 
@@ -239,7 +239,7 @@ def sq_coupling_cost(coupling: RandomCoupling, mu: Family, nu: Family, /) -> Arr
 
 
 def curve(coupling: RandomCoupling, mu: Family, nu: Family, t: float, /) -> Family:
-    """Family at time t on the way that a random coupling moves mu to nu.
+    """Family at time t as a random coupling moves mu to nu.
 
     Equation: GWFM-20, GWFM-21, GWFM-57, GWFM-58, GWFM-59, GWFM-60, GWFM-61, GWFM-62, GWFM-63.
     Equation: GWFM-64, GWFM-65, GWFM-66, GWFM-67, GWFM-68, GWFM-69, GWFM-70, GWFM-8, GWFM-71.

@@ -12,7 +12,7 @@ from refwfm.transport.families import Family, RandomCoupling, curve
 def mean_displacement(
     x: Array, y: Array, weights: Array, t: Array, /, *, radius: float = 0.0, validate: bool = True
 ) -> Array:
-    """Field that drives the curve of a plan, at the curve's points: the mean of ``y - x`` where some meet.
+    """Field that drives the curve of a plan, at the curve's points: the mean of ``y - x`` where points meet.
 
     Equation: GWFM-9, WFM-15. ``v_t(z) = E[Y - X | X_t = z]`` with ``X_t = (1 - t) X + t Y``: of all fields it
     has the least ``E ‖v_t(X_t) - (Y - X)‖²`` (``objectives.cloud_loss``), the loss of flow matching.
@@ -26,7 +26,7 @@ def mean_displacement(
     t : float or array, shape (...)
         Times in [0, 1].
     radius : float
-        Points meet that differ by no more than this in any coordinate: the rounding of the points.
+        Points meet if they differ by no more than this in any coordinate: the rounding of the points.
     validate : bool
         Check the times.
 

@@ -45,7 +45,7 @@ def align_to_reference(
     """Permutation that aligns each cloud to a reference: atom ``perm[i]`` of the cloud goes with atom i.
 
     Equation: GWFM-35. ``P = argmin_Q ‖S - Q X‖_F``, an exact assignment for each cloud; a function
-    of reference and clouds alone, so that it needs to be computed once.
+    of reference and clouds alone, so it needs to be computed only once.
 
     Parameters
     ----------

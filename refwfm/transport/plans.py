@@ -15,7 +15,7 @@ from refwfm.clouds import even
 from refwfm.transport.problem import check_weights
 
 PATIENCE = 12
-"""Visits to each row, on average, after which rounding goes on as the sequential algorithm."""
+"""Visits to each row, on average, after which rounding continues with the sequential algorithm."""
 
 
 class MarginalError(NamedTuple):
@@ -74,7 +74,7 @@ def argmax_matching(log_plan: Array, /) -> Array:
     Parameters
     ----------
     log_plan : array, shape (..., n, m)
-        A plan does as well; columns of padding must be ``-inf`` (or 0).
+        A plan works as well; columns of padding must be ``-inf`` (or 0).
 
     Returns
     -------
@@ -137,7 +137,7 @@ def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = N
     Parameters
     ----------
     log_plan : array, shape (..., n, n)
-        Logarithm of the plan, ``-inf`` allowed; any increasing function of the plan does.
+        Logarithm of the plan, ``-inf`` allowed; any increasing function of the plan works.
     a, b : array, shape (..., n), optional
         Weights of the two clouds, for padded batches: an equal number of atoms of equal weight, then rows of
         weight 0. Live atoms go to live atoms, padding to padding.
@@ -155,8 +155,8 @@ def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = N
     Notes
     -----
     A round costs n operations for each free row. Entropic plans take one or two dozen rounds, with a third
-    of the rows free in the second and ever fewer later: about two passes over the matrix instead of n. So
-    does a matrix in which all or many entries are the smallest (underflow): they are matched in order at the
+    of the rows free in the second and ever fewer later: about two passes over the matrix instead of n. As
+    few do for a matrix whose smallest entry occurs many times (underflow): these are matched in order at the
     end. But when all rows want the same columns in the same order, only one of them finds its column in a
     round. After ``PATIENCE`` passes over the matrix the sequential algorithm therefore takes over, and the
     worst case takes about twice as long as that. On JAX, the shapes of each round are compiled anew.
@@ -283,7 +283,7 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
 
     Equation: GWFM-29. With replacement the pairs are independent, each (i, j) with probability
     ``plan[i, j]``; of a permutation only ``1 - 1/e`` of the atoms appear (C9). Without, n different pairs
-    of a permutation are drawn; as many as there are take each exactly once. Outer plans are drawn from alike.
+    of a permutation are drawn, all of them if it has n. Outer plans are drawn from in the same way.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
     Raises
     ------
     ValueError
-        If a plan has negative or non-finite entries or a total mass other than 1, or if it is no permutation
+        If a plan has negative or non-finite entries or a total mass other than 1, or if it is not a permutation
         of at least n atoms and ``replace`` is false.
 
     Notes

@@ -112,7 +112,7 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
     Equation: WFM-12.
 
     Statistics are over the pairs of live atoms, all counted once; 1 where they are not positive, as for a
-    cost of zeros, of which any eps makes the same plan. At padding, cost must hold zeros.
+    cost of zeros, for which any eps gives the same plan. At padding, cost must hold zeros.
 
     Examples
     --------

@@ -5,7 +5,7 @@ positions, one interval after the other, as long as the atom's weight. For every
 displacement it is optimal to send each level of one measure to the same level of the other. Two atoms then
 share the mass in which their intervals overlap, and the plan has at most n + m - 1 pieces.
 
-Weight 0 is padding. It is sorted last, and whatever its positions are has no effect.
+Weight 0 is padding: it is sorted last, and its positions have no effect.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class Sorted(NamedTuple):
     level : array, shape (..., n)
         Where each atom's interval of levels ends. Leading axes may be 1 where position has more.
     last : array, shape (..., 1), integers
-        Index of the last atom that is no padding.
+        Index of the last atom that is not padding.
     """
 
     position: Array
@@ -116,7 +116,7 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
 
     Equation: GWFM-32.
 
-    ``even`` says that all atoms of a measure weigh the same, padding apart: then sorting leaves the weights
+    ``even`` says that all atoms of a measure except padding weigh the same: then sorting leaves the weights
     alone, and levels have no more axes than the weights had.
 
     Examples
@@ -177,10 +177,10 @@ def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array)
     level : array, shape (..., K n)
         Levels of K sorted measures, one after the other.
     last : array, shape (..., 1) or (..., size), integers
-        Index of the last atom that is no padding.
+        Index of the last atom that is not padding.
     wanted : array, shape (..., size)
     offset : array, shape (..., size), integers
-        Where in ``level`` the measure begins in which to look.
+        Where in ``level`` the measure to search begins.
 
     Returns
     -------
@@ -205,8 +205,8 @@ def atom_at_level(level: Array, last: Array, wanted: Array, /, *, offset: Array)
 def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
     """Sorted atoms of x and y that share mass, piece after piece: row, column, mass, each (..., n + m).
 
-    Equation: GWFM-106. In one dimension. Pieces lie between a level at which an atom of either ends, and
-    the next.
+    Equation: GWFM-106. In one dimension. A piece lies between one level at which an atom of either ends
+    and the next.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def meet(x: Sorted, y: Sorted, /) -> tuple[Array, Array, Array]:
     of_x = xp.astype(order < n, order.dtype)
     row = xp.cumulative_sum(of_x, axis=-1) - of_x  # how many atoms of x end before this piece does
     column = xp.arange(n + m, dtype=row.dtype, device=device(row)) - row
-    # Past the last level of a measure, by rounding or in its padding, its last atom goes on.
+    # Past the last level of a measure, by rounding or in its padding, its last atom continues.
     return xp.minimum(row, x.last), xp.minimum(column, y.last), ends - _before(ends)
 
 

@@ -70,7 +70,7 @@ def free_support_barycenter(
     ValueError
         If sizes differ or weights are not uniform.
     ConvergenceError
-        If it did not converge and ``require``.
+        If the iteration does not converge and ``require`` is set.
 
     References
     ----------

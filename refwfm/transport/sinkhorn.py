@@ -5,8 +5,8 @@ Between ``μ = Σ aᵢ δ(xᵢ)`` and ``ν = Σ bⱼ δ(yⱼ)``, with the square
     min over plans P of  ⟨K, P⟩ + eps KL(P | a ⊗ b),    solved by    Pᵢⱼ = aᵢ bⱼ exp((fᵢ + gⱼ - Kᵢⱼ) / eps)
 
 (the *product convention*). The potentials f and g are in units of the cost and unique up to a constant that
-moves from one to the other. This eps is the ``eps`` of ``⟨K, P⟩ + eps Σ P (log P - 1)``, of POT's ``reg``
-and of OTT's ``epsilon``; with the cost ``‖x - y‖² / 2`` one would halve it.
+moves from one to the other. This eps is the ``eps`` of ``⟨K, P⟩ + eps Σ P (log P - 1)``, POT's ``reg``
+and OTT's ``epsilon``; with the cost ``‖x - y‖² / 2`` one would halve it.
 
 Atoms of weight 0 are padding. Nothing they hold, NaN included, has an influence; their rows and columns of
 the plan are exactly 0 and their potentials finite.
@@ -33,7 +33,7 @@ from refwfm.convergence import ConvergenceError
 from refwfm.transport.problem import Problem, check_problem, clear_padding, log_weights
 
 TOLERANCE = 1e-3
-"""Marginal error (of a total mass of 1) at which a solution counts as converged when nothing else is said."""
+"""Marginal error (of a total mass of 1) at which a solution counts as converged by default."""
 
 CHECK_EVERY = 10
 """Iterations from one evaluation of the marginal errors to the next."""
@@ -76,7 +76,7 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
     Parameters
     ----------
     x, y : array, shapes (..., n, d) and (..., m, d); leading axes broadcast
-        A point that is not finite spoils its own row or column only.
+        A point that is not finite spoils only its own row or column.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
 
 
 def _centre(x: Array) -> Array:
-    """Mean of the finite coordinates' places, shape (..., 1, d)."""
+    """Mean of the points, with 0 for coordinates that are not finite, shape (..., 1, d)."""
     xp = array_namespace(x)
     return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
 
@@ -131,7 +131,7 @@ def sinkhorn(
         scale that ``scale_cost`` names.
     scale_cost : None, "max", "mean", "median" or a positive number
         What eps is relative to: nothing, a statistic of the cost over pairs of live atoms, or a number. The
-        paper does not say it, but its results need "max" (with eps 0.002 and 200 iterations).
+        paper does not say so, but its results need "max" (with eps 0.002 and 200 iterations).
     tol : float, optional
         Iterate until both marginal errors are at most this. None: exactly ``max_iter`` iterations.
     max_iter : int

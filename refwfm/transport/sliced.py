@@ -88,7 +88,7 @@ def sliced_cost(
     y : PointCloud, points (..., m, d), weights (..., m)
         Leading axes broadcast; sizes and weights are arbitrary, weight 0 is padding.
     theta : array, shape (K, d) or (..., K, d)
-        Unit vectors, as of ``random_directions``.
+        Unit vectors, as from ``random_directions``.
     p : float
         At least 1.
     validate : bool
@@ -224,7 +224,7 @@ def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool
 
     Notes
     -----
-    O(K n m) time, and memory for one plan and ``SLICED_BLOCK``. To draw pairs from the plan it is not needed:
+    O(K n m) time, and memory for one plan and ``SLICED_BLOCK``. Drawing pairs from it does not need it: see
     ``sample_sliced_pairs``, ``sorted_permutations``.
 
     Examples
@@ -299,7 +299,7 @@ def sample_sliced_pairs(
 ) -> Pairs:
     """Draw pairs of atoms from the sliced plan, independently, without forming it.
 
-    Equation: GWFM-106. A direction and a level for each pair: it is the two atoms at that level. For
+    Equation: GWFM-106. Each pair takes a direction and a level, and is the two atoms there. For
     any sizes and weights; padding is never drawn.
 
     Parameters
@@ -331,7 +331,7 @@ def sample_sliced_pairs(
 
 
 def _atoms_at(cloud: PointCloud, theta: Array, direction: Array, level: Array) -> Array:
-    """Atoms at these levels along these of the directions, all shapes (..., size)."""
+    """Atoms at the given levels along the given ones of the directions, all shapes (..., size)."""
     xp = array_namespace(theta)
     order, ends = quantiles.order_and_levels(theta @ transpose(cloud.points), cloud.weights[..., None, :])
     n_proj, n = order.shape[-2:]

@@ -1,7 +1,7 @@
 """When is the alignment to a reference S still optimal for a source near S? Proposition 3.1, and in practice.
 
 A cloud X is aligned to S once, by its optimal permutation P. For a vector Z near S the same P stays optimal:
-the *stability radius* is the largest r for which it does wherever ``‖Z - S‖_F < r``. Another permutation Q
+the *stability radius* is the largest r for which this holds wherever ``‖Z - S‖_F < r``. Another permutation Q
 is better at Z exactly if ``⟨Z, P X - Q X⟩ < 0``: a half space, at the distance
 ``⟨S, P X - Q X⟩ / ‖P X - Q X‖_F`` from S. The radius is the least of these. Noise is rarely that small;
 ``laziness_report`` says how often the alignment is optimal all the same, and what it costs where it is not.
@@ -43,7 +43,7 @@ class Laziness(NamedTuple):
     ratio : numpy.ndarray, shape (size,)
         Lazy cost / exact cost of each pair.
     radius : numpy.ndarray, shape (size,). Units: data.
-        Stability radius of each pair's cloud; for more than ``ENUMERATED`` points the lower bound of it.
+        Stability radius of each pair's cloud; for more than ``ENUMERATED`` points its lower bound.
     noise : numpy.ndarray, shape (size,). Units: data.
         Frobenius norms of the noise, to compare with ``radius``.
     """
@@ -57,7 +57,7 @@ class Laziness(NamedTuple):
 
 
 def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
-    """Largest radius around a reference within which the alignment of a cloud is optimal: sharp, small n.
+    """Largest radius around a reference within which the alignment of a cloud is optimal: sharp, for small n.
 
     Equation: GWFM-37, GWFM-98, GWFM-99, GWFM-100, GWFM-101, GWFM-102, GWFM-103, GWFM-104, GWFM-39.
     Proposition 3.1: ``r = min_Q (‖S - Q X‖² - ‖S - P X‖²) / (2 ‖(P - Q) X‖_F)`` over the permutations Q with
@@ -72,7 +72,7 @@ def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool 
     Returns
     -------
     array, shape (...). Units: data.
-        0 if the reference has a point twice; infinite if all points of the cloud are one.
+        0 if the reference has a point twice; infinite if all points of the cloud coincide.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool 
 
 
 def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
-    """Lower bound of the stability radius, for clouds of any size.
+    """Lower bound on the stability radius, for clouds of any size.
 
     Equation: GWFM-37. ``δ / (4 ‖X - x̄‖_F)`` with δ the ``assignment_gap``. (The mean x̄ may be taken off,
     because ``(P - Q) X`` does not see it: the bound is larger.)
@@ -151,9 +151,9 @@ def assignment_gap(reference: Array, clouds: PointCloud, /, *, validate: bool = 
 
     Notes
     -----
-    Two assignments differ by cycles: on each, atoms pass their partners on. None of the cycles costs less
-    than nothing when the first assignment is best, so that the second-best differs from it by a single
-    one, the cheapest. Floyd and Warshall's algorithm finds it: O(n³) time, O(n²) memory for each cloud.
+    Two assignments differ by cycles: on each, atoms pass their partners on. When the first assignment is
+    best no cycle has a negative cost, so the second-best differs from it by a single cycle, the
+    cheapest. Floyd and Warshall's algorithm finds it: O(n³) time, O(n²) memory for each cloud.
 
     Examples
     --------

@@ -66,7 +66,7 @@ def load(name: str | None = None, /, *, dtype: str = "float32", reference: bool 
     Parameters
     ----------
     name : str, optional
-        ``library`` or ``library:device``. When left out, REFWFM_BACKEND of the environment, else numpy.
+        ``library`` or ``library:device``. By default the variable REFWFM_BACKEND, else numpy.
     dtype : str
         "float32" or "float64".
     reference : bool

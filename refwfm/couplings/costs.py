@@ -20,7 +20,7 @@ def pairwise_frechet(
 ) -> Array:
     """Squared Fréchet distances of all pairs of clouds: those of the Gaussians with the same moments.
 
-    Equation: WFM-AppC-clouds. The distances WFM-24 of the moments, a lower bound of the clouds' squared
+    Equation: WFM-AppC-clouds. The distances WFM-24 of the moments, a lower bound on the clouds' squared
     2-Wasserstein distances.
 
     Parameters
@@ -185,7 +185,7 @@ def outer_cost(
     Raises
     ------
     ValueError
-        If the name is no cost, or its cost cannot take these clouds; the message names one that can.
+        If the name is not that of a cost, or it cannot take these clouds; the message names one that can.
 
     Examples
     --------

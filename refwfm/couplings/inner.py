@@ -88,9 +88,9 @@ def couple(
     inner : str
         A key of ``INNER``.
     rng : numpy.random.Generator
-        For what is drawn.
+        For all that is drawn.
     solve : callable
-        For the entropic plans.
+            Solver of the entropic plans.
     n_proj : int
         Directions of the sliced plan, the same for all clouds.
     replace : bool

@@ -78,7 +78,7 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
     Parameters
     ----------
     cost : array, shape (N, M)
-        Of squared divergences: ``outer_cost``.
+        Squared divergences; see ``outer_cost``.
     eps : float
         Entropic regularisation, in units of the largest cost; 0 for the optimal plan.
     n_jobs : int
@@ -91,7 +91,7 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
     Raises
     ------
     ValueError
-        If the cost is no matrix or not finite, or eps is negative.
+        If the cost is not a matrix or not finite, or eps is negative.
     ConvergenceError
         If Sinkhorn's iteration does not converge, because eps is too small.
 

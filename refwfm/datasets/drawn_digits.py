@@ -11,7 +11,7 @@ from refwfm.datasets.images import sample_from_images
 from refwfm.datasets.own_arrays import clouds_from_arrays
 
 AT_ONCE = 4096
-"""Images read as densities at a time, which bounds the memory."""
+"""Number of images read as densities at a time, which bounds the memory."""
 
 
 def load_drawn(data: str, n: int, part: str = "train", /, *, name: str) -> CloudFamily:

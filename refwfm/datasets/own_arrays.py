@@ -126,7 +126,7 @@ def gaussians_from_clouds(
     Raises
     ------
     ValueError
-        As ``clouds_from_arrays``, or if the shrinkage lies outside [0, 1].
+        As ``clouds_from_arrays`` does, or if the shrinkage lies outside [0, 1].
     """
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage must lie in [0, 1]; got {shrinkage}")

@@ -52,7 +52,7 @@ def read_shapes(
     normalize : bool
         Centre every shape's bounding box and scale its farthest point to distance 1.
     seed : int
-        Of the draws; those of a shape depend only on the seed and its place in the sorted list.
+        Seed of the draws; those of a shape depend only on the seed and its place in the sorted list.
     name : str, optional
         The folder's name when left out.
 

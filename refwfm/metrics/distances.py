@@ -60,7 +60,7 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
     Raises
     ------
     ValueError, TypeError
-        As ``check_cloud_pair``.
+        As ``check_cloud_pair`` does.
 
     Notes
     -----

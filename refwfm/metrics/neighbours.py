@@ -187,7 +187,7 @@ def _refine(
 ) -> tuple[float, np.ndarray | None]:
     """Lower bound of a pair and the potential that proves it; given that potential, the distance and None.
 
-    For small clouds the distance at once: there the bound is not cheaper.
+    Small clouds get the distance at once: there the bound is not cheaper.
     """
     cost = cost_matrix(x, y, squared=squared)
     if f is None and max(cost.shape) >= WARM:

@@ -218,9 +218,9 @@ def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /
     member : numpy.ndarray, shape (n,) or (n, k) with k odd
         Nearest members, nearest first: from ``nearest_gaussians.nearest`` or ``k_nearest``.
     labels : numpy.ndarray, shape (m,)
-        Of the reference.
+            Labels of the reference.
     wanted : numpy.ndarray, shape (n,)
-        Those that generated ones were conditioned on, or that held-out ones have.
+        Labels that the generated ones were conditioned on, or that the held-out ones have.
 
     Examples
     --------

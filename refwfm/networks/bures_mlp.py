@@ -48,9 +48,9 @@ def init_bures_mlp(
     like : array
         Fixes library, dtype and device.
     width, depth : int
-        Of each of the two networks.
+        Sizes of each of the two networks.
     n_frequencies : int
-        Of the Fourier features of time.
+        Frequencies of the Fourier features of time.
     n_labels, label_dim : int
         Number of classes (0: no labels) and length of their learned vectors.
 
@@ -163,7 +163,7 @@ def input_features(
     Raises
     ------
     ValueError
-        As ``bures_mlp``.
+        As ``bures_mlp`` does.
 
     Examples
     --------

@@ -150,7 +150,7 @@ def check_cloud_labels(params: Params, labels: Array | None, batch: tuple[int, .
     Raises
     ------
     TypeError, ValueError
-        As ``transformer``.
+        As ``transformer`` does.
     """
     if ("labels" in params) != (labels is not None):
         raise ValueError(

@@ -45,9 +45,9 @@ def init_point_mlp(
     neighbours : int
         Nearest neighbours that a point sees.
     width, depth : int
-        Of the perceptron: ``depth`` residual blocks.
+        Sizes of the perceptron: ``depth`` residual blocks.
     **options
-        Of the block of attention, time and labels, as for ``init_transformer``.
+        Those of the block of attention, time and labels, as for ``init_transformer``.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def point_mlp(
     Raises
     ------
     TypeError, ValueError
-        As ``transformer``.
+        As ``transformer`` does.
 
     Examples
     --------

@@ -46,7 +46,7 @@ def init_transformer(
         Length of a token, number of blocks, heads of the attention (must divide the width), length inside
         the feed-forward layers.
     n_frequencies : int
-        Of the Fourier features of time.
+        Frequencies of the Fourier features of time.
     n_labels, n_features : int
         Number of classes, or length of the vectors that clouds are conditioned on; at most one is positive.
     label_dim : int
@@ -112,7 +112,7 @@ def transformer(
         As ``init_transformer`` returns them.
     points : array, shape (..., n, d)
     mask : array of bool, shape (..., n), or None
-        Live points; None if all are. Padding has no influence, whatever it holds, and velocity 0.
+        Live points; None if all are. Padding has no influence, whatever it holds; its velocity is 0.
     t : array, shape (...)
     labels : array, shape (...) of integers, or (..., n_features) of floats, optional
         Required exactly when the parameters have labels. The number ``n_labels``, or a vector that is NaN
@@ -269,7 +269,7 @@ def check_inputs(
     Raises
     ------
     TypeError, ValueError
-        As ``transformer``.
+        As ``transformer`` does.
     """
     d, width = params["in"]["weight"].shape
     _check_heads(width, heads)

@@ -117,7 +117,7 @@ def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = Fal
     Parameters
     ----------
     generated, reference : PointCloud, points (G, k, d) and (R, l, d), on the host
-        Of about equal number; 1-NN accuracy of unequal families is not 0.5 at best.
+        About equally many; between unequal families 0.5 is not the best 1-NN accuracy.
     squared : bool
         EMD of squared distances (W2²) or of Euclidean ones (W1).
     """

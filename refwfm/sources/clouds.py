@@ -25,7 +25,7 @@ class CholeskyNormal(NamedTuple):
     Attributes
     ----------
     mean, std : array, shape (d, d), lower-triangular
-        Of each entry of the factor. Units: data.
+        Mean and deviation of each entry of the factor. Units: data.
     """
 
     mean: Array
@@ -41,7 +41,7 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
     Parameters
     ----------
     cov : array, shape (N, d, d), symmetric positive semi-definite
-        Of the targets; singular ones (clouds of few points) have factors too.
+        Covariances of the targets; singular ones (clouds of few points) have factors too.
 
     validate : bool
         Also check values. On a GPU this waits for the device.

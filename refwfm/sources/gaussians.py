@@ -20,7 +20,7 @@ class GaussianWishart(NamedTuple):
     Attributes
     ----------
     mean, std : array, shape (d,)
-        Of the random means, for each coordinate.
+        Mean and deviation of the random means, for each coordinate.
     root : array, shape (d, d)
         Symmetric root of the mean covariance Σ̄: unlike other factors it is unique, so that all libraries and
         devices draw the same covariances.

@@ -13,7 +13,7 @@ def write(path: Path, fill: Callable[[IO[bytes]], object], /) -> None:
     Raises
     ------
     OSError
-        If the folder cannot be written or the disk is full; the message names the file, which is then as it was.
+        If the folder cannot be written or the disk is full; the error names the file, which stays as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

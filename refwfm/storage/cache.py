@@ -25,7 +25,7 @@ def cached(
     compute : callable
         A function of ``inputs`` alone.
     shape : tuple of int
-        Of the result; a file that holds another is not used.
+        Shape of the result; a file that holds another is not used.
     kind : str
         Name of the folder in the cache.
     """

@@ -140,7 +140,7 @@ def train(
     Raises
     ------
     NonFiniteLossError
-        If a loss is NaN or infinite; it names the step and the seed. Nothing is reported from there on.
+        If a loss is NaN or infinite; the error names the step and the seed. Nothing is reported after that.
     """
     pending: list[Metrics] = []
     while state.step < config.steps:

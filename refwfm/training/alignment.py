@@ -3,8 +3,8 @@
 Linear and lazy plans compare clouds as vectors, so all of them need the same number n of points, in the
 order of one reference (``linearized``). A family gets there in two steps. Each member is thinned to n points,
 once and always to the same ones; a member with fewer points is refused. Then each is aligned to the
-reference, the free-support barycenter of some of the members, by one exact assignment. All of it depends on the
-data alone.
+reference, the free-support barycenter of some of the members, by one exact assignment. All of it depends on
+the data alone.
 
 Assignments of a large family take minutes: they are kept in a cache (``storage.cache``).
 """
@@ -93,7 +93,7 @@ def thin(family: Clouds, n: int, /, *, rng: np.random.Generator, name: str = "th
     rng : numpy.random.Generator
         For the choice of points. Alignments can be kept when every run draws the same.
     name : str
-        Of the family, for messages.
+        Name of the family, for messages.
 
     Equation: GWFM-38-step.
 

@@ -36,7 +36,7 @@ def learned_field(
     ----------
     labels : array of integers, shape (B,), or None
     guidance_weight : float
-        Of classifier-free guidance; 0 is the plain conditional field.
+        Weight of classifier-free guidance; 0 is the plain conditional field.
     """
 
     def velocity_of(cloud: PointCloud, t: Array, labels: Array | None) -> Array:

@@ -53,7 +53,7 @@ def draw_batch(
     Parameters
     ----------
     labels : numpy.ndarray, shape (N,), or None
-        Of the target family.
+        Labels of the target family.
     """
     rng = random_stream(config.seed, "batch", step)
     # Line 1: targets, their sizes, and sources.

@@ -8,7 +8,7 @@ The functions that make a cost ask which (``squared``); the others take it as it
 *Duality* bounds it from below: ``f_i + g_j <= K_ij`` for all i, j implies ``Σ a_i f_i + Σ b_j g_j <= EMD``.
 Any f becomes such a pair by ``g_j = min_i (K_ij - f_i)``, so potentials may come from a rough method, here a
 few sweeps of entropic transport in float32: the bound they give is rigorous all the same, and a few percent
-below the truth. They pay again: an assignment with the cost ``K_ij - f_i - g_j`` has the same solution, and
+below the truth. They serve twice: an assignment with the cost ``K_ij - f_i - g_j`` has the same solution, and
 takes a solver that augments shortest paths a fraction of the time, because most of its work is done.
 
 *Projections* bound it too, for all pairs at once (``frame_bounds``).

@@ -71,9 +71,9 @@ class MembershipError(NamedTuple):
     Attributes
     ----------
     outer_rows, outer_columns : array
-        Of the outer plan's marginals.
+        Errors of the outer plan's marginals.
     inner_rows, inner_columns : array
-        Of the inner plans' marginals, averaged over the outer plan.
+        Errors of the inner plans' marginals, averaged over the outer plan.
     """
 
     outer_rows: Array

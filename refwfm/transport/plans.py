@@ -156,8 +156,8 @@ def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = N
     -----
     A round costs n operations for each free row. Entropic plans take one or two dozen rounds, with a third
     of the rows free in the second and ever fewer later: about two passes over the matrix instead of n. As
-    few do for a matrix whose smallest entry occurs many times (underflow): these are matched in order at the
-    end. But when all rows want the same columns in the same order, only one of them finds its column in a
+    few suffice for a matrix whose smallest entry occurs many times (underflow): those are matched in order at
+    the end. But when all rows want the same columns in the same order, only one of them finds its column in a
     round. After ``PATIENCE`` passes over the matrix the sequential algorithm therefore takes over, and the
     worst case takes about twice as long as that. On JAX, the shapes of each round are compiled anew.
 
@@ -304,8 +304,8 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
     Raises
     ------
     ValueError
-        If a plan has negative or non-finite entries or a total mass other than 1, or if it is not a permutation
-        of at least n atoms and ``replace`` is false.
+        If a plan has negative or non-finite entries or a total mass other than 1, or if it is not a
+        permutation of at least n atoms and ``replace`` is false.
 
     Notes
     -----

@@ -319,7 +319,7 @@ def log_plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
 
 
 def plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
-    """Entropic plan ``aᵢ bⱼ exp((fᵢ + gⱼ - Kᵢⱼ) / eps)``, exactly 0 at padding. Parameters as ``log_plan``.
+    """Entropic plan ``aᵢ bⱼ exp((fᵢ + gⱼ - Kᵢⱼ) / eps)``, 0 at padding. Parameters as for ``log_plan``.
 
     Equation: WFM-12.
 
@@ -333,7 +333,7 @@ def plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
 
 
 def transport_cost(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
-    """Cost ``⟨K, P⟩`` of the entropic plan, without its entropy. Shape (...); parameters as ``log_plan``.
+    """Cost ``⟨K, P⟩`` of the entropic plan, without its entropy. Shape (...); parameters as for ``log_plan``.
 
     Equation: WFM-12.
 
@@ -347,7 +347,7 @@ def transport_cost(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Ar
 
 
 def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
-    """Dual objective ``⟨f, a⟩ + ⟨g, b⟩ - eps (Σ P - 1)``. Shape (...); parameters as ``log_plan``.
+    """Dual objective ``⟨f, a⟩ + ⟨g, b⟩ - eps (Σ P - 1)``. Shape (...); parameters as for ``log_plan``.
 
     Equation: WFM-12. Never above the entropic cost ``min ⟨K, P⟩ + eps KL(P | a ⊗ b)``, and equal to it at
     convergence.

@@ -141,7 +141,7 @@ def marginal_velocity(
     targets : Gaussian, mean (..., K, d), cov (..., K, d, d)
         Leading axes broadcast with those of mu: (K, d) are the same targets for all.
     weights : array, shape (..., K)
-        Of the targets, non-negative.
+        Weights of the targets, non-negative.
     log_density : array, shape (..., K)
         ``log p_t(μ|ν_k)``, in any coordinates of the space of measures: constants cancel.
     t : float or array, shape (...)

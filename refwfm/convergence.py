@@ -1,4 +1,4 @@
-"""The evidence that an iterative solver gives for its result, and the error that it raises without.
+"""The evidence that an iterative solver gives for its result, and the error that it raises without it.
 
 A solver returns its evidence beside its result. The same names mean the same in every result:
 

@@ -116,7 +116,7 @@ def cloud_loss(pred: Array, target: Array, weights: Array, /) -> tuple[Array, Ar
     ----------
     pred, target : array, shape (B, n, d)
     weights : array, shape (B, n)
-        Of the points, 0 for padding, which has no influence whatever it holds.
+        Weights of the points, 0 for padding, which has no influence whatever it holds.
 
     Returns
     -------

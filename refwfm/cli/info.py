@@ -38,7 +38,7 @@ def info() -> None:
             table.add_row(name, "not installed")
     table.add_section()
     for name, state in available().items():
-        table.add_row(f"backend {name}", escape(state))  # "refwfm[torch]" is no markup
+        table.add_row(f"backend {name}", escape(state))  # "refwfm[torch]" is not markup
     console.print(table)
 
 

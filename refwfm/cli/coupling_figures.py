@@ -11,7 +11,7 @@ from refwfm.cli import cloud_figures
 from refwfm.cli._experiment import Kind
 
 LEGEND = (
-    "1-NN accuracy in %, 50 is best, after so many Euler steps: Ch: Chamfer, OT: exact, of squared "
+    "1-NN accuracy in %, 50 is best, by the number of Euler steps. Ch: Chamfer, OT: exact, of squared "
     "distances; mean ± spread over evaluations and seeds.",
     "real: clouds of the training family. bend: of the learned paths, relative to their length, 0 is "
     "straight; cost: mean squared distance of paired points; coupling ms: the part of a step that the "

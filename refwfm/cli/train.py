@@ -24,7 +24,7 @@ from refwfm.training.noise import FAMILY, SOURCES
 def train(
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with options; those given here go before it."),
+        typer.Option(help="TOML file with options; those on the command line override it."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default runs/DATA-METHOD).")] = None,
     reference: Annotated[

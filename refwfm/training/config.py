@@ -94,8 +94,8 @@ class CloudConfig(InnerOptions, OuterOptions, SourceOptions, NetworkOptions):
     learning_rate: float = 2e-4
     n_points: int | None = option(
         None,
-        "Most points of a cloud in a step: of larger clouds so many are drawn without replacement, at each "
-        "step anew, or once where a plan or the source has a reference.",
+        "Largest number of points of a cloud in a step: larger clouds are thinned at random, anew at "
+        "each step, or once where a plan or the source has a reference.",
         low=1,
     )
     label_drop: float = option(

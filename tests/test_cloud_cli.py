@@ -161,7 +161,7 @@ def test_a_resumed_run_ends_with_the_same_numbers(folder, tmp_path):
         (("--source", "cities"), ("cities is a family of Gaussians",)),
         (("--source", "family"), ("needs the family's name",)),
         (("--source-size", "any"), ("source_size must be one of",)),
-        (("--eps", 0), ("eps must be positive",)),
+        (("--eps", 0), ("eps must be finite and positive",)),
         (("--heads", 3), ("multiple of heads",)),
         (("--outer", "paired"), ("one member for each target",)),
     ],

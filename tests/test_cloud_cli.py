@@ -127,6 +127,32 @@ def test_a_flow_between_families(folder, tmp_path):
     )
 
 
+def test_a_run_is_continued_from_its_own_source_family_only(folder, tmp_path):
+    rings, blobs = folder / "rings.npz", folder / "blobs.npz"
+    options = ("--data", blobs, *TINY, "--inner", "exact", "--out", tmp_path / "run")
+    succeed("train", *options, "--source", rings)
+    other = ("train", *options[:2], "--resume", "--steps", 6, "--out", tmp_path / "run")
+    assert_error(refwfm(*other, "--source", blobs), "trained with another source family")
+    succeed(*other, "--source", rings)
+
+
+def test_a_source_named_beside_the_data_in_a_file_is_used(folder, tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text(f"[run]\ndata = '{folder / 'blobs.npz'}'\nsource = '{folder / 'rings.npz'}'\n")
+    succeed("train", "--config", file, *TINY, "--inner", "exact", "--out", tmp_path / "run")
+    assert 'source = "family"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_run_of_the_other_kind_is_not_continued(folder, tmp_path):
+    succeed(
+        "train", "--data", "spiral-16", "--steps", 2, "--width", 4, "--depth", 1, "--out", tmp_path / "run"
+    )
+    file = tmp_path / "a.toml"
+    file.write_text(f"[run]\ndata = '{folder / 'blobs.npz'}'\n[train]\nsteps = 4\nwidth = 4\ndepth = 1\n")
+    result = refwfm("train", "--resume", "--config", file, "--out", tmp_path / "run")
+    assert_error(result, "holds a model of gaussians, and this is one of clouds")
+
+
 def test_a_resumed_run_ends_with_the_same_numbers(folder, tmp_path):
     options = (
         "--data",

@@ -74,6 +74,27 @@ def test_a_field_that_is_no_option_is_noticed():
         options_of(Forgotten)
 
 
+def test_an_option_that_is_declared_again_is_what_the_nearest_class_says():
+    @dataclass(frozen=True, kw_only=True)
+    class Again(Derived):
+        PANEL: ClassVar[str] = "Again"
+
+        rate: float = option(2.0, "How fast now.", low=1)
+
+    rate = options_of(Again)["rate"]
+    assert (rate.default, rate.help, rate.panel, rate.low) == (2.0, "How fast now.", "Again", 1)
+
+
+@pytest.mark.parametrize(
+    "values", ["source = 3", "source = [3]", "steps = 'six'", "eps = true", "inner = 1.5"]
+)
+def test_types_in_a_file_are_checked_and_the_file_named(tmp_path, values):
+    path = tmp_path / "a.toml"
+    path.write_text(f"[train]\n{values}\n")
+    with pytest.raises(ValueError, match=rf"a\.toml: {values.split()[0]} must be of type"):
+        read_config(path)
+
+
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_every_option_is_a_sentence_and_its_default_is_allowed(kind):
     for each in options_of(kind).values():

@@ -18,14 +18,17 @@ def gaussians() -> Kind:
 
 
 def _plan(figure: Any, asked: Request) -> tuple[list[Any], str]:
-    from refwfm.datasets import load
+    from refwfm.datasets import Family, load
     from refwfm.paper_figures import experiment
 
     if asked.data and hasattr(figure, "draw"):
         raise ValueError(f"--data is for tables: {asked.name} is a picture of {', '.join(figure.FAMILIES)}")
     families = tuple(dict.fromkeys(asked.data or figure.FAMILIES))
     for family in families:
-        load(family)
+        if not isinstance(load(family), Family):
+            raise ValueError(
+                f"--data: {asked.name} is of families of Gaussians; {family} is one of point clouds"
+            )
     size = experiment.SCALES[asked.scale]
     size = size._replace(steps=asked.steps or size.steps, seeds=asked.seeds or size.seeds)
     scales = {family: getattr(figure, "scale_of", _same)(family, size) for family in families}

@@ -95,7 +95,7 @@ def _source(
     run: dict[str, Any], options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], CloudFamily | None]:
     """Tell a source that is a family from a kind of noise; load it."""
-    name = options.get("source")
+    name = options.get("source", run.get("source"))
     if name == FAMILY:  # as a run's own file has it, beside the family's name in its table [run]
         name = run.get("source")
     if name == FAMILY:

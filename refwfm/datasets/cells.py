@@ -108,7 +108,7 @@ def neighbourhoods(features: Any, positions: Any, /, *, k: int, sections: Any | 
     """For every cell, mean and covariance of the features of the k cells nearest to it.
 
     A cell is the first of its own k neighbours, and neighbours are sought within its own section only:
-    coordinates of different sections share no origin. Covariances divide by k (``measures.moments``),
+    coordinates of different sections share no origin. Covariances divide by k (``clouds.moments``),
     so with k <= d, and always when k = 1, they are singular.
 
     Parameters

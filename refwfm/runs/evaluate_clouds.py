@@ -52,7 +52,7 @@ class LabelAccuracies(NamedTuple):
 def generate_with(
     model: Model[CloudConfig], /, *, size: int, n_steps: int, seed: int, **options: Any
 ) -> tuple[PointCloud, np.ndarray | None]:
-    """Generate clouds: on the host, in data units, with their labels; options as ``training.clouds.sample``.
+    """Generate clouds: on the host, in data units, with their labels; options as ``cloud_generation.sample``.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def draw_source(
     Parameters
     ----------
     source, index
-        As for ``training.clouds.sample``: with them, those members of a family.
+        As for ``training.cloud_generation.sample``: with them, those members of a family.
     """
     config, setting = model.config, model.setting
     rng = random_stream(seed, "generation")

@@ -37,7 +37,8 @@ from refwfm.storage import atomic
 from refwfm.training import algorithm
 from refwfm.training.algorithm import State
 from refwfm.training.config import CloudConfig, GaussianConfig
-from refwfm.training.options import Option, check_option, option, options_of
+from refwfm.training.flows import kind_of
+from refwfm.training.options import Option, check_option, check_type, option, options_of
 
 try:
     import fcntl
@@ -132,7 +133,7 @@ def train(
         If the folder holds a run already, or one other than that asked for.
     OSError
         If the folder cannot be written.
-    training.NonFiniteLossError
+    training.algorithm.NonFiniteLossError
         Names the last checkpoint.
     """
     started = (folder / "config.toml").exists()
@@ -234,6 +235,11 @@ def _only_process(folder: Path) -> Iterator[None]:
 
 
 def _continue(fresh: Model[Config], saved: Model[Config], folder: Path) -> Model[Config]:
+    kinds = [kind_of(model.config) for model in (saved, fresh)]
+    if kinds[0] != kinds[1]:
+        raise RunError(
+            f"{folder} holds a model of {kinds[0]}, and this is one of {kinds[1]}; use another folder"
+        )
     wanted, had = (
         {"dtype": model.about.get("dtype", "float32"), **asdict(model.config)} for model in (fresh, saved)
     )
@@ -243,6 +249,8 @@ def _continue(fresh: Model[Config], saved: Model[Config], folder: Path) -> Model
         raise RunError(f"{folder} was started with {changes}; resume with the same, or use another folder")
     if fresh.about["fingerprint"] != saved.about["fingerprint"]:
         raise RunError(f"{folder} was trained on other data ({saved.about['data']}); use another folder")
+    if saved.about.get("source", fresh.about["source"]) != fresh.about["source"]:
+        raise RunError(f"{folder} was trained with another source family; use that one, or another folder")
     if fresh.config.steps < saved.state.step:
         raise RunError(
             f"{folder} has done {saved.state.step} steps, more than the {fresh.config.steps} asked"
@@ -291,11 +299,13 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
                     f"{path}: unknown name {key!r} in [{table}]; expected one of "
                     f"{', '.join(sorted(TABLES[table]))}"
                 )
-        if table == "run":  # the constructor of the configuration checks [train]
-            try:
-                check_run_options(values)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
+        # Only types in [train]: the constructor of the configuration checks the rest, and knows its kind.
+        check = check_option if table == "run" else check_type
+        try:
+            for key, value in values.items():
+                check(TABLES[table][key], value)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     return tables.get("run", {}), tables.get("train", {})
 
 

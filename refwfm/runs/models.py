@@ -49,7 +49,8 @@ Config = TypeVar("Config", bound=TrainingConfig)
 class Model(NamedTuple, Generic[Config]):
     """A model, trained or in training: configuration, setting, state, and what it was trained on.
 
-    ``about`` has the data's name, its fingerprint, the run's dtype and the names of the classes.
+    ``about`` has the data's name, its fingerprint and that of a source family, the run's dtype and the names
+    of the classes.
     """
 
     config: Config
@@ -82,6 +83,7 @@ def prepare(
     about = {
         "data": data.name,
         "fingerprint": fingerprint(config, data),
+        "source": "" if source is None else fingerprint(config, source),
         "dtype": backend.dtype,
         "label_names": list(data.label_names) if len(setting.label_counts) else [],
     }

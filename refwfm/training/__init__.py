@@ -4,7 +4,12 @@
 ``gaussians``   what is particular to Gaussians
 ``clouds``      what is particular to clouds
 ``flows``       the functions that ``gaussians`` and ``clouds`` both have
-``config``      what a run is asked for
+``config``      what a run is asked for, from ``base_config`` and ``options``
+``cloud_fit``   what is fitted to a family of clouds, with its ``alignment``; kept in ``cloud_setting``
+``noise``       where a flow between clouds starts
+``cloud_network``     networks of clouds by name
+``cloud_generation``  what a trained network of clouds does
+``labels``      labels of a conditional model
 ``methods``     the three methods for Gaussians
 ``regression``  batch, loss and gradient
 ``optim``       the optimiser

@@ -86,7 +86,7 @@ def options_of(kind: type, /) -> dict[str, Option]:
 
 
 def _described(given: dataclasses.Field[Any], hint: Any, kind: type) -> Option:
-    declared = [base for base in kind.__mro__ if _metadata(base, given.name)]
+    declared = [base for base in kind.__mro__ if _declares(base, given.name)]
     if not declared:
         raise TypeError(f"{kind.__name__}.{given.name} is no option: declare it with option(...)")
     kinds = typing.get_args(hint) or (hint,)
@@ -95,14 +95,15 @@ def _described(given: dataclasses.Field[Any], hint: Any, kind: type) -> Option:
         kind=next(each for each in kinds if each is not NoneType),
         optional=NoneType in kinds,
         default=given.default,
-        panel=getattr(declared[-1], "PANEL", ""),
-        **_metadata(declared[-1], given.name),
+        panel=getattr(declared[0], "PANEL", ""),
+        **declared[0].__dataclass_fields__[given.name].metadata,  # type: ignore[attr-defined]
     )
 
 
-def _metadata(kind: type, name: str) -> dict[str, Any]:
-    own = getattr(kind, "__dataclass_fields__", {}).get(name)
-    return dict(own.metadata) if own is not None else {}
+def _declares(kind: type, name: str) -> bool:
+    """Whether a class says itself what an option is, more than a new default."""
+    fields = getattr(kind, "__dataclass_fields__", {})
+    return name in vars(kind).get("__annotations__", {}) and bool(name in fields and fields[name].metadata)
 
 
 def check_options(values: Any, /) -> None:
@@ -115,13 +116,18 @@ def check_option(each: Option, value: Any, /) -> None:
     """Raise ``ValueError`` unless an option can have this value: names it, what came, what was expected."""
     if value is None and each.optional:
         return
-    allowed: Any = int | float if each.kind is float else each.kind
-    if not isinstance(value, allowed) or (isinstance(value, bool) and each.kind is not bool):
-        raise ValueError(f"{each.name} must be of type {each.kind.__name__}; got {value!r}")
+    check_type(each, value)
     if each.choices and value not in each.choices:
         raise ValueError(f"{each.name} must be one of {', '.join(each.choices)}; got {value!r}")
     if each.kind in (int, float) and not _within(each, value):
         raise ValueError(f"{each.name} must be {_bounds_in_words(each)}; got {value}")
+
+
+def check_type(each: Option, value: Any, /) -> None:
+    """Raise ``ValueError`` unless a value is of an option's type; integers are numbers, too."""
+    allowed: Any = int | float if each.kind is float else each.kind
+    if not isinstance(value, allowed) or (isinstance(value, bool) and each.kind is not bool):
+        raise ValueError(f"{each.name} must be of type {each.kind.__name__}; got {value!r}")
 
 
 def _within(each: Option, value: float) -> bool:

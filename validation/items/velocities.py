@@ -6,7 +6,7 @@ from refwfm import bures, psd
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import WELL, Check, Item, differences, roundings
+from refwfm.validation.check import WELL, Check, Item, Tolerance, differences, roundings
 from refwfm.validation.textbook import UNDEFINED, block, derivative, identity, mover, relative, scaled, sqrtm
 
 
@@ -109,9 +109,37 @@ def wfm_9() -> Item:
                 roundings(500, "condition number of the random factors up to 30"),
                 dimensions=(2, 3, 6, 16),
             ),
+            Check(
+                "their transposes, to the bit",
+                solutions_are_symmetric,
+                _solutions,
+                {
+                    "one triangle rounded up": lambda *given: [_rounded_up(S) for S in _solutions(*given)],
+                    "not symmetrised": lambda cov, D, M, rate: [
+                        textbook.lyapunov(cov, D),
+                        rate @ np.linalg.inv(M),
+                    ],
+                },
+                Tolerance(0.0, 0.0, "none: the last step is the mean with the transpose"),
+            ),
         ),
         misprints=(UNDEFINED,),
     )
+
+
+def _solutions(cov, D, M, rate):
+    return [psd.solve_lyapunov(cov, D), psd.solve_lift(M, rate)]
+
+
+def _rounded_up(S):
+    return np.where(np.tri(S.shape[-1], k=-1) > 0, np.nextafter(S, np.inf), S)
+
+
+def solutions_are_symmetric(solve, draw):
+    """Largest difference of a solution and its transpose."""
+    M, rate = draw.rotations(draw.size) @ sqrtm(draw.covariances()), draw.normal(draw.size, draw.d, draw.d)
+    found = draw.call(solve, draw.covariances(), draw.tangents().lift, draw.rounded(M), rate)
+    return max(float(np.max(np.abs(S - S.mT))) for S in found)
 
 
 def rate_is_the_difference(euclidean_velocity, draw):

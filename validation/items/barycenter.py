@@ -5,7 +5,7 @@ import numpy as np
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import FIXED_POINT, Check, Item, roundings
+from refwfm.validation.check import FIXED_POINT, Check, Item, Tolerance, roundings
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import identity, pot_gaussian, relative, sqrtm
 
@@ -69,8 +69,22 @@ def bw_barycenter() -> Item:
                 dimensions=(1, 2, 3, 6),
                 needs="ot",
             ),
+            Check(
+                "its transpose, to the bit",
+                covariance_is_symmetric,
+                lambda mu, w: barycenter(mu, w, max_iter=1, require=False),
+                {"one triangle rounded up": _rounded_up},
+                Tolerance(0.0, 0.0, "none: the last step is the mean with the transpose"),
+            ),
         ),
     )
+
+
+def _rounded_up(mu, w):
+    found = barycenter(mu, w, max_iter=1, require=False)
+    cov = found.gaussian.cov
+    cov = np.where(np.tri(cov.shape[-1], k=-1) > 0, np.nextafter(cov, np.inf), cov)
+    return found._replace(gaussian=Gaussian(found.gaussian.mean, cov))
 
 
 def _center(mu, w, cov):
@@ -124,6 +138,12 @@ def one_step_is_the_textbooks(step, draw):
         relative(found.gaussian.cov[None], (T @ S @ T)[None]),
         abs(found.residual - residual) / residual,
     )
+
+
+def covariance_is_symmetric(step, draw):
+    """Largest difference of the covariance after one step and its transpose."""
+    cov = draw.call(step, draw.gaussians(size=5), draw.weights(5)).gaussian.cov
+    return float(np.max(np.abs(cov - cov.T)))
 
 
 def barycenter_of_commuting_covariances(barycenter, draw):

@@ -27,7 +27,7 @@ SECONDS = 20
 LEFT_OUT = ("sqrt", "sqrtm", "transpose", "symmetrize", "exp", "log", "flip", "abs")
 CHECKS = ("check", "_check", "isinstance")
 ALLOCATIONS = ("array_namespace", "like", "expand", "range", "_zeros", "_no_costs")
-SYMMETRIC = ("max", "min", "zip", "alike", "in_order", "_is_assignment")
+SYMMETRIC = ("max", "min", "zip", "alike", "in_order", "_is_assignment", "_pairs")
 NOT_EXCHANGED = (*CHECKS, *ALLOCATIONS, *SYMMETRIC, "progress", "tree_map")
 """Calls whose arguments are not exchanged: that makes no sense, or no difference."""
 

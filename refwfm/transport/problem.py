@@ -122,20 +122,24 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
     xp = array_namespace(cost)
     if isinstance(scale_cost, str):
         if scale_cost not in COST_SCALES:
-            names = ", ".join(map(repr, COST_SCALES))
+            names = ", ".join(f"{name!r}" for name in COST_SCALES)
             raise ValueError(f"scale_cost must be None, {names} or a number; got {scale_cost!r}")
         scale = COST_SCALES[scale_cost](cost, a, b)
         return xp.where(scale > 0, scale, xp.ones_like(scale))
     number = 1.0 if scale_cost is None else float(scale_cost)
     if not 0 < number < math.inf:
         raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
-    batch = (cost[..., 0, 0] + 0.0 * (a[..., 0] + b[..., 0])).shape
+    batch = (cost[..., 0, 0] + _zeros(a, b)).shape
     return xp.full(batch, number, dtype=cost.dtype, device=device(cost))
 
 
 def _largest(cost: Array, a: Array, b: Array) -> Array:
-    # Zero times a weight: for all pairs that broadcast.
-    return array_namespace(cost).max(cost, axis=(-2, -1)) + 0.0 * (a[..., 0] + b[..., 0])
+    return array_namespace(cost).max(cost, axis=(-2, -1)) + _zeros(a, b)
+
+
+def _zeros(a: Array, b: Array) -> Array:
+    """Zeros for all pairs of measures that broadcast."""
+    return 0.0 * (a[..., 0] + b[..., 0])
 
 
 def _mean(cost: Array, a: Array, b: Array) -> Array:

@@ -342,8 +342,31 @@ def reference() -> Item:
                 roundings(100, "means of a few squares"),
                 dimensions=(2, 3),
             ),
+            Check(
+                "evidence, from the objectives",
+                evidence_is_of_the_objectives,
+                _one_step,
+                {"share of the last": _share_of_the_last},
+                roundings(10, "one quotient"),
+            ),
         ),
     )
+
+
+def _one_step(clouds, init):
+    return free_support_barycenter(clouds, init=init, max_iter=1, require=False)
+
+
+def _share_of_the_last(clouds, init):
+    found = _one_step(clouds, init)
+    return found._replace(residual=found.objective[0] / found.objective[1] - 1.0)
+
+
+def evidence_is_of_the_objectives(step, draw):
+    """Of one iteration: the share by which it lowered the objective, and its number."""
+    found = draw.call(step, uniform(draw.normal(4, N, draw.d)), 3.0 * draw.normal(N, draw.d))
+    share = 1.0 - found.objective[1] / found.objective[0]
+    return max(abs(found.residual - share) / share, abs(found.n_iter - 1.0))
 
 
 def _at(clouds, points):

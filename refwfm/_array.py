@@ -5,9 +5,11 @@ package talks to ``array_api_compat``.
 """
 
 import math
+import operator
 from typing import Any, TypeAlias
 
 import array_api_compat
+import array_api_extra as xpx
 import numpy as np
 
 Array: TypeAlias = Any
@@ -98,10 +100,84 @@ def take_rows(rows: Array, index: Array | np.ndarray, /) -> Array:
 def expanded_sq_distance(x: Array, y: Array, /) -> Array:
     """Squared distances ``‖xᵢ‖² + ‖yⱼ‖² - 2 ⟨xᵢ, yⱼ⟩`` of vectors (..., n, d) and (..., m, d): (..., n, m).
 
-    One matrix product. The error is rounding relative to the norms, so that far from the origin digits are
-    lost, and small distances may come out negative: centre before, clip after.
+    One matrix product, for bounds with a slack. The error is rounding relative to the *norms*: far from the
+    origin small distances have no digits, and may come out negative. ``sq_distances`` has none of this.
     """
     return sq_norm(x)[..., :, None] + sq_norm(y)[..., None, :] - 2.0 * (x @ transpose(y))
+
+
+COORDINATES = 4
+"""Dimension up to which ``sq_distances`` adds up differences: there, no slower than a matrix product."""
+
+CACHED = 2**16
+"""Elements of its temporaries, which then stay in the cache."""
+
+HARMLESS = 1 / 16
+"""Share of ``‖xᵢ‖² + ‖yⱼ‖²`` from which an expanded square loses four bits at most, and is taken."""
+
+
+def sq_distances(x: Array, y: Array, /) -> Array:
+    """Squared distances of all pairs of vectors (..., n, d) and (..., m, d): (..., n, m), never negative.
+
+    The error of each is rounding of *itself*, whatever the other vectors are: a far one spoils no other's
+    distance, one that is not finite only its own, and NaN stays NaN. In up to ``COORDINATES`` dimensions
+    differences come first; beyond, a matrix product about the middle, and differences for those pairs only
+    whose distance is small beside their norms. (To know whether there are any, a device is waited for.)
+    """
+    if x.shape[-1] > COORDINATES:
+        return _centred_sq_distances(x, y)
+    xp, n = array_namespace(x, y), x.shape[-2]
+    rows = max(1, CACHED // max(1, y.shape[-2] * math.prod(np.broadcast_shapes(x.shape[:-2], y.shape[:-2]))))
+    if rows >= n:
+        return _summed_sq_distances(x, y)
+    starts = range(0, n, rows)
+    return xp.concat([_summed_sq_distances(x[..., i : min(i + rows, n), :], y) for i in starts], axis=-2)
+
+
+def _summed_sq_distances(x: Array, y: Array) -> Array:
+    gap = x[..., :, None, 0] - y[..., None, :, 0]
+    total = gap * gap
+    for k in range(1, x.shape[-1]):
+        gap = x[..., :, None, k] - y[..., None, :, k]
+        total += gap * gap
+    return total
+
+
+def _centred_sq_distances(x: Array, y: Array) -> Array:
+    xp = array_namespace(x, y)
+    centre = 0.5 * (_centre(x) + _centre(y))
+    from_x, from_y = x - centre, y - centre
+    norms = sq_norm(from_x)[..., :, None] + sq_norm(from_y)[..., None, :]
+    expanded = norms - 2.0 * (from_x @ transpose(from_y))
+    harmed = ~((expanded >= HARMLESS * norms) & (expanded < math.inf))  # so is NaN
+    return _anew(expanded, harmed, x, y) if bool(xp.any(harmed)) else expanded
+
+
+def _centre(x: Array) -> Array:
+    """Mean of the vectors, with 0 for coordinates that are not finite, shape (..., 1, d)."""
+    xp = array_namespace(x)
+    return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
+
+
+def _anew(distances: Array, chosen: Array, x: Array, y: Array) -> Array:
+    """Squared distances (..., n, m), those of the chosen pairs computed from differences."""
+    xp = array_namespace(x, y)
+    (*batch, n, m), d = distances.shape, x.shape[-1]
+    x, y = (xp.reshape(xp.broadcast_to(v, (*batch, *v.shape[-2:])), (-1, d)) for v in (x, y))
+    (pair,) = xp.nonzero(xp.reshape(chosen, (-1,)))
+    row, column, count = pair // m, pair // (n * m) * m + pair % m, pair.shape[0]
+    step = max(1, CACHED // d)
+    squares = []
+    for start in range(0, count, step):
+        some = slice(start, min(start + step, count))
+        squares.append(sq_norm(xp.take(x, row[some], axis=0) - xp.take(y, column[some], axis=0)))
+    return xpx.at(distances, chosen).set(xp.concat(squares), xp=xp)
+
+
+def nonnegative(x: Array, /) -> Array:
+    """``x``, with 0 in place of numbers below 0: rounding of a quantity that has none. NaN stays NaN."""
+    xp = array_namespace(x)
+    return xp.where(x < 0, xp.zeros_like(x), x)
 
 
 def linalg_error(x: Array, /) -> type[Exception]:
@@ -111,11 +187,81 @@ def linalg_error(x: Array, /) -> type[Exception]:
 
 
 def to_host(x: Array, /) -> np.ndarray:
-    """NumPy copy of an array of any library (a copy from the device where there is one)."""
+    """NumPy copy of an array of any library, from whatever device it is on, without its gradient.
+
+    Raises
+    ------
+    TypeError
+        If the array is one that JAX only traces, in ``jax.grad`` or ``jax.jit``: it has no values.
+    """
     if isinstance(x, np.ndarray):
         return x
     if array_api_compat.is_torch_array(x):
         return x.detach().cpu().numpy()
     if array_api_compat.is_cupy_array(x):
         return x.get()
-    return np.asarray(x)
+    xp = array_namespace(x)
+    if array_api_compat.is_array_api_strict_namespace(xp):
+        x = array_api_compat.to_device(x, xp.Device("CPU_DEVICE"))
+    try:
+        return np.asarray(x)
+    except TypeError as error:
+        raise TypeError("JAX can neither trace nor differentiate what is solved on the host") from error
+
+
+# Checks of arguments
+
+
+def check_floating(**arrays: Any) -> Any:
+    """Raise unless the arguments are arrays of one library, device and dtype, float32 or float64.
+
+    Returns their namespace. Errors name the keywords.
+
+    Raises
+    ------
+    TypeError
+        If one is no array, or libraries or dtypes differ, or the dtype is another one. (Integers do not say
+        in which precision to compute; half precision has too few digits for transport.)
+    ValueError
+        If devices differ.
+    """
+    for name, x in arrays.items():
+        if not array_api_compat.is_array_api_obj(x):
+            raise TypeError(
+                f"{name} must be an array, of NumPy, torch, CuPy or JAX; got {_article(type(x).__name__)}"
+            )
+    names = " and ".join(arrays)
+    spaces = {array_namespace(x) for x in arrays.values()}
+    if len(spaces) > 1:
+        libraries = ", ".join(f"{name} of {_library(x)}" for name, x in arrays.items())
+        raise TypeError(f"{names} must be arrays of one library; got {libraries}")
+    xp = spaces.pop()
+    for name, x in arrays.items():
+        if x.dtype not in (xp.float32, xp.float64):
+            raise TypeError(f"{name} must have the dtype float32 or float64; got {x.dtype}")
+    if len({x.dtype for x in arrays.values()}) > 1:
+        dtypes = ", ".join(f"{name} {x.dtype}" for name, x in arrays.items())
+        raise TypeError(f"{names} must have the same dtype; got {dtypes}")
+    if len({str(device(x)) for x in arrays.values()}) > 1:
+        devices = ", ".join(f"{name} on {device(x)}" for name, x in arrays.items())
+        raise ValueError(f"{names} must be on one device; got {devices}")
+    return xp
+
+
+def check_integer(value: Any, name: str, /, *, low: int) -> int:
+    """Raise unless a value is an integer, NumPy's included, of at least ``low``; return it as Python's."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {value!r}") from None
+    if isinstance(value, bool | np.bool_) or number < low:
+        raise ValueError(f"{name} must be an integer of at least {low}; got {value!r}")
+    return number
+
+
+def _article(noun: str) -> str:
+    return "None" if noun == "NoneType" else f"a {noun}"
+
+
+def _library(x: Array) -> str:
+    return str(array_namespace(x).__name__).removeprefix("array_api_compat.")

@@ -14,6 +14,7 @@ from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
+    check_floating,
     device,
     machine_eps,
     matvec,
@@ -21,7 +22,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
-from refwfm.measures import Gaussian, PointCloud, check_broadcast
+from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure
 
 EVEN = 1e3
 """Machine epsilons by which weights that are called equal may differ, as after a division by their sum.
@@ -51,11 +52,11 @@ def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = T
     Raises
     ------
     TypeError
-        If points and weights are of different or integer dtypes.
+        If it is no ``PointCloud``, or its parts are no arrays of one floating dtype (``check_floating``).
     ValueError
         If shapes disagree, a cloud is empty, or a value check fails.
     """
-    points, weights = cloud
+    points, weights = check_measure(cloud, PointCloud, name)
     xp = array_namespace(points, weights)
     if points.ndim < 2 or tuple(weights.shape) != tuple(points.shape[:-1]):
         raise ValueError(
@@ -64,11 +65,6 @@ def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = T
         )
     if 0 in points.shape[-2:]:
         raise ValueError(f"{name} must have at least one point and one dimension; got {tuple(points.shape)}")
-    if points.dtype != weights.dtype or not xp.isdtype(points.dtype, "real floating"):
-        raise TypeError(
-            f"{name}: points and weights must have the same real floating dtype; "
-            f"got {points.dtype} and {weights.dtype}"
-        )
     points = xp.where((weights > 0)[..., None], points, xp.zeros_like(points))
     if not validate or 0 in points.shape:
         return PointCloud(points, weights)
@@ -79,8 +75,8 @@ def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = T
     if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
         raise ValueError(
             f"{name}: weights must be non-negative and sum to 1 along their last axis; got a smallest weight "
-            f"of {float(xp.min(weights)):.3g} and sums from {float(xp.min(total)):.6g} to "
-            f"{float(xp.max(total)):.6g}"
+            f"of {float(xp.min(weights)):.3g} and sums from {float(xp.min(total)):.9g} to "
+            f"{float(xp.max(total)):.9g}"
         )
     return PointCloud(points, weights / total[..., None])
 
@@ -89,10 +85,8 @@ def check_cloud_pair(
     x: PointCloud, y: PointCloud, /, *, validate: bool = True
 ) -> tuple[PointCloud, PointCloud]:
     """Check two clouds, or batches that broadcast, as ``check_cloud`` does; sizes may differ."""
-    array_namespace(x.points, x.weights, y.points, y.weights)  # raises TypeError on mixed libraries
     x, y = check_cloud(x, "x", validate=validate), check_cloud(y, "y", validate=validate)
-    if x.points.dtype != y.points.dtype:
-        raise TypeError(f"x and y must have the same dtype; got {x.points.dtype} and {y.points.dtype}")
+    check_floating(x=x.points, y=y.points)
     if x.points.shape[-1] != y.points.shape[-1]:
         raise ValueError(
             f"x and y must live in the same dimension; got d = {x.points.shape[-1]} and {y.points.shape[-1]}"
@@ -182,7 +176,7 @@ def uniform(points: Array, /) -> PointCloud:
     >>> uniform(np.zeros((4, 2))).weights.tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    xp = array_namespace(points)
+    xp = check_floating(points=points)
     if points.ndim < 2 or points.shape[-2] == 0:
         raise ValueError(f"points must have shape (..., n, d) with n >= 1; got {tuple(points.shape)}")
     mass = 1.0 / points.shape[-2]

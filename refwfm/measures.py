@@ -8,7 +8,16 @@ clouds. Leading axes are batch axes everywhere; a single measure has none. What 
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
 
-from refwfm._array import Array, all_finite, array_namespace, device, machine_eps, symmetrize, transpose
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    check_floating,
+    device,
+    machine_eps,
+    symmetrize,
+    transpose,
+)
 
 
 class Gaussian(NamedTuple):
@@ -71,12 +80,11 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
     Raises
     ------
     TypeError
-        If mean and covariance are of different or integer dtypes.
+        If mu is no ``Gaussian``, or its parts are no arrays of one floating dtype (``check_floating``).
     ValueError
         If shapes disagree, or a value check fails.
     """
-    mean, cov = mu
-    xp = array_namespace(mean, cov)
+    mean, cov = check_measure(mu, Gaussian, name)
     if mean.ndim < 1 or cov.ndim != mean.ndim + 1 or tuple(cov.shape) != (*mean.shape, mean.shape[-1]):
         raise ValueError(
             f"{name}: mean must have shape (..., d) and cov (..., d, d) with the same leading axes; "
@@ -84,16 +92,22 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
         )
     if mean.shape[-1] == 0:
         raise ValueError(f"{name}: the dimension d must be at least 1; got mean of shape {tuple(mean.shape)}")
-    if mean.dtype != cov.dtype or not xp.isdtype(mean.dtype, "real floating"):
-        raise TypeError(
-            f"{name}: mean and cov must have the same real floating dtype; got {mean.dtype} and {cov.dtype}"
-        )
     if not validate or 0 in mean.shape:
         return mu
     for part, value in (("mean", mean), ("cov", cov)):
         if not all_finite(value):
             raise ValueError(f"{name}.{part} must be finite; got NaN or infinity")
     return Gaussian(mean, check_psd(cov, f"{name}.cov"))
+
+
+def check_measure(mu: Any, kind: type[Measure], name: str, /) -> Measure:
+    """Raise unless ``mu`` is a measure of this kind, made of arrays of one library, device and dtype."""
+    if not isinstance(mu, kind):
+        raise TypeError(
+            f"{name} must be a {kind.__name__}({', '.join(kind._fields)}); got a {type(mu).__name__}"
+        )
+    check_floating(**{f"{name}.{part}": x for part, x in zip(kind._fields, mu, strict=True)})
+    return mu
 
 
 def check_psd(cov: Array, /, name: str = "cov") -> Array:
@@ -120,7 +134,6 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
 
 def check_pair(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:
     """Check two Gaussians, or batches that broadcast, as ``check_gaussian`` does; return them symmetrised."""
-    array_namespace(mu.mean, mu.cov, nu.mean, nu.cov)  # raises TypeError on mixed libraries
     mu = check_gaussian(mu, "mu", validate=validate)
     nu = check_gaussian(nu, "nu", validate=validate)
     _check_same_space(mu, nu)
@@ -130,19 +143,19 @@ def check_pair(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple
 
 def check_families(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:
     """Check two families, mean (n, d) and (m, d), as ``check_gaussian`` does; return them symmetrised."""
+    checked = []
     for name, family in (("mu", mu), ("nu", nu)):
-        if family.mean.ndim != 2:
+        if check_measure(family, Gaussian, name).mean.ndim != 2:
             raise ValueError(
                 f"{name} must be a family, mean (n, d) and cov (n, d, d); got mean {tuple(family.mean.shape)}"
             )
-    array_namespace(mu.mean, mu.cov, nu.mean, nu.cov)
+        checked.append(check_gaussian(family, name, validate=validate))
     _check_same_space(mu, nu)
-    return check_gaussian(mu, "mu", validate=validate), check_gaussian(nu, "nu", validate=validate)
+    return checked[0], checked[1]
 
 
 def _check_same_space(mu: Gaussian, nu: Gaussian) -> None:
-    if mu.mean.dtype != nu.mean.dtype:
-        raise TypeError(f"mu and nu must have the same dtype; got {mu.mean.dtype} and {nu.mean.dtype}")
+    check_floating(mu=mu.mean, nu=nu.mean)
     if mu.mean.shape[-1] != nu.mean.shape[-1]:
         raise ValueError(
             f"mu and nu must live in the same dimension; got d = {mu.mean.shape[-1]} and {nu.mean.shape[-1]}"

@@ -84,3 +84,90 @@ def test_expanded_squares_are_squared_distances(library, rng):
     library.check(_array.expanded_sq_distance, x, y, ulps=100)
     truth = np.sum((x[..., :, None, :] - y[..., None, :, :]) ** 2, axis=-1)
     np.testing.assert_allclose(_array.expanded_sq_distance(x, y), truth, atol=1e-13)
+
+
+# Distances that no other pair spoils
+
+
+@pytest.mark.parametrize("d", [1, 3, 7])
+def test_squared_distances_are_right_to_rounding_of_themselves(library, rng, d):
+    x, y = rng.standard_normal((2, 1, 5, d)), rng.standard_normal((3, 6, d))
+    y[:, 4:] += 1e6
+    y[0, 5] = x[0, 0, 3]  # a distance of 0
+    x, y = (to_host(library.array(v)).astype(np.float64) for v in (x, y))
+    truth = np.sum((x[..., :, None, :] - y[..., None, :, :]) ** 2, axis=-1)
+    found = _array.sq_distances(library.array(x), library.array(y))
+    assert library.owns(found)
+    np.testing.assert_allclose(
+        to_host(found), truth, rtol=50 * library.eps
+    )  # 1 / HARMLESS roundings of norms
+    if library.dtype == "float32":
+        far_x, far_y = (library.array(v + 1e3) for v in (x, y))
+        assert np.any(np.abs(to_host(_array.expanded_sq_distance(far_x, far_y)) - truth) > 0.1 * truth)
+
+
+@pytest.mark.parametrize("d", [2, 9])
+def test_squared_distances_keep_what_is_not_finite_to_itself(d):
+    x, y = np.zeros((3, d)), np.ones((2, d))
+    x[1, 0] = np.nan
+    found = _array.sq_distances(x, y)
+    assert np.isnan(found[1]).all()
+    np.testing.assert_array_equal(found[[0, 2]], float(d))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+@pytest.mark.parametrize("d", [2, 9])
+def test_squared_distances_scale(rng, scale, d):
+    x, y = rng.standard_normal((40, d)), rng.standard_normal((30, d))
+    scaled = _array.sq_distances(scale * x, scale * y)
+    np.testing.assert_allclose(scaled / scale**2, _array.sq_distances(x, y), rtol=1e-13)
+
+
+def test_squared_distances_of_blocks_are_those_of_the_whole(rng, monkeypatch):
+    for d in (3, 6):
+        x, y = rng.standard_normal((2, 9, d)), rng.standard_normal((7, d))
+        y[3] = 1e9
+        whole = _array.sq_distances(x, y)
+        monkeypatch.setattr(_array, "CACHED", 20)
+        np.testing.assert_array_equal(_array.sq_distances(x, y), whole)
+
+
+def test_nonnegative_keeps_nan(library):
+    found = to_host(_array.nonnegative(library.array([-1e-9, np.nan, 2.0])))
+    np.testing.assert_array_equal(found, to_host(library.array([0.0, np.nan, 2.0])))
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"x": [1.0]}, TypeError, "x must be an array, of NumPy, torch, CuPy or JAX; got a list"),
+        ({"x": np.ones(1), "y": None}, TypeError, "y must be an array.* got None"),
+        ({"x": np.ones(1, int)}, TypeError, "x must have the dtype float32 or float64; got int64"),
+        ({"x": np.ones(1, np.float16)}, TypeError, "got float16"),
+        ({"x": np.ones(1, complex)}, TypeError, "got complex128"),
+        ({"x": np.ones(1), "y": np.ones(1, np.float32)}, TypeError, "same dtype; got x float64, y float32"),
+    ],
+)
+def test_arguments_are_refused_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        _array.check_floating(**arguments)
+
+
+def test_arguments_of_two_libraries_or_devices_are_refused():
+    strict = pytest.importorskip("array_api_strict")
+    with pytest.raises(TypeError, match="one library; got x of numpy, y of array_api"):
+        _array.check_floating(x=np.ones(1), y=strict.ones(1))
+    there = strict.ones(1, device=strict.Device("device1"))
+    with pytest.raises(ValueError, match=r"one device; got x on .*CPU_DEVICE.*, y on .*device1"):
+        _array.check_floating(x=strict.ones(1), y=there)
+    np.testing.assert_array_equal(to_host(there), [1.0])
+
+
+def test_integers_may_be_numpys():
+    assert type(_array.check_integer(np.int64(4), "n", low=1)) is int
+    for bad, error in ((0, ValueError), (True, ValueError), (2.0, TypeError), ("2", TypeError)):
+        with pytest.raises(error, match="n must be an integer"):
+            _array.check_integer(bad, "n", low=1)

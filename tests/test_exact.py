@@ -228,7 +228,13 @@ def test_a_solver_that_stopped_early_is_found_out(rng):
         (np.zeros((2, 2)), [1.0], [0.5, 0.5], ValueError, r"\(2, 2\), \(1,\) and \(2,\)"),
         (np.zeros((2, 0)), [0.5, 0.5], [], ValueError, "n, m >= 1"),
         (np.zeros(2), [0.5, 0.5], [1.0], ValueError, "must have shapes"),
-        (np.zeros((2, 2), np.float32), [0.5, 0.5], [0.5, 0.5], TypeError, "float32, float64 and float64"),
+        (
+            np.zeros((2, 2), np.float32),
+            [0.5, 0.5],
+            [0.5, 0.5],
+            TypeError,
+            "cost float32, a float64, b float64",
+        ),
         (np.zeros((3, 2, 2)), [[0.5, 0.5]] * 2, [0.5, 0.5], ValueError, "must broadcast"),
     ],
 )

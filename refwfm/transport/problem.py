@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from refwfm._array import Array, all_finite, array_namespace, device, machine_eps
+from refwfm._array import Array, all_finite, array_namespace, check_floating, device, machine_eps
 from refwfm.measures import check_broadcast
 
 
@@ -59,16 +59,12 @@ def check_problem(
 
 def check_shapes(cost: Array, a: Array, b: Array, /) -> None:
     """Raise unless cost (..., n, m), a (..., n) and b (..., m) fit and have one floating dtype."""
-    xp = array_namespace(cost, a, b)
+    check_floating(cost=cost, a=a, b=b)
     n, m = cost.shape[-2:] if cost.ndim >= 2 else (0, 0)
     if 0 in (n, m) or a.ndim < 1 or b.ndim < 1 or (a.shape[-1], b.shape[-1]) != (n, m):
         raise ValueError(
             "cost, a and b must have shapes (..., n, m), (..., n) and (..., m) with n, m >= 1; "
             f"got {tuple(cost.shape)}, {tuple(a.shape)} and {tuple(b.shape)}"
-        )
-    if not (cost.dtype == a.dtype == b.dtype and xp.isdtype(cost.dtype, "real floating")):
-        raise TypeError(
-            f"cost, a and b must have the same real floating dtype; got {cost.dtype}, {a.dtype} and {b.dtype}"
         )
     check_broadcast(cost=cost.shape[:-2], a=a.shape[:-1], b=b.shape[:-1])
 
@@ -81,8 +77,8 @@ def check_weights(weights: Array, name: str, /) -> Array:
     if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
         raise ValueError(
             f"{name} must be non-negative with mass 1 (unequal masses cannot be transported); got a smallest "
-            f"weight of {float(xp.min(weights)):.3g} and masses from {float(xp.min(total)):.6g} to "
-            f"{float(xp.max(total)):.6g}; divide the weights by their sum if that is meant"
+            f"weight of {float(xp.min(weights)):.3g} and masses from {float(xp.min(total)):.9g} to "
+            f"{float(xp.max(total)):.9g}; divide the weights by their sum if that is meant"
         )
     return weights / total[..., None]
 

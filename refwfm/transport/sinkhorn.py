@@ -24,9 +24,10 @@ from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
-    expanded_sq_distance,
+    check_floating,
     machine_eps,
     matvec,
+    sq_distances,
     transpose,
 )
 from refwfm.convergence import ConvergenceError
@@ -70,8 +71,7 @@ class Sinkhorn(NamedTuple):
 def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
     """Squared Euclidean distances ``‖xᵢ - yⱼ‖²`` of all pairs of points.
 
-    Equation: WFM-12. Its K: ``‖x‖² + ‖y‖² - 2 ⟨x, y⟩`` about the middle between the two clouds' centres: far
-    from the origin the expansion would lose its digits. Clipped at 0.
+    Equation: WFM-12. Its K. The error of each is rounding of itself, whatever the other points are.
 
     Parameters
     ----------
@@ -82,24 +82,24 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
     -------
     array, shape (..., n, m), which is also the largest temporary. Units: data squared.
 
+    Notes
+    -----
+    In up to 4 dimensions differences are squared and added up. Beyond, ``‖x‖² + ‖y‖² - 2 ⟨x, y⟩`` about the
+    clouds' middle, as one matrix product, is taken where it keeps its digits, and differences elsewhere; for
+    2048 x 2048 points in 16 dimensions that costs a third more than the product alone, and several times more
+    if one point is so far away that all expansions have to be mended.
+
     Examples
     --------
     >>> sq_euclidean_cost(np.asarray([[0.0], [1.0]]), np.asarray([[3.0]])).tolist()
     [[9.0], [4.0]]
     """
-    xp = array_namespace(x, y)
+    check_floating(x=x, y=y)
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
         raise ValueError(
             f"x and y must have shapes (..., n, d) and (..., m, d); got {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    centre = 0.5 * (_centre(x) + _centre(y))
-    return xp.clip(expanded_sq_distance(x - centre, y - centre), min=0.0)
-
-
-def _centre(x: Array) -> Array:
-    """Mean of the points, with 0 for coordinates that are not finite, shape (..., 1, d)."""
-    xp = array_namespace(x)
-    return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
+    return sq_distances(x, y)
 
 
 def sinkhorn(

@@ -1,0 +1,102 @@
+"""Derivatives of functions whose own operations have none, or a wrong one, where a library differentiates.
+
+On arrays that nobody differentiates, everything here is the value itself. This module alone names the
+libraries that differentiate: torch and JAX.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat
+
+from refwfm._array import Array
+
+
+def with_pullback(function: Callable[..., Array], pullback: Callable[..., Any], /, *arrays: Array) -> Array:
+    """``function(*arrays)``, with the derivative that ``pullback`` gives.
+
+    For a solver on the host, or a root at repeated eigenvalues. Once differentiable: a second derivative
+    raises.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(*arrays)``: one array.
+    pullback : callable
+        ``pullback(d_value, *arrays)``: the gradient for each of the arrays, in a tuple.
+
+    Examples
+    --------
+    >>> float(with_pullback(np.sum, lambda d, x: (d * np.ones_like(x),), np.ones(3)))  # nobody differentiates
+    3.0
+    """
+    if any(_needs_gradient(x) for x in arrays):
+        return _torch_function(function, pullback)(*arrays)
+    if any(_is_traced(x) for x in arrays):
+        return _jax_function(function, pullback)(*arrays)
+    return function(*arrays)
+
+
+def without_derivative(value: Array, name: str, /, *arrays: Array) -> Array:
+    """``value``, computed from ``arrays``, whose derivative in torch raises, instead of silently being 0.
+
+    ``name`` is what the error calls the value. (JAX raises by itself where values leave it.)
+
+    Examples
+    --------
+    >>> without_derivative(np.ones(2), "the plan", np.ones(3)).tolist()
+    [1.0, 1.0]
+    """
+
+    def refuse(*_: Array) -> Any:
+        raise RuntimeError(f"{name} has no derivative; detach the tensors that it is computed from")
+
+    if any(_needs_gradient(x) for x in arrays):
+        return _torch_function(lambda *_: value.detach().clone(), refuse)(*arrays)
+    return value
+
+
+def _needs_gradient(x: Array) -> bool:
+    if not array_api_compat.is_torch_array(x) or not x.requires_grad:
+        return False
+    import torch
+
+    return torch.is_grad_enabled()
+
+
+def _is_traced(x: Array) -> bool:
+    if not array_api_compat.is_jax_array(x):
+        return False
+    import jax
+
+    return isinstance(x, jax.core.Tracer)
+
+
+def _torch_function(function: Callable[..., Array], pullback: Callable[..., Any]) -> Callable[..., Array]:
+    import torch
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, *arrays: Array) -> Array:
+            context.save_for_backward(*arrays)
+            return function(*(x.detach() for x in arrays))
+
+        @staticmethod
+        def backward(context: Any, d_value: Array) -> Any:
+            arrays = context.saved_tensors
+            gradients = pullback(d_value.detach(), *(x.detach() for x in arrays))
+            return tuple(without_derivative(g, "a first derivative", d_value, *arrays) for g in gradients)
+
+    apply: Callable[..., Array] = Function.apply
+    return apply
+
+
+def _jax_function(function: Callable[..., Array], pullback: Callable[..., Any]) -> Callable[..., Array]:
+    import jax
+
+    differentiable = jax.custom_vjp(function)
+    differentiable.defvjp(
+        lambda *arrays: (function(*arrays), arrays), lambda arrays, d_value: tuple(pullback(d_value, *arrays))
+    )
+    called: Callable[..., Array] = differentiable
+    return called

@@ -22,8 +22,8 @@ def _plans() -> list[Exhibit]:
             "integer costs give an empty plan",
             "PythonOT/POT#345",
             2022,
-            "For a 2 x 2 cost of integers the optimal plan came back as integers, all of them zeros. Here the "
-            "plan is brought to the dtype of the cost, and masses of one half become 0.",
+            "For a 2 x 2 cost of integers the optimal plan came back as integers, all of them zeros. Here "
+            "the plan is brought to the dtype of the cost, and masses of one half become 0.",
             Trap(integers_cost_nothing, transport_plan, plan_in_the_type_of_the_cost),
         ),
         Exhibit(

@@ -147,16 +147,19 @@ def _examine_mutant(mutant: Mutant, ledger: dict[str, Item]) -> tuple[bool | Non
 def _examine_trap(trap: Trap) -> tuple[bool | None, str]:
     if trap.needs is not None and find_spec(trap.needs) is None:
         return None, f"skipped: needs {trap.needs}"
-    right, error = _ask(trap.question, trap.ours)
+    right, error = answers(trap.question, trap.ours)
     if not right:
         return False, "ours gives a wrong answer" + error
-    fooled, error = _ask(trap.question, trap.naive)
+    fooled, error = answers(trap.question, trap.naive)
     if fooled:
         return False, "the naive version gives the right answer: the trap is blind"
     return True, "ours is right, the naive version is not" + error
 
 
-def _ask(question: Callable[[Callable[..., Any]], bool], function: Callable[..., Any]) -> tuple[bool, str]:
+def answers(
+    question: Callable[[Callable[..., Any]], bool], function: Callable[..., Any], /
+) -> tuple[bool, str]:
+    """Whether a function answers a question rightly, and its error if it raises one."""
     try:
         return bool(question(function)), ""
     except Exception as error:  # whatever a broken function raises is its answer

@@ -17,8 +17,8 @@ def exhibits() -> list[Exhibit]:
             "scikit-learn/scikit-learn#9354",
             2017,
             "Euclidean distances of float32 data were taken from the expanded square. For two close points "
-            "away from the origin the result disagreed with the norm of their difference from the third "
-            "digit on; in float64 nobody noticed.",
+            "away from the origin the result disagreed with the norm of their difference, with which the "
+            "one in float64 agreed.",
             Trap(a_close_pair_keeps_its_digits, sq_euclidean_cost, expanded),
         ),
         Exhibit(

@@ -7,7 +7,7 @@ residuals; the machine and the versions stand at the bottom.
 import datetime
 import inspect
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -21,6 +21,7 @@ from refwfm.validation.bench.measure import machine
 from refwfm.validation.check import Check, CheckResult, Item, Misprint
 from refwfm.validation.formulas import formula_or_prose, mathml, prose
 from refwfm.validation.ledger import TWINS
+from refwfm.validation.museum.exhibit import Mutant, Verdict, link
 from refwfm.validation.report_style import TOKENS, stylesheet
 
 PAPERS = {
@@ -29,7 +30,7 @@ PAPERS = {
 }
 
 
-def page(parts: list[Part], /, *, seed: int) -> str:
+def page(parts: list[Part], /, *, seed: int, museum: Sequence[Verdict] = ()) -> str:
     """Return the whole page as HTML. The first part is shown in full, the others beside it."""
     count = audit.count(parts)
     sections = [
@@ -49,10 +50,11 @@ def page(parts: list[Part], /, *, seed: int) -> str:
         f'<p class="lead {verdict}">{escape(str(count))}.</p>',
         _backends(parts),
         "</header>",
-        _contents(sections),
+        _contents(sections, museum),
         "<main>",
         _misprints(parts[0]),
         *(_section(title, part, items, parts) for title, part, items in sections),
+        _museum(museum, parts[0]),
         "</main>",
         _environment(seed),
     ]
@@ -112,7 +114,7 @@ def _backends(parts: list[Part]) -> str:
     return _table(heads, rows, numeric=range(2, 6))
 
 
-def _contents(sections: list[tuple[str, Part, list[Item]]]) -> str:
+def _contents(sections: list[tuple[str, Part, list[Item]]], museum: Sequence[Verdict]) -> str:
     lines = ['<nav aria-label="Contents"><details open><summary>Contents</summary><ul>']
     lines.append('<li><a href="#misprints">Misprints</a></li>')
     for title, part, items in sections:
@@ -123,6 +125,7 @@ def _contents(sections: list[tuple[str, Part, list[Item]]]) -> str:
             for item in items
         ]
         lines.append("</ul></li>")
+    lines += ['<li><a href="#museum">Museum</a></li>'] if museum else []
     lines.append('<li><a href="#environment">Environment</a></li></ul></details></nav>')
     return "\n".join(lines)
 
@@ -305,6 +308,46 @@ def _slim(code: str) -> str:
             kept.append(code[index:end])
             index = end
     return "".join(kept)
+
+
+# Museum
+
+
+def _museum(verdicts: Sequence[Verdict], part: Part) -> str:
+    """Public failures, with links to their threads and to the formulas whose checks notice them."""
+    if not verdicts:
+        return ""
+    rows = [
+        [
+            escape(verdict.exhibit.id),
+            f'<a href="{escape(link(verdict.exhibit))}">{escape(verdict.exhibit.thread)}</a>, '
+            f"{verdict.exhibit.year}",
+            f"<strong>{escape(verdict.exhibit.title)}.</strong> {escape(verdict.exhibit.story)}",
+            _noticed(verdict, part),
+        ]
+        for verdict in verdicts
+    ]
+    noticed = sum(verdict.noticed is True for verdict in verdicts)
+    return "\n".join(
+        [
+            '<section id="museum"><h2>Museum</h2>',
+            "<p>Public failures of the field's libraries, each re-created here as a wrong version of one of "
+            "our functions, which the named check must reject, or as an input to which ours must give the "
+            "right answer and a naive version does not. Libraries change: most of these were mended long "
+            f"ago. {noticed} of {len(verdicts)} are noticed.</p>",
+            _table(["exhibit", "thread", "what happened", "noticed by"], rows, numeric=()),
+            "</section>",
+        ]
+    )
+
+
+def _noticed(verdict: Verdict, part: Part) -> str:
+    by, evidence = escape(verdict.by), verdict.exhibit.evidence
+    if isinstance(evidence, Mutant) and evidence.item in part.results:
+        by = f'<a href="#{_anchor(evidence.item)}">{by}</a>'
+    if verdict.noticed:
+        return by
+    return f'<span class="{"dim" if verdict.noticed is None else "bad"}">{escape(verdict.note)}</span> ({by})'
 
 
 # Bottom

@@ -66,9 +66,12 @@ def verify(
         with _progress(sum(len(part.items) for part in parts), quiet=as_json) as advance:
             audit.perform(parts, seed=seed, every_draw=every_draw, jobs=jobs, advance=advance)
         if report is not None:
+            from refwfm.validation.museum import catalogue, exhibit
             from refwfm.validation.report import page
 
-            atomic.write_text(report, page(parts, seed=seed))
+            whole = {item.id: item for item in parts[0].items}
+            museum = [] if only else list(exhibit.examine(catalogue.by_id().values(), whole))
+            atomic.write_text(report, page(parts, seed=seed, museum=museum))
     count = audit.count(parts)
     if as_json:
         say(json.dumps(_to_json(parts, seed)))

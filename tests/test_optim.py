@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm._array import array_namespace, asarray_like
+from refwfm._array import array_namespace, asarray_like, to_host
 from refwfm.training import optim
 
 TREE = {"a": {"w": np.arange(6.0).reshape(2, 3), "b": np.asarray([1.0, -2.0])}, "c": np.asarray(3.0)}
@@ -20,7 +20,7 @@ def random_like(tree, rng):
 def assert_trees_close(actual, expected, rtol):
     assert optim.flatten(actual).keys() == optim.flatten(expected).keys()
     for path, value in optim.flatten(expected).items():
-        np.testing.assert_allclose(np.asarray(optim.flatten(actual)[path]), value, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(to_host(optim.flatten(actual)[path]), value, rtol=rtol, atol=rtol)
 
 
 NAMES = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1, max_size=3)

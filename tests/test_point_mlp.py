@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import strategies
-from conftest import LIBRARIES, Library, map_arrays
+from conftest import LIBRARIES, library_of, map_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -227,10 +227,8 @@ def test_on_every_library(library):
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_the_same_start_on_every_library(name):
-    pytest.importorskip(name)
-    here = init_point_mlp(
-        seeded(), 2, like=Library(name, "float32").array(np.zeros(0)), neighbours=3, **SIZES
-    )
+    like = library_of(name, "float32").array(np.zeros(0))
+    here = init_point_mlp(seeded(), 2, like=like, neighbours=3, **SIZES)
     host = init_point_mlp(seeded(), 2, like=np.zeros(0, np.float32), neighbours=3, **SIZES)
     for path, leaf in optim.flatten(here).items():
         np.testing.assert_array_equal(to_host(leaf), optim.flatten(host)[path])

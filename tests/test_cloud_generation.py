@@ -180,7 +180,7 @@ def test_no_clouds():
 
 @pytest.mark.parametrize("n_steps", [0, -1])
 def test_no_steps_are_refused(source, n_steps):
-    with pytest.raises(ValueError, match="n_steps must be at least 1"):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 1"):
         generate_clouds(curved, source, n_steps=n_steps)
 
 

@@ -6,8 +6,8 @@ mean's velocity a, the other the matrix S.
 
 from typing import TYPE_CHECKING
 
-from refwfm._array import Array, array_namespace, device
-from refwfm.measures import Gaussian
+from refwfm._array import Array, array_namespace, check_floating, device
+from refwfm.measures import Gaussian, check_measure
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -172,6 +172,8 @@ def input_features(
     >>> input_features(params, scaling, mu, np.zeros(3)).shape  # 2 + 3 + 2 · 4
     (3, 13)
     """
+    check_measure(mu, Gaussian, "mu")
+    check_floating(mu=mu.mean, t=t, scaling=scaling["input_shift"])
     batch, d = tuple(mu.mean.shape[:-1]), mu.mean.shape[-1]
     if tuple(mu.cov.shape) != (*batch, d, d):
         raise ValueError(

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from refwfm._array import Array, array_namespace
+from refwfm._array import Array, array_namespace, check_floating
 
 Tree: TypeAlias = Any
 """An array, or a dictionary of trees with string keys."""
@@ -44,10 +44,16 @@ def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
 
 
 def check_same_shapes(*trees: Tree) -> None:
-    """Raise ``ValueError`` unless the trees have the same keys and, at each place, arrays of one shape."""
+    """Raise unless the trees have the same keys and, at each place, floating arrays of one shape, dtype."""
 
     def check(first: Array, *others: Array) -> None:
+        check_floating(parameters=first)
         for other in others:
+            if getattr(other, "dtype", None) != first.dtype:
+                raise TypeError(
+                    "trees must hold arrays of the same dtypes; "
+                    f"got {first.dtype} and {getattr(other, 'dtype', type(other).__name__)}"
+                )
             if tuple(other.shape) != tuple(first.shape):
                 raise ValueError(
                     "trees must hold arrays of the same shapes; "
@@ -245,9 +251,12 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     """
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
-    xp = array_namespace(*leaves)
-    norm = xp.sqrt(xp.sum(xp.stack([xp.sum(leaf * leaf) for leaf in leaves])))
-    factor = 1.0 / xp.clip(norm / max_norm, min=1.0)  # one when short enough
+    xp = check_floating(**{f"gradient {i}": leaf for i, leaf in enumerate(leaves)})
+    # In units of the largest entry no square overflows.
+    largest = xp.max(xp.stack([xp.max(xp.abs(leaf)) for leaf in leaves if 0 not in leaf.shape]))
+    unit = xp.where(largest == 0, xp.ones_like(largest), largest)
+    norm = unit * xp.sqrt(xp.sum(xp.stack([xp.sum((leaf / unit) ** 2) for leaf in leaves])))
+    factor = xp.where(norm <= max_norm, xp.ones_like(norm), max_norm / norm)
     return tree_map(lambda g: g * factor, grads), norm
 
 

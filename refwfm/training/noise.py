@@ -32,20 +32,20 @@ def _cholesky(
 def _normal(
     options: "SourceOptions", setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray
 ) -> PointCloud:
-    return sample_standard_normal(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
+    return sample_standard_normal(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.like)
 
 
 def _uniform(
     options: "SourceOptions", setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray
 ) -> PointCloud:
-    return sample_uniform(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
+    return sample_uniform(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.like)
 
 
 def _pure(
     options: "SourceOptions", setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray
 ) -> PointCloud:
     law = PureNoise(options.noise_mean, options.noise_low, options.noise_high)
-    return sample_pure_noise(law, rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
+    return sample_pure_noise(law, rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.like)
 
 
 def _barycentric(

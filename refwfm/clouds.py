@@ -23,6 +23,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
+from refwfm._derivatives import refuse_gradient
 from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure
 
 EVEN = 1e3
@@ -248,7 +249,8 @@ def unpad(cloud: PointCloud, /) -> list[np.ndarray]:
     >>> [points.shape for points in unpad(pad([np.zeros((1, 3)), np.zeros((2, 3))]))]
     [(1, 3), (2, 3)]
     """
-    points, weights = (to_host(part) for part in check_measure(cloud, PointCloud, "cloud"))
+    refuse_gradient("unpad", *check_measure(cloud, PointCloud, "cloud"))
+    points, weights = (to_host(part) for part in cloud)
     if points.ndim != 3:
         raise ValueError(f"cloud must be a batch, points (B, n, d); got {tuple(points.shape)}")
     return [rows[mass != 0] for rows, mass in zip(points, weights, strict=True)]
@@ -300,7 +302,8 @@ def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
         weights = uniform(points).weights
     points, weights = check_cloud(PointCloud(points, weights))
     mean = matvec(transpose(points), weights)
-    # Once more about the rounded mean: points far from the origin have a mean of few digits at first.
-    mean = mean + matvec(transpose(points - mean[..., None, :]), weights)
+    # Far from the origin the mean is rounded by more than the points are apart: what it misses is taken off.
     centred = points - mean[..., None, :]
+    missed = matvec(transpose(centred), weights)
+    mean, centred = mean + missed, centred - missed[..., None, :]
     return Gaussian(mean, symmetrize(transpose(centred) @ (weights[..., None] * centred)))

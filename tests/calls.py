@@ -27,7 +27,7 @@ from refwfm import (
 from refwfm._array import array_namespace, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
-from refwfm.measures import PointCloud
+from refwfm.measures import Gaussian, PointCloud
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import conditioning
@@ -154,6 +154,10 @@ def gaussian_drift(mu, t):
     return Tangent(0.5 * mu.mean + t[:, None], 0.1 * mu.cov)
 
 
+def _square(factor):
+    return factor @ array_namespace(factor).matrix_transpose(factor)
+
+
 # The calls
 
 CALLS = {
@@ -172,6 +176,11 @@ CALLS = {
     "bures_metric.inner": (bures_metric.inner, MU, V, W),
     "bures_metric.sq_tangent_norm": (bures_metric.sq_tangent_norm, MU, V),
     "bures_metric.sq_distance": (bures_metric.sq_distance, MU, NU),
+    "bures_metric.sq_distance, equal eigenvalues": (
+        lambda a, b: bures.sq_distance(Gaussian(a[0], a), Gaussian(b[0], b)),
+        np.eye(3),
+        np.diag([4.0, 4.0, 9.0]),
+    ),
     "bures_metric.pairwise_sq_distance": (bures_metric.pairwise_sq_distance, MU, NU),
     "bures_metric.pairwise_sq_distance, d = 2": (bures_metric.pairwise_sq_distance, FLAT, FLAT),
     "bures_metric.rows_per_block": (bures_metric.rows_per_block, NU),
@@ -384,11 +393,15 @@ CALLS = {
     "objectives.cloud_loss": (objectives.cloud_loss, X.points, Y.points, WX.weights),
     "psd.decompose": (lambda cov: psd.decompose(array_namespace(cov).linalg.eigvalsh, cov, "cov"), MU.cov),
     "psd.from_spectrum": (psd.from_spectrum, oracles.rotation(_DRAW, 3, 3), _DRAW.uniform(1.0, 2.0, (3, 3))),
-    "psd.factor": (psd.factor, MU.cov),
+    "psd.factor": (lambda cov: _square(psd.factor(cov)), MU.cov),  # vectors have no sign
     "psd.sqrtm": (psd.sqrtm, MU.cov),
     "psd.inv_sqrtm": (psd.inv_sqrtm, MU.cov),
     "psd.project_psd": (psd.project_psd, V.lift),
-    "psd.procrustes_factors": (psd.procrustes_factors, MU.cov, NU.cov),
+    "psd.procrustes_factors": (
+        lambda a, b: tuple(map(_square, psd.procrustes_factors(a, b))),
+        MU.cov,
+        NU.cov,
+    ),
     "psd.solve_lift": (psd.solve_lift, _random(3, 3, 3), _random(3, 3, 3)),
     "psd.solve_lyapunov": (psd.solve_lyapunov, MU.cov, V.lift),
     "psd.nuclear_norm": (psd.nuclear_norm, _random(3, 3, 3)),

@@ -171,3 +171,10 @@ def test_integers_may_be_numpys():
     for bad, error in ((0, ValueError), (True, ValueError), (2.0, TypeError), ("2", TypeError)):
         with pytest.raises(error, match="n must be an integer"):
             _array.check_integer(bad, "n", low=1)
+
+
+def test_traced_arrays_have_no_device_of_their_own():
+    jax = pytest.importorskip("jax")
+    one = jax.numpy.ones(2)
+    gradient = jax.grad(lambda x: _array.check_floating(x=x, y=one).sum(x * one))(one)
+    assert gradient.tolist() == [1.0, 1.0]

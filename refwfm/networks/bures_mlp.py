@@ -84,7 +84,7 @@ def identity_scaling(d: int, /, *, like: Array) -> Params:
     >>> {name: part.shape for name, part in identity_scaling(2, like=np.zeros(0)).items()}
     {'input_shift': (5,), 'input_scale': (5,), 'mean_scale': (2,), 'matrix_scale': (3,)}
     """
-    xp = array_namespace(like)
+    xp = check_floating(like=like)
     options = {"dtype": like.dtype, "device": device(like)}
     n = d * (d + 1) // 2
     return {
@@ -173,7 +173,8 @@ def input_features(
     (3, 13)
     """
     check_measure(mu, Gaussian, "mu")
-    check_floating(mu=mu.mean, t=t, scaling=scaling["input_shift"])
+    weight = params["mean"]["mlp"]["in"]["weight"]
+    check_floating(mu=mu.mean, t=t, scaling=scaling["input_shift"], params=weight)
     batch, d = tuple(mu.mean.shape[:-1]), mu.mean.shape[-1]
     if tuple(mu.cov.shape) != (*batch, d, d):
         raise ValueError(
@@ -193,7 +194,7 @@ def input_features(
             f"t and labels must have the shape {batch} of the batch of Gaussians; got t {tuple(t.shape)}"
             + ("" if labels is None else f" and labels {tuple(labels.shape)}")
         )
-    n_time = params["mean"]["mlp"]["in"]["weight"].shape[0] - n_state
+    n_time = weight.shape[0] - n_state
     n_time -= 0 if tables is None else tables["table"].shape[1]
     if tuple(scaling["mean_scale"].shape) != (d,) or n_time < 0:
         raise ValueError(f"mu has dimension d = {d}, but the parameters or the scaling are for another one")

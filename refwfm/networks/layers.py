@@ -291,8 +291,8 @@ def label_embedding(params: Params, labels: Array, /) -> tuple[Array, Pullback]:
     [[3.0, 4.0], [3.0, 4.0]]
     """
     table = params["table"]
+    xp = check_floating(table=table)
     n_labels, dim = table.shape
-    xp = array_namespace(table)
     flat = xp.reshape(labels, (-1,))
 
     def pullback(d_y: Array) -> tuple[Params, None]:

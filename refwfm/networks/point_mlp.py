@@ -179,8 +179,8 @@ def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
     >>> surroundings(points, mask, neighbours=1)[0, 2].round(4).tolist()  # 5, 4 away, at -4; moments
     [5.0, 4.0, -4.0, 2.0, 4.6667]
     """
-    xp, (batch, n, d) = array_namespace(points, mask), points.shape
     offset, distance = nearest_neighbours(points, mask, neighbours=neighbours)
+    xp, (batch, n, d) = array_namespace(points), points.shape
     points = xp.where(mask[..., None], points, 0.0)
     weights = xp.astype(mask, points.dtype)
     weights = weights / xp.clip(xp.sum(weights, axis=-1, keepdims=True), min=1.0)

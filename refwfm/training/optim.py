@@ -51,7 +51,7 @@ def check_same_shapes(*trees: Tree) -> None:
         for other in others:
             if getattr(other, "dtype", None) != first.dtype:
                 raise TypeError(
-                    "trees must hold arrays of the same dtypes; "
+                    "the arrays of trees must have the same dtype; "
                     f"got {first.dtype} and {getattr(other, 'dtype', type(other).__name__)}"
                 )
             if tuple(other.shape) != tuple(first.shape):
@@ -254,7 +254,7 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     xp = check_floating(**{f"gradient {i}": leaf for i, leaf in enumerate(leaves)})
     # In units of the largest entry no square overflows.
     largest = xp.max(xp.stack([xp.max(xp.abs(leaf)) for leaf in leaves if 0 not in leaf.shape]))
-    unit = xp.where(largest == 0, xp.ones_like(largest), largest)
+    unit = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
     norm = unit * xp.sqrt(xp.sum(xp.stack([xp.sum((leaf / unit) ** 2) for leaf in leaves])))
     factor = xp.where(norm <= max_norm, xp.ones_like(norm), max_norm / norm)
     return tree_map(lambda g: g * factor, grads), norm

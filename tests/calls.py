@@ -177,9 +177,9 @@ CALLS = {
     "bures_metric.sq_tangent_norm": (bures_metric.sq_tangent_norm, MU, V),
     "bures_metric.sq_distance": (bures_metric.sq_distance, MU, NU),
     "bures_metric.sq_distance, equal eigenvalues": (
-        lambda a, b: bures.sq_distance(Gaussian(a[0], a), Gaussian(b[0], b)),
-        np.eye(3),
-        np.diag([4.0, 4.0, 9.0]),
+        bures_metric.sq_distance,
+        Gaussian(np.ones(3), np.eye(3)),
+        Gaussian(np.full(3, 2.0), np.diag([4.0, 4.0, 9.0])),
     ),
     "bures_metric.pairwise_sq_distance": (bures_metric.pairwise_sq_distance, MU, NU),
     "bures_metric.pairwise_sq_distance, d = 2": (bures_metric.pairwise_sq_distance, FLAT, FLAT),

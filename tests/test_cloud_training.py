@@ -17,6 +17,7 @@ from refwfm.training import algorithm, cloud_generation, cloud_setting, clouds, 
 from refwfm.training.algorithm import init_state, train, trained
 from refwfm.training.config import CloudConfig
 from refwfm.training.flows import kind_of
+from refwfm.training.noise import draw_source
 from refwfm.training.ops import REFERENCE
 from refwfm.training.regression import cloud_loss_and_grad
 
@@ -512,3 +513,20 @@ def test_a_run_on_another_device(device):
         made, _ = cloud_generation.sample(config, setting, trained(state), size=2, n_steps=1, seed=0)
         assert np.all(np.isfinite(made.points))
     assert losses[0] == losses[1]
+
+
+def test_names_that_are_no_noise_or_no_configuration():
+    config = config_of(source="family")
+    setting, _ = clouds.prepare(config, family_of(), family_of(seed=1), PLACE.asarray)
+    with pytest.raises(ValueError, match="source = 'family' is no noise"):
+        draw_source(config, setting, np.random.default_rng(0), np.array([2]))
+    with pytest.raises(TypeError, match="must be a GaussianConfig or a CloudConfig; got a dict"):
+        kind_of({})
+
+
+@pytest.mark.parametrize("wrong", [2.5, [1, 2, 3], "two"])
+def test_sizes_of_new_clouds_are_integers(wrong):
+    setting, _ = clouds.prepare(SMALL, family_of(), None, PLACE.asarray)
+    params = init_state(SMALL, setting).params
+    with pytest.raises(ValueError, match="sizes must be an integer, or 2 of them"):
+        cloud_generation.sample(SMALL, setting, params, size=2, n_steps=1, seed=0, sizes=wrong)

@@ -107,4 +107,8 @@ def draw_source(
 
     Equation: WFM-Alg1-clouds.
     """
+    if options.source not in SOURCES:
+        raise ValueError(
+            f"source = {options.source!r} is no noise to draw from: give the family that the flow starts from"
+        )
     return SOURCES[options.source](options, setting, rng, sizes)

@@ -44,10 +44,9 @@ def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
 
 
 def check_same_shapes(*trees: Tree) -> None:
-    """Raise unless the trees have the same keys and, at each place, floating arrays of one shape, dtype."""
+    """Raise unless the trees have the same keys and, at each place, arrays of one shape and dtype."""
 
     def check(first: Array, *others: Array) -> None:
-        check_floating(parameters=first)
         for other in others:
             if getattr(other, "dtype", None) != first.dtype:
                 raise TypeError(
@@ -61,6 +60,11 @@ def check_same_shapes(*trees: Tree) -> None:
                 )
 
     tree_map(check, *trees)
+
+
+def _check_floating(tree: Tree) -> Any:
+    """Namespace of the arrays of a tree; raise unless they are of one library, device and floating dtype."""
+    return check_floating(**{path or "the tree": leaf for path, leaf in flatten(tree).items()})
 
 
 def tree_leaves(tree: Tree, /) -> list[Array]:
@@ -191,6 +195,7 @@ def adam(
     >>> params["bias"].round(6).tolist()  # the first step has the same length everywhere
     [-0.5, 0.5]
     """
+    _check_floating(params)
     check_same_shapes(params, grads, state.first, state.second)
     steps = state.steps + 1
     first = tree_map(lambda m, g: b1 * m + (1.0 - b1) * g, state.first, grads)
@@ -251,7 +256,7 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     """
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
-    xp = check_floating(**{f"gradient {i}": leaf for i, leaf in enumerate(leaves)})
+    xp = _check_floating(grads)
     # In units of the largest entry no square overflows.
     largest = xp.max(xp.stack([xp.max(xp.abs(leaf)) for leaf in leaves if 0 not in leaf.shape]))
     unit = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
@@ -281,5 +286,6 @@ def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
     >>> ema({"bias": np.ones(1)}, {"bias": np.zeros(1)}, decay=0.75)["bias"].tolist()
     [0.75]
     """
+    _check_floating(average)
     check_same_shapes(average, params)
     return tree_map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)

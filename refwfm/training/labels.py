@@ -38,10 +38,10 @@ def wanted_labels(
     drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
     if labels is None:
         return drawn
-    labels = np.asarray(labels)
+    labels, wanted = np.asarray(labels), f"labels must be {size} integers from 0 to {len(counts) - 1}"
     if labels.dtype.kind not in "iu" or labels.shape != (size,):
-        raise ValueError(f"labels must be {size} integers; got {labels.dtype} of shape {labels.shape}")
+        raise ValueError(f"{wanted}; got {labels.dtype} of shape {labels.shape}")
     wrong = labels[(labels < 0) | (labels >= len(counts))]
     if wrong.size:
-        raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}; got {wrong[0]}")
+        raise ValueError(f"{wanted}; got {wrong[0]}")
     return labels

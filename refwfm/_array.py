@@ -209,6 +209,17 @@ def to_host(x: Array, /) -> np.ndarray:
         raise TypeError("JAX can neither trace nor differentiate what is solved on the host") from error
 
 
+def off_cpu(x: Array, /) -> bool:
+    """Whether the array is on another device than the CPU."""
+    if isinstance(x, np.ndarray):
+        return False
+    if array_api_compat.is_torch_array(x):
+        return bool(x.device.type != "cpu")
+    if array_api_compat.is_jax_array(x):
+        return getattr(device(x), "platform", "cpu") != "cpu"
+    return array_api_compat.is_cupy_array(x) or "CPU" not in str(device(x))
+
+
 # Checks of arguments
 
 

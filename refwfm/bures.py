@@ -25,10 +25,12 @@ Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite 
 from refwfm._array import (
     Array,
     array_namespace,
+    asarray_like,
+    check_floating,
     expand,
     eye,
     machine_eps,
-    sq_frobenius,
+    sq_norm,
     symmetrize,
     transpose,
 )
@@ -45,8 +47,8 @@ from refwfm.bures_metric import (
     sq_tangent_norm,
     to_euclidean,
 )
-from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_pair
-from refwfm.psd import procrustes_factors, solve_lift
+from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_gaussian, check_pair
+from refwfm.psd import deviations, lift_and_kernel, procrustes_factors
 
 __all__ = [
     "EuclideanTangent",
@@ -93,7 +95,14 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     Raises
     ------
     SingularCovarianceError
-        If nu reaches directions that a singular mu does not: no map exists, only plans.
+        If nu reaches directions that a singular mu does not: no map exists, only plans. Directions beyond the
+        domain of ``psd`` count as not reached: those in which mu has less than ``d eps`` of the variance that
+        their coordinates allow, or ``(d eps)²`` of its largest.
+
+    Notes
+    -----
+    Relative errors are rounding (some ``d eps``) for covariances of any condition in the domain that share
+    their axes with the coordinates, and about ``eps κ`` for others, κ the larger condition number.
 
     Examples
     --------
@@ -103,9 +112,9 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    C = solve_lift(L, K, unreached=1.0)  # not log + I, which loses a small C
+    C, kernel = lift_and_kernel(L, K, unreached=1.0)  # not log + I, which loses a small C
     if validate:
-        _check_map_exists(L, K, C @ L - K, "mu")
+        _check_map_exists(kernel, L, K)
     return C
 
 
@@ -129,6 +138,8 @@ def push_forward(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = Tr
     >>> push_forward(np.asarray([[-1.0], [0.0], [1.0]]), mu, nu).round(9).tolist()
     [[1.0], [3.0], [5.0]]
     """
+    check_gaussian(mu, validate=False)
+    check_floating(x=x, mu=mu.mean)
     if x.ndim < 2 or x.shape[-1] != mu.mean.shape[-1]:
         raise ValueError(f"x must have shape (..., n, {mu.mean.shape[-1]}); got {tuple(x.shape)}")
     C = gelbrich_map(mu, nu, validate=validate)
@@ -148,7 +159,10 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    return Tangent(nu.mean - mu.mean, _lift_at_source(L, K, "mu", validate))
+    lift, kernel = lift_and_kernel(L, K - L)
+    if validate:
+        _check_map_exists(kernel, L, K)
+    return Tangent(nu.mean - mu.mean, lift)
 
 
 def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
@@ -197,7 +211,7 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
     ------
     SingularCovarianceError
         If t is 0 (or 1) and no velocity exists because nu reaches directions that mu does not (or the
-        other way round). For 0 < t < 1 it always exists.
+        other way round), up to rounding (``gelbrich_map``). For 0 < t < 1 it always exists.
     ValueError
         If shapes or values are wrong, or t is outside [0, 1].
 
@@ -209,10 +223,11 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
     (2.25, 0.667)
     """
     mu, nu, L, K, M = _geodesic(mu, nu, t, validate)
+    lift, kernel = lift_and_kernel(M, K - L)
     if validate:
-        _check_velocity_exists(L, K, t)
+        _check_map_exists(kernel, L, K)
     point = _point(mu, nu, M, t)
-    return point, Tangent(_mean_velocity(mu, nu, point), solve_lift(M, K - L))
+    return point, Tangent(_mean_velocity(mu, nu, point), lift)
 
 
 def euclidean_path(
@@ -301,45 +316,44 @@ def _mean_velocity(mu: Gaussian, nu: Gaussian, point: Gaussian) -> Array:
     return array_namespace(point.mean).broadcast_to(nu.mean - mu.mean, point.mean.shape)
 
 
-def _lift_at_source(L: Array, K: Array, name: str, validate: bool) -> Array:
-    """``C - I``: solves ``S L = K - L``."""
-    lift = solve_lift(L, K - L)
-    if validate:
-        _check_map_exists(L, K, lift @ L - (K - L), name)
-    return lift
+def _check_map_exists(kernel: Array, L: Array, K: Array) -> None:
+    """Raise where a lift had to be found in directions that its measure does not reach and another does.
 
-
-def _check_map_exists(L: Array, K: Array, missed: Array, name: str) -> None:
-    """Raise where an equation ``S L = ...`` has no solution, because K reaches more than L does."""
-    total = sq_frobenius(K) + sq_frobenius(L)
-    if bool(array_namespace(L).any(sq_frobenius(missed) > 10 * L.shape[-1] * machine_eps(L) * total)):
-        raise SingularCovarianceError(
-            f"no transport map from {name} exists: its covariance is singular and the other measure "
-            "reaches directions that it does not; interpolate, velocity at 0 < t < 1, sq_distance exist"
-        )
-
-
-def _check_velocity_exists(L: Array, K: Array, t: Array) -> None:
-    xp = array_namespace(L)
-    times = xp.asarray(t, dtype=L.dtype)
-    if bool(xp.any(times == 0.0)):
-        _lift_at_source(L, K, "mu", True)
-    if bool(xp.any(times == 1.0)):
-        _lift_at_source(K, L, "nu", True)
+    The columns of ``kernel`` (``psd.lift_and_kernel``) must not be reached by a factor L or K, each in units
+    of its own rounding there: ``d eps`` times the variance that its coordinates allow.
+    """
+    xp = array_namespace(kernel)
+    if not bool(xp.any(kernel != 0)):
+        return
+    for reaching, name in ((K, "mu"), (L, "nu")):
+        largest = xp.max(xp.abs(reaching), axis=(-2, -1), keepdims=True)
+        unit = reaching / xp.where(largest == 0, xp.ones_like(largest), largest)
+        scale = deviations(sq_norm(unit))[..., None]
+        correlated = xp.linalg.svdvals(unit / scale)[..., :1] ** 2  # largest eigenvalue of the correlations
+        rounding = kernel.shape[-1] * machine_eps(kernel) * correlated
+        allowed = rounding * xp.sum((scale * kernel) ** 2, axis=-2)
+        if bool(xp.any(xp.sum((transpose(unit) @ kernel) ** 2, axis=-2) > allowed)):
+            raise SingularCovarianceError(
+                f"no transport map from {name} exists: its covariance is singular, or too near it for its "
+                "dtype (see refwfm.psd), and the other measure reaches directions that it does not; "
+                "interpolate, velocity at 0 < t < 1, sq_distance exist"
+            )
 
 
 # Checks at the public boundary
 
 
 def _check_time(t: Array, mu: Gaussian, nu: Gaussian, validate: bool) -> None:
+    times = asarray_like(t, mu.mean) if isinstance(t, (int, float)) else t
     if not isinstance(t, (int, float)):
+        check_floating(t=t)
         array_namespace(mu.mean, t)  # raises TypeError on mixed libraries
         if t.dtype != mu.mean.dtype:
             raise TypeError(f"t must be a number or have the dtype of mu, {mu.mean.dtype}; got {t.dtype}")
+        check_floating(mu=mu.mean, t=t)
         check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=t.shape)
     if not validate:
         return
     xp = array_namespace(mu.mean)
-    times = xp.asarray(t, dtype=mu.mean.dtype)
     if not bool(xp.all((times >= 0) & (times <= 1))):
         raise ValueError("t must lie in [0, 1] (0 is the source, 1 the target); got a value outside, or NaN")

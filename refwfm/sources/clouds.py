@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, machine_eps, transpose
+from refwfm.decompositions import decompose
 from refwfm.measures import PointCloud, check_psd
-from refwfm.psd import decompose, sqrtm
+from refwfm.psd import sqrtm
 
 
 class CholeskyNormal(NamedTuple):

@@ -47,6 +47,7 @@ from refwfm.bures_metric import (
     sq_tangent_norm,
     to_euclidean,
 )
+from refwfm.decompositions import svd
 from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_gaussian, check_pair
 from refwfm.psd import deviations, lift_and_kernel, procrustes_factors
 
@@ -97,12 +98,13 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     SingularCovarianceError
         If nu reaches directions that a singular mu does not: no map exists, only plans. Directions beyond the
         domain of ``psd`` count as not reached: those in which mu has less than ``d eps`` of the variance that
-        their coordinates allow, or ``(d eps)²`` of its largest.
+        their coordinates allow, or ``(d eps)²`` of its largest. Directions in which both have little
+        variance, the product of their deviations being ``d eps`` of the largest, are refused too.
 
     Notes
     -----
-    Relative errors are rounding (some ``d eps``) for covariances of any condition in the domain that share
-    their axes with the coordinates, and about ``eps κ`` for others, κ the larger condition number.
+    Relative errors in the domain are rounding (some ``d eps``) for covariances of any condition that share
+    their axes with the coordinates, and up to some ``d eps κ`` for others, κ the larger condition number.
 
     Examples
     --------
@@ -317,27 +319,55 @@ def _mean_velocity(mu: Gaussian, nu: Gaussian, point: Gaussian) -> Array:
 
 
 def _check_map_exists(kernel: Array, L: Array, K: Array) -> None:
-    """Raise where a lift had to be found in directions that its measure does not reach and another does.
+    """Raise where ``S M = K - L`` has no solution, or none that is known: K or L reach what M does not.
 
-    The columns of ``kernel`` (``psd.lift_and_kernel``) must not be reached by a factor L or K, each in units
-    of its own rounding there: ``d eps`` times the variance that its coordinates allow.
+    ``K z`` and ``L z`` must vanish up to rounding for z in the kernel of M (``psd.lift_and_kernel``).
     """
     xp = array_namespace(kernel)
-    if not bool(xp.any(kernel != 0)):
-        return
-    for reaching, name in ((K, "mu"), (L, "nu")):
-        largest = xp.max(xp.abs(reaching), axis=(-2, -1), keepdims=True)
-        unit = reaching / xp.where(largest == 0, xp.ones_like(largest), largest)
-        scale = deviations(sq_norm(unit))[..., None]
-        correlated = xp.linalg.svdvals(unit / scale)[..., :1] ** 2  # largest eigenvalue of the correlations
-        rounding = kernel.shape[-1] * machine_eps(kernel) * correlated
-        allowed = rounding * xp.sum((scale * kernel) ** 2, axis=-2)
-        if bool(xp.any(xp.sum((transpose(unit) @ kernel) ** 2, axis=-2) > allowed)):
+    singular = bool(xp.any(kernel != 0))
+    for factor, name in ((K, "mu"), (L, "nu")) if singular else ():
+        if bool(xp.any(_reaches(factor, kernel))):
             raise SingularCovarianceError(
                 f"no transport map from {name} exists: its covariance is singular, or too near it for its "
                 "dtype (see refwfm.psd), and the other measure reaches directions that it does not; "
                 "interpolate, velocity at 0 < t < 1, sq_distance exist"
             )
+    _check_turn(L, K)
+
+
+def _check_turn(L: Array, K: Array) -> None:
+    """Raise where rounding decides how K is turned: directions of little variance in *both* covariances.
+
+    ``Lᵀ K`` has rounding of ``d eps`` times its size: below it, the sign of a singular value is not known.
+    """
+    xp = array_namespace(L, K)
+    floor = L.shape[-1] * machine_eps(L)
+    sizes = [xp.linalg.svdvals(factor) for factor in (L, K)]
+    least, most = (sizes[0][..., i] * sizes[1][..., i] for i in (-1, 0))
+    if not bool(xp.any(least <= floor * most)):
+        return
+    left, sigma, right = svd(transpose(L) @ K, "the product of two covariances")
+    images = [L @ left, K @ transpose(right)]
+    lengths = [xp.sqrt(xp.sum(image * image, axis=-2)) for image in images]
+    unknown = (sigma <= floor * sigma[..., :1]) & (lengths[0] * lengths[1] <= floor * sigma[..., :1])
+    if bool(xp.any(unknown & _reaches(L, left) & _reaches(K, transpose(right)))):
+        raise SingularCovarianceError(
+            "the map between mu and nu is not known: in some direction both covariances have so little "
+            "variance that its sign is rounding (see refwfm.psd); choose other units, or float64"
+        )
+
+
+def _reaches(factor: Array, vectors: Array) -> Array:
+    """Whether ``L z`` is more than rounding of its covariance, for columns z (..., d, k): shape (..., k).
+
+    Rounding is ``d eps`` in units where coordinates have variance 1, times the largest eigenvalue there.
+    """
+    xp = array_namespace(factor)
+    largest = xp.max(xp.abs(factor), axis=(-2, -1), keepdims=True)
+    unit = factor / xp.where(largest == 0, xp.ones_like(largest), largest)
+    unit = unit / deviations(sq_norm(unit))[..., None]
+    rounding = vectors.shape[-1] * machine_eps(vectors) * xp.linalg.svdvals(unit)[..., :1] ** 2
+    return xp.sum((unit @ vectors) ** 2, axis=-2) > rounding
 
 
 # Checks at the public boundary

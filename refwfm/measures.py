@@ -69,8 +69,9 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
     name : str
         What the error calls the argument.
     validate : bool
-        Also check values: finite, symmetric up to 1e-8 (float32: 1e-4) and positive semi-definite up to
-        ``100 d eps`` relative to the largest eigenvalue. On a GPU this waits for the device.
+        Also check values: finite, not so large that squared distances overflow, symmetric up to 1e-8
+        (float32: 1e-4) and positive semi-definite up to ``100 d eps`` relative to the largest entry. On a GPU
+        this waits for the device.
 
     Returns
     -------
@@ -97,6 +98,13 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
     for part, value in (("mean", mean), ("cov", cov)):
         if not all_finite(value):
             raise ValueError(f"{name}.{part} must be finite; got NaN or infinity")
+    xp = array_namespace(mean)
+    size, most = float(xp.max(xp.abs(mean))), _largest_variance(mean) ** 0.5
+    if size > most:
+        raise ValueError(
+            f"{name}.mean must have entries of at most {most:.3g}, or squared distances overflow in "
+            f"{mean.dtype}; got {size:.3g}; use other units (measures.rescale)"
+        )
     return Gaussian(mean, check_psd(cov, f"{name}.cov"))
 
 
@@ -113,7 +121,12 @@ def check_measure(mu: Any, kind: type[Measure], name: str, /) -> Measure:
 def check_psd(cov: Array, /, name: str = "cov") -> Array:
     """Raise unless the finite matrices ``cov`` (..., d, d) are symmetric PSD; return them symmetrised."""
     xp = array_namespace(cov)
-    size = xp.max(xp.abs(cov), axis=(-2, -1))
+    size, most = xp.max(xp.abs(cov), axis=(-2, -1)), _largest_variance(cov)
+    if bool(xp.any(size > most)):
+        raise ValueError(
+            f"{name} must have entries of at most {most:.3g}, or distances overflow in {cov.dtype}; "
+            f"got {float(xp.max(size)):.3g}; use other units (measures.rescale)"
+        )
     asymmetry = xp.max(xp.abs(cov - transpose(cov)), axis=(-2, -1))
     tolerance = 1e-8 if machine_eps(cov) < 1e-10 else 1e-4
     if bool(xp.any(asymmetry > tolerance * size)):
@@ -130,6 +143,11 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
             "bures.project_psd gives the nearest positive semi-definite matrix"
         )
     return cov
+
+
+def _largest_variance(x: Array) -> float:
+    """Entries of (d, d) matrices up to here can be added up, and doubled, without overflow."""
+    return float(array_namespace(x).finfo(x.dtype).max) / (16 * x.shape[-1] ** 2)
 
 
 def check_pair(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:

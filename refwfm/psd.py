@@ -235,15 +235,15 @@ def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Ar
 
 
 def lift_and_kernel(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> tuple[Array, Array]:
-    """Return what ``solve_lift`` does, and the directions, as columns, in which it knew nothing of S.
+    """Return what ``solve_lift`` does, and the kernel of M: ``S M`` can be no more than 0 there.
 
     Equation: WFM-9.
 
     Returns
     -------
     lift, kernel : array, shape (..., d, d)
-        Columns of the kernel are unit vectors that M does not reach, its σ being up to ``d eps`` of the
-        largest, and zeros. The lift is a solution where the rates do not reach them either.
+        Columns of the kernel are unit vectors z with ``M z = 0``, or σ up to ``d eps`` of the largest, and
+        zeros. The lift is a solution where ``Ṁ z = 0`` for them too.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def lift_and_kernel(factors: Array, rates: Array, /, *, unreached: float = 0.0) 
     weighted = rate * sigma[..., None, :]
     scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
     lift = _quotient(weighted + transpose(weighted), scale, unreached)
-    kernel = left * xp.astype(sigma == 0, left.dtype)[..., None, :]
+    kernel = transpose(right) * xp.astype(sigma == 0, right.dtype)[..., None, :]
     return symmetrize(left @ lift @ transpose(left)), kernel
 
 

@@ -65,7 +65,9 @@ def fit_gaussian_wishart(
     family = check_gaussian(family, "family", validate=validate)
     d = family.mean.shape[-1]
     df = 2 * d if df is None else df
-    df = check_integer(df, f"df (at least d = {d}, for covariances of full rank)", low=d)
+    df = check_integer(df, "df", low=1)
+    if df < d:
+        raise ValueError(f"df must be an integer of at least d = {d} for covariances of full rank; got {df}")
     host = Gaussian(*(to_host(part).astype(np.float64) for part in family))
     root = sqrtm(barycenter(host, validate=False).gaussian.cov, validate=False)
     fitted = np.mean(host.mean, axis=0), np.std(host.mean, axis=0), root

@@ -11,6 +11,7 @@ from refwfm._array import (
     matvec,
     sq_frobenius,
     symmetrize,
+    to_host,
     transpose,
 )
 from refwfm.convergence import ConvergenceError
@@ -93,7 +94,7 @@ def barycenter(
         residual = _relative_size(mapped - L, L)
         L = mapped
         n_iter += 1
-    if not math.isfinite(residual):
+    if math.isnan(residual):
         raise NonFiniteError("mu.cov and weights must be finite; got NaN or infinity")
     converged = residual <= tol
     if require and not converged:
@@ -107,8 +108,8 @@ def barycenter(
 
 def _relative_size(change: Array, L: Array) -> float:
     """``‖change‖_F / ‖L‖_F``, 0 where both vanish."""
-    size = float(sq_frobenius(L))
-    return math.sqrt(float(sq_frobenius(change)) / size) if size != 0 else 0.0
+    change, size = (float(to_host(sq_frobenius(part))) for part in (change, L))
+    return math.sqrt(change / size) if size != 0 else 0.0
 
 
 def _check_members(mu: Gaussian, weights: Array | None) -> Array:

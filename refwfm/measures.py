@@ -99,11 +99,11 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
         if not all_finite(value):
             raise ValueError(f"{name}.{part} must be finite; got NaN or infinity")
     xp = array_namespace(mean)
-    size, most = float(xp.max(xp.abs(mean))), _largest_variance(mean) ** 0.5
-    if size > most:
+    size, most = xp.max(xp.abs(mean)), _largest_variance(mean) ** 0.5
+    if bool(size > most):
         raise ValueError(
             f"{name}.mean must have entries of at most {most:.3g}, or squared distances overflow in "
-            f"{mean.dtype}; got {size:.3g}; use other units (measures.rescale)"
+            f"{mean.dtype}; got {float(size):.3g}; use other units (measures.rescale)"
         )
     return Gaussian(mean, check_psd(cov, f"{name}.cov"))
 

@@ -17,6 +17,7 @@ Array: TypeAlias = Any
 
 array_namespace = array_api_compat.array_namespace
 device = array_api_compat.device
+is_array = array_api_compat.is_array_api_obj
 
 
 def machine_eps(x: Array, /) -> float:

@@ -25,7 +25,6 @@ Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite 
 from refwfm._array import (
     Array,
     array_namespace,
-    asarray_like,
     check_floating,
     expand,
     eye,
@@ -48,7 +47,14 @@ from refwfm.bures_metric import (
     to_euclidean,
 )
 from refwfm.decompositions import svd
-from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_gaussian, check_pair
+from refwfm.measures import (
+    Gaussian,
+    SingularCovarianceError,
+    check_broadcast,
+    check_gaussian,
+    check_pair,
+    check_times,
+)
 from refwfm.psd import deviations, lift_and_kernel, procrustes_factors
 
 __all__ = [
@@ -374,14 +380,8 @@ def _reaches(factor: Array, vectors: Array) -> Array:
 
 
 def _check_time(t: Array, mu: Gaussian, nu: Gaussian, validate: bool) -> None:
-    times = asarray_like(t, mu.mean) if isinstance(t, (int, float)) else t
-    if not isinstance(t, (int, float)):
-        check_floating(t=t)
-        array_namespace(mu.mean, t)  # raises TypeError on mixed libraries
-        if t.dtype != mu.mean.dtype:
-            raise TypeError(f"t must be a number or have the dtype of mu, {mu.mean.dtype}; got {t.dtype}")
-        check_floating(mu=mu.mean, t=t)
-        check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=t.shape)
+    times = check_times(t, mu.mean)
+    check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=times.shape)
     if not validate:
         return
     xp = array_namespace(mu.mean)

@@ -22,7 +22,15 @@ from refwfm._array import (
     transpose,
 )
 from refwfm._derivatives import is_traced, with_pullback
-from refwfm.measures import Gaussian, SingularCovarianceError, check_families, check_gaussian, check_pair
+from refwfm.measures import (
+    Gaussian,
+    SingularCovarianceError,
+    check_families,
+    check_gaussian,
+    check_measure,
+    check_pair,
+    check_record,
+)
 from refwfm.psd import (
     check_invertible,
     check_square,
@@ -69,7 +77,8 @@ def to_euclidean(cov: Array, v: Tangent, /) -> EuclideanTangent:
     [[4.0, 0.0], [0.0, 4.0]]
     """
     check_square(cov, "cov")
-    check_floating(cov=cov, **{"v.mean": v.mean, "v.lift": v.lift})
+    check_record(v, Tangent, "v")
+    check_floating(cov=cov, **{"v.lift": v.lift})
     half = v.lift @ cov
     return EuclideanTangent(v.mean, half + transpose(half))
 
@@ -91,7 +100,8 @@ def from_euclidean(cov: Array, v: EuclideanTangent, /) -> Tangent:
     [[1.0, 0.0], [0.0, 1.0]]
     """
     check_square(cov, "cov")
-    check_floating(cov=cov, **{"v.mean": v.mean, "v.cov": v.cov})
+    check_record(v, EuclideanTangent, "v")
+    check_floating(cov=cov, **{"v.cov": v.cov})
     return Tangent(v.mean, solve_lyapunov(cov, v.cov))
 
 
@@ -128,9 +138,8 @@ def sq_tangent_norm(mu: Gaussian, v: Tangent, /) -> Array:
 def check_tangent(mu: Gaussian, v: Tangent) -> None:
     """Raise unless v is a tangent vector at mu, of its dtype and shapes."""
     check_gaussian(mu, validate=False)
-    if not isinstance(v, Tangent):
-        raise TypeError(f"v must be a Tangent(mean, lift); got a {type(v).__name__}")
-    check_floating(mu=mu.mean, **{"v.mean": v.mean, "v.lift": v.lift})
+    check_record(v, Tangent, "v")
+    check_floating(mu=mu.mean, **{"v.mean": v.mean})
     d = mu.mean.shape[-1]
     if tuple(v.mean.shape[-1:]) != (d,) or tuple(v.lift.shape[-2:]) != (d, d):
         raise ValueError(
@@ -284,7 +293,7 @@ def rows_per_block(nu: Gaussian, /) -> int:
     >>> rows_per_block(Gaussian(np.zeros((1024, 2)), np.zeros((1024, 2, 2))))
     1024
     """
-    m, d = nu.mean.shape
+    m, d = check_measure(nu, Gaussian, "nu").mean.shape
     return max(1, PAIRWISE_BLOCK // max(1, m * d * d))
 
 

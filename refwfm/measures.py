@@ -12,8 +12,10 @@ from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
+    asarray_like,
     check_floating,
     device,
+    is_array,
     machine_eps,
     symmetrize,
     transpose,
@@ -110,17 +112,38 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
 
 def check_measure(mu: Any, kind: type[Measure], name: str, /) -> Measure:
     """Raise unless ``mu`` is a measure of this kind, made of arrays of one library, device and dtype."""
-    if not isinstance(mu, kind):
-        raise TypeError(
-            f"{name} must be a {kind.__name__}({', '.join(kind._fields)}); got a {type(mu).__name__}"
-        )
-    check_floating(**{f"{name}.{part}": x for part, x in zip(kind._fields, mu, strict=True)})
+    check_record(mu, kind, name)
     return mu
+
+
+def check_record(value: Any, kind: Any, name: str, /, *, arrays: tuple[str, ...] = ()) -> None:
+    """Raise unless ``value`` is this NamedTuple, with (these) parts of one library, device and dtype."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {_described(kind)}; got a {type(value).__name__}")
+    check_floating(**{f"{name}.{part}": getattr(value, part) for part in arrays or kind._fields})
+
+
+def _described(kind: type[Any]) -> str:
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    return f"{article} {kind.__name__}({', '.join(kind._fields)})"
+
+
+def check_times(t: Any, like: Array, /) -> Array:
+    """Raise unless t is a number, or an array of library, dtype and device of ``like``; return an array."""
+    if isinstance(t, int | float):
+        return asarray_like(t, like)
+    if is_array(t):
+        array_namespace(like, t)  # raises TypeError on mixed libraries
+        if t.dtype != like.dtype:
+            raise TypeError(f"t must be a number or have the dtype of mu, {like.dtype}; got {t.dtype}")
+    check_floating(t=t)
+    check_floating(mu=like, t=t)
+    return t
 
 
 def check_psd(cov: Array, /, name: str = "cov") -> Array:
     """Raise unless the finite matrices ``cov`` (..., d, d) are symmetric PSD; return them symmetrised."""
-    xp = array_namespace(cov)
+    xp = check_floating(**{name: cov})
     size, most = xp.max(xp.abs(cov), axis=(-2, -1)), _largest_variance(cov)
     if bool(xp.any(size > most)):
         raise ValueError(
@@ -200,6 +223,11 @@ def take(mu: Measure, index: Any, /) -> Measure:
     >>> take(Gaussian(np.asarray([[0.0], [1.0], [2.0]]), np.ones((3, 1, 1))), [2, 0]).mean.tolist()
     [[2.0], [0.0]]
     """
+    if not isinstance(mu, Gaussian | PointCloud):
+        raise TypeError(
+            f"mu must be {_described(Gaussian)} or {_described(PointCloud)}; got a {type(mu).__name__}"
+        )
+    check_record(mu, type(mu), "mu")
     xp = array_namespace(mu[0])
     index = xp.asarray(index, device=device(mu[0]))
     return type(mu)(*(xp.take(part, index, axis=0) for part in mu))
@@ -215,4 +243,5 @@ def rescale(mu: Gaussian, factor: float, /) -> Gaussian:
     >>> [part.tolist() for part in rescale(Gaussian(np.ones(1), np.eye(1)), 3.0)]
     [[3.0], [[9.0]]]
     """
+    check_measure(mu, Gaussian, "mu")
     return Gaussian(factor * mu.mean, factor * (factor * mu.cov))

@@ -44,6 +44,7 @@ def factor(cov: Array, /) -> Array:
     >>> (L @ L.T).tolist()
     [[4.0, 0.0], [0.0, 0.0]]
     """
+    check_square(cov, "cov")
     xp = array_namespace(cov)
     scale = deviations(xp.linalg.diagonal(cov))
     values, vectors = eigh(cov / scale[..., :, None] / scale[..., None, :], "cov")
@@ -196,6 +197,7 @@ def turned(factor0: Array, factor1: Array, /) -> Array:
     >>> turned(np.eye(1), np.asarray([[-2.0]])).tolist()
     [[2.0]]
     """
+    check_floating(factor0=factor0, factor1=factor1)
     return factor1 @ transpose(_orthogonal_part(transpose(factor0) @ factor1))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from refwfm._array import Array, asarray_like, check_integer, symmetrize, to_host, transpose
 from refwfm.barycenter import barycenter
-from refwfm.measures import Gaussian, check_gaussian, take
+from refwfm.measures import Gaussian, check_gaussian, check_record, take
 from refwfm.psd import sqrtm
 
 
@@ -90,6 +90,7 @@ def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Genera
     >>> sample_gaussian_wishart(source, rng=np.random.default_rng(0), size=3).cov.shape
     (3, 2, 2)
     """
+    check_record(source, GaussianWishart, "source", arrays=("mean", "std", "root"))
     size = check_integer(size, "size", low=0)
     d = source.mean.shape[0]
     z = asarray_like(rng.standard_normal((size, d)), source.mean)

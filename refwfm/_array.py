@@ -17,6 +17,7 @@ Array: TypeAlias = Any
 
 array_namespace = array_api_compat.array_namespace
 device = array_api_compat.device
+is_array = array_api_compat.is_array_api_obj
 
 
 def machine_eps(x: Array, /) -> float:
@@ -209,6 +210,17 @@ def to_host(x: Array, /) -> np.ndarray:
         raise TypeError("JAX can neither trace nor differentiate what is solved on the host") from error
 
 
+def off_cpu(x: Array, /) -> bool:
+    """Whether the array is on another device than the CPU."""
+    if isinstance(x, np.ndarray):
+        return False
+    if array_api_compat.is_torch_array(x):
+        return bool(x.device.type != "cpu")
+    if array_api_compat.is_jax_array(x):
+        return getattr(device(x), "platform", "cpu") != "cpu"
+    return array_api_compat.is_cupy_array(x) or "CPU" not in str(device(x))
+
+
 # Checks of arguments
 
 
@@ -242,7 +254,7 @@ def check_floating(**arrays: Any) -> Any:
     if len({x.dtype for x in arrays.values()}) > 1:
         dtypes = ", ".join(f"{name} {x.dtype}" for name, x in arrays.items())
         raise TypeError(f"{names} must have the same dtype; got {dtypes}")
-    if len({str(device(x)) for x in arrays.values()} - {"None"}) > 1:  # what JAX traces has none
+    if len({str(device(x)) for x in arrays.values()} - {"None"}) > 1:  # what JAX traces is nowhere
         devices = ", ".join(f"{name} on {device(x)}" for name, x in arrays.items())
         raise ValueError(f"{names} must be on one device; got {devices}")
     return xp

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from refwfm._array import Array, array_namespace, check_floating, check_integer, eye
 from refwfm.bures import EuclideanTangent, Tangent, exp
+from refwfm.decompositions import decompose
 from refwfm.measures import Gaussian, PointCloud, check_measure
-from refwfm.psd import decompose, project_psd
+from refwfm.psd import project_psd
 
 Field = Callable[[Gaussian, Array], Any]
 """``field(mu, t)``: the velocity (Tangent or EuclideanTangent) at mu (B, ...) and times t (B,)."""

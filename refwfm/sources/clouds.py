@@ -25,8 +25,9 @@ from refwfm._array import (
     nonnegative,
     transpose,
 )
+from refwfm.decompositions import decompose
 from refwfm.measures import PointCloud, check_psd
-from refwfm.psd import decompose, sqrtm
+from refwfm.psd import sqrtm
 
 
 class CholeskyNormal(NamedTuple):

@@ -110,7 +110,7 @@ def prove(
     """
     tolerance = TOLERANCE * float(np.finfo(plan.dtype).eps)
     plan, f, g = (part.astype(np.float64, copy=False) for part in (plan, f, g))
-    rows, columns = np.divmod(np.flatnonzero(plan), len(g))
+    rows, columns = _support(plan)
     mass, spent = plan[rows, columns], cost[rows, columns]
     slack = spent - f[rows] - g[columns]
     holds = bool(np.all(np.abs(slack) <= tolerance * (np.abs(spent) + np.abs(f[rows]) + np.abs(g[columns]))))
@@ -211,32 +211,48 @@ def best_assignment(cost: np.ndarray, /) -> np.ndarray:
 
 def _solve(cost: np.ndarray, a: np.ndarray, b: np.ndarray, max_iter: int) -> Solved:
     b = b * (np.sum(a) / np.sum(b))
-    start = base = least_entries(cost)
+    f, g, reduced = start = least_entries(cost)
     cap = np.inf
     for _ in range(ROUNDS):
-        f0, g0, reduced = base
         largest = float(min(np.max(reduced), cap))
         unit = power_of_two(largest)
         plan, u, v, stopped = _simplex(np.minimum(reduced, cap) / unit, a, b, max_iter)
-        f, g = f0 + unit * u, g0 + unit * v
-        rows, columns = np.divmod(np.flatnonzero(plan), len(b))
-        proof = prove(cost, a, b, plan, f, g)
-        # Slackness up to the tolerance leaves as much as this, whatever the best plan is, as its marginals
-        # are known; and of each plan the tolerance times what it costs.
-        left = ROUNDING * (a @ np.abs(f - start[0]) + b @ np.abs(g - start[1]))
-        certain = left <= CERTAIN * (plan[rows, columns] @ start[2][rows, columns])
-        proof = proof._replace(holds=proof.holds and bool(certain))
-        if proof.holds or stopped:
+        solved = _judged(cost, a, b, plan, f + unit * u, g + unit * v, start, stopped)
+        if solved.proof.holds or stopped:
             break
-        dearest = float(np.max(reduced[rows, columns]))
-        cap = 4.0 * (len(a) + len(b)) * dearest
-        if not cap < largest / 2.0:  # all that a cap can do is done
-            df, dg, reduced = least_entries(cost - f[:, None] - g)
-            base = f + df, g + dg, reduced
-            cap = 4.0 * (len(a) + len(b)) * float(np.max(reduced[rows, columns]))
-        if not 0.0 < cap < np.inf:
-            break
-    return Solved(plan, f, g, proof, stopped)
+        on = _support(plan)
+        cap = 4.0 * (len(a) + len(b)) * float(np.max(reduced[on]))
+        if not cap < largest / 2.0:  # what caps can do is done: take off what the potentials explain
+            df, dg, reduced = least_entries(cost - solved.f[:, None] - solved.g)
+            f, g = solved.f + df, solved.g + dg
+            solved = _judged(cost, a, b, plan, f, g, start, stopped)
+            cap = 4.0 * (len(a) + len(b)) * float(np.max(reduced[on]))
+            if solved.proof.holds or not 0.0 < cap < np.inf:
+                break
+    return solved
+
+
+def _judged(
+    cost: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    plan: np.ndarray,
+    f: np.ndarray,
+    g: np.ndarray,
+    start: tuple[np.ndarray, np.ndarray, np.ndarray],
+    stopped: bool,
+) -> Solved:
+    """The solution with its proof, which must be worth something in units of what the plan costs.
+
+    Slackness up to the tolerance leaves the tolerance times ``Σ a_i |f_i| + Σ b_j |g_j|``, whatever the best
+    plan is, since its marginals are known; and of each plan the tolerance times what it costs.
+    """
+    proof = prove(cost, a, b, plan, f, g)
+    f0, g0, reduced = start
+    left = ROUNDING * (a @ np.abs(f - f0) + b @ np.abs(g - g0))
+    on = _support(plan)
+    certain = bool(left <= CERTAIN * (plan[on] @ reduced[on]))
+    return Solved(plan, f, g, proof._replace(holds=proof.holds and certain), stopped)
 
 
 def _simplex(
@@ -246,9 +262,9 @@ def _simplex(
     from ot.lp.emd_wrap import emd_c  # takes seconds to import; ``ot.emd`` would warn before we can raise
 
     plan, _, u, v, code = emd_c(a, b, cost, max_iter, 1)
-    on = np.flatnonzero(plan)
-    rows, columns = np.divmod(on, len(b))
-    plan.ravel()[on[plan[rows, columns] <= ROUNDING * np.minimum(a[rows], b[columns])]] = 0.0
+    rows, columns = _support(plan)
+    crumbs = plan[rows, columns] <= ROUNDING * np.minimum(a[rows], b[columns])
+    plan[rows[crumbs], columns[crumbs]] = 0.0
     if float(np.sum(plan[rows, columns] * cost[rows, columns])) == 0.0:
         return plan, np.zeros_like(a), np.zeros_like(b), code != 1  # no cost is negative: this is the best
     u, v = _walk(cost, u, v, plan)
@@ -256,6 +272,11 @@ def _simplex(
     order = np.argsort(values)
     middle = values[order[np.searchsorted(np.cumsum(weights[order]), 1.0)]]
     return plan, u - middle, v + middle, code != 1
+
+
+def _support(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.divmod(np.flatnonzero(plan), plan.shape[1])  # sooner than np.nonzero
+    return rows, columns
 
 
 def _walk(cost: np.ndarray, f: np.ndarray, g: np.ndarray, plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

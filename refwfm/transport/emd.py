@@ -95,8 +95,9 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
     >>> exact_cost(np.asarray([[4.0, 1.0], [2.0, 3.0]]), x, x, None)  # (1 + 2) / 2
     1.5
     """
-    if not np.all(np.isfinite(cost)):
-        raise ValueError("distances overflow float64 (or points are NaN): rescale the points")
+    largest = float(np.max(cost))
+    if not largest < np.inf:
+        raise ValueError("distances overflow float64, or points are NaN; rescale the points")
     if not _is_assignment(x, y):
         return float(transport_plan(cost, x.weights, y.weights, n_jobs=1).cost)
     columns = None
@@ -109,7 +110,7 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
         if max(np.max(np.abs(f)), np.max(np.abs(g))) > RANGE * np.mean(cost[rows, columns]):
             columns = None
     if columns is None:
-        columns = best_assignment(cost)
+        columns = best_assignment(cost, largest)
     return float(np.mean(cost[rows, columns]))
 
 

@@ -115,7 +115,9 @@ def assignment(
         host = np.where(live[0][..., :, None] & live[1][..., None, :], host, 0.0)
     if not np.all(np.isfinite(host)):
         raise ValueError("cost must be finite; got NaN or infinity")
-    perms = _each(_assign, host.size, n_jobs, _members(host, 2), *(_members(part, 1) for part in live))
+    size = np.max(np.abs(host), axis=(-2, -1), initial=0.0)
+    stacks = _members(host, 2), *(_members(part, 1) for part in live), _members(size, 0)
+    perms = _each(_assign, host.size, n_jobs, *stacks)
     return np.asarray(perms, dtype=np.int64).reshape(shape)
 
 
@@ -130,11 +132,11 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(host > 0, shape)
 
 
-def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)
     perm[~rows] = np.flatnonzero(~columns)
-    perm[rows] = live[best_assignment(cost[np.ix_(rows, columns)].astype(np.float64))]
+    perm[rows] = live[best_assignment(cost[np.ix_(rows, columns)], size)]
     return perm
 
 
@@ -322,10 +324,11 @@ def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, eve
 
     x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
     cost = cdist(x, y, "sqeuclidean")
-    if not np.all(np.isfinite(cost)):
-        raise ValueError("squared distances overflow float64 (or points are NaN): rescale the points")
+    largest = float(np.max(cost))
+    if not largest < math.inf:
+        raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return float(np.mean(cost[np.arange(len(a)), best_assignment(cost)]))
+        return float(np.mean(cost[np.arange(len(a)), best_assignment(cost, largest)]))
     solved = solve(cost, a, b, max_iter=MAX_ITER)
     _require([solved])
     return solved.proof.cost

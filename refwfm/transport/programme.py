@@ -115,13 +115,14 @@ def prove(
     slack = spent - f[rows] - g[columns]
     holds = bool(np.all(np.abs(slack) <= tolerance * (np.abs(spent) + np.abs(f[rows]) + np.abs(g[columns]))))
     least = np.empty(len(f))
-    for some in blocks(cost):
-        least[some] = np.min(cost[some] - f[some, None] - g, axis=1)
-    for row in np.flatnonzero(~(least >= -tolerance * np.abs(f))):  # the others need no closer look
-        allowed = tolerance * (np.abs(cost[row]) + np.abs(f[row]) + np.abs(g))
-        holds = holds and bool(np.all(cost[row] - f[row] - g >= -allowed))
-    row_error = float(np.sum(np.abs(np.bincount(rows, mass, len(a)) - a)))
-    col_error = float(np.sum(np.abs(np.bincount(columns, mass, len(b)) - b)))
+    for rows_of in blocks(cost):
+        least[rows_of] = (cost[rows_of] - f[rows_of, None] - g).min(axis=1)
+    some = np.flatnonzero(~(least >= -tolerance * np.abs(f)))  # the other rows need no closer look
+    if len(some):
+        allowed = tolerance * (np.abs(cost[some]) + np.abs(f[some, None]) + np.abs(g))
+        holds = holds and bool(np.all(cost[some] - f[some, None] - g >= -allowed))
+    row_error = float(np.abs(np.bincount(rows, mass, len(a)) - a).sum())
+    col_error = float(np.abs(np.bincount(columns, mass, len(b)) - b).sum())
     holds = holds and row_error <= tolerance and col_error <= tolerance
     gap = float(mass @ slack + a @ np.maximum(-least, 0.0))
     return Proof(float(mass @ spent), gap, row_error, col_error, holds)
@@ -194,19 +195,25 @@ def assign(reduced: np.ndarray, /) -> np.ndarray:
         np.minimum(reduced, 2.0 * spent, out=reduced)
 
 
-def best_assignment(cost: np.ndarray, /) -> np.ndarray:
-    """Columns of least total cost for finite square costs.
+def best_assignment(cost: np.ndarray, size: float, /) -> np.ndarray:
+    """Columns of least total cost for finite square costs, none of which is above ``size``, in absolute value.
 
     Equation: none. The solver of WFM-3, whose public form is ``exact.assignment``.
 
     Examples
     --------
-    >>> best_assignment(np.asarray([[4.0, 1.0], [2.0, 3.0]])).tolist()
+    >>> best_assignment(np.asarray([[4.0, 1.0], [2.0, 3.0]]), 4.0).tolist()
     [1, 0]
     """
-    if np.max(np.abs(cost), initial=0.0) > OVERFLOWS:
+    from scipy.optimize import linear_sum_assignment
+
+    if size > OVERFLOWS:
         cost = cost / OVERFLOWS
-    return assign(least_entries(cost)[2]) if len(cost) else np.zeros(0, dtype=np.int64)
+    rows, columns = linear_sum_assignment(cost)
+    if size <= RANGE * cost[rows, columns].sum():
+        found: np.ndarray = columns
+        return found
+    return assign(least_entries(cost.astype(np.float64))[2])
 
 
 def _solve(cost: np.ndarray, a: np.ndarray, b: np.ndarray, max_iter: int) -> Solved:

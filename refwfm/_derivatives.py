@@ -56,6 +56,17 @@ def without_derivative(value: Array, name: str, /, *arrays: Array) -> Array:
     return value
 
 
+def refuse_gradient(name: str, /, *arrays: Array) -> None:
+    """Raise where somebody differentiates one of the arrays that ``name`` copies to the host.
+
+    Examples
+    --------
+    >>> refuse_gradient("pairwise_emd", np.ones(2))  # nobody does
+    """
+    if any(_needs_gradient(x) for x in arrays):
+        raise TypeError(f"{name} makes a NumPy array, which has no gradient: detach its tensors")
+
+
 def _needs_gradient(x: Array) -> bool:
     if not array_api_compat.is_torch_array(x) or not x.requires_grad:
         return False

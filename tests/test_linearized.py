@@ -236,7 +236,7 @@ PADDED = PointCloud(X0.points, np.broadcast_to([0.5, 0.5, 0.0], (4, 3)))
             r"uniform weights.* from 0.25 to 0.5; use sliced transport, or a plan of exact",
         ),
         (S0, PADDED, ValueError, r"uniform weights.*no padding"),
-        (S0.astype(np.float32), X0, TypeError, "dtype of the clouds"),
+        (S0.astype(np.float32), X0, TypeError, "the same dtype"),
         (np.full((3, 2), np.nan), X0, ValueError, "reference must be finite"),
         (S0, uniform(np.full((3, 2), np.inf)), ValueError, "clouds: points must be finite"),
         (np.zeros((3, 3, 2)), X0, ValueError, "broadcast"),

@@ -196,7 +196,8 @@ def frame_bounds(
     distances and d <= ``GELBRICH``, over Gelbrich's bound, the distance of the Gaussians with the clouds'
     moments. Quantile functions are replaced by their means over ``CELLS`` equal cells, which lowers the
     integrals (Jensen again) and makes clouds of all sizes and weights comparable: each becomes one vector,
-    and the bounds distances of vectors.
+    and the bounds distances of vectors. They are lowered by what rounding can have added, relative to the
+    farthest point of all: one very far point makes all bounds useless, but none wrong.
 
     Examples
     --------

@@ -102,7 +102,7 @@ def assignment(
     [1, 0]
     """
     check_floating(cost=cost, **{name: w for name, w in (("a", a), ("b", b)) if w is not None})
-    host = to_host(cost)
+    host = to_host(cost).astype(np.float64, copy=False)
     if host.ndim < 2 or host.shape[-1] != host.shape[-2]:
         raise ValueError(f"cost must have shape (n, n), or (..., n, n) for a batch; got {host.shape}")
     if (a is None) != (b is None):

@@ -23,10 +23,14 @@ import numpy as np
 
 TOLERANCE = 32
 """Machine epsilons of ``|K_ij| + |f_i| + |g_j|`` by which slackness may be off, and of the mass by which
-marginals may. Pieces of a plan with less of the mass of both atoms are rounding of the weights: left out."""
+marginals may."""
 
 ROUNDING = TOLERANCE * float(np.finfo(np.float64).eps)
 """The tolerance of what is solved, which is in float64 always."""
+
+CRUMB = 2.0**-10
+"""Share of both its atoms below which a piece of a plan with a mass below the tolerance is left out: it is
+there because weights were rounded, and may go to the other end of the world."""
 
 CERTAIN = 1e-9
 """Share of its own cost (in float32, of the plan before it is rounded) by which a plan may miss the best."""
@@ -196,7 +200,7 @@ def assign(reduced: np.ndarray, /) -> np.ndarray:
 
 
 def best_assignment(cost: np.ndarray, size: float, /) -> np.ndarray:
-    """Columns of least total cost for finite square costs, none of which is above ``size``, in absolute value.
+    """Columns of least total cost, for finite square costs of absolute values up to ``size``.
 
     Equation: none. The solver of WFM-3, whose public form is ``exact.assignment``.
 
@@ -217,7 +221,8 @@ def best_assignment(cost: np.ndarray, size: float, /) -> np.ndarray:
 
 
 def _solve(cost: np.ndarray, a: np.ndarray, b: np.ndarray, max_iter: int) -> Solved:
-    b = b * (np.sum(a) / np.sum(b))
+    cost, a = np.ascontiguousarray(cost), np.ascontiguousarray(a)
+    b = np.ascontiguousarray(b * (np.sum(a) / np.sum(b)))
     f, g, reduced = start = least_entries(cost)
     cap = np.inf
     for _ in range(ROUNDS):
@@ -270,7 +275,7 @@ def _simplex(
 
     plan, _, u, v, code = emd_c(a, b, cost, max_iter, 1)
     rows, columns = _support(plan)
-    crumbs = plan[rows, columns] <= ROUNDING * np.minimum(a[rows], b[columns])
+    crumbs = plan[rows, columns] <= np.minimum(ROUNDING, CRUMB * np.minimum(a[rows], b[columns]))
     plan[rows[crumbs], columns[crumbs]] = 0.0
     if float(np.sum(plan[rows, columns] * cost[rows, columns])) == 0.0:
         return plan, np.zeros_like(a), np.zeros_like(b), code != 1  # no cost is negative: this is the best

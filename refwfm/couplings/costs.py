@@ -12,6 +12,7 @@ from refwfm.measures import PointCloud, check_measure
 from refwfm.metrics.distances import chamfer
 from refwfm.transport.exact import sq_wasserstein2
 from refwfm.transport.linearized import pairwise_sq_lazy_distance
+from refwfm.transport.problem import check_range
 from refwfm.transport.sliced import pairwise_sliced_cost, random_directions
 
 
@@ -197,6 +198,7 @@ def outer_cost(
     n_proj = check_integer(n_proj, "n_proj", low=1)
     if outer not in COSTS:
         raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
+    check_range(**{name: check_measure(c, PointCloud, name).points for name, c in (("x", x), ("y", y))})
     return COSTS[outer](x, y, CostOptions(rng, n_proj, cost))
 
 

@@ -22,6 +22,7 @@ from refwfm.measures import PointCloud, check_measure
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.transport._parallel import as_they_come
 from refwfm.transport.emd import cost_matrix, emd
+from refwfm.transport.problem import check_range
 
 Progress = Callable[[int, int], None]
 """Called with the number of pairs done and their total."""
@@ -76,6 +77,8 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
     (50.0, 10.0)
     """
     x, y = check_cloud_pair(x, y, validate=validate)
+    if validate:
+        check_range(x=x.points, y=y.points)
     return _directed(x, y, squared) + _directed(y, x, squared)
 
 

@@ -28,7 +28,7 @@ from refwfm.clouds import check_cloud_pair, even
 from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport._parallel import in_parallel
-from refwfm.transport.problem import check_shapes, check_weights, clear_padding
+from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding
 from refwfm.transport.programme import Solved, best_assignment, solve
 from refwfm.transport.quantiles import line_cost, quantile_coupling, sort_measure
 
@@ -289,6 +289,8 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
     4.0
     """
     x, y = check_cloud_pair(x, y, validate=validate)
+    if validate:
+        check_range(x=x.points, y=y.points)
     xp = array_namespace(x.points, y.points)
     batch = np.broadcast_shapes(x.points.shape[:-2], y.points.shape[:-2])
     parts = []

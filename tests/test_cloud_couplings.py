@@ -512,3 +512,15 @@ def test_pairs_by_index():
     x, y = batch_of((4, 4)), batch_of((4, 4), seed=1)
     for inner in ("linear", "lazy"):
         np.testing.assert_array_equal(images(x, y, inner), y.points)
+
+
+def test_the_exact_plan_takes_weights_that_are_nearly_even_and_any_padding(rng):
+    """Weights even to four digits are not even: a plan, not an assignment; padding may differ."""
+    x, y = rng.standard_normal((2, 1, 4, 2))
+    nearly, even = np.array([[0.2501, 0.2499, 0.25, 0.25]]), np.full((1, 4), 0.25)
+    padded = np.array([[0.5, 0.5, 0.0, 0.0]])
+    for a in (nearly, even, padded):
+        for b in (nearly, even, padded):
+            found = couple(PointCloud(x, a), PointCloud(y, b), "exact", rng=rng, solve=None)
+            assert np.all(np.isfinite(found.y))
+            np.testing.assert_allclose(np.sum(found.weights), 1.0)

@@ -83,6 +83,19 @@ def check_weights(weights: Array, name: str, /) -> Array:
     return weights / total[..., None]
 
 
+def check_range(**points: Array) -> None:
+    """Raise where squared distances between points (..., n, d) could overflow their dtype."""
+    for name, x in points.items():
+        xp = array_namespace(x)
+        largest = float(xp.max(xp.abs(x))) if 0 not in x.shape else 0.0
+        limit = 0.5 * math.sqrt(float(xp.finfo(x.dtype).max) / x.shape[-1])
+        if largest > limit:  # NaN is not for here
+            raise ValueError(
+                f"{name}: squared distances overflow {x.dtype} for coordinates above {limit:.3g}; got "
+                f"{largest:.3g}: take other units"
+            )
+
+
 def check_eps(eps: float | Array, like: Array, /, *, validate: bool = True) -> Array:
     """Raise unless eps is positive; return it as an array in the library, dtype and device of ``like``."""
     xp = array_namespace(like)

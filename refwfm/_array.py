@@ -137,6 +137,7 @@ HARMLESS = 1 / 16
 """Share of ``‖xᵢ‖² + ‖yⱼ‖²`` from which an expanded square loses four bits at most, and is taken."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by who takes it, in words
 def sq_distances(x: Array, y: Array, /) -> Array:
     """Squared distances of all pairs of vectors (..., n, d) and (..., m, d): (..., n, m), never negative.
 

@@ -124,6 +124,18 @@ def check_power(p: float, /) -> None:
         raise ValueError(f"p must be finite and at least 1; got {p}")
 
 
+def in_range(costs: Array, /, *positions: Array, validate: bool) -> Array:
+    """Costs between finite positions; raise, if ``validate``, unless they are finite too."""
+    if validate and not all_finite(costs):
+        xp = array_namespace(costs)
+        largest = max(float(detached(xp.max(xp.abs(position)))) for position in positions)
+        raise ValueError(
+            f"the costs are beyond the largest number of {costs.dtype}: coordinates are up to {largest:.3g}; "
+            "give both measures in a larger unit"
+        )
+    return costs
+
+
 def _power(gap: Array, p: float) -> Array:
     return gap * gap if p == 2 else array_namespace(gap).abs(gap) ** p
 

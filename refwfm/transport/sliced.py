@@ -7,6 +7,7 @@ plan in R^d. Averages over directions give the sliced distance and the sliced pl
 Directions are an argument: the same ones serve both clouds, and all pairs of a matrix of costs.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -109,13 +110,12 @@ def sliced_cost(
     TypeError
         If libraries or dtypes differ.
     ValueError
-        If shapes disagree, p is below 1, or a value check fails; with ``validate`` also if a cost is beyond
-        the largest number of the dtype. Without, such costs are infinite or NaN, and NaN makes them NaN.
+        If shapes disagree, p is below 1, a value check fails, or a cost overflows; without ``validate`` it is
+        then infinite or NaN, and with NaN among the points NaN.
 
     Notes
     -----
-    O(K (n + m) log(n + m)) time; works through blocks of directions. Differentiable in points, weights and
-    directions.
+    O(K (n + m) log(n + m)) time, through blocks of directions. Differentiable, in weights too.
 
     Examples
     --------
@@ -128,10 +128,10 @@ def sliced_cost(
     evenly, alike = _shortcuts(x, y)
     total = _zeros(_batch_shape(x, y, theta), x.points)
     xp = array_namespace(total)
-    for some in _blocks(theta, _size(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
+    for some in _blocks(theta, math.prod(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
         costs = quantiles.line_cost(_project(x, some, evenly), _project(y, some, evenly), p=p, alike=alike)
         total = total + xp.sum(costs, axis=-1)
-    return _finite(total / theta.shape[-2], x, y, validate)
+    return quantiles.in_range(total / theta.shape[-2], x.points, y.points, validate=validate)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -170,8 +170,7 @@ def pairwise_sliced_cost(
     for name, family in (("x", x), ("y", y)):
         if check_measure(family, PointCloud, name).points.ndim != 3:
             raise ValueError(
-                f"{name} must be a family, points (B, n, d) and weights (B, n); "
-                f"got points {tuple(family.points.shape)}"
+                f"{name} must be a family, points (B, n, d); got points {tuple(family.points.shape)}"
             )
     check_floating(theta=theta)
     if theta.ndim != 2:
@@ -182,16 +181,16 @@ def pairwise_sliced_cost(
     x, y = PointCloud(*(part[:, 0, ...] for part in pair[0])), pair[1]
     evenly, alike = _shortcuts(x, y)
     total = _zeros((x.points.shape[0], y.points.shape[0]), x.points)
-    for some in _blocks(theta, _size(x.weights.shape) + _size(y.weights.shape)):
+    for some in _blocks(theta, math.prod(x.weights.shape) + math.prod(y.weights.shape)):
         lines = _project(x, some, evenly), _project(y, some, evenly)
         total = total + (_product_costs(*lines) if alike and p == 2 else _row_costs(*lines, p, alike))
-    return _finite(total / theta.shape[-2], x, y, validate)
+    return quantiles.in_range(total / theta.shape[-2], x.points, y.points, validate=validate)
 
 
 def _product_costs(x: Sorted, y: Sorted) -> Array:
     """Squared distances of all pairs, summed over directions, of clouds as vectors of sorted projections."""
     xp = array_namespace(x.position)
-    X, Y = (xp.reshape(p, (p.shape[0], _size(p.shape[1:]))) for p in (x.position, y.position))
+    X, Y = (xp.reshape(p, (p.shape[0], math.prod(p.shape[1:]))) for p in (x.position, y.position))
     return sq_distances(X, Y) / x.position.shape[-1]
 
 
@@ -200,13 +199,11 @@ def _row_costs(x: Sorted, y: Sorted, p: float, alike: bool) -> Array:
     xp = array_namespace(x.position)
     B0, n_proj, n = x.position.shape
     B1, _, m = y.position.shape
-    total = [
-        xp.sum(
-            quantiles.line_cost(Sorted(*(part[rows, None, ...] for part in x)), y, p=p, alike=alike), axis=-1
-        )
-        for rows in _slices(B0, B1 * n_proj * (n + m))
-    ]
-    return xp.concat(total, axis=0) if total else _zeros((B0, B1), x.position)
+    total = [_zeros((0, B1), x.position)]
+    for rows in _slices(B0, B1 * n_proj * (n + m)):
+        some = Sorted(*(part[rows, None, ...] for part in x))
+        total.append(xp.sum(quantiles.line_cost(some, y, p=p, alike=alike), axis=-1))
+    return xp.concat(total, axis=0)
 
 
 # Plan
@@ -243,7 +240,7 @@ def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool
     shape = (*_batch_shape(x, y, theta), x.weights.shape[-1], y.weights.shape[-1])
     total = _zeros(shape, x.points)
     xp = array_namespace(total)
-    for some in _blocks(theta, _size(shape)):
+    for some in _blocks(theta, math.prod(shape)):
         (low0, high0), (low1, high1) = (
             quantiles.intervals(_ordered_positions(cloud, some), cloud.weights[..., None, :])
             for cloud in (x, y)
@@ -329,8 +326,7 @@ def sample_sliced_pairs(
     [(0, 1), (1, 0)]
     """
     x, y = _check(x, y, theta, validate)
-    xp, size = array_namespace(x.points), check_integer(size, "size", low=0)
-    batch = _batch_shape(x, y, theta)
+    xp, batch, size = array_namespace(theta), _batch_shape(x, y, theta), check_integer(size, "size", low=0)
     direction = xp.asarray(rng.integers(theta.shape[-2], size=(*batch, size)), device=device(x.points))
     level = asarray_like(rng.random((*batch, size)), x.points)
     return Pairs(*(_atoms_at(cloud, theta, direction, level) for cloud in (x, y)))
@@ -370,18 +366,6 @@ def _shortcuts(x: PointCloud, y: PointCloud) -> tuple[bool, bool]:
     return all_even(x, y), in_order(x, y)
 
 
-def _finite(costs: Array, x: PointCloud, y: PointCloud, validate: bool) -> Array:
-    """Raise, if ``validate``, unless the costs between clouds of finite points are finite too."""
-    if validate and not all_finite(costs):
-        xp = array_namespace(costs)
-        largest = max(float(xp.max(xp.abs(cloud.points))) for cloud in (x, y))
-        raise ValueError(
-            f"the costs are beyond the largest number of {costs.dtype}: coordinates are up to {largest:.3g}; "
-            "give both clouds in a larger unit"
-        )
-    return costs
-
-
 # Sizes and checks
 
 
@@ -401,10 +385,6 @@ def _batch_shape(x: PointCloud, y: PointCloud, theta: Array) -> tuple[int, ...]:
 
 def _zeros(shape: tuple[int, ...], x: Array) -> Array:
     return array_namespace(x).zeros(shape, dtype=x.dtype, device=device(x))
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
 
 
 def _check(x: PointCloud, y: PointCloud, theta: Array, validate: bool) -> tuple[PointCloud, PointCloud]:

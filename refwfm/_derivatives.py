@@ -86,6 +86,34 @@ def refuse_gradient(name: str, /, *arrays: Array) -> None:
         raise TypeError(f"{name} makes a NumPy array, which has no gradient: detach its tensors")
 
 
+def detached(x: Array, /) -> Array:
+    """``x``, as a constant to whoever differentiates.
+
+    Examples
+    --------
+    >>> detached(np.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    if array_api_compat.is_torch_array(x):
+        return x.detach()
+    if _is_traced(x):
+        import jax
+
+        return jax.lax.stop_gradient(x)
+    return x
+
+
+def is_differentiated(*arrays: Array) -> bool:
+    """Whether somebody will differentiate what is computed from these arrays.
+
+    Examples
+    --------
+    >>> is_differentiated(np.ones(2))
+    False
+    """
+    return any(_needs_gradient(x) or _is_traced(x) for x in arrays)
+
+
 def _needs_gradient(x: Array) -> bool:
     if not array_api_compat.is_torch_array(x) or not x.requires_grad:
         return False

@@ -96,7 +96,7 @@ def detached(x: Array, /) -> Array:
     """
     if array_api_compat.is_torch_array(x):
         return x.detach()
-    if _is_traced(x):
+    if is_traced(x):
         import jax
 
         return jax.lax.stop_gradient(x)
@@ -111,7 +111,7 @@ def is_differentiated(*arrays: Array) -> bool:
     >>> is_differentiated(np.ones(2))
     False
     """
-    return any(_needs_gradient(x) or _is_traced(x) for x in arrays)
+    return any(_needs_gradient(x) or is_traced(x) for x in arrays)
 
 
 def _needs_gradient(x: Array) -> bool:

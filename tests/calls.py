@@ -17,6 +17,7 @@ from refwfm import (
     bures_metric,
     clouds,
     conditional,
+    decompositions,
     generation,
     interpolation,
     measures,
@@ -47,6 +48,7 @@ from refwfm.transport import (
     linearized,
     plans,
     problem,
+    programme,
     quantiles,
     reference,
     sinkhorn,
@@ -391,8 +393,21 @@ CALLS = {
     "objectives.euclidean_loss": (objectives.euclidean_loss, DV, DW, MU),
     "objectives.frobenius_loss": (objectives.frobenius_loss, DV, DW, MU),
     "objectives.cloud_loss": (objectives.cloud_loss, X.points, Y.points, WX.weights),
-    "psd.decompose": (lambda cov: psd.decompose(array_namespace(cov).linalg.eigvalsh, cov, "cov"), MU.cov),
-    "psd.from_spectrum": (psd.from_spectrum, oracles.rotation(_DRAW, 3, 3), _DRAW.uniform(1.0, 2.0, (3, 3))),
+    "decompositions.decompose": (
+        lambda cov: decompositions.decompose(array_namespace(cov).linalg.eigvalsh, cov, "cov"),
+        MU.cov,
+    ),
+    "decompositions.from_spectrum": (
+        decompositions.from_spectrum,
+        oracles.rotation(_DRAW, 3, 3),
+        _DRAW.uniform(1.0, 2.0, (3, 3)),
+    ),
+    "decompositions.eigh": (lambda cov: decompositions.eigh(cov, "cov")[0], MU.cov),  # vectors have no sign
+    "decompositions.svd": (lambda matrix: decompositions.svd(matrix, "matrix")[1], V.lift),
+    "decompositions.without_rounding": (decompositions.without_rounding, A, np.array([[0.125], [0.25]])),
+    "psd.deviations": (psd.deviations, _DRAW.uniform(1.0, 2.0, (3, 3))),
+    "psd.lift_and_kernel": (psd.lift_and_kernel, _random(3, 3, 3), _random(3, 3, 3)),
+    "psd.turned": (psd.turned, _random(3, 3, 3), _random(3, 3, 3)),
     "psd.factor": (lambda cov: _square(psd.factor(cov)), MU.cov),  # vectors have no sign
     "psd.sqrtm": (psd.sqrtm, MU.cov),
     "psd.inv_sqrtm": (psd.inv_sqrtm, MU.cov),
@@ -589,6 +604,18 @@ CALLS = {
     "transport.problem.clear_padding": (problem.clear_padding, COST, WX.weights, WY.weights),
     "transport.problem.clear_points": (problem.clear_points, WX.points, WX.weights),
     "transport.problem.log_weights": (problem.log_weights, A),
+    "transport.programme.assign": (programme.assign, SQUARE[0]),
+    "transport.programme.best_assignment": (lambda c: programme.best_assignment(c, 2.0), SQUARE[0]),
+    "transport.programme.blocks": (programme.blocks, COST[0]),
+    "transport.programme.least_entries": (programme.least_entries, COST[0]),
+    "transport.programme.power_of_two": (lambda: programme.power_of_two(3.0),),
+    "transport.programme.prove": (programme.prove, COST[0], A[0], B[0], PLAN[0], F[0], G[0]),
+    "transport.programme.solve": (partial(programme.solve, max_iter=1000), COST[0], A[0], B[0]),
+    "transport.quantiles.in_range": (
+        lambda costs, x: quantiles.in_range(costs, x, validate=True),
+        COST[0],
+        LINE,
+    ),
     "transport.quantiles.quantile_coupling": (quantiles.quantile_coupling, LINE, A[0], LINE[:4] + 0.1, B[0]),
     "transport.quantiles.line_cost": (
         lambda x, a, y, b: quantiles.line_cost(quantiles.sort_measure(x, a), quantiles.sort_measure(y, b)),
@@ -597,7 +624,7 @@ CALLS = {
         LY.points[..., 0],
         LY.weights,
     ),
-    "transport.quantiles.sort_measure": (quantiles.sort_measure, LX.points[..., 0], LX.weights),
+    "transport.quantiles.sort_measure": (quantiles.sort_measure, LINE, A[0]),
     "transport.quantiles.order_and_levels": (quantiles.order_and_levels, LX.points[..., 0], LX.weights),
     "transport.quantiles.intervals": (quantiles.intervals, LX.points[..., 0], LX.weights),
     "transport.quantiles.atom_at_level": (
@@ -701,7 +728,7 @@ HOST = (
     "clouds.pad",
     "metrics.statistics.label_accuracy",
     "sources.clouds.prefix_weights",
-    *(name for name in CALLS if name.startswith("transport.emd.")),
+    *(name for name in CALLS if name.startswith(("transport.emd.", "transport.programme."))),
 )
 ON_HOST = (
     "clouds.unpad",

@@ -25,20 +25,8 @@ SILENT, WRONG, NOT_A_NUMBER = "SILENTLY CUT", "WRONG", "NAN"
 FAULTS = {SILENT, WRONG, NOT_A_NUMBER}
 
 KNOWN_FAULTS = {
-    "bures_metric.sq_distance, equal eigenvalues": {NOT_A_NUMBER},
-    "couplings.costs.outer_cost, wasserstein": {SILENT},
-    "couplings.costs.pairwise_sq_wasserstein2": {SILENT},
-    "couplings.inner.couple, exact": {WRONG},
-    "metrics.distances.compare_families": {SILENT},
-    "metrics.distances.host_families": {SILENT},
-    "metrics.distances.pairwise_chamfer": {SILENT},
-    "metrics.distances.pairwise_emd": {SILENT},
-    "metrics.neighbours.nearest_clouds": {SILENT},
-    "transport.exact.sq_wasserstein2": {SILENT},
-    "transport.exact.sq_wasserstein2, assignment": {SILENT},
-    "transport.exact.transport_plan": {SILENT},
-    "transport.families.optimal_plan": {SILENT},
-    "transport.families.sq_wow_distance": {SILENT},
+    "sources.gaussians.fit_gaussian_wishart": {SILENT},
+    "transport.entropic.sinkhorn_divergence": {SILENT},
     "transport.stability.laziness_report": {SILENT},
     "transport.stability.stability_radius": {NOT_A_NUMBER},
 }

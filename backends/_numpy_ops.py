@@ -72,12 +72,29 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, np.ndarr
     """Twin of ``training.optim.clip_by_global_norm``; ``grads`` is consumed."""
     check_max_norm(max_norm)
     grads = _owned(grads)
-    squares = _by_blocks(lambda g, work: float(np.vdot(g, g)), grads)
-    norm = np.asarray(math.sqrt(sum(squares)), dtype=tree_leaves(grads)[0].dtype)
+    dtype = tree_leaves(grads)[0].dtype
+    total = sum(_by_blocks(lambda g, work: float(np.vdot(g, g)), grads))
+    norm = np.asarray(math.sqrt(total), dtype=dtype)
+    if not 1e-30 < total < math.inf:  # squares that may have vanished or overflowed
+        norm = np.asarray(_scaled_norm(grads), dtype=dtype)
     if not norm <= max_norm:  # NaN is passed on, as in the reference
         factor = norm.dtype.type(max_norm / norm)
         _by_blocks(lambda g, work: np.multiply(g, factor, out=g), grads)
     return grads, norm
+
+
+def _scaled_norm(grads: Tree) -> float:
+    """Norm of all entries, in units of the largest."""
+    largest = float(np.max(_by_blocks(lambda g, work: np.max(np.abs(g, out=work)), grads)))  # NaN stays
+    if not 0.0 < largest < math.inf:
+        return largest
+    unit = tree_leaves(grads)[0].dtype.type(largest)
+
+    def square(g: np.ndarray, work: np.ndarray) -> float:
+        np.divide(g, unit, out=work)
+        return float(np.vdot(work, work))
+
+    return largest * math.sqrt(sum(_by_blocks(square, grads)))
 
 
 def _owned(tree: Tree) -> Tree:

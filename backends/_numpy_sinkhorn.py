@@ -60,8 +60,8 @@ def sinkhorn(
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
     cost, a, b, epsilons, start = problem
     n, m = cost.shape[-2:]
-    largest = 2.0 * float(np.max(np.abs(cost), initial=0.0) + np.max(np.abs(start), initial=0.0))
-    if n * m < SMALL or not np.all(np.sqrt(np.finfo(cost.dtype).eps) * epsilons <= largest):
+    largest = np.max(np.abs(cost), axis=(-2, -1)) + np.max(np.abs(start), axis=-1)  # of each pair
+    if n * m < SMALL or np.any(np.sqrt(np.finfo(cost.dtype).eps) * epsilons > 2.0 * largest):
         return reference.iterate(problem, tol=tol, max_iter=max_iter, require=require)
     batch = epsilons.shape
     costs, a, b = (
@@ -71,7 +71,7 @@ def sinkhorn(
     pairs = [_Pair(costs[i], a[i], b[i], epsilons[i], start[i], cores) for i in np.ndindex(batch)]
 
     def solve(pair: _Pair) -> _Solution:
-        return _solve(pair, tol, max_iter)
+        return _solve_live(pair, tol, max_iter)
 
     if len(pairs) == 1:
         with np.errstate(all="ignore"), _LOCK, _controller().limit(limits=1, user_api="blas"):
@@ -105,6 +105,25 @@ class _Pair(NamedTuple):
     eps: np.floating
     start: np.ndarray
     cores: int
+
+
+def _solve_live(pair: _Pair, tol: float | None, max_iter: int) -> _Solution:
+    """Solve between the atoms that weigh something; potentials at padding are 0.
+
+    Left in the kernel, padding, whose cost is 0, would be the largest entry in the row of an atom far from
+    all others, and everything beside it underflow.
+    """
+    live = [weights != 0 for weights in (pair.a, pair.b)]  # so is NaN
+    if all(np.all(part) or not np.any(part) for part in live):
+        return _solve(pair, tol, max_iter)
+    rows, columns = live
+    part = pair._replace(
+        cost=pair.cost[np.ix_(rows, columns)], a=pair.a[rows], b=pair.b[columns], start=pair.start[rows]
+    )
+    found = _solve(part, tol, max_iter)
+    f, g = np.zeros_like(pair.a), np.zeros_like(pair.b)
+    f[rows], g[columns] = found.f, found.g
+    return found._replace(f=f, g=g)
 
 
 def _solve(pair: _Pair, tol: float | None, max_iter: int) -> _Solution:

@@ -67,7 +67,10 @@ def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
 
 
 def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, torch.Tensor]:
-    """Twin of ``training.optim.clip_by_global_norm``; ``grads`` is consumed."""
+    """Twin of ``training.optim.clip_by_global_norm``; ``grads`` is consumed.
+
+    Squares that overflow (in float32 beyond 1e19) give an infinite norm, which ends a training.
+    """
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
     with torch.no_grad():

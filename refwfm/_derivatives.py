@@ -23,24 +23,41 @@ def with_pullback(function: Callable[..., Array], pullback: Callable[..., Any], 
     function : callable
         ``function(*arrays)``: one array.
     pullback : callable
-        ``pullback(d_value, *arrays)``: the gradient for each of the arrays, in a tuple.
+        ``pullback(d_value, *arrays)``: the gradient for each of the arrays, in a tuple. One that does not
+        always exist, or takes long, may be a function without arguments, called if somebody asks.
 
     Examples
     --------
     >>> float(with_pullback(np.sum, lambda d, x: (d * np.ones_like(x),), np.ones(3)))  # nobody differentiates
     3.0
     """
-    if any(_needs_gradient(x) for x in arrays):
-        return _torch_function(function, pullback)(*arrays)
-    if any(_is_traced(x) for x in arrays):
-        return _jax_function(function, pullback)(*arrays)
+    for differentiated, wrap in ((_needs_gradient, _torch_function), (is_traced, _jax_function)):
+        wanted = [i for i, x in enumerate(arrays) if differentiated(x)]
+        if wanted:
+            return wrap(*_of_some(function, pullback, arrays, wanted))(*(arrays[i] for i in wanted))
     return function(*arrays)
 
 
-def without_derivative(value: Array, name: str, /, *arrays: Array) -> Array:
-    """``value``, computed from ``arrays``, whose derivative in torch raises, instead of silently being 0.
+def _of_some(
+    function: Callable[..., Array], pullback: Callable[..., Any], arrays: tuple[Array, ...], wanted: list[int]
+) -> tuple[Callable[..., Array], Callable[..., Any]]:
+    """Function and pullback of the wanted arguments alone, with the other ones as they are."""
 
-    ``name`` is what the error calls the value. (JAX raises by itself where values leave it.)
+    def all_of(some: tuple[Array, ...]) -> list[Array]:
+        given = dict(zip(wanted, some, strict=True))
+        return [given.get(i, x) for i, x in enumerate(arrays)]
+
+    def pull(d_value: Array, *some: Array) -> Any:
+        gradients = pullback(d_value, *all_of(some))
+        return tuple(gradients[i]() if callable(gradients[i]) else gradients[i] for i in wanted)
+
+    return lambda *some: function(*all_of(some)), pull
+
+
+def without_derivative(value: Array, name: str, /, *arrays: Array) -> Array:
+    """``value``, computed from ``arrays``, whose derivative raises, instead of being 0 in silence, or NaN.
+
+    ``name`` is what the error calls the value.
 
     Examples
     --------
@@ -53,7 +70,48 @@ def without_derivative(value: Array, name: str, /, *arrays: Array) -> Array:
 
     if any(_needs_gradient(x) for x in arrays):
         return _torch_function(lambda *_: value.detach().clone(), refuse)(*arrays)
+    if is_traced(value):
+        return _jax_function(lambda value: value, refuse)(value)
     return value
+
+
+def refuse_gradient(name: str, /, *arrays: Array) -> None:
+    """Raise where somebody differentiates one of the arrays that ``name`` copies to the host.
+
+    Examples
+    --------
+    >>> refuse_gradient("pairwise_emd", np.ones(2))  # nobody does
+    """
+    if any(_needs_gradient(x) for x in arrays):
+        raise TypeError(f"{name} makes a NumPy array, which has no gradient: detach its tensors")
+
+
+def detached(x: Array, /) -> Array:
+    """``x``, as a constant to whoever differentiates.
+
+    Examples
+    --------
+    >>> detached(np.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    if array_api_compat.is_torch_array(x):
+        return x.detach()
+    if is_traced(x):
+        import jax
+
+        return jax.lax.stop_gradient(x)
+    return x
+
+
+def is_differentiated(*arrays: Array) -> bool:
+    """Whether somebody will differentiate what is computed from these arrays.
+
+    Examples
+    --------
+    >>> is_differentiated(np.ones(2))
+    False
+    """
+    return any(_needs_gradient(x) or is_traced(x) for x in arrays)
 
 
 def _needs_gradient(x: Array) -> bool:
@@ -64,7 +122,16 @@ def _needs_gradient(x: Array) -> bool:
     return torch.is_grad_enabled()
 
 
-def _is_traced(x: Array) -> bool:
+def is_traced(x: Array, /) -> bool:
+    """Whether JAX follows the array, in ``jax.grad`` or ``jax.jit``.
+
+    Equation: none. Says where values may not be looked at.
+
+    Examples
+    --------
+    >>> is_traced(np.ones(2))
+    False
+    """
     if not array_api_compat.is_jax_array(x):
         return False
     import jax

@@ -5,22 +5,22 @@ from typing import NamedTuple
 
 from refwfm._array import (
     Array,
-    all_finite,
     array_namespace,
-    eye,
+    check_floating,
     machine_eps,
     matvec,
     sq_frobenius,
     symmetrize,
+    to_host,
     transpose,
 )
 from refwfm.convergence import ConvergenceError
-from refwfm.measures import Gaussian, NonFiniteError, SingularCovarianceError, check_gaussian
-from refwfm.psd import decompose, factor, from_spectrum
+from refwfm.measures import Gaussian, NonFiniteError, check_gaussian
+from refwfm.psd import factor, turned
 
 
 class Barycenter(NamedTuple):
-    """A barycenter with its evidence: ``residual`` is ``‖T̄ - I‖_F / √d``, zero at the exact solution."""
+    """A barycenter with its evidence: ``residual`` is ``‖T̄ L - L‖_F / ‖L‖_F``, zero at the exact solution."""
 
     gaussian: Gaussian
     n_iter: int
@@ -41,16 +41,20 @@ def barycenter(
     """Bures-Wasserstein barycenter of a family of Gaussians, by fixed-point iteration.
 
     Equation: WFM-Barycenter. ``T̄ = Σ wᵢ C^{Σ̄→Σᵢ}``, ``Σ̄ ← T̄ Σ̄ T̄`` until ``T̄ = I``,
-    the first-order condition.
+    the first-order condition. With factors ``Σ̄ = L Lᵀ`` and ``Σᵢ = Kᵢ Kᵢᵀ``, turned so that ``Lᵀ Kᵢ`` is
+    symmetric positive semi-definite, ``T̄ L = Σ wᵢ Kᵢ`` is a factor of the next iterate: nothing is inverted,
+    and families that span only a subspace need no special case.
 
     Parameters
     ----------
     mu : Gaussian, mean (n, d), cov (n, d, d)
-        Singular members are allowed as long as the iterate stays positive definite.
+        Members may be singular, and so may the barycenter.
     weights : array, shape (n,), optional
         Non-negative, summing to 1; uniform when left out.
     tol : float, optional
-        Bound on the residual ``‖T̄ - I‖_F / √d``: 1e-9 in float64, 1e-5 in float32 when left out.
+        Bound on the residual ``‖T̄ L - L‖_F / ‖L‖_F``: 1e-9 in float64, 1e-5 in float32 when left out. It is
+        the Riemannian norm of the gradient of half the mean squared distance, relative to the deviation
+        ``√tr Σ̄``; a direction with little variance counts as little.
     require : bool
         Raise when the iteration does not converge; otherwise say so in the result.
 
@@ -61,8 +65,8 @@ def barycenter(
 
     Raises
     ------
-    SingularCovarianceError
-        If the mean of the members' covariances is singular: the map from the barycenter does not exist.
+    NonFiniteError
+        If a member is not finite.
     ConvergenceError
         If the iteration does not converge and ``require`` is set.
 
@@ -80,41 +84,32 @@ def barycenter(
     mu = check_gaussian(mu, validate=validate)
     weights = _check_members(mu, weights)
     tol = tol if tol is not None else (1e-9 if machine_eps(mu.cov) < 1e-10 else 1e-5)
-    d = mu.mean.shape[-1]
     xp = array_namespace(mu.cov)
-    identity = eye(d, mu.cov)
+    each = weights[:, None, None]
     roots = factor(mu.cov)
-    cov = symmetrize(xp.sum(weights[:, None, None] * mu.cov, axis=0))
+    L = factor(symmetrize(xp.sum(each * mu.cov, axis=0)))
     residual, n_iter = math.inf, 0
     while residual > tol and n_iter < max_iter:
-        L = _definite_factor(cov)
-        left, sigma, _ = decompose(xp.linalg.svd, transpose(L) @ roots, "mu.cov")
-        middle = from_spectrum(left, sigma)  # (Lᵀ Σᵢ L)^{1/2}
-        mapped = xp.sum(weights[:, None, None] * middle, axis=0)  # Lᵀ T̄ L
-        inverse = decompose(xp.linalg.inv, L, "the barycenter's covariance")
-        T = transpose(inverse) @ mapped @ inverse
-        residual = float(xp.sqrt(sq_frobenius(T - identity) / d))
-        cov = symmetrize(T @ cov @ T)
+        mapped = xp.sum(each * turned(L, roots), axis=0)  # T̄ L
+        residual = _relative_size(mapped - L, L)
+        L = mapped
         n_iter += 1
+    if math.isnan(residual):
+        raise NonFiniteError("mu.cov and weights must be finite; got NaN or infinity")
     converged = residual <= tol
     if require and not converged:
         raise ConvergenceError(
             f"the barycenter did not converge in {n_iter} iterations: residual {residual:.3g}, "
             f"wanted {tol:.3g}; raise max_iter or tol, or pass require=False to take it as it is"
         )
+    cov = symmetrize(L @ transpose(L))
     return Barycenter(Gaussian(matvec(transpose(mu.mean), weights), cov), n_iter, residual, converged)
 
 
-def _definite_factor(cov: Array) -> Array:
-    L = factor(cov)
-    if not bool(array_namespace(cov).all(sq_frobenius(L[..., None, :]) > 0)):
-        if not all_finite(cov):
-            raise NonFiniteError("mu.cov and weights must be finite; got NaN or infinity")
-        raise SingularCovarianceError(
-            "the barycenter's covariance is singular: together the members must reach every direction; "
-            "drop the constant coordinates or add a multiple of the identity to the covariances"
-        )
-    return L
+def _relative_size(change: Array, L: Array) -> float:
+    """``‖change‖_F / ‖L‖_F``, 0 where both vanish."""
+    change, size = (float(to_host(sq_frobenius(part))) for part in (change, L))
+    return math.sqrt(change / size) if size != 0 else 0.0
 
 
 def _check_members(mu: Gaussian, weights: Array | None) -> Array:
@@ -126,8 +121,12 @@ def _check_members(mu: Gaussian, weights: Array | None) -> Array:
     n = mu.mean.shape[0]
     if weights is None:
         return xp.full_like(mu.mean[:, 0], 1 / n)
+    check_floating(**{"mu.mean": mu.mean, "weights": weights})
     if tuple(weights.shape) != (n,):
         raise ValueError(f"weights must have shape ({n},), one for each member; got {tuple(weights.shape)}")
     if not bool(xp.all(weights >= 0)) or abs(float(xp.sum(weights)) - 1.0) > 1e-3:
-        raise ValueError("weights must be non-negative and sum to 1")
+        raise ValueError(
+            "weights must be non-negative and sum to 1; got a smallest weight of "
+            f"{float(xp.min(weights)):.3g} and a sum of {float(xp.sum(weights)):.9g}"
+        )
     return weights / xp.sum(weights)

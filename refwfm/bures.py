@@ -25,10 +25,11 @@ Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite 
 from refwfm._array import (
     Array,
     array_namespace,
+    check_floating,
     expand,
     eye,
     machine_eps,
-    sq_frobenius,
+    sq_norm,
     symmetrize,
     transpose,
 )
@@ -45,8 +46,16 @@ from refwfm.bures_metric import (
     sq_tangent_norm,
     to_euclidean,
 )
-from refwfm.measures import Gaussian, SingularCovarianceError, check_broadcast, check_pair
-from refwfm.psd import procrustes_factors, solve_lift
+from refwfm.decompositions import svd
+from refwfm.measures import (
+    Gaussian,
+    SingularCovarianceError,
+    check_broadcast,
+    check_gaussian,
+    check_pair,
+    check_times,
+)
+from refwfm.psd import deviations, lift_and_kernel, procrustes_factors
 
 __all__ = [
     "EuclideanTangent",
@@ -93,7 +102,15 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     Raises
     ------
     SingularCovarianceError
-        If nu reaches directions that a singular mu does not: no map exists, only plans.
+        If nu reaches directions that a singular mu does not: no map exists, only plans. Directions beyond the
+        domain of ``psd`` count as not reached: those in which mu has less than ``d eps`` of the variance that
+        their coordinates allow, or ``(d eps)²`` of its largest. Directions in which both have little
+        variance, the product of their deviations being ``d eps`` of the largest, are refused too.
+
+    Notes
+    -----
+    Relative errors in the domain are rounding (some ``d eps``) for covariances of any condition that share
+    their axes with the coordinates, and up to some ``d eps κ`` for others, κ the larger condition number.
 
     Examples
     --------
@@ -103,9 +120,9 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    C = solve_lift(L, K, unreached=1.0)  # not log + I, which loses a small C
+    C, kernel = lift_and_kernel(L, K, unreached=1.0)  # not log + I, which loses a small C
     if validate:
-        _check_map_exists(L, K, C @ L - K, "mu")
+        _check_map_exists(kernel, L, K)
     return C
 
 
@@ -129,6 +146,8 @@ def push_forward(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = Tr
     >>> push_forward(np.asarray([[-1.0], [0.0], [1.0]]), mu, nu).round(9).tolist()
     [[1.0], [3.0], [5.0]]
     """
+    check_gaussian(mu, validate=False)
+    check_floating(x=x, mu=mu.mean)
     if x.ndim < 2 or x.shape[-1] != mu.mean.shape[-1]:
         raise ValueError(f"x must have shape (..., n, {mu.mean.shape[-1]}); got {tuple(x.shape)}")
     C = gelbrich_map(mu, nu, validate=validate)
@@ -148,7 +167,10 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    return Tangent(nu.mean - mu.mean, _lift_at_source(L, K, "mu", validate))
+    lift, kernel = lift_and_kernel(L, K - L)
+    if validate:
+        _check_map_exists(kernel, L, K)
+    return Tangent(nu.mean - mu.mean, lift)
 
 
 def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
@@ -197,7 +219,7 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
     ------
     SingularCovarianceError
         If t is 0 (or 1) and no velocity exists because nu reaches directions that mu does not (or the
-        other way round). For 0 < t < 1 it always exists.
+        other way round), up to rounding (``gelbrich_map``). For 0 < t < 1 it always exists.
     ValueError
         If shapes or values are wrong, or t is outside [0, 1].
 
@@ -209,10 +231,11 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
     (2.25, 0.667)
     """
     mu, nu, L, K, M = _geodesic(mu, nu, t, validate)
+    lift, kernel = lift_and_kernel(M, K - L)
     if validate:
-        _check_velocity_exists(L, K, t)
+        _check_map_exists(kernel, L, K)
     point = _point(mu, nu, M, t)
-    return point, Tangent(_mean_velocity(mu, nu, point), solve_lift(M, K - L))
+    return point, Tangent(_mean_velocity(mu, nu, point), lift)
 
 
 def euclidean_path(
@@ -301,45 +324,66 @@ def _mean_velocity(mu: Gaussian, nu: Gaussian, point: Gaussian) -> Array:
     return array_namespace(point.mean).broadcast_to(nu.mean - mu.mean, point.mean.shape)
 
 
-def _lift_at_source(L: Array, K: Array, name: str, validate: bool) -> Array:
-    """``C - I``: solves ``S L = K - L``."""
-    lift = solve_lift(L, K - L)
-    if validate:
-        _check_map_exists(L, K, lift @ L - (K - L), name)
-    return lift
+def _check_map_exists(kernel: Array, L: Array, K: Array) -> None:
+    """Raise where ``S M = K - L`` has no solution, or none that is known: K or L reach what M does not.
+
+    ``K z`` and ``L z`` must vanish up to rounding for z in the kernel of M (``psd.lift_and_kernel``).
+    """
+    xp = array_namespace(kernel)
+    singular = bool(xp.any(kernel != 0))
+    for factor, name in ((K, "mu"), (L, "nu")) if singular else ():
+        if bool(xp.any(_reaches(factor, kernel))):
+            raise SingularCovarianceError(
+                f"no transport map from {name} exists: its covariance is singular, or too near it for its "
+                "dtype (see refwfm.psd), and the other measure reaches directions that it does not; "
+                "interpolate, velocity at 0 < t < 1, sq_distance exist"
+            )
+    _check_turn(L, K)
 
 
-def _check_map_exists(L: Array, K: Array, missed: Array, name: str) -> None:
-    """Raise where an equation ``S L = ...`` has no solution, because K reaches more than L does."""
-    total = sq_frobenius(K) + sq_frobenius(L)
-    if bool(array_namespace(L).any(sq_frobenius(missed) > 10 * L.shape[-1] * machine_eps(L) * total)):
+def _check_turn(L: Array, K: Array) -> None:
+    """Raise where rounding decides how K is turned: directions of little variance in *both* covariances.
+
+    ``Lᵀ K`` has rounding of ``d eps`` times its size: below it, the sign of a singular value is not known.
+    """
+    xp = array_namespace(L, K)
+    floor = L.shape[-1] * machine_eps(L)
+    sizes = [xp.linalg.svdvals(factor) for factor in (L, K)]
+    least, most = (sizes[0][..., i] * sizes[1][..., i] for i in (-1, 0))
+    if not bool(xp.any(least <= floor * most)):
+        return
+    left, sigma, right = svd(transpose(L) @ K, "the product of two covariances")
+    images = [L @ left, K @ transpose(right)]
+    lengths = [xp.sqrt(xp.sum(image * image, axis=-2)) for image in images]
+    unknown = (sigma <= floor * sigma[..., :1]) & (lengths[0] * lengths[1] <= floor * sigma[..., :1])
+    if bool(xp.any(unknown & _reaches(L, left) & _reaches(K, transpose(right)))):
         raise SingularCovarianceError(
-            f"no transport map from {name} exists: its covariance is singular and the other measure "
-            "reaches directions that it does not; interpolate, velocity at 0 < t < 1, sq_distance exist"
+            "the map between mu and nu is not known: in some direction both covariances have so little "
+            "variance that its sign is rounding (see refwfm.psd); choose other units, or float64"
         )
 
 
-def _check_velocity_exists(L: Array, K: Array, t: Array) -> None:
-    xp = array_namespace(L)
-    times = xp.asarray(t, dtype=L.dtype)
-    if bool(xp.any(times == 0.0)):
-        _lift_at_source(L, K, "mu", True)
-    if bool(xp.any(times == 1.0)):
-        _lift_at_source(K, L, "nu", True)
+def _reaches(factor: Array, vectors: Array) -> Array:
+    """Whether ``L z`` is more than rounding of its covariance, for columns z (..., d, k): shape (..., k).
+
+    Rounding is ``d eps`` in units where coordinates have variance 1, times the largest eigenvalue there.
+    """
+    xp = array_namespace(factor)
+    largest = xp.max(xp.abs(factor), axis=(-2, -1), keepdims=True)
+    unit = factor / xp.where(largest == 0, xp.ones_like(largest), largest)
+    unit = unit / deviations(sq_norm(unit))[..., None]
+    rounding = vectors.shape[-1] * machine_eps(vectors) * xp.linalg.svdvals(unit)[..., :1] ** 2
+    return xp.sum((unit @ vectors) ** 2, axis=-2) > rounding
 
 
 # Checks at the public boundary
 
 
 def _check_time(t: Array, mu: Gaussian, nu: Gaussian, validate: bool) -> None:
-    if not isinstance(t, (int, float)):
-        array_namespace(mu.mean, t)  # raises TypeError on mixed libraries
-        if t.dtype != mu.mean.dtype:
-            raise TypeError(f"t must be a number or have the dtype of mu, {mu.mean.dtype}; got {t.dtype}")
-        check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=t.shape)
+    times = check_times(t, mu.mean)
+    check_broadcast(mu=mu.mean.shape[:-1], nu=nu.mean.shape[:-1], t=times.shape)
     if not validate:
         return
     xp = array_namespace(mu.mean)
-    times = xp.asarray(t, dtype=mu.mean.dtype)
     if not bool(xp.all((times >= 0) & (times <= 1))):
         raise ValueError("t must lie in [0, 1] (0 is the source, 1 the target); got a value outside, or NaN")

@@ -3,11 +3,47 @@
 All of it is part of ``bures``: it is explained there, and used under that name.
 """
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from refwfm._array import Array, array_namespace, sq_frobenius, sq_norm, transpose
-from refwfm.measures import Gaussian, check_families, check_pair
-from refwfm.psd import factor, nuclear_norm, procrustes_factors, solve_lyapunov
+import array_api_extra as xpx
+
+from refwfm._array import (
+    Array,
+    array_namespace,
+    check_floating,
+    device,
+    expand,
+    eye,
+    sq_distances,
+    sq_frobenius,
+    sq_norm,
+    transpose,
+)
+from refwfm._derivatives import is_traced, with_pullback
+from refwfm.measures import (
+    Gaussian,
+    SingularCovarianceError,
+    check_families,
+    check_gaussian,
+    check_measure,
+    check_pair,
+    check_record,
+)
+from refwfm.psd import (
+    check_invertible,
+    check_square,
+    factor,
+    lift_and_kernel,
+    nuclear_norm,
+    procrustes_factors,
+    solve_lyapunov,
+    turned,
+)
+
+CLOSE = 1 / 64
+"""Share of the traces below which a squared distance, as their difference, has lost too many digits."""
 
 PAIRWISE_BLOCK = 2**22
 """Elements of the largest temporary that ``pairwise_sq_distance`` makes."""
@@ -40,6 +76,9 @@ def to_euclidean(cov: Array, v: Tangent, /) -> EuclideanTangent:
     >>> to_euclidean(2.0 * np.eye(2), Tangent(np.zeros(2), np.eye(2))).cov.tolist()
     [[4.0, 0.0], [0.0, 4.0]]
     """
+    check_square(cov, "cov")
+    check_record(v, Tangent, "v")
+    check_floating(cov=cov, **{"v.lift": v.lift})
     half = v.lift @ cov
     return EuclideanTangent(v.mean, half + transpose(half))
 
@@ -60,6 +99,9 @@ def from_euclidean(cov: Array, v: EuclideanTangent, /) -> Tangent:
     >>> from_euclidean(2.0 * np.eye(2), EuclideanTangent(np.zeros(2), 4.0 * np.eye(2))).lift.round(9).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    check_square(cov, "cov")
+    check_record(v, EuclideanTangent, "v")
+    check_floating(cov=cov, **{"v.cov": v.cov})
     return Tangent(v.mean, solve_lyapunov(cov, v.cov))
 
 
@@ -94,7 +136,10 @@ def sq_tangent_norm(mu: Gaussian, v: Tangent, /) -> Array:
 
 
 def check_tangent(mu: Gaussian, v: Tangent) -> None:
-    """Raise unless v has the shapes of a tangent vector at mu."""
+    """Raise unless v is a tangent vector at mu, of its dtype and shapes."""
+    check_gaussian(mu, validate=False)
+    check_record(v, Tangent, "v")
+    check_floating(mu=mu.mean, **{"v.mean": v.mean})
     d = mu.mean.shape[-1]
     if tuple(v.mean.shape[-1:]) != (d,) or tuple(v.lift.shape[-2:]) != (d, d):
         raise ValueError(
@@ -113,6 +158,10 @@ def sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arra
     ``tr(A + B - 2 (A^{1/2} B A^{1/2})^{1/2})`` without its cancellation, so never negative, and zero to
     rounding *squared* for equal measures.
 
+    Differentiable (once) at positive definite covariances, equal and repeated eigenvalues included: the
+    derivative is ``I - C`` in a covariance, C the map from it, and ``2 (m_mu - m_nu)`` in the mean. A
+    singular covariance that asks for a gradient raises in the backward pass.
+
     Parameters
     ----------
     mu, nu : Gaussian, mean (..., d), cov (..., d, d); leading axes broadcast
@@ -128,8 +177,41 @@ def sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arra
     10.0
     """
     mu, nu = check_pair(mu, nu, validate=validate)
-    L, K = procrustes_factors(mu.cov, nu.cov)
-    return sq_norm(mu.mean - nu.mean) + sq_frobenius(L - K)
+    return with_pullback(_sq_distance, _pull_sq_distance, *mu, *nu)
+
+
+def _sq_distance(mean0: Array, cov0: Array, mean1: Array, cov1: Array) -> Array:
+    L, K = procrustes_factors(cov0, cov1)
+    return sq_norm(mean0 - mean1) + sq_frobenius(L - K)
+
+
+def _pull_sq_distance(d: Array, mean0: Array, cov0: Array, mean1: Array, cov1: Array) -> tuple[Any, ...]:
+    towards = 2.0 * expand(d, 1) * (mean0 - mean1)
+
+    def at(cov: Array, other: Array) -> Callable[[], Array]:
+        return lambda: _summed_to(expand(d, 2) * _slope(cov, other), cov.shape)
+
+    return _summed_to(towards, mean0.shape), at(cov0, cov1), -_summed_to(towards, mean1.shape), at(cov1, cov0)
+
+
+def _slope(cov: Array, other: Array) -> Array:
+    """Derivative ``I - C`` of the squared distance in the first covariance, C the map to the other."""
+    C, kernel = lift_and_kernel(*procrustes_factors(cov, other))
+    if bool(array_namespace(kernel).any(kernel != 0)):
+        raise SingularCovarianceError(
+            "the squared distance has no derivative at a singular covariance; "
+            "detach it, or add a multiple of the identity"
+        )
+    return eye(cov.shape[-1], cov) - C
+
+
+def _summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Gradient of an argument of this shape, which was broadcast."""
+    xp, extra = array_namespace(gradient), gradient.ndim - len(shape)
+    axes = [
+        i for i in range(gradient.ndim) if i < extra or (shape[i - extra] == 1 and gradient.shape[i] != 1)
+    ]
+    return xp.reshape(xp.sum(gradient, axis=tuple(axes)), shape) if axes else gradient
 
 
 def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
@@ -137,6 +219,7 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
 
     Equation: WFM-24. ``‖m_i - m_j‖² + tr Aᵢ + tr Bⱼ - 2 ‖Lᵢᵀ Lⱼ‖_*`` with the nuclear norm (sum of
     singular values), which needs no rotation and keeps all digits when a covariance is singular.
+    Differentiable as ``sq_distance`` is, at the price of a map for each pair.
 
     Parameters
     ----------
@@ -149,6 +232,9 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
 
     Notes
     -----
+    Pairs closer than ``CLOSE`` of their traces are computed again as ``sq_distance`` does: it keeps their
+    digits, and takes about three times as long for them.
+
     Works through row blocks, so that no temporary has more than ``PAIRWISE_BLOCK`` elements (or one row).
 
     Examples
@@ -158,15 +244,43 @@ def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True
     [[0.0, 10.0], [10.0, 0.0]]
     """
     mu, nu = check_families(mu, nu, validate=validate)
-    left, right = factor(mu.cov), factor(nu.cov)
-    n, rows = mu.mean.shape[0], rows_per_block(nu)
+    return with_pullback(_pairwise, _pull_pairwise, *mu, *nu)
+
+
+def _pairwise(mean0: Array, cov0: Array, mean1: Array, cov1: Array) -> Array:
+    left, right = factor(cov0), factor(cov1)
     blocks = [
-        factored_sq_distance(
-            mu.mean[block, None, :], left[block, None, :, :], nu.mean[None, :, :], right[None, :, :, :]
-        )
-        for block in (slice(i, min(i + rows, n)) for i in range(0, max(n, 1), rows))
+        _added(sq_distances(mean0[block, :], mean1), left[block, None, :, :], right)
+        for block in _blocks(mean0.shape[0], Gaussian(mean1, cov1))
     ]
     return array_namespace(left).concat(blocks, axis=0)
+
+
+def _blocks(n: int, nu: Gaussian) -> list[slice]:
+    rows = rows_per_block(nu)
+    return [slice(i, min(i + rows, n)) for i in range(0, max(n, 1), rows)]
+
+
+def _pull_pairwise(d: Array, mean0: Array, cov0: Array, mean1: Array, cov1: Array) -> tuple[Any, ...]:
+    xp = array_namespace(d)
+
+    def mean_slope(d: Array, mean: Array, other: Array) -> Array:
+        return 2.0 * (xp.sum(d, axis=1)[:, None] * mean - d @ other)
+
+    def at(d: Array, cov: Array, other: Array) -> Callable[[], Array]:
+        blocks = _blocks(cov.shape[0], Gaussian(other[..., 0], other))
+        return lambda: xp.concat(
+            [xp.sum(expand(d[b], 2) * _slope(cov[b, None, :, :], other), axis=1) for b in blocks], axis=0
+        )
+
+    centre = mean1[:1, :]
+    mean0, mean1 = mean0 - centre, mean1 - centre
+    return (
+        mean_slope(d, mean0, mean1),
+        at(d, cov0, cov1),
+        mean_slope(transpose(d), mean1, mean0),
+        at(transpose(d), cov1, cov0),
+    )
 
 
 def rows_per_block(nu: Gaussian, /) -> int:
@@ -179,22 +293,71 @@ def rows_per_block(nu: Gaussian, /) -> int:
     >>> rows_per_block(Gaussian(np.zeros((1024, 2)), np.zeros((1024, 2, 2))))
     1024
     """
-    m, d = nu.mean.shape
+    m, d = check_measure(nu, Gaussian, "nu").mean.shape
     return max(1, PAIRWISE_BLOCK // max(1, m * d * d))
 
 
 def factored_sq_distance(mean0: Array, factor0: Array, mean1: Array, factor1: Array, /) -> Array:
     """Squared 2-Wasserstein distances from means (..., d) and covariance factors (..., d, d).
 
-    Equation: WFM-24. Its nuclear form. Leading axes broadcast; shape (...), never negative.
+    Equation: WFM-24. Its nuclear form; where that has lost digits, because the distance is below ``CLOSE`` of
+    the traces, ``‖L - K‖²`` with the second factor turned. Leading axes broadcast; shape (...), never
+    negative. (To know whether any are so close, a device is waited for.)
 
     Examples
     --------
     >>> float(factored_sq_distance(np.zeros(1), np.eye(1), np.full(1, 3.0), 2.0 * np.eye(1)))
     10.0
     """
-    xp = array_namespace(factor0)
-    overlap = nuclear_norm(transpose(factor0) @ factor1)
-    bures = sq_frobenius(factor0) + sq_frobenius(factor1) - 2.0 * overlap
-    bures = xp.where(bures > 0, bures, xp.zeros_like(bures))  # rounding can push it below 0
-    return sq_norm(mean0 - mean1) + bures
+    check_floating(mean0=mean0, factor0=factor0, mean1=mean1, factor1=factor1)
+    return with_pullback(_factored, _pull_factored, mean0, factor0, mean1, factor1)
+
+
+def _factored(mean0: Array, factor0: Array, mean1: Array, factor1: Array) -> Array:
+    return _added(sq_norm(mean0 - mean1), factor0, factor1)
+
+
+def _added(apart: Array, factor0: Array, factor1: Array) -> Array:
+    """Squared distances of means that are so far apart, with those of the covariances added."""
+    xp = array_namespace(apart, factor0)
+    traces = sq_frobenius(factor0) + sq_frobenius(factor1)
+    bures = traces - 2.0 * nuclear_norm(transpose(factor0) @ factor1)
+    close = apart + bures < CLOSE * traces
+    if is_traced(close):
+        return apart + xp.where(close, _turned_sq_distance(factor0, factor1), bures)
+    if not bool(xp.any(close)):
+        return apart + bures
+    few = (_members(F, close) for F in (factor0, factor1))
+    return apart + xpx.at(bures, close).set(_turned_sq_distance(*few), xp=xp)
+
+
+def _members(matrices: Array, chosen: Array) -> Array:
+    """Matrices (k, d, d) at the chosen places of the batch to which they are broadcast."""
+    xp = array_namespace(matrices)
+    batch = matrices.shape[:-2]
+    number = xp.reshape(xp.arange(math.prod(batch), device=device(matrices)), batch)
+    number = xp.reshape(xp.broadcast_to(number, chosen.shape), (-1,))
+    (place,) = xp.nonzero(xp.reshape(chosen, (-1,)))
+    return xp.take(xp.reshape(matrices, (-1, *matrices.shape[-2:])), xp.take(number, place, axis=0), axis=0)
+
+
+def _turned_sq_distance(factor0: Array, factor1: Array) -> Array:
+    return sq_frobenius(factor0 - turned(factor0, factor1))
+
+
+def _pull_factored(d: Array, mean0: Array, factor0: Array, mean1: Array, factor1: Array) -> tuple[Any, ...]:
+    towards = 2.0 * expand(d, 1) * (mean0 - mean1)
+
+    def at(factor0: Array, factor1: Array) -> Callable[[], Array]:
+        def slope() -> Array:
+            check_invertible(transpose(factor0) @ factor1, "the product of the factors")
+            return _summed_to(2.0 * expand(d, 2) * (factor0 - turned(factor0, factor1)), factor0.shape)
+
+        return slope
+
+    return (
+        _summed_to(towards, mean0.shape),
+        at(factor0, factor1),
+        -_summed_to(towards, mean1.shape),
+        at(factor1, factor0),
+    )

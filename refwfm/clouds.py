@@ -15,6 +15,7 @@ from refwfm._array import (
     all_finite,
     array_namespace,
     check_floating,
+    check_integer,
     device,
     machine_eps,
     matvec,
@@ -22,6 +23,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
+from refwfm._derivatives import refuse_gradient
 from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure
 
 EVEN = 1e3
@@ -112,7 +114,7 @@ def even(weights: Array, /) -> Array:
     >>> even(np.asarray([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25]])).tolist()
     [True, False]
     """
-    xp = array_namespace(weights)
+    xp = check_floating(weights=weights)
     heaviest = xp.max(weights, axis=-1, keepdims=True)
     same = xp.abs(weights - heaviest) <= EVEN * machine_eps(weights) * heaviest
     return xp.all((weights == 0) | same, axis=-1)
@@ -130,7 +132,7 @@ def alike(x: PointCloud, y: PointCloud, /) -> bool:
     >>> alike(x, x), alike(x, y)
     (True, False)
     """
-    if x.weights.shape != y.weights.shape:
+    if check_measure(x, PointCloud, "x").weights.shape != check_measure(y, PointCloud, "y").weights.shape:
         return False
     xp = array_namespace(x.weights, y.weights)
     return all_even(x, y) and bool(xp.all((x.weights > 0) == (y.weights > 0)))
@@ -147,6 +149,8 @@ def in_order(x: PointCloud, y: PointCloud, /) -> bool:
     >>> in_order(x, x), in_order(x, y)
     (True, False)
     """
+    for name, cloud in (("x", x), ("y", y)):
+        check_measure(cloud, PointCloud, name)
     if x.weights.shape[-1] != y.weights.shape[-1]:
         return False
     xp = array_namespace(x.weights, y.weights)
@@ -163,7 +167,8 @@ def all_even(*clouds: PointCloud) -> bool:
     >>> all_even(uniform(np.zeros((2, 3, 1))), uniform(np.zeros((5, 1))))
     True
     """
-    return all(bool(array_namespace(cloud.weights).all(even(cloud.weights))) for cloud in clouds)
+    checked = [check_measure(cloud, PointCloud, f"cloud {i}").weights for i, cloud in enumerate(clouds)]
+    return all(bool(array_namespace(weights).all(even(weights))) for weights in checked)
 
 
 def uniform(points: Array, /) -> PointCloud:
@@ -203,7 +208,7 @@ def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size:
     Raises
     ------
     ValueError
-        If there is no cloud, one is empty, or dimensions differ.
+        If there is no cloud, one is empty, dimensions differ, or weights do not fit.
 
     Examples
     --------
@@ -218,11 +223,19 @@ def pad(clouds: Sequence[Any], /, *, weights: Sequence[Any] | None = None, size:
             raise ValueError(
                 f"cloud {i} must have shape (n, d) with n, d >= 1 and the d of cloud 0; got {points.shape}"
             )
-    n = max([size, *map(len, arrays)])
+    masses = [np.full(len(points), 1.0 / len(points)) for points in arrays]
+    if weights is not None:
+        masses = [np.asarray(mass, dtype=np.float64) for mass in weights]
+    got = [mass.shape for mass in masses]
+    if got != [points.shape[:1] for points in arrays]:
+        raise ValueError(
+            f"weights must hold one array (n_i,) for each of the {len(arrays)} clouds; got {got}"
+        )
+    n = max([check_integer(size, "size", low=0), *map(len, arrays)])
     batch = PointCloud(np.zeros((len(arrays), n, arrays[0].shape[1])), np.zeros((len(arrays), n)))
     for i, points in enumerate(arrays):
         batch.points[i, : len(points)] = points
-        batch.weights[i, : len(points)] = 1.0 / len(points) if weights is None else weights[i]
+        batch.weights[i, : len(points)] = masses[i]
     return batch
 
 
@@ -236,12 +249,15 @@ def unpad(cloud: PointCloud, /) -> list[np.ndarray]:
     >>> [points.shape for points in unpad(pad([np.zeros((1, 3)), np.zeros((2, 3))]))]
     [(1, 3), (2, 3)]
     """
-    points, weights = to_host(cloud.points), to_host(cloud.weights)
-    return [rows[mass > 0] for rows, mass in zip(points, weights, strict=True)]
+    refuse_gradient("unpad", *check_measure(cloud, PointCloud, "cloud"))
+    points, weights = (to_host(part) for part in cloud)
+    if points.ndim != 3:
+        raise ValueError(f"cloud must be a batch, points (B, n, d); got {tuple(points.shape)}")
+    return [rows[mass != 0] for rows, mass in zip(points, weights, strict=True)]
 
 
 def sizes(cloud: PointCloud, /) -> Array:
-    """Number of points of positive weight, shape (...), integers.
+    """Number of points that are not padding, shape (...), integers.
 
     Equation: none. Storage of clouds of different sizes.
 
@@ -250,8 +266,9 @@ def sizes(cloud: PointCloud, /) -> Array:
     >>> sizes(pad([np.zeros((1, 3)), np.zeros((2, 3))])).tolist()
     [1, 2]
     """
-    xp = array_namespace(cloud.weights)
-    return xp.sum(xp.astype(cloud.weights > 0, xp.int64), axis=-1)
+    weights = check_measure(cloud, PointCloud, "cloud").weights
+    xp = array_namespace(weights)
+    return xp.sum(xp.astype(weights != 0, xp.int64), axis=-1)
 
 
 def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
@@ -285,5 +302,8 @@ def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
         weights = uniform(points).weights
     points, weights = check_cloud(PointCloud(points, weights))
     mean = matvec(transpose(points), weights)
+    # Far from the origin the mean is rounded by more than the points are apart: what it misses is taken off.
     centred = points - mean[..., None, :]
+    missed = matvec(transpose(centred), weights)
+    mean, centred = mean + missed, centred - missed[..., None, :]
     return Gaussian(mean, symmetrize(transpose(centred) @ (weights[..., None] * centred)))

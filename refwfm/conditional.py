@@ -8,9 +8,9 @@ conditional ones over the targets that the measure may be on its way to. The lat
 All times are in [0, 1): at t = 1 a conditional field divides by zero.
 """
 
-from refwfm._array import Array, array_namespace, expand
+from refwfm._array import Array, array_namespace, check_floating, expand
 from refwfm.bures import Tangent, log, sq_tangent_norm
-from refwfm.measures import Gaussian
+from refwfm.measures import Gaussian, check_gaussian, check_record, check_times
 
 
 def gradient_half_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
@@ -75,10 +75,12 @@ def premetric_velocity(
     >>> premetric_velocity(mu, np.asarray(3.0), gradient, 0.5).mean.tolist()  # 3 in half of the time
     [6.0]
     """
+    check_gaussian(mu, validate=False)
     _check_time(t, mu, validate)
-    xp = array_namespace(distance)
+    xp = check_floating(distance=distance, mu=mu.mean)
+    check_record(gradient, Tangent, "gradient")
     square = sq_tangent_norm(mu, gradient)
-    ratio = distance / xp.where(distance > 0, square, xp.ones_like(square))
+    ratio = distance / xp.where(distance == 0, xp.ones_like(square), square)
     return _scaled(-ratio / (1.0 - t), gradient)
 
 
@@ -114,6 +116,7 @@ def conditional_velocity(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: b
     >>> conditional_velocity(mu, nu, 0.5).mean.tolist()
     [6.0]
     """
+    check_gaussian(mu, validate=False)
     _check_time(t, mu, validate)
     return _scaled(1.0 / (1.0 - t), log(mu, nu, validate=validate))
 
@@ -160,7 +163,9 @@ def marginal_velocity(
     >>> marginal_velocity(mu, targets, np.full(2, 0.5), np.zeros(2), 0.0).mean.tolist()
     [1.0]
     """
-    xp = array_namespace(log_density)
+    check_gaussian(mu, validate=False)
+    xp = check_floating(weights=weights, log_density=log_density, mu=mu.mean)
+    _check_time(t, mu, validate)
     here = Gaussian(mu.mean[..., None, :], mu.cov[..., None, :, :])
     each = conditional_velocity(here, targets, expand(t, 1), validate=validate)
     possible = xp.where(weights > 0, log_density, -xp.inf)
@@ -175,11 +180,6 @@ def _scaled(factor: Array, v: Tangent) -> Tangent:
 
 
 def _check_time(t: Array, mu: Gaussian, validate: bool) -> None:
-    if not isinstance(t, int | float) and t.dtype != mu.mean.dtype:
-        raise TypeError(f"t must be a number or have the dtype of mu, {mu.mean.dtype}; got {t.dtype}")
-    if validate:
-        inside = (t >= 0) & (t < 1)
-        if not (inside if isinstance(t, int | float) else bool(array_namespace(t).all(inside))):
-            raise ValueError(
-                "t must lie in [0, 1) (a conditional field ends at 1); got a value outside, or NaN"
-            )
+    times = check_times(t, mu.mean)
+    if validate and not bool(array_namespace(times).all((times >= 0) & (times < 1))):
+        raise ValueError("t must lie in [0, 1) (a conditional field ends at 1); got a value outside, or NaN")

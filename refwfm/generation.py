@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from refwfm._array import Array, array_namespace, eye
+from refwfm._array import Array, array_namespace, check_floating, check_integer, eye
 from refwfm.bures import EuclideanTangent, Tangent, exp
-from refwfm.measures import Gaussian, PointCloud
-from refwfm.psd import decompose, project_psd
+from refwfm.decompositions import decompose
+from refwfm.measures import Gaussian, PointCloud, check_measure
+from refwfm.psd import project_psd
 
 Field = Callable[[Gaussian, Array], Any]
 """``field(mu, t)``: the velocity (Tangent or EuclideanTangent) at mu (B, ...) and times t (B,)."""
@@ -41,6 +42,7 @@ def exponential_step(mu: Gaussian, v: Tangent, h: float, /) -> tuple[Gaussian, A
     >>> mu.mean.tolist(), mu.cov.tolist(), float(lowest)
     ([0.5], [[2.25]], 1.5)
     """
+    _check_velocity(mu, v, Tangent)
     v = Tangent(h * v.mean, h * v.lift)
     push = eye(mu.mean.shape[-1], mu.cov) + v.lift
     return exp(mu, v), _lowest_eigenvalue(push)
@@ -58,6 +60,7 @@ def projected_euler_step(mu: Gaussian, v: EuclideanTangent, h: float, /) -> tupl
     >>> mu.cov.tolist(), float(lowest)
     ([[0.0]], -1.0)
     """
+    _check_velocity(mu, v, EuclideanTangent)
     cov = mu.cov + h * v.cov
     return Gaussian(mu.mean + h * v.mean, project_psd(cov)), _lowest_eigenvalue(cov)
 
@@ -87,8 +90,9 @@ def generate(
 
     Raises
     ------
-    ValueError
-        If n_steps is not at least 1.
+    TypeError, ValueError
+        If n_steps is no integer of at least 1, the source no batch of Gaussians, or the field gives something
+        else than a velocity for each.
 
     Examples
     --------
@@ -97,9 +101,11 @@ def generate(
     >>> generate(grow, source, n_steps=2).gaussian.cov.tolist()  # (1 + 1/2)⁴
     [[[5.0625]]]
     """
-    if n_steps < 1:
-        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
-    xp = array_namespace(source.mean)
+    n_steps = check_integer(n_steps, "n_steps", low=1)
+    mean = check_measure(source, Gaussian, "source").mean
+    if mean.ndim != 2:
+        raise ValueError(f"source must be a batch of Gaussians, mean (B, d); got {tuple(mean.shape)}")
+    xp = array_namespace(mean)
     h, mu = 1.0 / n_steps, source
     lowest = xp.full_like(source.mean[:, 0], float("inf"))
     if observe is not None:
@@ -111,6 +117,19 @@ def generate(
         if observe is not None:
             observe(k + 1, mu)
     return Generated(mu, lowest)
+
+
+def _check_velocity(mu: Gaussian, v: Any, kind: type[Tangent] | type[EuclideanTangent]) -> None:
+    """Raise unless ``v`` is a velocity of this kind at ``mu``: broadcasting would move others than meant."""
+    check_measure(mu, Gaussian, "mu")
+    if not isinstance(v, kind):
+        raise TypeError(f"v must be a {kind.__name__}({', '.join(kind._fields)}); got a {type(v).__name__}")
+    check_floating(**{"mu.mean": mu.mean, "v.mean": v[0], f"v.{kind._fields[1]}": v[1]})
+    if v[0].shape != mu.mean.shape or v[1].shape != mu.cov.shape:
+        raise ValueError(
+            f"v must have the shapes of mu, {tuple(mu.mean.shape)} and {tuple(mu.cov.shape)}; "
+            f"got {tuple(v[0].shape)} and {tuple(v[1].shape)}"
+        )
 
 
 def _lowest_eigenvalue(matrix: Array) -> Array:
@@ -159,8 +178,9 @@ def generate_clouds(
 
     Raises
     ------
-    ValueError
-        If n_steps is not at least 1, or the method is unknown.
+    TypeError, ValueError
+        If n_steps is no integer of at least 1, the method unknown, the source no batch of clouds, or the
+        field gives something else than a velocity for each point.
 
     Examples
     --------
@@ -168,14 +188,19 @@ def generate_clouds(
     >>> generate_clouds(lambda cloud, t: cloud.points, source, n_steps=2).points.tolist()  # (1 + 1/2)²
     [[[2.25]]]
     """
-    if n_steps < 1:
-        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    n_steps = check_integer(n_steps, "n_steps", low=1)
+    points, weights = check_measure(source, PointCloud, "source")
+    if points.ndim != 3 or 0 in points.shape[1:] or weights.shape != points.shape[:-1]:
+        raise ValueError(
+            f"source must be a batch of clouds, points (B, n, d) and weights (B, n) with n, d >= 1; "
+            f"got {tuple(points.shape)} and {tuple(weights.shape)}"
+        )
     if method not in RUNGE_KUTTA:
         raise ValueError(f"method must be one of {', '.join(RUNGE_KUTTA)}; got {method!r}")
     stages, final = RUNGE_KUTTA[method]
     h, cloud = 1.0 / n_steps, source
     xp = array_namespace(*source)
-    is_point = (source.weights > 0)[..., None]
+    is_point = (weights != 0)[..., None]
     if observe is not None:
         observe(0, cloud)
     for k in range(n_steps):
@@ -183,10 +208,16 @@ def generate_clouds(
         for shift in stages:
             points = cloud.points + (h * shift) * slopes[-1] if slopes else cloud.points
             t = xp.full_like(points[:, 0, 0], (k + shift) * h)
-            velocity = field(PointCloud(points, cloud.weights), t)
+            velocity = field(PointCloud(points, weights), t)
+            check_floating(points=points, **{"the field's velocity": velocity})
+            if velocity.shape != points.shape:
+                raise ValueError(
+                    f"the field must give a velocity for each point, {tuple(points.shape)}; "
+                    f"got {tuple(velocity.shape)}"
+                )
             slopes.append(xp.where(is_point, velocity, 0.0))
         move = sum(weight * slope for weight, slope in zip(final, slopes, strict=True))
-        cloud = PointCloud(cloud.points + h * move, cloud.weights)
+        cloud = PointCloud(cloud.points + h * move, weights)
         if observe is not None:
             observe(k + 1, cloud)
     return cloud

@@ -4,7 +4,10 @@ The image of a point may come from any map or plan: an assignment (``y[perm]``),
 map, or drawn pairs. For the optimal map the moving cloud is the geodesic of the 2-Wasserstein distance.
 """
 
-from refwfm._array import Array, array_namespace, expand
+from numbers import Real
+
+from refwfm._array import Array, array_namespace, check_floating, expand
+from refwfm.measures import check_broadcast
 
 
 def displacement(x: Array, images: Array, t: Array, /, *, validate: bool = True) -> Array:
@@ -37,8 +40,14 @@ def displacement(x: Array, images: Array, t: Array, /, *, validate: bool = True)
     [[1.0], [1.0]]
     """
     _check_images(x, images)
-    if not isinstance(t, int | float) and t.dtype != x.dtype:
-        raise TypeError(f"t must be a number or have the dtype of x, {x.dtype}; got {t.dtype}")
+    if isinstance(t, Real):  # NumPy's numbers too
+        t = float(t)
+    else:
+        check_floating(t=t)
+        if t.dtype != x.dtype:
+            raise TypeError(f"t must be a number or have the dtype of x, {x.dtype}; got {t.dtype}")
+        check_floating(x=x, t=t)
+        check_broadcast(x=x.shape[:-2], t=t.shape)
     if validate and not _all_in_unit_interval(t):
         raise ValueError("t must lie in [0, 1] (0 is the source, 1 the target); got a value outside, or NaN")
     t = expand(t, 2)
@@ -69,7 +78,7 @@ def displacement_velocity(x: Array, images: Array, /) -> Array:
 
 
 def _check_images(x: Array, images: Array) -> None:
-    array_namespace(x, images)  # raises TypeError on mixed libraries
+    check_floating(x=x, images=images)
     if x.ndim < 2 or tuple(x.shape) != tuple(images.shape):
         raise ValueError(
             "x and images must have the same shape (..., n, d), an image for each point; "
@@ -78,6 +87,6 @@ def _check_images(x: Array, images: Array) -> None:
 
 
 def _all_in_unit_interval(t: Array) -> bool:
-    if isinstance(t, int | float):
+    if isinstance(t, float):
         return 0 <= t <= 1
     return bool(array_namespace(t).all((t >= 0) & (t <= 1)))

@@ -12,8 +12,10 @@ from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
+    asarray_like,
     check_floating,
     device,
+    is_array,
     machine_eps,
     symmetrize,
     transpose,
@@ -69,8 +71,9 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
     name : str
         What the error calls the argument.
     validate : bool
-        Also check values: finite, symmetric up to 1e-8 (float32: 1e-4) and positive semi-definite up to
-        ``100 d eps`` relative to the largest eigenvalue. On a GPU this waits for the device.
+        Also check values: finite, not so large that squared distances overflow, symmetric up to 1e-8
+        (float32: 1e-4) and positive semi-definite up to ``100 d eps`` relative to the largest entry. On a GPU
+        this waits for the device.
 
     Returns
     -------
@@ -97,23 +100,56 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
     for part, value in (("mean", mean), ("cov", cov)):
         if not all_finite(value):
             raise ValueError(f"{name}.{part} must be finite; got NaN or infinity")
+    xp = array_namespace(mean)
+    size, most = xp.max(xp.abs(mean)), _largest_variance(mean) ** 0.5
+    if bool(size > most):
+        raise ValueError(
+            f"{name}.mean must have entries of at most {most:.3g}, or squared distances overflow in "
+            f"{mean.dtype}; got {float(size):.3g}; use other units (measures.rescale)"
+        )
     return Gaussian(mean, check_psd(cov, f"{name}.cov"))
 
 
 def check_measure(mu: Any, kind: type[Measure], name: str, /) -> Measure:
     """Raise unless ``mu`` is a measure of this kind, made of arrays of one library, device and dtype."""
-    if not isinstance(mu, kind):
-        raise TypeError(
-            f"{name} must be a {kind.__name__}({', '.join(kind._fields)}); got a {type(mu).__name__}"
-        )
-    check_floating(**{f"{name}.{part}": x for part, x in zip(kind._fields, mu, strict=True)})
+    check_record(mu, kind, name)
     return mu
+
+
+def check_record(value: Any, kind: Any, name: str, /, *, arrays: tuple[str, ...] = ()) -> None:
+    """Raise unless ``value`` is this NamedTuple, with (these) parts of one library, device and dtype."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {_described(kind)}; got a {type(value).__name__}")
+    check_floating(**{f"{name}.{part}": getattr(value, part) for part in arrays or kind._fields})
+
+
+def _described(kind: type[Any]) -> str:
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    return f"{article} {kind.__name__}({', '.join(kind._fields)})"
+
+
+def check_times(t: Any, like: Array, /) -> Array:
+    """Raise unless t is a number, or an array of library, dtype and device of ``like``; return an array."""
+    if isinstance(t, int | float):
+        return asarray_like(t, like)
+    if is_array(t):
+        array_namespace(like, t)  # raises TypeError on mixed libraries
+        if t.dtype != like.dtype:
+            raise TypeError(f"t must be a number or have the dtype of mu, {like.dtype}; got {t.dtype}")
+    check_floating(t=t)
+    check_floating(mu=like, t=t)
+    return t
 
 
 def check_psd(cov: Array, /, name: str = "cov") -> Array:
     """Raise unless the finite matrices ``cov`` (..., d, d) are symmetric PSD; return them symmetrised."""
-    xp = array_namespace(cov)
-    size = xp.max(xp.abs(cov), axis=(-2, -1))
+    xp = check_floating(**{name: cov})
+    size, most = xp.max(xp.abs(cov), axis=(-2, -1)), _largest_variance(cov)
+    if bool(xp.any(size > most)):
+        raise ValueError(
+            f"{name} must have entries of at most {most:.3g}, or distances overflow in {cov.dtype}; "
+            f"got {float(xp.max(size)):.3g}; use other units (measures.rescale)"
+        )
     asymmetry = xp.max(xp.abs(cov - transpose(cov)), axis=(-2, -1))
     tolerance = 1e-8 if machine_eps(cov) < 1e-10 else 1e-4
     if bool(xp.any(asymmetry > tolerance * size)):
@@ -130,6 +166,11 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
             "bures.project_psd gives the nearest positive semi-definite matrix"
         )
     return cov
+
+
+def _largest_variance(x: Array) -> float:
+    """Entries of (d, d) matrices up to here can be added up, and doubled, without overflow."""
+    return float(array_namespace(x).finfo(x.dtype).max) / (16 * x.shape[-1] ** 2)
 
 
 def check_pair(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> tuple[Gaussian, Gaussian]:
@@ -182,6 +223,11 @@ def take(mu: Measure, index: Any, /) -> Measure:
     >>> take(Gaussian(np.asarray([[0.0], [1.0], [2.0]]), np.ones((3, 1, 1))), [2, 0]).mean.tolist()
     [[2.0], [0.0]]
     """
+    if not isinstance(mu, Gaussian | PointCloud):
+        raise TypeError(
+            f"mu must be {_described(Gaussian)} or {_described(PointCloud)}; got a {type(mu).__name__}"
+        )
+    check_record(mu, type(mu), "mu")
     xp = array_namespace(mu[0])
     index = xp.asarray(index, device=device(mu[0]))
     return type(mu)(*(xp.take(part, index, axis=0) for part in mu))
@@ -197,4 +243,5 @@ def rescale(mu: Gaussian, factor: float, /) -> Gaussian:
     >>> [part.tolist() for part in rescale(Gaussian(np.ones(1), np.eye(1)), 3.0)]
     [[3.0], [[9.0]]]
     """
+    check_measure(mu, Gaussian, "mu")
     return Gaussian(factor * mu.mean, factor * (factor * mu.cov))

@@ -13,9 +13,11 @@ Point clouds have one loss (``cloud_loss``), the riemannian one taken at their p
 over the batch and its derivative with respect to the prediction.
 """
 
-from refwfm._array import Array, array_namespace, sq_frobenius, sq_norm
+from typing import Any
+
+from refwfm._array import Array, array_namespace, check_floating, sq_frobenius, sq_norm
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.measures import Gaussian
+from refwfm.measures import Gaussian, check_measure
 from refwfm.psd import solve_lyapunov
 
 
@@ -35,6 +37,12 @@ def riemannian_loss(pred: Tangent, target: Tangent, mu_t: Gaussian, /) -> tuple[
     derivative : Tangent
         With respect to ``pred``; the lift's is that of a matrix with free entries, not symmetrised.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind, or shapes do not fit: broadcasting would average over other pairs
+        than those meant.
+
     Examples
     --------
     >>> mean, one = np.ones((1, 1)), np.ones((1, 1, 1))
@@ -42,6 +50,7 @@ def riemannian_loss(pred: Tangent, target: Tangent, mu_t: Gaussian, /) -> tuple[
     >>> float(value), d.mean.tolist(), d.lift.tolist()
     (3.0, [[2.0]], [[[4.0]]])
     """
+    _check(pred, target, mu_t, Tangent)
     error_mean, error_lift = pred.mean - target.mean, pred.lift - target.lift
     weighted = error_lift @ mu_t.cov
     xp = array_namespace(weighted)
@@ -75,6 +84,7 @@ def euclidean_loss(
     >>> float(euclidean_loss(pred, target, Gaussian(mean, one))[0])  # R = 2
     4.0
     """
+    _check(pred, target, mu_t, EuclideanTangent)
     error_mean, error_cov = pred.mean - target.mean, pred.cov - target.cov
     lift = solve_lyapunov(mu_t.cov, error_cov)
     xp = array_namespace(lift)
@@ -98,6 +108,7 @@ def frobenius_loss(
     >>> float(frobenius_loss(pred, target, Gaussian(mean, one))[0])
     16.0
     """
+    _check(pred, target, mu_t, EuclideanTangent)
     error_mean, error_cov = pred.mean - target.mean, pred.cov - target.cov
     value = array_namespace(error_cov).mean(sq_norm(error_mean) + sq_frobenius(error_cov))
     scale = 2.0 / error_mean.shape[0]
@@ -134,13 +145,33 @@ def cloud_loss(pred: Array, target: Array, weights: Array, /) -> tuple[Array, Ar
     >>> float(cloud_loss(np.ones((1, 2, 3)), np.zeros((1, 2, 3)), np.full((1, 2), 0.5))[0])
     3.0
     """
-    if pred.ndim != 3 or pred.shape != target.shape or weights.shape != pred.shape[:-1]:
+    xp = check_floating(pred=pred, target=target, weights=weights)
+    fit = pred.ndim == 3 and pred.shape == target.shape and weights.shape == pred.shape[:-1]
+    if not fit or pred.shape[0] == 0:
         raise ValueError(
-            f"pred and target must have the same shape (B, n, d) and weights (B, n); got pred "
+            f"pred and target must have the same shape (B, n, d) and weights (B, n), B >= 1; got pred "
             f"{tuple(pred.shape)}, target {tuple(target.shape)} and weights {tuple(weights.shape)}"
         )
-    xp = array_namespace(pred, weights)
     error = xp.where((weights > 0)[..., None], pred - target, 0.0)
     weighted = weights[..., None] * error
     value = xp.sum(weighted * error) / error.shape[0]
     return value, (2.0 / error.shape[0]) * weighted
+
+
+def _check(pred: Any, target: Any, mu_t: Gaussian, kind: type[Tangent] | type[EuclideanTangent]) -> None:
+    for name, v in (("pred", pred), ("target", target)):
+        if not isinstance(v, kind):
+            raise TypeError(
+                f"{name} must be a {kind.__name__}({', '.join(kind._fields)}); got a {type(v).__name__}"
+            )
+    mean, cov = check_measure(mu_t, Gaussian, "mu_t")
+    names = ("pred.mean", "target.mean", "mu_t.mean", f"pred.{kind._fields[1]}", f"target.{kind._fields[1]}")
+    parts = (pred[0], target[0], mean, pred[1], target[1])
+    check_floating(**dict(zip(names, parts, strict=True)))
+    shape = tuple(cov.shape)
+    if len(shape) != 3 or shape[0] == 0 or any(tuple(x.shape) != shape[: x.ndim] for x in parts):
+        got = ", ".join(f"{name} {tuple(x.shape)}" for name, x in zip(names, parts, strict=True))
+        raise ValueError(
+            f"means must have shape (B, d) and matrices (B, d, d), B >= 1, all the same; got {got}, "
+            f"mu_t.cov {shape}"
+        )

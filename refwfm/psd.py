@@ -1,81 +1,42 @@
 """Positive semi-definite matrices: roots, factors and the Lyapunov equation, batched over leading axes.
 
 Rounding leaves eigenvalues of about ``d eps`` times the largest where the exact ones are zero. Their
-*roots* would be 1e-8 in float64 and spoil every distance between singular covariances, so all
-functions here set such eigenvalues to zero.
-"""
+*roots* would be 1e-8 in float64 and spoil every distance between singular covariances, so they are set to
+zero. But a small variance is not rounding: the entries of a covariance, a sum of products, are right
+relative to ``√(aᵢᵢ aⱼⱼ)``. So what is decomposed is the matrix of *correlations*: ``A = D C D``, and the
+floor is on the eigenvalues of C. Coordinates of whatever units keep their digits.
 
-from collections.abc import Callable
-from typing import Any
+**Domain.** A direction counts as reached when its variance is above ``d eps`` times what its coordinates
+allow (an eigenvalue of C), and above ``(d eps)²`` times the largest: d² 5e-32 in float64, d² 1.4e-14 in
+float32. Of a covariance with condition κ in arbitrary axes, roots, maps and velocities have relative
+errors of about ``eps κ``, for that much do they change when its entries are rounded; in its own axes the
+error is rounding. What needs a direction below raises.
+"""
 
 from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
+    asarray_like,
+    check_floating,
+    expand,
     eye,
-    linalg_error,
     machine_eps,
+    nonnegative,
+    off_cpu,
     symmetrize,
     transpose,
 )
-from refwfm.measures import NonFiniteError, SingularCovarianceError, check_psd
-
-
-def decompose(function: Callable[[Array], Any], matrix: Array, name: str, /) -> Any:
-    """``function(matrix)``, a decomposition of ``xp.linalg``, with an error that says what was wrong.
-
-    Equation: none. Says what was wrong with a matrix that could not be decomposed.
-
-    Libraries refuse NaN with errors of their own, or not at all. Values are looked at after a failure only,
-    so that no device is waited for.
-
-    Raises
-    ------
-    NonFiniteError
-        If the decomposition failed because of NaN or infinity.
-    SingularCovarianceError
-        If it failed for finite matrices.
-
-    Examples
-    --------
-    >>> decompose(np.linalg.cholesky, np.diag([4.0, 9.0]), "cov").tolist()
-    [[2.0, 0.0], [0.0, 3.0]]
-    """
-    try:
-        return function(matrix)
-    except linalg_error(matrix) as error:
-        if not all_finite(matrix):
-            raise NonFiniteError(f"{name} must be finite; got NaN or infinity") from error
-        raise SingularCovarianceError(
-            f"{name} is singular, or too near it to be decomposed; add a multiple of the identity"
-        ) from error
-
-
-def from_spectrum(vectors: Array, values: Array, /) -> Array:
-    """Symmetric matrices ``V diag(λ) Vᵀ`` of eigenvectors V (..., d, d) and eigenvalues λ (..., d).
-
-    Equation: none. Puts a decomposition together again.
-
-    Examples
-    --------
-    >>> from_spectrum(np.eye(2), np.asarray([2.0, 3.0])).tolist()
-    [[2.0, 0.0], [0.0, 3.0]]
-    """
-    return (vectors * values[..., None, :]) @ transpose(vectors)
-
-
-def _spectrum(cov: Array) -> tuple[Array, Array]:
-    """Eigenvalues, those below ``d eps`` of the largest set to zero, and eigenvectors."""
-    xp = array_namespace(cov)
-    values, vectors = decompose(xp.linalg.eigh, cov, "cov")
-    floor = cov.shape[-1] * machine_eps(cov) * values[..., -1:]
-    return xp.where(values > floor, values, xp.zeros_like(values)), vectors
+from refwfm._derivatives import with_pullback
+from refwfm.decompositions import decompose, eigh, from_spectrum, svd, without_rounding
+from refwfm.measures import SingularCovarianceError, check_psd
 
 
 def factor(cov: Array, /) -> Array:
     """Square factor L of a covariance, ``L Lᵀ = cov``, with zero columns where cov is singular.
 
-    Equation: WFM-8. Its factor L_A. Shapes (..., d, d) to (..., d, d).
+    Equation: WFM-8. Its factor L_A: ``D V √λ`` of the correlations ``V diag(λ) Vᵀ = D⁻¹ cov D⁻¹``. Shapes
+    (..., d, d) to (..., d, d).
 
     Examples
     --------
@@ -83,14 +44,46 @@ def factor(cov: Array, /) -> Array:
     >>> (L @ L.T).tolist()
     [[4.0, 0.0], [0.0, 0.0]]
     """
-    values, vectors = _spectrum(cov)
-    return vectors * array_namespace(cov).sqrt(values)[..., None, :]
+    check_square(cov, "cov")
+    xp = array_namespace(cov)
+    scale = deviations(xp.linalg.diagonal(cov))
+    values, vectors = eigh(cov / scale[..., :, None] / scale[..., None, :], "cov")
+    values = without_rounding(values, cov.shape[-1] * machine_eps(cov) * values[..., -1:])
+    return scale[..., :, None] * vectors * xp.sqrt(values)[..., None, :]
+
+
+def deviations(variance: Array, /) -> Array:
+    """Roots of variances (..., d), not below ``√eps`` times the largest (``√eps`` where all are 0).
+
+    Equation: none. Units in which the coordinates of a covariance are of order one.
+
+    The bound is there because a matrix may have errors of eps times its *largest* entry. Blown up, they must
+    not reach the other coordinates: an error of eps beside a variance of 0 becomes a correlation of √eps.
+
+    Examples
+    --------
+    >>> deviations(np.asarray([[4.0, 1.0], [0.0, 0.0]])).round(9).tolist()
+    [[2.0, 1.0], [1.5e-08, 1.5e-08]]
+    """
+    xp = array_namespace(variance)
+    largest = xp.max(variance, axis=-1, keepdims=True)
+    largest = xp.where(largest <= 0, xp.ones_like(largest), largest)
+    return xp.sqrt(xp.maximum(variance, machine_eps(variance) * largest))
+
+
+def _principal_axes(cov: Array) -> tuple[Array, Array]:
+    """Orthonormal U and deviations σ with ``U diag(σ²) Uᵀ = cov``; σ is 0 where cov is singular."""
+    axes, sigma, _ = svd(factor(cov), "cov")
+    return axes, without_rounding(sigma, cov.shape[-1] * machine_eps(cov) * sigma[..., :1])
 
 
 def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """Symmetric positive semi-definite square root of covariances, shape (..., d, d).
 
-    Equation: WFM-U4. Its root A^{1/2}.
+    Equation: WFM-U4. Its root A^{1/2}: of the factor ``L = U diag(σ) Vᵀ`` it is ``U diag(σ) Uᵀ``, which has
+    all digits where the roots of eigenvalues have half of them (and takes two to three times as long).
+
+    Differentiable where cov is positive definite, at repeated eigenvalues too.
 
     Raises
     ------
@@ -102,35 +95,56 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     >>> sqrtm(np.diag([4.0, 9.0])).round(9).tolist()
     [[2.0, 0.0], [0.0, 3.0]]
     """
-    cov = _check_matrix(cov, validate)
-    values, vectors = _spectrum(cov)
-    return from_spectrum(vectors, array_namespace(cov).sqrt(values))
+    cov = check_cov(cov, validate)
+    return with_pullback(lambda cov: from_spectrum(*_principal_axes(cov)), _pull_root, cov)
+
+
+def _pull_root(d_root: Array, cov: Array) -> tuple[Array]:
+    """``R X + X R`` is what the root R loses when cov loses X."""
+    return (solve_lyapunov(sqrtm(_derivable(cov)), symmetrize(d_root)),)
 
 
 def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """Inverse of the symmetric square root of positive definite covariances, shape (..., d, d).
 
-    Equation: WFM-U4. Its inverse root A^{-1/2}.
+    Equation: WFM-U4. Its inverse root A^{-1/2}. Differentiable.
 
     Raises
     ------
     SingularCovarianceError
-        If a covariance has an eigenvalue below ``d eps`` of its largest (``validate``).
+        If a covariance has a direction without variance, up to rounding (``validate``; see the module).
 
     Examples
     --------
     >>> inv_sqrtm(np.diag([4.0, 16.0])).round(9).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    cov = _check_matrix(cov, validate)
-    xp = array_namespace(cov)
-    values, vectors = _spectrum(cov)
-    if validate and bool(xp.any(values == 0)):
+    return with_pullback(
+        lambda cov: _inverse_root(cov, validate), _pull_inverse_root, check_cov(cov, validate)
+    )
+
+
+def _inverse_root(cov: Array, validate: bool) -> Array:
+    axes, sigma = _principal_axes(cov)
+    if validate and bool(array_namespace(cov).any(sigma == 0)):
         raise SingularCovarianceError(
             "cov is singular, so it has no inverse root; add a multiple of the identity, "
             "or use the functions that take singular covariances (interpolate, velocity, sq_distance)"
         )
-    return (vectors / xp.sqrt(values)[..., None, :]) @ transpose(vectors)  # rounded once, not 1 / root too
+    return (axes / sigma[..., None, :]) @ transpose(axes)  # rounded once, not 1 / root too
+
+
+def _pull_inverse_root(d_inverse: Array, cov: Array) -> tuple[Array]:
+    inverse = inv_sqrtm(cov)
+    return (solve_lyapunov(sqrtm(cov), symmetrize(-inverse @ d_inverse @ inverse)),)
+
+
+def _derivable(cov: Array) -> Array:
+    if bool(array_namespace(cov).any(_principal_axes(cov)[1] == 0)):
+        raise SingularCovarianceError(
+            "the root of a singular covariance has no derivative; add a multiple of the identity"
+        )
+    return cov
 
 
 def project_psd(matrix: Array, /) -> Array:
@@ -143,10 +157,9 @@ def project_psd(matrix: Array, /) -> Array:
     >>> project_psd(np.diag([1.0, -1.0])).tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    xp = array_namespace(matrix)
-    values, vectors = decompose(xp.linalg.eigh, symmetrize(matrix), "matrix")
-    values = xp.where(values > 0, values, xp.zeros_like(values))
-    return symmetrize(from_spectrum(vectors, values))
+    check_square(matrix, "matrix")
+    values, vectors = eigh(symmetrize(matrix), "matrix")
+    return symmetrize(from_spectrum(vectors, nonnegative(values)))
 
 
 def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
@@ -169,10 +182,40 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
     >>> round(float(np.sum((L - K) ** 2)), 9)  # (1 - 3)² + (2 - 2)²
     4.0
     """
-    xp = array_namespace(cov0, cov1)
+    check_floating(cov0=cov0, cov1=cov1)
     root0, root1 = factor(cov0), factor(cov1)
-    left, _, right = decompose(xp.linalg.svd, transpose(root0) @ root1, "the product of two covariances")
-    return root0, root1 @ transpose(left @ right)
+    return root0, turned(root0, root1)
+
+
+def turned(factor0: Array, factor1: Array, /) -> Array:
+    """Factor ``K = L_B Q Pᵀ`` of the second covariance with ``L_Aᵀ K`` symmetric positive semi-definite.
+
+    Equation: WFM-8. Of all factors of the second covariance the nearest to the first factor.
+
+    Examples
+    --------
+    >>> turned(np.eye(1), np.asarray([[-2.0]])).tolist()
+    [[2.0]]
+    """
+    check_floating(factor0=factor0, factor1=factor1)
+    return factor1 @ transpose(_orthogonal_part(transpose(factor0) @ factor1))
+
+
+def _orthogonal_part(matrix: Array) -> Array:
+    """``P Qᵀ`` of matrices ``P diag(σ) Qᵀ``, in closed form for d = 1 and 2."""
+    if matrix.shape[-1] > 2:
+        left, _, right = svd(matrix, "the product of two covariances")
+        return left @ right
+    xp = array_namespace(matrix)
+    if matrix.shape[-1] == 1:
+        return xp.where(matrix < 0, -xp.ones_like(matrix), xp.ones_like(matrix))
+    signs = asarray_like([[1.0, -1.0], [-1.0, 1.0]], matrix)
+    cofactors = signs * xp.flip(matrix, axis=(-2, -1))
+    turn, mirror = matrix + cofactors, matrix - cofactors  # multiples of a rotation and of a reflection
+    sizes = [xp.hypot(part[..., :1, :1], part[..., :1, 1:]) for part in (turn, mirror)]  # σ₁ ± σ₂
+    size = xp.maximum(*sizes)
+    nearest = xp.where(sizes[0] >= sizes[1], turn, mirror) / xp.where(size == 0, xp.ones_like(size), size)
+    return xp.where(size == 0, eye(2, matrix), nearest)
 
 
 def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Array:
@@ -190,19 +233,43 @@ def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Ar
     >>> solve_lift(2.0 * np.eye(1), np.eye(1)).round(9).tolist()
     [[0.5]]
     """
-    xp = array_namespace(factors)
-    left, sigma, right = decompose(xp.linalg.svd, factors, "the factor of a covariance")
+    return lift_and_kernel(factors, rates, unreached=unreached)[0]
+
+
+def lift_and_kernel(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> tuple[Array, Array]:
+    """Return what ``solve_lift`` does, and the kernel of M: ``S M`` can be no more than 0 there.
+
+    Equation: WFM-9.
+
+    Returns
+    -------
+    lift, kernel : array, shape (..., d, d)
+        Columns of the kernel are unit vectors z with ``M z = 0``, or σ up to ``d eps`` of the largest, and
+        zeros. The lift is a solution where ``Ṁ z = 0`` for them too.
+
+    Examples
+    --------
+    >>> lift_and_kernel(np.diag([2.0, 0.0]), np.diag([2.0, 0.0]))[1].tolist()
+    [[0.0, 0.0], [0.0, 1.0]]
+    """
+    xp = check_floating(factors=factors, rates=rates)
+    left, sigma, right = svd(factors, "the factor of a covariance")
     largest = sigma[..., :1]
-    largest = xp.where(largest > 0, largest, xp.ones_like(largest))
-    sigma = sigma / largest
-    floor = factors.shape[-1] * machine_eps(factors)
-    sigma = xp.where(sigma > floor, sigma, xp.zeros_like(sigma))
+    largest = xp.where(largest == 0, xp.ones_like(largest), largest)
+    sigma = without_rounding(sigma / largest, factors.shape[-1] * machine_eps(factors))
     rate = transpose(left) @ rates @ transpose(right) / largest[..., None]
     weighted = rate * sigma[..., None, :]
     scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
-    lift = (weighted + transpose(weighted)) / xp.where(scale > 0, scale, xp.ones_like(scale))
-    lift = xp.where(scale > 0, lift, unreached * eye(factors.shape[-1], factors))
-    return symmetrize(left @ lift @ transpose(left))
+    lift = _quotient(weighted + transpose(weighted), scale, unreached)
+    kernel = transpose(right) * xp.astype(sigma == 0, right.dtype)[..., None, :]
+    return symmetrize(left @ lift @ transpose(left)), kernel
+
+
+def _quotient(matrix: Array, scale: Array, unreached: float = 0.0) -> Array:
+    """``matrix / scale``, and ``unreached`` times the identity where the scale is 0."""
+    xp = array_namespace(matrix, scale)
+    ratio = matrix / xp.where(scale == 0, xp.ones_like(scale), scale)
+    return xp.where(scale == 0, unreached * eye(matrix.shape[-1], matrix), ratio)
 
 
 def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
@@ -215,12 +282,11 @@ def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
     >>> solve_lyapunov(2.0 * np.eye(2), 4.0 * np.eye(2)).round(9).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    xp = array_namespace(cov, matrix)
-    values, vectors = _spectrum(cov)
-    scale = values[..., :, None] + values[..., None, :]
-    rotated = transpose(vectors) @ matrix @ vectors / xp.where(scale > 0, scale, xp.ones_like(scale))
-    rotated = xp.where(scale > 0, rotated, xp.zeros_like(rotated))
-    return symmetrize(vectors @ rotated @ transpose(vectors))
+    check_floating(cov=cov, matrix=matrix)
+    axes, sigma = _principal_axes(cov)
+    scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
+    rotated = _quotient(transpose(axes) @ matrix @ axes, scale)
+    return symmetrize(axes @ rotated @ transpose(axes))
 
 
 def nuclear_norm(matrix: Array, /) -> Array:
@@ -237,18 +303,45 @@ def nuclear_norm(matrix: Array, /) -> Array:
     >>> float(nuclear_norm(np.diag([3.0, -4.0])))
     7.0
     """
+    check_square(matrix, "matrix")
+    return with_pullback(_sum_of_singular_values, _pull_nuclear_norm, matrix)
+
+
+def _sum_of_singular_values(matrix: Array) -> Array:
     xp = array_namespace(matrix)
     if matrix.shape[-1] == 1:
         return xp.abs(matrix[..., 0, 0])
     if matrix.shape[-1] == 2:
         a, b, c, e = (matrix[..., i, j] for i in (0, 1) for j in (0, 1))
         return xp.maximum(xp.hypot(a + e, b - c), xp.hypot(a - e, b + c))
+    if off_cpu(matrix):  # where the vectors are the certificate
+        return xp.sum(svd(matrix, "matrix")[1], axis=-1)
     return xp.sum(decompose(xp.linalg.svdvals, matrix, "matrix"), axis=-1)
 
 
-def _check_matrix(cov: Array, validate: bool) -> Array:
-    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2] or cov.shape[-1] == 0:
-        raise ValueError(f"cov must have shape (..., d, d) with d >= 1; got {tuple(cov.shape)}")
+def _pull_nuclear_norm(d_norm: Array, matrix: Array) -> tuple[Array]:
+    """The gradient is the orthogonal factor ``P Qᵀ`` of ``P diag(σ) Qᵀ``."""
+    check_invertible(matrix, "the matrix")
+    return (expand(d_norm, 2) * _orthogonal_part(matrix),)
+
+
+def check_invertible(matrix: Array, name: str, /) -> None:
+    """Raise where the nuclear norm of matrices (..., d, d) has no derivative."""
+    sigma = svd(matrix, name)[1]
+    if bool(array_namespace(matrix).any(sigma <= matrix.shape[-1] * machine_eps(matrix) * sigma[..., :1])):
+        raise SingularCovarianceError(f"{name} is singular, where the nuclear norm has no derivative")
+
+
+def check_square(matrix: Array, name: str, /) -> None:
+    """Raise unless ``matrix`` is an array (..., d, d), float32 or float64."""
+    check_floating(**{name: matrix})
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape (..., d, d) with d >= 1; got {tuple(matrix.shape)}")
+
+
+def check_cov(cov: Array, validate: bool, /) -> Array:
+    """Check the shape, and the values (``validate``), of covariances (..., d, d); return them symmetrised."""
+    check_square(cov, "cov")
     if not validate or 0 in cov.shape:
         return cov
     if not all_finite(cov):

@@ -1,6 +1,8 @@
 """What the tests share: array libraries in both float types, and modest settings for property tests.
 
 ``REFWFM_TEST_XP`` chooses the libraries (a comma-separated list), ``REFWFM_TEST_DEVICE`` the device of torch.
+Two devices of array-api-strict are libraries of their own: ``array_api_strict:device1`` stands for a GPU,
+whose arrays NumPy cannot read, and ``array_api_strict:no_float64`` for one without float64.
 """
 
 import os
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from hypothesis import settings
 
 from refwfm._array import to_host
@@ -18,7 +20,10 @@ from refwfm._array import to_host
 settings.register_profile("refwfm", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("refwfm")
 
-LIBRARIES = os.environ.get("REFWFM_TEST_XP", "numpy,array_api_strict,torch,jax").split(",")
+LIBRARIES = os.environ.get(
+    "REFWFM_TEST_XP",
+    "numpy,array_api_strict,array_api_strict:device1,array_api_strict:no_float64,torch,jax",
+).split(",")
 DEVICE = os.environ.get("REFWFM_TEST_DEVICE", "cpu")
 
 
@@ -39,15 +44,16 @@ def arrays_in(tree: Any) -> list[Any]:
 
 
 class Library(NamedTuple):
-    """An array library in one floating dtype."""
+    """An array library in one floating dtype, on one device (of array-api-strict; "" is its CPU)."""
 
     name: str
     dtype: str
+    device: str = ""
 
     @property
     def batches(self) -> list[tuple[int, ...]]:
-        """Leading axes to test. JAX compiles every operation for every shape: it gets one."""
-        return [(3,)] if self.name == "jax" else [(), (3,), (2, 1), (0,)]
+        """Leading axes to test. JAX compiles every operation for every shape, devices differ in none: one."""
+        return [(3,)] if self.name == "jax" or self.device else [(), (3,), (2, 1), (0,)]
 
     @property
     def eps(self) -> float:
@@ -63,7 +69,8 @@ class Library(NamedTuple):
         if self.name == "jax":
             return pytest.importorskip("jax.numpy").asarray(host)
         if self.name == "array_api_strict":
-            return pytest.importorskip("array_api_strict").asarray(host)
+            strict = pytest.importorskip("array_api_strict")
+            return strict.asarray(host, device=strict.Device(self.device or "CPU_DEVICE"))
         host.flags.writeable = False
         return host
 
@@ -71,9 +78,9 @@ class Library(NamedTuple):
         return map_arrays(self.array, tree)
 
     def owns(self, array: Any) -> bool:
-        """Whether an array is of this library and dtype."""
-        xp = array_namespace(array)
-        return xp is array_namespace(self.array(0.0)) and array.dtype == getattr(xp, self.dtype)
+        """Whether an array is of this library, dtype and device."""
+        xp, own = array_namespace(array), self.array(0.0)
+        return xp is array_namespace(own) and (array.dtype, device(array)) == (own.dtype, device(own))
 
     def check(self, function: Callable[..., Any], *arguments: Any, ulps: float, scale: float = 0.0) -> None:
         """Assert that a function does here what it does on NumPy in float64.
@@ -89,35 +96,56 @@ class Library(NamedTuple):
         for array, before in zip(arrays_in(given), arrays_in(self.arrays(arguments)), strict=True):
             np.testing.assert_array_equal(to_host(array), to_host(before), err_msg="an argument was changed")
         for result, truth in zip(arrays_in(results), arrays_in(truths), strict=True):
-            assert self.owns(result), f"got {type(result)} of {result.dtype}, wanted {self.name} {self.dtype}"
+            assert self.owns(result), f"got {type(result)} of {result.dtype}, wanted {self}"
             assert tuple(result.shape) == truth.shape
             allowed = ulps * self.eps * max(scale, float(np.max(np.abs(truth), initial=0.0)))
             np.testing.assert_allclose(to_host(result).astype(np.float64), truth, rtol=0.0, atol=allowed)
 
 
-@pytest.fixture(scope="session", params=LIBRARIES)
-def library_name(request: pytest.FixtureRequest) -> str:
-    pytest.importorskip(request.param)
-    if request.param == "jax":
+def library_of(name: str, dtype: str) -> Library:
+    """Library of an entry of ``REFWFM_TEST_XP``, set up; skips where it is not installed."""
+    name, _, place = name.partition(":")
+    pytest.importorskip(name)
+    if name == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    if request.param == "array_api_strict":
+    if name == "array_api_strict":
         import array_api_strict
 
         array_api_strict.set_array_api_strict_flags(api_version="2024.12")
+    return Library(name, dtype, place)
+
+
+@pytest.fixture(scope="session", params=LIBRARIES)
+def library_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session", params=["float32", "float64"])
-def library(library_name: str, request: pytest.FixtureRequest) -> Library:
-    return Library(library_name, request.param)
+COLUMNS = [
+    (name, dtype)
+    for dtype in ("float32", "float64")
+    for name in LIBRARIES
+    if not (name.endswith(":no_float64") and dtype == "float64")
+]
+"""What the fixture ``library`` goes through."""
+
+
+@pytest.fixture(scope="session", params=COLUMNS, ids="-".join)
+def library(request: pytest.FixtureRequest) -> Library:
+    return library_of(*request.param)
 
 
 @pytest.fixture(scope="session")
 def xp_like(library_name: str) -> Callable[[str], Any]:
     """``xp_like(dtype)``: an empty array that stands for a library, as the argument of ``like``."""
-    return lambda dtype: Library(library_name, dtype).array(np.zeros(0))
+
+    def like(dtype: str) -> Any:
+        if library_name.endswith("no_float64") and dtype == "float64":
+            pytest.skip("this device has no float64")
+        return library_of(library_name, dtype).array(np.zeros(0))
+
+    return like
 
 
 @pytest.fixture

@@ -86,6 +86,20 @@ def test_expanded_squares_are_squared_distances(library, rng):
     np.testing.assert_allclose(_array.expanded_sq_distance(x, y), truth, atol=1e-13)
 
 
+@pytest.mark.parametrize("n", [0, 1, 64, 65, 1000])
+def test_running_sums_are_cumulative_sums(library, rng, n):
+    library.check(_array.running_sum, rng.standard_normal((2, 3, n)), ulps=50)
+    x = rng.standard_normal((2, n))
+    np.testing.assert_allclose(_array.running_sum(x, 3), np.cumsum(x, axis=-1), atol=1e-12)  # runs of runs
+
+
+def test_running_sums_of_many_numbers_keep_their_digits():
+    many = np.full(5000, 1 / 5000, np.float32)
+    truth = np.cumsum(many.astype(np.float64))
+    assert np.max(np.abs(_array.running_sum(many) - truth)) < 2e-6
+    assert np.max(np.abs(np.cumsum(many) - truth)) > 5e-5  # negative control
+
+
 # Distances that no other pair spoils
 
 
@@ -171,3 +185,10 @@ def test_integers_may_be_numpys():
     for bad, error in ((0, ValueError), (True, ValueError), (2.0, TypeError), ("2", TypeError)):
         with pytest.raises(error, match="n must be an integer"):
             _array.check_integer(bad, "n", low=1)
+
+
+def test_traced_arrays_have_no_device_of_their_own():
+    jax = pytest.importorskip("jax")
+    one = jax.numpy.ones(2)
+    gradient = jax.grad(lambda x: _array.check_floating(x=x, y=one).sum(x * one))(one)
+    assert gradient.tolist() == [1.0, 1.0]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from oracles import EPS, derivative, relative
 
 from refwfm import bures, bures_metric
+from refwfm._array import to_host
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.measures import Gaussian, SingularCovarianceError
+from refwfm.measures import Gaussian, NonFiniteError, SingularCovarianceError
 
 ALG = 1e-11  # an algebraic identity in float64 at condition numbers up to 1e3
 ROUNDINGS = 1000  # condition number 30 times d² = 9 roundings, with a margin of four
@@ -278,10 +279,10 @@ def batch(*measures):
 def test_distance_of_equal_measures_is_zero(library, rng):
     for d in (1, 2, 3, 16, 64) if library.name != "jax" else (3,):
         mu = library.arrays(oracles.random_gaussian(rng, 3, d))
-        values = np.asarray(bures.sq_distance(mu, mu))
+        values = to_host(bures.sq_distance(mu, mu))
         assert np.all(values >= 0)
         assert np.max(values) <= (1e3 * d * library.eps) ** 2  # rounding, squared
-        matrix = np.asarray(bures.pairwise_sq_distance(mu, mu))
+        matrix = to_host(bures.pairwise_sq_distance(mu, mu))
         assert np.all(matrix >= 0)
         assert np.max(np.diagonal(matrix)) <= 20 * d * library.eps * 30**0.5 * d  # rounding of the traces
 
@@ -613,14 +614,124 @@ def test_no_map_from_a_singular_source_to_more_directions(function):
     assert bures.euclidean_velocity(flat, full, 0.0).cov == pytest.approx(np.zeros((2, 2)), abs=1e-15)
 
 
-@pytest.mark.parametrize(("variance", "reached"), [(1e-10, True), (1e-16, False)])
-def test_only_rounding_counts_as_not_reached(variance, reached):
-    flat, nearly = (Gaussian(np.zeros(2), np.diag(v)) for v in ([1.0, 0.0], [1.0, variance]))
+@pytest.mark.parametrize(
+    ("angle", "variance", "reached"), [(0, 1e-10, 1), (0, 1e-16, 1), (1, 1e-10, 1), (1, 1e-16, 0)]
+)
+def test_only_rounding_counts_as_not_reached(angle, variance, reached):
+    """1e-16 is rounding beside 1 in mixed coordinates, and a variance in one of its own."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    flat, nearly = (
+        Gaussian(np.zeros(2), oracles.from_spectrum(turn, np.array(v))) for v in ([1.0, 0.0], [1.0, variance])
+    )
     if reached:
         with pytest.raises(SingularCovarianceError):
             bures.log(flat, nearly)
     else:
         np.testing.assert_allclose(bures.log(flat, nearly).lift, np.zeros((2, 2)), atol=10 * EPS)
+
+
+def test_a_small_variance_is_a_direction():
+    """Where a floor on the eigenvalues of the whole would drop it, and return 1."""
+    for dtype, small, large in ((np.float32, 1.5e-6, 5e-4), (np.float64, 3e-15, 1e-12)):
+        ends = [
+            Gaussian(np.zeros(16, dtype), np.diag([1.0] * 15 + [v]).astype(dtype)) for v in (small, large)
+        ]
+        eps, ratio = float(np.finfo(dtype).eps), (large / small) ** 0.5
+        assert bures.gelbrich_map(*ends)[-1, -1] == pytest.approx(ratio, rel=10 * eps)
+        assert bures.log(*ends).lift[-1, -1] == pytest.approx(ratio - 1, rel=10 * eps)
+        assert bures.gelbrich_map(*ends[::-1])[-1, -1] == pytest.approx(1 / ratio, rel=10 * eps)
+        gap = (large**0.5 - small**0.5) ** 2
+        assert bures.sq_distance(*ends) == pytest.approx(gap, rel=10 * eps)
+        assert bures.pairwise_sq_distance(*batch(*ends))[0, 0] == pytest.approx(gap, rel=10 * eps)
+        for t in (0.0, 0.25, 1.0):
+            point, v = bures.path(*ends, t)
+            deviation = (1 - t) * small**0.5 + t * large**0.5
+            assert point.cov[-1, -1] == pytest.approx(deviation**2, rel=10 * eps)
+            assert v.lift[-1, -1] == pytest.approx((large**0.5 - small**0.5) / deviation, rel=10 * eps)
+
+
+def graded(rng, d, condition, axes):
+    """Two covariances that share a direction of little variance: a coordinate, or one of all."""
+    values = [np.ones(d), np.ones(d)]
+    values[0][-1], values[1][-1] = 1 / condition, rng.uniform(2, 50) / condition
+    if axes == "coordinates":
+        return [np.diag(v) for v in values]
+    if axes == "turned":
+        basis = oracles.rotation(rng, d)
+        return [oracles.from_spectrum(basis, v) for v in values]
+    return [oracles.random_cov(rng, d, spread=4.0) * np.sqrt(np.outer(v, v)) for v in values]  # correlated
+
+
+@pytest.mark.parametrize("axes", ["coordinates", "correlated", "turned"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [2, 16])
+def test_a_map_is_right_or_refused_at_every_condition(d, dtype, axes, rng):
+    """Against 60 digits: rounding in the coordinates' own axes, u κ in others, or an error."""
+    eps = float(np.finfo(dtype).eps)
+    last = -2 * np.log10(d * eps)  # beyond, what both reach counts as rounding
+    refused = []
+    for exponent in np.linspace(0, last, 17 if d == 2 else 7):
+        condition = 10.0**exponent
+        A, B = (cov.astype(dtype) for cov in graded(rng, d, condition, axes))
+        if axes == "turned" and condition * d * eps > 0.1:
+            continue  # what is stored has no digits of it
+        mu, nu = Gaussian(np.zeros(d, dtype), A), Gaussian(np.zeros(d, dtype), B)
+        try:
+            C = bures.gelbrich_map(mu, nu)
+        except SingularCovarianceError:
+            refused.append(condition)
+            continue
+        truth = oracles.exact_gelbrich_map(A.astype(float), B.astype(float))
+        allowed = {"coordinates": 1.0, "correlated": condition, "turned": condition}[axes]
+        assert relative(C, truth) < 20 * d * eps * min(allowed, 1 / (100 * d * eps)), condition
+        lift = bures.velocity(mu, nu, 0.0).lift
+        assert relative(lift, truth - np.eye(d)) < 20 * d * eps * min(allowed, 1 / (100 * d * eps))
+    assert not refused or min(refused) > 0.1 / (d * eps)  # the domain
+    assert axes == "turned" or refused
+
+
+def test_signs_that_rounding_would_choose_are_refused():
+    """Two covariances with a direction of variance 1e-24, correlated with another: its way is lost."""
+    A = np.array([[1.0, 0.5e-12], [0.5e-12, 1e-24]])
+    B = np.array([[1.0, 4.5e-12], [4.5e-12, 25e-24]])
+    mu, nu = Gaussian(np.zeros(2), A), Gaussian(np.zeros(2), B)
+    for call in (bures.gelbrich_map, bures.log, lambda mu, nu: bures.path(mu, nu, 0.5)):
+        with pytest.raises(SingularCovarianceError, match="its sign is rounding"):
+            call(mu, nu)
+    assert bures.sq_distance(mu, nu) < 1e-20
+
+
+def test_close_pairs_of_the_matrix_keep_their_digits(rng):
+    """Where the difference of traces has none left."""
+    mu = Gaussian(np.zeros((3, 4)), oracles.random_cov(rng, 3, 4))
+    nu = Gaussian(mu.mean, mu.cov * (1 + 1e-9) ** 2)
+    truth = 1e-18 * np.trace(mu.cov, axis1=1, axis2=2)
+    result = np.diagonal(bures.pairwise_sq_distance(mu, nu))
+    np.testing.assert_allclose(result, truth, rtol=1e-5)
+    assert np.all(bures.pairwise_sq_distance(mu, mu).diagonal() < 1e-28)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_nan_is_no_distance(library, d):
+    """Not 0, and nobody else's."""
+    cov = np.stack([np.eye(d), np.eye(d)])
+    cov[1, 0, 0] = np.nan
+    mu, nu = (
+        Gaussian(*library.arrays(Gaussian(np.zeros((2, d)), c))) for c in (cov, np.stack([np.eye(d)] * 2))
+    )
+    for call in (
+        lambda: bures.pairwise_sq_distance(mu, nu, validate=False),
+        lambda: bures.sq_distance(mu, nu, validate=False)[:, None],
+        lambda: bures.gelbrich_map(mu, nu, validate=False)[:, 0],
+        lambda: bures.velocity(mu, nu, 0.5, validate=False).lift[:, 0],
+    ):
+        try:
+            values = to_host(call())
+        except NonFiniteError:
+            continue
+        assert np.all(np.isnan(values[1]))
+        assert np.all(np.isfinite(values[0]))
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])

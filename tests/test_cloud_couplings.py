@@ -179,6 +179,63 @@ def test_rounding_says_what_to_use_instead():
         couple(batch_of((3,)), batch_of((4,)), "rounded", rng=seeded(), solve=SOLVE)
 
 
+def test_what_is_no_plan_or_no_cloud_is_said():
+    x = batch_of((3, 2))
+    options = {"rng": seeded(), "solve": SOLVE}
+    with pytest.raises(ValueError, match=r"inner = 'nonsense' is no plan; those are independent, exact"):
+        couple(x, x, "nonsense", **options)
+    with pytest.raises(TypeError, match=r"y must be a PointCloud\(points, weights\); got a tuple"):
+        couple(x, tuple(x), "exact", **options)
+    with pytest.raises(TypeError, match="float32 or float64; got int64"):
+        couple(PointCloud(x.points.astype(int), x.weights), x, "exact", **options)
+    for y in (uniform(np.zeros((3, 2))), batch_of((3,))):
+        with pytest.raises(ValueError, match="batches of equally many clouds"):
+            couple(x, y, "exact", **options)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_exact_takes_any_weights_and_any_padding(library, replace):
+    """What is nearly uniform is not; sizes are those of the live points, and padding may be anywhere."""
+    rng = seeded(3)
+    near = np.array([[0.2501, 0.2499, 0.25, 0.25]])
+    weights = {
+        "nearly uniform": (near, near),
+        "nearly and quite": (near, np.full((1, 4), 0.25)),
+        "wider": (np.array([[0.5, 0.5, 0.0, 0.0, 0.0, 0.0]]), np.array([[0.5, 0.5, 0.0]])),
+        "narrower": (np.array([[0.5, 0.5, 0.0]]), np.array([[0.5, 0.5, 0.0, 0.0, 0.0]])),
+        "elsewhere": (np.array([[0.5, 0.5, 0.0]]), np.array([[0.5, 0.0, 0.5]])),
+    }
+    for kind, (a, b) in weights.items():
+        x, y = (
+            PointCloud(np.where(w[..., None] > 0, rng.standard_normal((*w.shape, 2)), 0.0), w) for w in (a, b)
+        )
+        found = couple(*library.arrays((x, y)), "exact", rng=rng, solve=SOLVE, replace=replace)
+        moved = to_host(found.y)[to_host(found.weights) > 0]
+        assert np.isfinite(moved).all(), kind
+        live_a, live_b = a[a > 0], b[b > 0]
+        plan = ot.emd(live_a, live_b, cdist(live(x, 0), live(y, 0), "sqeuclidean"))
+        means = plan @ live(y, 0) / live_a[:, None]
+        if replace:
+            starts = to_host(found.x)[to_host(found.weights) > 0]
+            assert np.max(cdist(starts, live(x, 0)).min(axis=1)) < 10 * library.eps
+        else:
+            np.testing.assert_allclose(moved, means, atol=1e3 * library.eps, err_msg=kind)
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_nan_among_the_points_is_seen(inner):
+    x, y = batch_of((4,)), batch_of((4,), seed=1)
+    for dirty in (x, y):
+        dirty.points[0, 1] = np.nan
+        if inner in ("exact", "rounded", "argmax", "sampled", "sliced"):
+            with pytest.raises(ValueError, match="NaN"):
+                couple(x, y, inner, rng=seeded(), solve=SOLVE)
+        else:
+            found = couple(x, y, inner, rng=seeded(), solve=SOLVE)
+            assert np.isnan(found.x if dirty is x else found.y).any()
+        dirty.points[0, 1] = 0.0
+
+
 def test_alike():
     x = batch_of((3, 5))
     assert alike(x, batch_of((3, 5), seed=1))
@@ -512,3 +569,15 @@ def test_pairs_by_index():
     x, y = batch_of((4, 4)), batch_of((4, 4), seed=1)
     for inner in ("linear", "lazy"):
         np.testing.assert_array_equal(images(x, y, inner), y.points)
+
+
+def test_the_exact_plan_takes_weights_that_are_nearly_even_and_any_padding(rng):
+    """Weights even to four digits are not even: a plan, not an assignment; padding may differ."""
+    x, y = rng.standard_normal((2, 1, 4, 2))
+    nearly, even = np.array([[0.2501, 0.2499, 0.25, 0.25]]), np.full((1, 4), 0.25)
+    padded = np.array([[0.5, 0.5, 0.0, 0.0]])
+    for a in (nearly, even, padded):
+        for b in (nearly, even, padded):
+            found = couple(PointCloud(x, a), PointCloud(y, b), "exact", rng=rng, solve=None)
+            assert np.all(np.isfinite(found.y))
+            np.testing.assert_allclose(np.sum(found.weights), 1.0)

@@ -180,10 +180,29 @@ def test_no_clouds():
 
 @pytest.mark.parametrize("n_steps", [0, -1])
 def test_no_steps_are_refused(source, n_steps):
-    with pytest.raises(ValueError, match="n_steps must be at least 1"):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 1"):
         generate_clouds(curved, source, n_steps=n_steps)
 
 
 def test_unknown_methods_are_refused(source):
     with pytest.raises(ValueError, match="euler, midpoint, heun, rk4; got 'rk45'"):
         generate_clouds(curved, source, n_steps=1, method="rk45")
+
+
+# What may not vanish
+
+
+def test_nan_of_the_field_stays():
+    source = PointCloud(np.ones((1, 2, 1)), np.asarray([[1.0, 0.0]]))
+    end = generate_clouds(lambda cloud, t: np.nan * cloud.points, source, n_steps=2)
+    assert np.isnan(end.points[0, 0, 0])
+    assert end.points[0, 1, 0] == 1.0  # padding
+    lost = PointCloud(source.points, np.asarray([[np.nan, 0.0]]))  # whose points once stood still
+    assert generate_clouds(lambda cloud, t: cloud.points, lost, n_steps=1).points[0, 0, 0] == 2.0
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2, 1), (2, 2, 2)])
+def test_a_velocity_of_another_shape_is_refused(shape):
+    source = PointCloud(np.ones((2, 2, 1)), np.full((2, 2), 0.5))
+    with pytest.raises(ValueError, match="velocity for each point"):
+        generate_clouds(lambda cloud, t: np.ones(shape), source, n_steps=1)

@@ -1,6 +1,7 @@
 """Training and generation of point clouds: what a batch holds, gradients, the same run on every library."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from refwfm.clouds import moments, sizes, unpad
 from refwfm.couplings.inner import INNER
 from refwfm.datasets import clouds_from_arrays
 from refwfm.runs import models
-from refwfm.training import cloud_generation, cloud_setting, clouds, optim
+from refwfm.training import algorithm, cloud_generation, cloud_setting, clouds, optim
 from refwfm.training.algorithm import init_state, train, trained
 from refwfm.training.config import CloudConfig
 from refwfm.training.flows import kind_of
+from refwfm.training.noise import draw_source
 from refwfm.training.ops import REFERENCE
 from refwfm.training.regression import cloud_loss_and_grad
 
@@ -470,3 +472,61 @@ def test_the_defaults_are_the_papers():
     assert (config.eps, config.sinkhorn_steps, config.scale_cost) == (0.002, 200, "max")
     assert set(INNER) >= {"exact", "rounded", "entropic", "argmax", "sampled", "independent"}
     assert REFERENCE.cloud_loss_and_grad is cloud_loss_and_grad
+
+
+# What is fitted, far from the origin and at any scale
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e-200, 0.0), (1e-150, 0.0), (1e150, 0.0), (1e200, 0.0), (1.0, 1e8)]
+)
+def test_a_family_has_its_unit_at_any_scale(rng, dtype, scale, offset):
+    """In model units the family is the same; what it is fitted in is float64 whatever the run's dtype."""
+    points = rng.standard_normal((40, 2))
+    config = CloudConfig(steps=1, batch=2, width=4, depth=1, heads=1)
+    found = []
+    for family_points in (points, scale * points + offset):
+        family = clouds_from_arrays(np.split(family_points, 4), name="a")
+        setting, _ = clouds.prepare(config, family, None, load("numpy", dtype=dtype).asarray)
+        found.append((setting, cloud_setting.to_model_units(family.batch(np.arange(4)), setting).points))
+    (near, truth), (far, moved) = found
+    assert far.unit == pytest.approx(scale * near.unit, rel=1e-7 if offset else 1e-12)
+    np.testing.assert_allclose(moved, truth, atol=1e-6)  # of 1e8 in float64: eight digits
+    np.testing.assert_allclose(far.source.mean, near.source.mean, atol=1e-6)
+    arrays, numbers = clouds.pack(far)
+    np.testing.assert_array_equal(clouds.unpack(arrays, json.loads(json.dumps(numbers))).shift, far.shift)
+
+
+@pytest.mark.parametrize("device", ["device1", "no_float64"])
+def test_a_run_on_another_device(device):
+    """All of a run whose arrays NumPy cannot read, or without float64: the numbers of the CPU."""
+    pytest.importorskip("array_api_strict")
+    config = config_of(steps=1, batch=2, outer="sliced", inner="entropic", n_proj=2, sinkhorn_steps=5)
+    losses = []
+    for name in ("strict", f"strict:{device}"):
+        backend = load(name, dtype="float32")
+        setting, data = clouds.prepare(config, family_of(), None, backend.asarray)
+        state = init_state(config, setting)
+        state, metrics = algorithm.step(config, setting, data, None, state, ops=backend.ops)
+        losses.append(float(metrics.loss))
+        made, _ = cloud_generation.sample(config, setting, trained(state), size=2, n_steps=1, seed=0)
+        assert np.all(np.isfinite(made.points))
+    assert losses[0] == losses[1]
+
+
+def test_names_that_are_no_noise_or_no_configuration():
+    config = config_of(source="family")
+    setting, _ = clouds.prepare(config, family_of(), family_of(seed=1), PLACE.asarray)
+    with pytest.raises(ValueError, match="source = 'family' is no noise"):
+        draw_source(config, setting, np.random.default_rng(0), np.array([2]))
+    with pytest.raises(TypeError, match="must be a GaussianConfig or a CloudConfig; got a dict"):
+        kind_of({})
+
+
+@pytest.mark.parametrize("wrong", [2.5, [1, 2, 3], "two"])
+def test_sizes_of_new_clouds_are_integers(wrong):
+    setting, _ = clouds.prepare(SMALL, family_of(), None, PLACE.asarray)
+    params = init_state(SMALL, setting).params
+    with pytest.raises(ValueError, match="sizes must be an integer, or 2 of them"):
+        cloud_generation.sample(SMALL, setting, params, size=2, n_steps=1, seed=0, sizes=wrong)

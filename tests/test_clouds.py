@@ -167,3 +167,36 @@ def test_alike_needs_padding_in_the_same_rows():
     assert alike(x, x)
     assert not alike(x, y)
     assert not in_order(x, x)
+
+
+# What may not vanish
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e9])
+def test_covariances_do_not_mind_where_a_cloud_is(library, rng, offset):
+    """The mean of points far from the origin is rounded by more than they are apart."""
+    offset = min(offset, 1e6) if library.dtype == "float32" else offset
+    points = (rng.standard_normal((50, 2)) + offset).astype(library.dtype)
+    exact = np.cov(points.astype(np.longdouble).astype(np.float64).T - offset, bias=True)
+    found = to_host(moments(library.array(points)).cov).astype(np.float64)
+    np.testing.assert_allclose(found, exact, atol=50 * library.eps)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+def test_moments_scale_with_the_points(rng, scale):
+    points = rng.standard_normal((6, 2))
+    there, here = moments(scale * points), moments(points)
+    np.testing.assert_allclose(there.mean / scale, here.mean, rtol=1e-14)
+    np.testing.assert_allclose(there.cov / scale / scale, here.cov, rtol=1e-13)
+
+
+def test_a_row_of_weight_nan_is_no_padding():
+    cloud = PointCloud(np.ones((1, 2, 1)), np.asarray([[np.nan, 0.0]]))
+    assert sizes(cloud).tolist() == [1]
+    assert [rows.shape for rows in unpad(cloud)] == [(1, 1)]
+
+
+@pytest.mark.parametrize("weights", [[[0.5]], [[0.5, 0.5], [1.0]], [[0.5, 0.5, 0.0]]])
+def test_weights_to_pad_fit_their_clouds(weights):
+    with pytest.raises(ValueError, match="weights must hold one array"):
+        pad([np.zeros((2, 1))], weights=weights)

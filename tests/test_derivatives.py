@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refwfm._array import to_host
-from refwfm._derivatives import with_pullback, without_derivative
+from refwfm._derivatives import detached, is_differentiated, with_pullback, without_derivative
 
 
 def cubed(x):
@@ -45,3 +45,14 @@ def test_what_has_no_derivative_says_so():
     assert not without_derivative(torch.ones(2), "the plan", x.detach()).requires_grad
     with pytest.raises(TypeError, match="JAX can neither trace nor differentiate"):
         jax.grad(lambda x: to_host(x).sum())(jax.numpy.ones(2))
+
+
+def test_constants_are_detached():
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    x = torch.ones(2, requires_grad=True)
+    assert is_differentiated(x)
+    assert not is_differentiated(detached(x), np.ones(2))
+    with torch.no_grad():
+        assert not is_differentiated(x)
+    gradient = jax.grad(lambda x: (x * detached(x)).sum())(jax.numpy.full(2, 3.0))
+    np.testing.assert_array_equal(gradient, [3.0, 3.0])

@@ -1,5 +1,6 @@
 """Chamfer and earth mover's distances of clouds of any sizes, and the statistics made of them."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from oracles import EPS
 from scipy.spatial.distance import cdist
 
 from refwfm.clouds import check_cloud, pad, uniform, unpad
+from refwfm.couplings.costs import COSTS, outer_cost
 from refwfm.measures import PointCloud, take
 from refwfm.metrics.distances import chamfer, compare_families, pairwise_chamfer, pairwise_emd
 from refwfm.metrics.statistics import (
@@ -21,6 +23,7 @@ from refwfm.metrics.statistics import (
     minimum_matching_distance,
     one_nn_accuracy,
 )
+from refwfm.transport.exact import sq_wasserstein2
 
 SQUARED = pytest.mark.parametrize("squared", [True, False])
 
@@ -347,7 +350,7 @@ def test_bad_distances_are_refused(statistic):
         (good._replace(reference=-np.ones((3, 3))), ValueError, "distances.reference .* less than 0"),
         (good._replace(reference=np.zeros((2, 2))), ValueError, "with generated in rows"),
         (FamilyDistances(*(np.zeros((0, 0)),) * 3), ValueError, "with G, R >= 1"),
-        (good._replace(cross=np.zeros((2, 3), int)), TypeError, "one real floating dtype"),
+        (good._replace(cross=np.zeros((2, 3), int)), TypeError, "must have the dtype float32 or float64"),
     ]:
         with pytest.raises(error, match=message):
             statistic(bad)
@@ -368,7 +371,11 @@ def test_families_are_compared_by_name(rng):
 def test_k_nearest(rng):
     distance = np.array([[3.0, 1.0, 2.0, 1.0]])
     np.testing.assert_array_equal(k_nearest(distance, k=3), [[1, 3, 2]])
-    for bad, k, message in [(distance, 5, "m >= k >= 1"), (distance[0], 1, "shape"), (distance, 0, "k = 0")]:
+    for bad, k, message in [
+        (distance, 5, "m >= k >= 1"),
+        (distance[0], 1, "shape"),
+        (distance, 0, "k must be"),
+    ]:
         with pytest.raises(ValueError, match=message):
             k_nearest(bad, k=k)
     with pytest.raises(ValueError, match="finite"):
@@ -404,3 +411,50 @@ def test_rounding_of_float32_clouds(rng):
     np.testing.assert_allclose(
         pairwise_emd(x, squared=True), pairwise_emd(wide, squared=True), rtol=100 * EPS
     )
+
+
+def test_a_far_point_changes_nobodys_nearest(library):
+    """About the mean of y, in float32, the nearest of (.4, 0) beside (1e4, 0) would be any."""
+    x = PointCloud(*library.arrays((np.array([[0.4, 0.0]]), np.ones(1))))
+    y = PointCloud(
+        *library.arrays((np.array([[1.0, 0.0], [0.0, 0.0], [1e6, 1e6]]), np.array([0.5, 0.5, 0.0])))
+    )
+    far = y._replace(weights=library.array(np.array([0.5, 0.25, 0.25])))
+    there = 0.4**2
+    alone = float(chamfer(x, y)) - 0.5 * (0.4**2 + 0.6**2)
+    assert alone == pytest.approx(there, rel=10 * library.eps)
+    back = 0.5 * 0.6**2 + 0.25 * 0.4**2 + 0.25 * ((1e6 - 0.4) ** 2 + 1e12)
+    assert float(chamfer(x, far)) == pytest.approx(there + back, rel=10 * library.eps)
+    wide = np.concatenate([np.eye(6), [np.full(6, 1e8)]])
+    same = PointCloud(*library.arrays((wide, np.full(7, 1 / 7))))
+    assert float(chamfer(same, same)) == 0.0
+
+
+def test_what_is_out_of_range_is_refused_first(library):
+    place = 1e30 if library.dtype == "float32" else 1e200
+    far = PointCloud(*library.arrays((np.full((2, 1, 2), place), np.ones((2, 1)))))
+    line = far._replace(points=far.points[..., :1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calls = [(f, c) for f in (chamfer, sq_wasserstein2) for c in (far, line)]
+        calls += [(partial(outer_cost_of, name), far) for name in COSTS if name != "sliced"]
+        for function, clouds in calls:
+            with pytest.raises(ValueError, match=r"squared distances overflow .*take other units"):
+                function(clouds, clouds)
+
+
+def outer_cost_of(name, x, y):
+    return outer_cost(x, y, name)
+
+
+@pytest.mark.parametrize("matrix", [pairwise_chamfer, partial(pairwise_emd, squared=True)])
+@pytest.mark.parametrize("bad", [None, [[0.0]], (np.zeros((1, 1, 1)), np.ones((1, 1)))])
+def test_what_is_no_family_is_said_to_be_none(matrix, bad):
+    with pytest.raises(TypeError, match="xs must be a PointCloud"):
+        matrix(bad)
+
+
+def test_numpy_integers_are_integers():
+    assert k_nearest(np.array([[2.0, 1.0]]), k=np.int64(1)).tolist() == [[1]]
+    with pytest.raises(TypeError, match="distance must be an array"):
+        k_nearest([[2.0, 1.0]], k=1)

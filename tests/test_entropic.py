@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import derivative, relative
 
+from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
 from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
@@ -207,7 +208,7 @@ def test_map_gets_better_along_the_schedule(d):
 
 @pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (1, 1, 0.0), (1, 1, math.nan)])
 def test_schedule_refuses(arguments):
-    with pytest.raises(ValueError, match="n and d must be at least 1"):
+    with pytest.raises(ValueError, match=r"(n|d) must be an integer of at least 1|scale must be positive"):
         epsilon_schedule(*arguments)
 
 
@@ -324,6 +325,96 @@ def test_splitting_an_atom_changes_nothing(pair, rng):
     twice.weights[0] *= 0.7
     images = [entropic_map(points, *c, solve(x, c, 0.2)[1].g, eps=0.2) for c in (y, twice)]
     np.testing.assert_allclose(*images, atol=1e-9)
+
+
+# One far point, one scale
+
+
+@pytest.mark.parametrize("d", [1, 2, 6])
+def test_a_far_query_spoils_no_other(library, d):
+    """A query 1e4 away (float64: 1e8) moves the centre of an expanded square, and all values with it."""
+    y, points = np.zeros((2, d)), np.zeros((2, d))
+    y[1, 0], points[0, 0] = 1.0, 0.4
+    b, g, truth = np.full(2, 0.5), np.zeros(2), 1 / (1 + math.exp(2.0))  # (0.36 - 0.16) / 0.1
+    for far in (0.4, 1e3, 1e4, 1e8):
+        points[1, 0] = far
+        arrays = library.arrays((points, y, b, g))
+        allowed = 300 * library.eps
+        images = to_host(entropic_map(*arrays, eps=0.1))
+        np.testing.assert_allclose(images[0, 0], truth, rtol=allowed)
+        value = -0.1 * math.log(0.5 * math.exp(-1.6) + 0.5 * math.exp(-3.6))
+        np.testing.assert_allclose(to_host(extend_potential(*arrays, eps=0.1))[0], value, rtol=allowed)
+        if far * library.eps < 0.01:  # else its own two distances are the same number
+            np.testing.assert_allclose(images[1, 0], truth if far == 0.4 else 1.0, rtol=allowed)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float64", 1e-150), ("float64", 1e150), ("float32", 1e15), ("float32", 1e-15)]
+)
+def test_scaled_clouds_have_the_scaled_answers(pair, dtype, scale):
+    x, y = (PointCloud(*(v.astype(dtype) for v in cloud)) for cloud in pair)
+    large = [PointCloud(v.points * x.points.dtype.type(scale), v.weights) for v in (x, y)]
+    options = {"tol": 1e-4, "max_iter": 5000}
+    ours = sinkhorn_divergence(x, y, eps=0.5, **options)
+    found = sinkhorn_divergence(*large, eps=0.5 * scale * scale, **options)
+    rtol = 3e3 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(found.value / scale / scale, ours.value, rtol=rtol)
+    images = entropic_map(x.points, *y, ours.xy.g, eps=0.5)
+    moved = entropic_map(large[0].points, *large[1], found.xy.g, eps=0.5 * scale * scale)
+    np.testing.assert_allclose(moved / scale, images, rtol=rtol, atol=rtol)
+
+
+# Gradients
+
+
+def weights_step(rng, weights):
+    step = np.where(weights > 0, rng.standard_normal(weights.shape), 0.0)
+    return step - np.where(weights > 0, step.sum() / np.count_nonzero(weights), 0.0)
+
+
+@pytest.mark.parametrize("scale_cost", [None, "max", "mean"])
+def test_gradients_of_the_divergence_are_finite_differences(pair, rng, scale_cost):
+    """In points, weights and eps; padding has none."""
+    torch = pytest.importorskip("torch")
+    x, y = (PointCloud(np.pad(c.points, ((0, 1), (0, 0))), np.append(c.weights, 0.0)) for c in pair)
+    host = [*x, *y, np.asarray(0.7)]
+    host[0][-1] = np.nan
+
+    def value(points, a, target, b, eps):
+        options = {"tol": 1e-11, "max_iter": 100_000, "scale_cost": scale_cost}
+        return sinkhorn_divergence(PointCloud(points, a), PointCloud(target, b), eps=eps, **options)
+
+    inputs = [torch.asarray(v, requires_grad=True) for v in host]
+    found = value(*inputs)
+    gradients = torch.autograd.grad(found.value, inputs)
+    for k, gradient in enumerate(gradients):
+        assert bool(torch.all(torch.isfinite(gradient)))
+        step = weights_step(rng, host[k]) if k in (1, 3) else rng.standard_normal(host[k].shape)
+        ends = [
+            float(value(*(v + s * 1e-5 * step if i == k else v for i, v in enumerate(host))).value)
+            for s in (1, -1)
+        ]
+        got = float(np.sum(gradient.numpy() * step))
+        assert got == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-8), k
+    assert not gradients[0][-1].any()
+    with pytest.raises(RuntimeError, match="a potential has no derivative"):
+        value(*inputs).xy.f.sum().backward()
+
+
+def test_gradients_of_maps_are_finite_differences(pair, rng):
+    torch = pytest.importorskip("torch")
+    x, y = pair
+    points, b = np.concatenate([y.points, np.full((1, 3), np.nan)]), np.append(y.weights, 0.0)
+    inputs = [torch.asarray(v, requires_grad=True) for v in (x.points, points, b, rng.standard_normal(15))]
+
+    def values(points, y, b, g):
+        y, b = torch.cat([y, inputs[1][-1:].detach()]), torch.cat([b, b.new_zeros(1)])
+        return entropic_map(points, y, b / b.sum(), g, eps=0.5), extend_potential(
+            points, y, b / b.sum(), g, eps=0.5
+        )
+
+    inputs = [inputs[0], *(torch.asarray(v, requires_grad=True) for v in y), inputs[3]]
+    assert torch.autograd.gradcheck(values, inputs)
 
 
 # Every library

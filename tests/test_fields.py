@@ -106,3 +106,9 @@ def test_fields_must_fit_the_points(rng):
     family = random_family(rng, 2, 3, 2)
     with pytest.raises(ValueError, match="u and v must have the shape of the points"):
         inner(family, family.clouds.points, family.clouds.points[:1])
+
+
+def test_a_point_that_is_not_finite_has_no_displacement_that_is():
+    """Its own mean was 0."""
+    x, y = np.array([[np.nan], [2.0]]), np.array([[2.0], [0.0]])
+    assert np.isnan(mean_displacement(x, y, np.full(2, 0.5), 0.25)[0, 0])

@@ -189,5 +189,5 @@ def test_no_members():
 
 @pytest.mark.parametrize("n_steps", [0, -1])
 def test_no_steps_are_refused(ends, n_steps):
-    with pytest.raises(ValueError, match="n_steps must be at least 1"):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 1"):
         generate(toward(ends[1]), ends[0], n_steps=n_steps)

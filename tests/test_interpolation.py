@@ -86,3 +86,14 @@ def test_shapes_and_dtypes_are_checked():
             function(np.zeros((3, 2)), np.zeros((1, 2)))
     with pytest.raises(TypeError, match="float64; got float32"):
         displacement(np.zeros((3, 2)), np.zeros((3, 2)), np.zeros((), np.float32))
+
+
+def test_numbers_may_be_numpys_and_lists_are_refused():
+    x, y = np.zeros((2, 1)), np.ones((2, 1))
+    for t in (np.int64(1), np.float32(1.0), 1):
+        np.testing.assert_array_equal(displacement(x, y, t), y)
+    for arguments, name in ((([[0.0]], y, 0.5), "x"), ((x, None, 0.5), "images"), ((x, y, [0.5]), "t")):
+        with pytest.raises(TypeError, match=f"{name} must be an array"):
+            displacement(*arguments)
+    with pytest.raises(ValueError, match="must broadcast"):
+        displacement(np.zeros((2, 3, 1)), np.zeros((2, 3, 1)), np.zeros(3))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import relative
 
+from refwfm._array import to_host
 from refwfm.clouds import uniform
 from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
@@ -236,7 +237,7 @@ PADDED = PointCloud(X0.points, np.broadcast_to([0.5, 0.5, 0.0], (4, 3)))
             r"uniform weights.* from 0.25 to 0.5; use sliced transport, or a plan of exact",
         ),
         (S0, PADDED, ValueError, r"uniform weights.*no padding"),
-        (S0.astype(np.float32), X0, TypeError, "dtype of the clouds"),
+        (S0.astype(np.float32), X0, TypeError, "the same dtype"),
         (np.full((3, 2), np.nan), X0, ValueError, "reference must be finite"),
         (S0, uniform(np.full((3, 2), np.inf)), ValueError, "clouds: points must be finite"),
         (np.zeros((3, 3, 2)), X0, ValueError, "broadcast"),
@@ -276,3 +277,26 @@ def test_every_library(library, rng):
         x, y = (uniform(S + 0.1 * rng.standard_normal((k, 7, 3))) for k in (B, 3))
         library.check(pairwise_sq_linearized_distance, S, x, y, ulps=100)
     library.check(lambda x: free_support_barycenter(x).points, y, ulps=20)
+
+
+def test_a_far_cloud_or_point_spoils_no_lazy_distance(library):
+    """About the mean of the family, distances near 1 beside a cloud at 1e6 have no digits in float32."""
+    x = np.array([[[0.0, 0.0]], [[1.0, 0.0]], [[1e6, 0.0]]])
+    found = to_host(pairwise_sq_lazy_distance(*library.arrays((x, x))))
+    np.testing.assert_allclose(found[:2, :2], [[0.0, 1.0], [1.0, 0.0]], rtol=0, atol=library.eps)
+    wide = np.concatenate([x, np.zeros((3, 1, 6))], axis=-1)
+    np.testing.assert_allclose(to_host(pairwise_sq_lazy_distance(*library.arrays((wide, wide)))), found)
+
+
+def test_what_is_not_finite_makes_its_own_lazy_distances_so(library):
+    x, y = np.array([[[np.nan]], [[0.0]]]), np.array([[[7.0]], [[9.0]]])
+    found = to_host(pairwise_sq_lazy_distance(*library.arrays((x, y))))
+    np.testing.assert_array_equal(found, [[np.nan, np.nan], [49.0, 81.0]])
+
+
+def test_a_far_pair_changes_no_alignment(library, rng):
+    S, x = rng.standard_normal((2, 12, 2)).astype(np.float32).astype(np.float64)
+    alone = align_to_reference(library.array(S), PointCloud(*library.arrays((x, np.full(12, 1 / 12)))))
+    S, x = (np.concatenate([z, [[2.0**17, 0.0]]]) for z in (S, x))
+    beside = align_to_reference(library.array(S), PointCloud(*library.arrays((x, np.full(13, 1 / 13)))))
+    np.testing.assert_array_equal(to_host(beside), [*to_host(alone), 12])

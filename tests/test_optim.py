@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm._array import array_namespace, asarray_like
+from refwfm._array import array_namespace, asarray_like, to_host
 from refwfm.training import optim
 
 TREE = {"a": {"w": np.arange(6.0).reshape(2, 3), "b": np.asarray([1.0, -2.0])}, "c": np.asarray(3.0)}
@@ -20,7 +20,7 @@ def random_like(tree, rng):
 def assert_trees_close(actual, expected, rtol):
     assert optim.flatten(actual).keys() == optim.flatten(expected).keys()
     for path, value in optim.flatten(expected).items():
-        np.testing.assert_allclose(np.asarray(optim.flatten(actual)[path]), value, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(to_host(optim.flatten(actual)[path]), value, rtol=rtol, atol=rtol)
 
 
 NAMES = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1, max_size=3)
@@ -150,3 +150,22 @@ def test_ema_by_hand():
     np.testing.assert_allclose(average["p"], [1.9375, 0.4375])
     with pytest.raises(ValueError, match="same keys"):
         optim.ema(average, {"q": average["p"]}, decay=0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_clipping_does_not_mind_the_scale(scale):
+    grads, norm = optim.clip_by_global_norm(
+        {"a": np.asarray([3.0 * scale]), "b": np.asarray([4.0 * scale])}, scale
+    )
+    assert float(norm) == pytest.approx(5.0 * scale, rel=1e-14)
+    assert float(grads["a"][0]) == pytest.approx(0.6 * scale, rel=1e-14)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_stays_visible(xp_like, wrong):
+    like = xp_like("float32")
+    grads = {"a": asarray_like(np.asarray([wrong, 1.0]), like), "b": asarray_like(np.ones(1), like)}
+    with np.errstate(invalid="ignore"):  # infinity times zero
+        clipped, norm = optim.clip_by_global_norm(grads, 1.0)
+    assert not np.isfinite(to_host(norm))
+    assert np.isnan(to_host(clipped["a"])[0])

@@ -3,6 +3,7 @@
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -123,3 +124,12 @@ def test_every_option_is_on_the_command_line_and_in_files(tmp_path):
     run, train = read_config(path)
     assert RunOptions(**run) == values["run"]
     assert CloudConfig(**train) == values["train"]
+
+
+@pytest.mark.parametrize("steps", [np.int64(4), np.int32(4), np.uint8(4)], ids=repr)
+def test_numpys_numbers_are_numbers(steps):
+    config = GaussianConfig(steps=steps, learning_rate=np.float32(0.5), conditional=np.bool_(True))
+    assert (type(config.steps), config.steps) == (int, 4)
+    assert (type(config.learning_rate), config.learning_rate, config.conditional) == (float, 0.5, True)
+    with pytest.raises(ValueError, match=r"steps must be of type int; got 4\.0"):
+        GaussianConfig(steps=np.float64(4.0))

@@ -9,7 +9,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refwfm.couplings.outer import match_minibatch
+from refwfm.couplings.outer import match_minibatch, outer_pairs, outer_plan
 from refwfm.measures import Gaussian
 from refwfm.transport.exact import assignment
 
@@ -88,3 +88,23 @@ def test_bad_costs_are_refused(cost, message):
 
 def test_no_members():
     assert assignment(np.zeros((0, 0))).shape == (0,)
+
+
+@pytest.mark.parametrize("make", [outer_plan, outer_pairs])
+@pytest.mark.parametrize("bad", [None, [[1.0]], np.eye(2, dtype=int), np.eye(2, dtype=np.float16)])
+def test_costs_are_arrays_of_floats(make, bad):
+    """Of integers, plans were all zeros."""
+    with pytest.raises(TypeError, match="cost must"):
+        make(bad)
+
+
+def test_groups_are_one_for_each_member(rng):
+    with pytest.raises(ValueError, match=r"groups must have shape \(3,\); got \(2,\)"):
+        outer_pairs(rng.random((3, 3)), groups=np.array([0, 1]))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 3)])
+@pytest.mark.parametrize("power", [-150, 0, 150])
+def test_plans_do_not_depend_on_the_unit_of_the_cost(rng, shape, power):
+    cost = rng.random(shape)
+    np.testing.assert_array_equal(outer_plan(2.0**power * cost), outer_plan(cost))

@@ -213,7 +213,7 @@ def test_rounding_refuses(function):
         function(np.array([[0.0, np.nan], [1.0, 2.0]]))
     with pytest.raises(ValueError, match=r"\(..., n, n\); got \(2, 3\)"):
         function(np.zeros((2, 3)))
-    with pytest.raises(TypeError, match="floating"):
+    with pytest.raises(TypeError, match="log_plan must have the dtype float32 or float64"):
         function(np.zeros((2, 2), int))
 
 
@@ -344,6 +344,50 @@ def test_with_replacement_a_share_of_one_over_e_is_missed(rng):
 def test_sampling_refuses(rng, plan, n, replace, message):
     with pytest.raises(ValueError, match=message):
         sample_pairs(plan, n, rng=rng, replace=replace)
+
+
+def test_nothing_is_drawn_from_nan(library):
+    for bad in (np.nan, np.inf, -0.1):
+        for place in (0, 2):  # where no level comes after it, too
+            plan = np.full((1, 3), 0.5)
+            plan[0, place] = bad
+            with pytest.raises(ValueError, match="plan must be finite and non-negative"):
+                sample_targets(library.array(plan), rng=np.random.default_rng(0))
+
+
+def test_targets_of_many_equal_weights_are_all_as_likely():
+    """In float32 one running sum of 1e6 weights ends at 0.99: the last atoms would be drawn too often."""
+    n = 2_000_000
+    row = np.full((1, n), 1 / n, np.float32)
+
+    class Last:
+        def random(self, shape):
+            return np.full(shape, 0.75)
+
+    assert int(sample_targets(row, rng=Last())[0]) / n == pytest.approx(0.75, abs=1e-4)
+    drifted = np.cumsum(row[0])
+    assert abs(np.searchsorted(drifted, 0.75 * drifted[-1]) / n - 0.75) > 1e-3  # negative control
+
+
+def test_masses_are_said_in_digits_that_show_the_fault():
+    plan = np.full((2, 2), 0.25 * 1.000002)
+    with pytest.raises(ValueError, match=r"masses from 1\.000002 to 1\.000002"):
+        sample_pairs(plan, 3, rng=np.random.default_rng(0))
+
+
+def test_arguments_of_the_wrong_kind_are_named(rng):
+    half = np.full(2, 0.5)
+    for call, name in (
+        (lambda: marginal_error([[1.0]], half, half), "plan"),
+        (lambda: argmax_matching(np.ones((2, 2), int)), "log_plan"),
+        (lambda: greedy_rounding(np.ones((2, 2)), [0.5, 0.5], half), "a"),
+        (lambda: sample_targets(None, rng=rng), "plan"),
+        (lambda: sample_pairs(np.ones((2, 2), np.float16), 2, rng=rng), "plan"),
+        (lambda: sample_pairs(np.eye(2) / 2, 2.0, rng=rng), "n"),
+    ):
+        with pytest.raises(TypeError, match=f"{name} must"):
+            call()
+    assert sample_pairs(np.eye(2) / 2, np.int64(3), rng=rng).source.shape == (3,)
 
 
 def test_pairs_are_a_named_tuple(rng):

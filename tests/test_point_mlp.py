@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import strategies
-from conftest import LIBRARIES, Library, map_arrays
+from conftest import LIBRARIES, library_of, map_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -227,10 +227,32 @@ def test_on_every_library(library):
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_the_same_start_on_every_library(name):
-    pytest.importorskip(name)
-    here = init_point_mlp(
-        seeded(), 2, like=Library(name, "float32").array(np.zeros(0)), neighbours=3, **SIZES
-    )
+    like = library_of(name, "float32").array(np.zeros(0))
+    here = init_point_mlp(seeded(), 2, like=like, neighbours=3, **SIZES)
     host = init_point_mlp(seeded(), 2, like=np.zeros(0, np.float32), neighbours=3, **SIZES)
     for path, leaf in optim.flatten(here).items():
         np.testing.assert_array_equal(to_host(leaf), optim.flatten(host)[path])
+
+
+# What may not vanish
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_neighbours_do_not_mind_the_scale(rng, scale):
+    """Squares of these distances overflow or vanish, which once read as no neighbour at all."""
+    points, mask = rng.standard_normal((1, 3, 2)), np.ones((1, 3), dtype=bool)
+    with np.errstate(all="ignore"):
+        there = nearest_neighbours(scale * points, mask, neighbours=2)
+    here = nearest_neighbours(points, mask, neighbours=2)
+    for far, near in zip(there, here, strict=True):
+        np.testing.assert_allclose(np.sort(far / scale, axis=2), np.sort(near, axis=2), rtol=1e-14)
+
+
+def test_a_point_that_is_nan_is_everyones_neighbour(library):
+    points = library.array([[[0.0], [1.0], [np.nan]]])
+    mask = library.array(np.ones((1, 3), dtype=bool))
+    distance = to_host(nearest_neighbours(points, mask, neighbours=2)[1])
+    assert np.all(np.any(np.isnan(distance), axis=-1))
+    mask = library.array(np.asarray([[True, True, False]]))
+    assert to_host(nearest_neighbours(points, mask, neighbours=2)[1])[0, :2].tolist() == [[1.0, 0.0]] * 2
+    assert np.all(np.isfinite(to_host(surroundings(points, mask, neighbours=2))))

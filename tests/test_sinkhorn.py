@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import EPS, relative
 
+from refwfm._array import to_host
 from refwfm.clouds import pad, uniform
 from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
@@ -373,9 +374,9 @@ def test_masses_that_differ_are_refused(rng):
         ({"eps": np.ones(2, np.float32)}, TypeError, "eps must be a number or have the dtype float64"),
         ({"scale_cost": "maximum"}, ValueError, "scale_cost must be None, 'max', .* got 'maximum'"),
         ({"scale_cost": 0.0}, ValueError, "scale_cost must be positive"),
-        ({"tol": 0.0}, ValueError, "tol positive or None"),
-        ({"tol": np.nan}, ValueError, "tol positive or None"),
-        ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
+        ({"tol": 0.0}, ValueError, "tol must be positive, or None"),
+        ({"tol": np.nan}, ValueError, "tol must be positive, or None"),
+        ({"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1"),
         ({"f_init": np.zeros(3)}, ValueError, r"f_init must have shape \(..., 12\)"),
         ({"f_init": np.zeros(12, np.float32)}, ValueError, "dtype float64"),
         ({"f_init": np.full(12, np.nan)}, ValueError, "f_init must be finite"),
@@ -404,6 +405,128 @@ def test_bad_arrays_are_refused(rng):
     strict = pytest.importorskip("array_api_strict")
     with pytest.raises(TypeError):
         sinkhorn(K, strict.asarray(a), b, eps=0.1)
+
+
+def test_what_is_out_of_range_is_said_before_any_warning(rng):
+    """Warnings are errors in these tests: none comes before the message."""
+    K, a, b = problem(rng)
+    x = rng.normal(size=(12, 3))
+    for dtype, s, eps in ((np.float64, 1e200, 1e-300), (np.float32, 1e30, 1e-30)):
+        points, u = (s * x).astype(dtype), np.full(12, 1 / 12, dtype)
+        with pytest.raises(ValueError, match=r"cost must be finite .* points beyond 1e154, in float32 1e19"):
+            sinkhorn(sq_euclidean_cost(points, points), u, u, eps=eps)
+    single = [v.astype(np.float32) for v in (K, a, b)]
+    with pytest.raises(
+        ValueError, match=r"eps = 1e-300 is 0 in float32; give it in larger units, or use float64"
+    ):
+        sinkhorn(*single, eps=1e-300)
+    for arrays, eps in (
+        ((K, a, b), 1e-300),
+        ((K, a, b), 1e-20),
+        (single, 1e-30),
+    ):  # below the cost's resolution
+        with pytest.raises(ConvergenceError, match="try"):
+            sinkhorn(*arrays, eps=eps, max_iter=50)
+    for number in (np.float32(0.5), np.int64(1), 1):
+        assert float(sinkhorn(K, a, b, eps=number).eps) == number
+    for bad in ("0.1", None, [0.1], np.ones(1, int)):
+        with pytest.raises(TypeError, match="eps must"):
+            sinkhorn(K, a, b, eps=bad)
+    with pytest.raises(TypeError, match="max_iter must be an integer"):
+        sinkhorn(K, a, b, eps=0.1, max_iter=2.0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float64", 1e-300), ("float64", 1e300), ("float32", 1e30), ("float32", 1e-30)]
+)
+def test_a_scaled_cost_has_the_scaled_answer(rng, dtype, scale):
+    K, a, b = (v.astype(dtype) for v in problem(rng))
+    scaled = K * K.dtype.type(scale)
+    rtol = 1e4 * float(np.finfo(dtype).eps)
+    for eps, scale_cost in ((0.5, None), (0.1, "max"), (0.1, "mean"), (0.1, "median"), (math.inf, None)):
+        large = eps if scale_cost else eps * scale
+        ours = sinkhorn(K, a, b, eps=eps, scale_cost=scale_cost, tol=None, max_iter=50)
+        found = sinkhorn(scaled, a, b, eps=large, scale_cost=scale_cost, tol=None, max_iter=50)
+        np.testing.assert_allclose(plan(scaled, a, b, found), plan(K, a, b, ours), rtol=rtol)
+        for value in (transport_cost, dual_value):
+            np.testing.assert_allclose(
+                value(scaled, a, b, found) / K.dtype.type(scale), value(K, a, b, ours), rtol=rtol
+            )
+
+
+def test_a_far_pair_of_points_spoils_no_other(library, rng):
+    """Both clouds have an atom 1e9 away (float32: 1e4): the others' part of the plan is what it was."""
+    near = [rng.normal(size=(n, 2)) for n in (5, 5)]
+    far = 1e4 if library.dtype == "float32" else 1e9
+    both = [np.concatenate([p, [[far, 0.0]]]) for p in near]
+    plans = []
+    for points in (near, both):
+        x, y = (library.array(p) for p in points)
+        cost = sq_euclidean_cost(x, y)
+        u = library.array(np.full(x.shape[0], 1 / x.shape[0]))
+        found = sinkhorn(cost, u, u, eps=1.0, tol=None, max_iter=200)
+        assert bool(found.converged)
+        plans.append(to_host(plan(cost, u, u, found)) * x.shape[0])
+    np.testing.assert_allclose(plans[1][:5, :5], plans[0], atol=1e3 * library.eps)
+    np.testing.assert_allclose(plans[1][5], [0, 0, 0, 0, 0, 1], atol=1e3 * library.eps)
+
+
+def test_members_of_a_batch_share_only_the_number_of_iterations(library, rng):
+    K, a, b = problem(rng)
+    options = {"tol": None, "max_iter": 30, "require": False, "validate": False}
+    alone = [to_host(v) for v in sinkhorn(*library.arrays((K[None], a, b)), eps=0.1, **options)[:5]]
+    for other in (1e9 * K, np.full_like(K, np.nan), 1e-9 * K):
+        both = sinkhorn(*library.arrays((np.stack([K, other]), a, b)), eps=0.1, **options)
+        for mine, truth in zip(both[:5], alone, strict=True):
+            np.testing.assert_allclose(to_host(mine)[:1], truth, atol=20 * library.eps)
+        assert to_host(both.converged)[1] == bool(np.all(other < 1))
+
+
+def test_nan_weights_stay_nan(rng):
+    K, a, b = problem(rng)
+    a[3] = np.nan
+    found = sinkhorn(K, a, b, eps=0.1, tol=None, max_iter=3, require=False, validate=False)
+    assert np.isnan(found.row_error)
+    assert not found.converged
+
+
+# Gradients
+
+
+def test_gradients_are_finite_differences(rng):
+    """Through the iterations, of all that is made of a solution; and of the value, at fixed potentials."""
+    torch = pytest.importorskip("torch")
+    K, a, b = problem(rng, 4, 5)
+    wide = np.full((5, 5), np.nan)  # with padding
+    wide[:4] = K
+    inputs = [torch.asarray(v, requires_grad=True) for v in (wide, np.append(a, 0.0), b, np.asarray(0.6))]
+    fixed = {"tol": None, "max_iter": 300}
+
+    def made(cost, a, b, eps):
+        a, b = a / a.sum(), b / b.sum()
+        arrays = (
+            torch.cat([cost, torch.full((1, 5), torch.nan, dtype=cost.dtype)]),
+            torch.cat([a, a.new_zeros(1)]),
+            b,
+        )
+        found = sinkhorn(*arrays, eps=eps, **fixed)
+        gauge = found.f[:4] - found.f[0], found.g + found.f[0]
+        return *gauge, plan(*arrays, found), transport_cost(*arrays, found), dual_value(*arrays, found)
+
+    assert torch.autograd.gradcheck(
+        made, [torch.asarray(v, requires_grad=True) for v in (K, a, b, np.asarray(0.6))]
+    )
+    with torch.no_grad():
+        found = sinkhorn(*inputs[:3], eps=inputs[3], **fixed)
+    value = dual_value(*inputs[:3], found._replace(eps=inputs[3]))
+    for gradient, truth in zip(
+        torch.autograd.grad(value, inputs),
+        torch.autograd.grad(dual_value(*inputs[:3], sinkhorn(*inputs[:3], eps=inputs[3], **fixed)), inputs),
+        strict=True,
+    ):
+        np.testing.assert_allclose(gradient, truth, atol=1e-10)
+        assert not torch.isnan(gradient).any()
+    assert not torch.autograd.grad(dual_value(*inputs[:3], found), inputs[0])[0][4].any()
 
 
 # Properties
@@ -511,7 +634,7 @@ def test_libraries_agree(library, rng):
             library.check(lambda *v, s=scale: solve(*v, scale_cost=s), K, a, b, f, ulps=1000)
         library.check(lambda *v: solve(*v, eps=math.inf), K, a, b, f, ulps=1000)
         result = sinkhorn(*library.arrays((K, a, b)), eps=1.0, tol=1e-3)
-        assert bool(np.all(np.asarray(result.converged)))
+        assert bool(np.all(to_host(result.converged)))
         assert tuple(result.row_error.shape) == tuple(result.converged.shape) == shape
 
 

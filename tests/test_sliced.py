@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import relative
 
+from refwfm._array import to_host
 from refwfm.clouds import pad, uniform
 from refwfm.measures import PointCloud, take
 from refwfm.transport import sliced
@@ -61,7 +62,7 @@ def test_directions_are_unit_vectors_that_repeat(library):
     points = library.array(np.zeros((4, 3)))
     theta = random_directions(points, rng=np.random.default_rng(1), n_proj=500)
     assert library.owns(theta)
-    host = np.asarray(theta, dtype=np.float64)
+    host = to_host(theta).astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(host, axis=-1), 1.0, atol=2 * library.eps)
     again = directions(np.random.default_rng(1), 500, 3)
     np.testing.assert_allclose(host, again, atol=library.eps)
@@ -90,10 +91,11 @@ def test_a_direction_of_norm_zero_is_drawn_again():
     np.testing.assert_allclose(theta, [[0.0, -1.0], [0.6, 0.8]])
 
 
-@pytest.mark.parametrize("n_proj", [0, -1, 2.0])
-def test_directions_must_be_some(rng, n_proj):
-    with pytest.raises(ValueError, match="n_proj must be an integer of at least 1"):
+@pytest.mark.parametrize(("n_proj", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError)])
+def test_directions_must_be_some(rng, n_proj, error):
+    with pytest.raises(error, match="n_proj must be an integer"):
         random_directions(np.zeros((1, 2)), rng=rng, n_proj=n_proj)
+    assert random_directions(np.zeros((1, 2)), rng=rng, n_proj=np.int64(3)).shape == (3, 2)
 
 
 # Distance
@@ -249,6 +251,130 @@ def test_matrix_far_from_the_origin(rng):
     assert np.all(pairwise_sliced_cost(x, x, theta) >= 0)
 
 
+def test_matrix_of_near_clouds_keeps_its_digits(rng):
+    """Two clouds far from all others and a breath apart: about the mean of all, the product has no digits."""
+    x = cloud(rng, 3, 8, 2)
+    near = PointCloud(x.points + 1e-6 * rng.standard_normal((3, 8, 2)), x.weights)
+    far = [PointCloud(np.concatenate([c.points, -1e3 + c.points]), np.full((6, 8), 1 / 8)) for c in (x, near)]
+    theta = directions(rng, 20, 2)
+    spread = PointCloud(far[0].points[:, None], far[0].weights[:, None])
+    for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-2)):
+        found = pairwise_sliced_cost(
+            *(PointCloud(*(v.astype(dtype) for v in c)) for c in far), theta.astype(dtype)
+        )
+        truth = sliced_cost(
+            *(PointCloud(*(v.astype(dtype) for v in c)) for c in (spread, far[1])), theta.astype(dtype)
+        )
+        np.testing.assert_allclose(found, truth, rtol=tolerance)
+    assert np.max(np.diag(truth)) < 1e-6  # the product's error would be 1e6 machine epsilons
+
+
+# What is not finite, or out of range
+
+
+def lone(*values, weights=None, dtype=np.float64):
+    """A family of one cloud on the line."""
+    points = np.asarray(values, dtype)[None, :, None]
+    n = len(values)
+    return PointCloud(points, np.asarray([weights or np.full(n, 1 / n)], dtype))
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("weights", [None, [0.25, 0.75], [1.0, 0.0]])
+def test_nan_stays_nan(library, p, weights):
+    """Whatever the shortcut; at padding it has no effect."""
+    for dirty in (lone(np.nan, 0.0, weights=weights), lone(np.nan, 0.0, 2.0, weights=[0.5, 0.5, 0.0])):
+        for other in (lone(5.0, 6.0), lone(1.0, 2.0, 3.0)):
+            arrays = library.arrays((dirty, other, np.eye(1)))
+            for function in (pairwise_sliced_cost, sliced_cost):
+                for x, y in (arrays[:2], arrays[1::-1]):
+                    assert np.isnan(to_host(function(x, y, arrays[2], p=p, validate=False))).all()
+            with pytest.raises(ValueError, match="points must be finite"):
+                pairwise_sliced_cost(*arrays, p=p)
+
+
+def test_an_order_of_nan_is_refused(library):
+    x, y, theta = library.arrays((lone(np.nan, 0.0), lone(5.0, 6.0), np.eye(1)))
+    for call in (
+        lambda: lifted_plan(x, y, theta, validate=False),
+        lambda: sorted_permutations(x, y, theta, validate=False),
+        lambda: sample_sliced_pairs(x, y, theta, rng=np.random.default_rng(0), size=3, validate=False),
+    ):
+        with pytest.raises(ValueError, match="must be finite to be put in order"):
+            call()
+
+
+@pytest.mark.parametrize("kind", ["alike", "sizes", "weights"])
+def test_what_overflows_is_refused_and_nothing_else(rng, kind):
+    """Squares of 1e200 are not 0, and those of 1e150 are numbers."""
+    x, y, theta = cloud(rng, 2, 6, 3), cloud(rng, 2, 7 if kind == "sizes" else 6, 3), directions(rng, 5, 3)
+    if kind == "weights":
+        y = PointCloud(y.points, rng.dirichlet(np.ones(6), 2))
+    for dtype, large, huge in ((np.float64, 1e150, 1e200), (np.float32, 1e15, 1e30)):
+        a, b, t = (
+            PointCloud(*(v.astype(dtype) for v in x)),
+            PointCloud(*(v.astype(dtype) for v in y)),
+            theta.astype(dtype),
+        )
+        for function in (pairwise_sliced_cost, sliced_cost):
+            truth = function(a, b, t)
+            for s in (dtype(large), dtype(1 / large)):
+                scaled = function(*(PointCloud(s * c.points, c.weights) for c in (a, b)), t)
+                np.testing.assert_allclose(scaled / s / s, truth, rtol=100 * np.finfo(dtype).eps)
+            overflowing = [PointCloud(dtype(huge) * c.points, c.weights) for c in (a, b)]
+            with pytest.raises(
+                ValueError, match=r"beyond the largest number of float.*coordinates are up to"
+            ):
+                function(*overflowing, t)
+            assert not np.any(np.isfinite(function(*overflowing, t, validate=False)))
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("kind", ["alike", "sizes", "padding"])
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
+def test_gradients_are_finite_differences(rng, kind, p):
+    torch = pytest.importorskip("torch")
+    x, y, theta = cloud(rng, 2, 4, 2), cloud(rng, 2, 4 if kind == "alike" else 5, 2), directions(rng, 3, 2)
+    a = rng.dirichlet(np.ones(4), 2)
+    if kind == "padding":
+        a[:, 3], x.points[:, 3] = 0.0, np.nan
+        a /= a.sum(axis=-1, keepdims=True)
+    inputs = [torch.asarray(v, requires_grad=True) for v in (x.points, a, y.points, y.weights, theta)]
+
+    def cost(points, a, target, b, theta):
+        return pairwise_sliced_cost(PointCloud(points, a), PointCloud(target, b), theta, p=p, validate=False)
+
+    gradients = torch.autograd.grad(cost(*inputs).sum(), inputs)
+    host = [v.detach().numpy() for v in inputs]
+    for k, gradient in enumerate(gradients):
+        step = rng.standard_normal(host[k].shape)
+        if k in (1, 3):  # weights stay weights
+            step = np.where(host[k] > 0, step, 0.0)
+            step -= (
+                (host[k] > 0) * step.sum(axis=-1, keepdims=True) / (host[k] > 0).sum(axis=-1, keepdims=True)
+            )
+        ends = [
+            np.sum(cost(*(v + s * 1e-7 * step if i == k else v for i, v in enumerate(host)))) for s in (1, -1)
+        ]
+        assert bool(torch.all(torch.isfinite(gradient)))
+        if k != 3 or kind != "alike":  # levels of equal weights meet: no derivative, but one of each side
+            got = np.sum(np.where(step == 0, 0.0, gradient.numpy() * step))
+            assert got == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-5, abs=1e-6)
+    if kind == "padding":
+        assert not gradients[0][:, 3].any()
+
+
+def test_plans_have_no_derivative(rng):
+    torch = pytest.importorskip("torch")
+    x, y = (PointCloud(*(torch.asarray(v) for v in cloud(rng, 4, 2))) for _ in range(2))
+    x.points.requires_grad_()
+    theta = torch.asarray(directions(rng, 3, 2))
+    with pytest.raises(RuntimeError, match="the sliced plan has no derivative"):
+        lifted_plan(x, y, theta).sum().backward()
+
+
 # The plan
 
 
@@ -368,7 +494,7 @@ def bad(**changes):
         (bad(theta=np.zeros(2)), ValueError, "theta must have shape"),
         (bad(theta=2 * np.eye(2)), ValueError, "unit vectors"),
         (bad(theta=np.full((1, 2), np.nan)), ValueError, "unit vectors"),
-        (bad(theta=np.eye(2, dtype=np.float32)), TypeError, "dtype of the clouds"),
+        (bad(theta=np.eye(2, dtype=np.float32)), TypeError, "same dtype"),
         (bad(y=uniform(np.zeros((4, 3)))), ValueError, "same dimension"),
         (bad(x=uniform(np.full((3, 2), np.inf))), ValueError, "x: points must be finite"),
         (bad(x=uniform(np.zeros((2, 3, 2))), theta=np.ones((3, 1, 2)) / 2**0.5), ValueError, "broadcast"),

@@ -279,3 +279,26 @@ def test_bad_sizes_are_refused(name, bad, rng):
 def test_sizes_beyond_the_rows_are_refused():
     with pytest.raises(ValueError, match="sizes must be integers from 1 to 4"):
         prefix_weights(np.array([5]), 4)
+
+
+# What may not vanish
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e300])
+def test_factors_scale_with_the_covariance(scale):
+    cov = np.asarray([[4.0, 2.0], [2.0, 2.0]])
+    np.testing.assert_allclose(cholesky(scale * cov) / scale**0.5, [[2.0, 0.0], [1.0, 1.0]], atol=1e-14)
+
+
+def test_each_coordinate_has_its_own_unit(library):
+    """A deviation of 1e-10 beside one of 1 is a direction, not rounding."""
+    small = 1e-10 if library.dtype == "float64" else 1e-5
+    unit = np.asarray([1.0, small])
+    cov = library.array(unit[:, None] * np.asarray([[4.0, 2.0], [2.0, 2.0]]) * unit)
+    factor = to_host(cholesky(cov)).astype(np.float64) / unit[:, None]
+    np.testing.assert_allclose(factor, [[2.0, 0.0], [1.0, 1.0]], atol=50 * library.eps)
+
+
+def test_nan_is_no_coordinate_that_stands_still():
+    factor = cholesky(np.asarray([[np.nan, 0.0], [0.0, 1.0]]))
+    assert np.isnan(factor).any()

@@ -7,6 +7,7 @@ import strategies
 from hypothesis import given
 from oracles import relative
 
+from refwfm._array import to_host
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian
 from refwfm.sources.gaussians import fit_gaussian_wishart, sample_empirical, sample_gaussian_wishart
@@ -100,10 +101,45 @@ def test_libraries_agree(library, family):
     library.check(draw, repeated, ulps=1e-8 / 2.2e-16)
 
 
-@pytest.mark.parametrize("df", [2, 0, -1, 3.5, 4.0])
-def test_too_few_or_broken_degrees_of_freedom(family, df):
-    with pytest.raises(ValueError, match="df must be an integer of at least d = 3"):
+@pytest.mark.parametrize(
+    ("df", "error"),
+    [
+        (2, ValueError),
+        (0, ValueError),
+        (-1, ValueError),
+        (True, ValueError),
+        (3.5, TypeError),
+        ("4", TypeError),
+    ],
+)
+def test_too_few_or_broken_degrees_of_freedom(family, df, error):
+    with pytest.raises(error, match="df must be an integer"):
         fit_gaussian_wishart(family, df=df)
+
+
+def test_degrees_of_freedom_may_be_numpys(family):
+    assert fit_gaussian_wishart(family, df=np.int64(4)).df == 4
+
+
+def leads(rng, n=20):
+    """Fifteen leads, four of them sums of others up to noise: four eigenvalues near 1e-8 beside 0.5."""
+    mixing = rng.standard_normal((n, 11, 11)) * np.geomspace(0.2, 0.02, 11)
+    sums = np.zeros((4, 11))
+    sums[[0, 0, 1, 1, 2, 2, 3, 3], [0, 1, 2, 3, 1, 4, 0, 5]] = [1, -1, 1, 1, 1, 1, -0.5, -0.5]
+    half = np.concatenate([np.eye(11), sums]) @ mixing
+    return Gaussian(rng.standard_normal((n, 15)), half @ half.mT + 1e-8 * np.eye(15))
+
+
+def test_a_family_that_spans_almost_nothing_in_some_directions(library, rng):
+    """Fitted in float64 whatever the dtype: the float32 source is the rounded one."""
+    family = leads(rng)
+    assert np.max(np.linalg.eigvalsh(family.cov)[:, 3]) < 2e-8
+    rounded = Gaussian(*(part.astype(library.dtype).astype(np.float64) for part in family))
+    truth = fit_gaussian_wishart(rounded, validate=False)  # rounding to float32 leaves eigenvalues below 0
+    source = fit_gaussian_wishart(Gaussian(*library.arrays(rounded)))
+    for part, expected in zip(source[:3], truth[:3], strict=True):
+        assert library.owns(part)
+        np.testing.assert_array_equal(to_host(part), expected.astype(to_host(part).dtype))
 
 
 def test_empty_and_bad_families():

@@ -197,3 +197,12 @@ def test_every_library(library, rng):
     report = laziness_report(family.points[0, ...], family, sigma=0.1, rng=rng, size=10)
     assert report.ratio.shape == report.radius.shape == report.noise.shape == (10,)
     assert report.mean_ratio >= 1 - 1e-6
+
+
+def test_a_far_pair_spoils_no_gap_and_no_radius(library):
+    """Two near points 1 apart, and one at 1e6 in both clouds: the near two decide."""
+    S = np.array([[0.0], [1.0], [1e6]])
+    clouds = PointCloud(*library.arrays((S, np.full(3, 1 / 3))))
+    reference = library.array(S)
+    assert float(assignment_gap(reference, clouds)) == pytest.approx(2.0, rel=100 * library.eps)
+    assert float(stability_radius(reference, clouds)) == pytest.approx(0.5**0.5, rel=100 * library.eps)

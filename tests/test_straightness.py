@@ -158,3 +158,35 @@ def test_on_every_library(library):
         *source,
         ulps=1000,
     )
+
+
+# What may not vanish
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-150, 1e150, 1e200])
+def test_the_ratio_does_not_mind_the_scale(rng, scale):
+    """Beyond 1e±150 the squares themselves overflow or vanish; the ratio is that of any other scale."""
+    path, weights = rng.standard_normal((4, 2, 3, 2)), np.full((2, 3), 1 / 3)
+    with np.errstate(all="ignore"):
+        there = path_straightness(scale * path, weights)
+    here = path_straightness(path, weights)
+    assert float(there.ratio) == pytest.approx(float(here.ratio), rel=1e-12)
+    if 1e-160 < scale < 1e160:
+        np.testing.assert_allclose(there.bend / scale / scale, here.bend, rtol=1e-12)
+
+
+def test_a_fast_cloud_hides_no_slow_one(rng):
+    path, weights = rng.standard_normal((4, 2, 3, 2)), np.full((2, 3), 1 / 3)
+    alone = path_straightness(path[:, :1], weights[:1])
+    beside = path_straightness(path * np.asarray([1.0, 1e100])[:, None, None], weights)
+    np.testing.assert_allclose(beside.bend[0], alone.bend[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("bend", "moved"), [([np.nan], [np.nan]), ([np.nan], [0.0]), ([1.0], [np.nan])])
+def test_nan_is_not_straight(library, bend, moved):
+    assert np.isnan(float(relative_bend(library.array(bend), library.array(moved))))
+
+
+def test_a_field_that_gives_nan_is_not_straight():
+    source = PointCloud(np.ones((1, 2, 1)), np.full((1, 2), 0.5))
+    assert np.isnan(float(straightness(lambda x, t: np.nan * x.points, source, n_steps=2).ratio))

@@ -240,7 +240,7 @@ def test_guidance(library):
     library.check(nets.guidance, with_label, without, 1.5, ulps=4)
     np.testing.assert_array_equal(nets.guidance(with_label, without, 0.0), with_label)
     np.testing.assert_allclose(nets.guidance(with_label, with_label, 2.0), with_label)
-    assert nets.guidance(1.0, 0.0, 1.0) == 2.0
+    assert nets.guidance(np.asarray(1.0), np.asarray(0.0), 1.0) == 2.0
 
 
 # Symmetries and padding

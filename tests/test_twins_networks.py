@@ -7,6 +7,7 @@ import pytest
 
 from refwfm import networks as nets
 from refwfm._array import array_namespace, asarray_like
+from refwfm.backends import _numpy_ops as numpy_ops
 from refwfm.measures import Gaussian
 from refwfm.training import optim
 from refwfm.training.methods import METHODS
@@ -190,3 +191,20 @@ def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):
 
     monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
     assert memory.keep_freed_memory.__wrapped__() is False
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_the_norm_of_numpys_twin_does_not_mind_the_scale(scale):
+    """In float32 these squares vanish or overflow."""
+    grads = {"a": np.float32([3.0 * scale]), "b": np.float32([4.0 * scale])}
+    clipped, norm = numpy_ops.clip_by_global_norm(grads, scale)
+    assert float(norm) == pytest.approx(5.0 * scale, rel=1e-6)
+    assert float(clipped["b"][0]) == pytest.approx(0.8 * scale, rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_numpys_twin_passes_on_what_is_not_finite(wrong):
+    grads = {"a": np.float32([wrong, 1.0]), "b": np.ones(2, np.float32)}
+    clipped, norm = numpy_ops.clip_by_global_norm(grads, 1.0)
+    assert not np.isfinite(norm)
+    assert np.isnan(clipped["a"][0])

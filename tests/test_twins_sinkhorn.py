@@ -121,9 +121,37 @@ def test_padding_and_sizes(rng, dtype):
     arrays = [v.astype(dtype) for v in (cost, x.weights, y.weights)]
     options = {"eps": 0.3, "scale_cost": "mean", "tol": None, "max_iter": 30}
     ours, truth = twin.sinkhorn(*arrays, **options), reference.sinkhorn(*arrays, **options)
-    for mine, theirs in ((ours.f, truth.f), (ours.g, truth.g), (plan(*arrays, ours), plan(*arrays, truth))):
-        np.testing.assert_allclose(mine, theirs, atol=3e4 * np.finfo(dtype).eps)
+    live = x.weights > 0, y.weights > 0
+    for mine, theirs, real in zip(ours[:2], truth[:2], live, strict=True):
+        np.testing.assert_allclose(mine[real], theirs[real], atol=3e4 * np.finfo(dtype).eps)
+        np.testing.assert_array_equal(mine[~real], 0.0)
+    np.testing.assert_allclose(plan(*arrays, ours), plan(*arrays, truth), atol=3e4 * np.finfo(dtype).eps)
     assert not plan(*arrays, ours)[0, 1:].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("padding", [0, 5])
+def test_an_atom_far_from_all_others_is_transported_like_them(rng, dtype, padding):
+    """Beside padding, whose cost is 0, its row of the kernel was 0, and no mass left it."""
+    x, y, u = rng.normal(size=(30, 2)), rng.normal(size=(30, 2)), np.full(30, 1 / 30)
+    x[3] = [300.0, 0.0]
+    cost = np.pad(sq_euclidean_cost(x, y), (0, padding))
+    arrays = [v.astype(dtype) for v in (cost, *[np.pad(u, (0, padding))] * 2)]
+    options = {"eps": 1.0, "tol": None, "max_iter": 50}
+    ours, truth = twin.sinkhorn(*arrays, **options), reference.sinkhorn(*arrays, **options)
+    assert 30 * plan(*arrays, ours)[3].sum() == pytest.approx(1.0, abs=0.03 if dtype == np.float32 else 1e-9)
+    np.testing.assert_allclose(plan(*arrays, ours), plan(*arrays, truth), atol=5e3 * np.finfo(dtype).eps)
+
+
+def test_a_far_pair_of_a_batch_does_not_touch_the_others(rng):
+    """A pair is solved alone: its answer is the same beside one that is large, far away, or not finite."""
+    cost, a, b = problem(rng)
+    alone = twin.sinkhorn(cost, a, b, eps=0.5)
+    for other in (1e30 * cost, np.where(cost > 3.0, np.nan, cost)):
+        options = {"require": False, "validate": False, "max_iter": 300}
+        batch = twin.sinkhorn(np.stack([cost, other]), a, b, eps=0.5, **options)
+        np.testing.assert_allclose(batch.f[0], alone.f, atol=1e-12)
+        np.testing.assert_array_equal(batch.converged, [True, False])
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1), (0,)])
@@ -179,8 +207,8 @@ def test_any_problem_ends_with_its_marginals(n, m, exponent, seed, dtype):
     ("change", "error", "message"),
     [
         ({"eps": 0.0}, ValueError, "eps must be positive"),
-        ({"tol": -1.0}, ValueError, "tol positive or None"),
-        ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
+        ({"tol": -1.0}, ValueError, "tol must be positive, or None"),
+        ({"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1"),
         ({"f_init": np.zeros(3)}, ValueError, "f_init must have shape"),
         ({"scale_cost": "largest"}, ValueError, "scale_cost must be None"),
     ],

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device
+from refwfm._array import Array, array_namespace, check_integer, device
 from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import check_cloud_pair, in_order, moments
-from refwfm.measures import PointCloud
+from refwfm.measures import PointCloud, check_measure
 from refwfm.metrics.distances import chamfer
 from refwfm.transport.exact import sq_wasserstein2
 from refwfm.transport.linearized import pairwise_sq_lazy_distance
+from refwfm.transport.problem import check_range
 from refwfm.transport.sliced import pairwise_sliced_cost, random_directions
 
 
@@ -59,9 +60,10 @@ def pairwise_chamfer_cost(x: PointCloud, y: PointCloud, /) -> Array:
     >>> pairwise_chamfer_cost(x, y).tolist()  # there and back
     [[128.0, 2.0], [2.0, 128.0]]
     """
-    xp = array_namespace(x.points, y.points)
-    rows = [chamfer(PointCloud(*(part[i, ...] for part in x)), y) for i in range(x.points.shape[0])]
-    return xp.stack(rows)
+    x, y = _checked_families(x, y)
+    members = (PointCloud(*(part[i, ...] for part in x)) for i in range(x.points.shape[0]))
+    rows = [chamfer(member, y, validate=False) for member in members]
+    return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
 
 
 def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -1) -> Array:
@@ -73,7 +75,7 @@ def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -
     Parameters
     ----------
     x, y : PointCloud, points (N, n, d) and (M, m, d)
-        Of any sizes and weights.
+        Of any sizes and weights. Differentiable in them, as ``exact.sq_wasserstein2`` is.
     n_jobs : int
         Threads; -1 for all.
 
@@ -193,14 +195,16 @@ def outer_cost(
     >>> outer_cost(x, y, "wasserstein").tolist()
     [[64.0, 1.0], [1.0, 64.0]]
     """
+    n_proj = check_integer(n_proj, "n_proj", low=1)
     if outer not in COSTS:
         raise ValueError(f"outer = {outer!r} is no cost; those are {', '.join(COSTS)}")
+    check_range(**{name: check_measure(c, PointCloud, name).points for name, c in (("x", x), ("y", y))})
     return COSTS[outer](x, y, CostOptions(rng, n_proj, cost))
 
 
 def _checked_families(x: PointCloud, y: PointCloud) -> tuple[PointCloud, PointCloud]:
     for name, family in (("x", x), ("y", y)):
-        if family.points.ndim != 3:
+        if check_measure(family, PointCloud, name).points.ndim != 3:
             raise ValueError(
                 f"{name} must be a family, points (B, n, d); got points {tuple(family.points.shape)}"
             )

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from refwfm._array import Array, array_namespace, asarray_like, device, take_along, take_rows
-from refwfm.clouds import alike, in_order
+from refwfm.clouds import alike, check_cloud_pair, in_order
 from refwfm.measures import PointCloud
 from refwfm.transport.entropic import barycentric_projection
 from refwfm.transport.exact import assignment, transport_plan
@@ -100,8 +100,12 @@ def couple(
 
     Raises
     ------
+    TypeError
+        If x or y is no ``PointCloud`` of one floating dtype.
     ValueError
-        If ``rounded``, ``linear`` or ``lazy`` gets clouds of different sizes or weights.
+        If ``inner`` is no plan, shapes disagree, or ``rounded``, ``linear`` or ``lazy`` gets clouds of
+        different sizes or weights. Values are not checked: this is part of every training step. NaN among the
+        points stays NaN in the images, or raises where an order or a draw would hide it.
 
     Examples
     --------
@@ -109,6 +113,14 @@ def couple(
     >>> couple(x, y, "exact", rng=np.random.default_rng(0), solve=None).y.tolist()  # nothing to solve
     [[[4.0], [5.0]]]
     """
+    if inner not in INNER:
+        raise ValueError(f"inner = {inner!r} is no plan; those are {', '.join(INNER)}")
+    x, y = check_cloud_pair(x, y, validate=False)
+    if x.points.ndim != 3 or x.points.shape[0] != y.points.shape[0]:
+        raise ValueError(
+            "x and y must be batches of equally many clouds, points (B, n, d) and (B, m, d); "
+            f"got {tuple(x.points.shape)} and {tuple(y.points.shape)}"
+        )
     return INNER[inner](x, y, Options(rng, solve, n_proj, replace))
 
 

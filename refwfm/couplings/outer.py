@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device, to_host
+from refwfm._array import Array, array_namespace, asarray_like, check_floating, device, to_host
+from refwfm._derivatives import without_derivative
 from refwfm.bures import pairwise_sq_distance
 from refwfm.convergence import ConvergenceError
 from refwfm.couplings.costs import COSTS, outer_cost
-from refwfm.measures import Gaussian, PointCloud
+from refwfm.measures import Gaussian, PointCloud, check_measure
 from refwfm.transport.exact import assignment, transport_plan
 from refwfm.transport.plans import Pairs, sample_pairs, sample_targets
 from refwfm.transport.sinkhorn import plan, sinkhorn
@@ -61,6 +62,9 @@ def match_minibatch(
     >>> match_minibatch(mu, nu).tolist()
     [1, 0]
     """
+    for name, family in (("mu", mu), ("nu", nu)):
+        if check_measure(family, Gaussian, name).mean.ndim != 2:
+            raise ValueError(f"{name} must be a batch, mean (n, d); got mean {tuple(family.mean.shape)}")
     if mu.mean.shape[0] != nu.mean.shape[0]:
         raise ValueError(
             f"mu and nu must be batches of equal size; got {mu.mean.shape[0]} and {nu.mean.shape[0]}"
@@ -100,11 +104,11 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
     >>> outer_plan(np.asarray([[64.0, 1.0], [1.0, 64.0]])).tolist()
     [[0.0, 0.5], [0.5, 0.0]]
     """
+    xp = check_floating(cost=cost)
     if cost.ndim != 2 or 0 in cost.shape:
         raise ValueError(f"cost must have shape (N, M) with N, M >= 1; got {tuple(cost.shape)}")
     if not eps >= 0:
         raise ValueError(f"eps must not be negative; got {eps}")
-    xp = array_namespace(cost)
     n, m = cost.shape
     a, b = (xp.full((k,), 1.0 / k, dtype=cost.dtype, device=device(cost)) for k in (n, m))
     if eps > 0:
@@ -116,7 +120,8 @@ def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
                 "optimal plan"
             ) from error
     if n == m:
-        return asarray_like(np.eye(n)[assignment(cost, n_jobs=n_jobs)] / n, cost)
+        best = asarray_like(np.eye(n)[assignment(cost, n_jobs=n_jobs)] / n, cost)
+        return without_derivative(best, "the optimal plan", cost)
     return transport_plan(cost, a, b, n_jobs=n_jobs).plan
 
 
@@ -157,9 +162,14 @@ def outer_pairs(
     >>> [part.tolist() for part in outer_pairs(np.asarray([[64.0, 1.0], [1.0, 64.0]]))]
     [[0, 1], [1, 0]]
     """
+    check_floating(cost=cost)
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
     if groups is not None:
+        if np.shape(groups) != (cost.shape[0],):
+            raise ValueError(
+                f"groups must have shape ({cost.shape[0]},), an entry a member; got {np.shape(groups)}"
+            )
         return _pairs_within(groups, cost, rng=rng, replace=replace, eps=eps)
     if not replace and eps == 0:
         return Pairs(np.arange(cost.shape[0]), assignment(cost))
@@ -172,7 +182,7 @@ def outer_pairs(
 
 
 def _pairs_within(groups: np.ndarray, cost: Array, **options: Any) -> Pairs:
-    xp = array_namespace(cost)
+    xp, groups = array_namespace(cost), np.asarray(groups)
     source, target = np.arange(len(groups)), np.arange(len(groups))
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
@@ -194,6 +204,9 @@ def match_clouds(x: PointCloud, y: PointCloud, outer: str, /, **options: Any) ->
     >>> match_clouds(x, y, "wasserstein").tolist()
     [1, 0]
     """
+    for name, family in (("x", x), ("y", y)):
+        if check_measure(family, PointCloud, name).points.ndim != 3:
+            raise ValueError(f"{name} must be a batch, points (n, k, d); got {tuple(family.points.shape)}")
     if x.points.shape[0] != y.points.shape[0]:
         raise ValueError(
             f"x and y must be batches of equal size; got {x.points.shape[0]} and {y.points.shape[0]}"

@@ -203,7 +203,7 @@ def _check_weights(name: str, weights: Any, offsets: NDArray[np.int64]) -> NDArr
         i = np.flatnonzero(wrong)[0]
         raise ValueError(
             f"family {name!r}: weights must sum to 1 in every cloud; "
-            f"those of cloud {i} sum to {totals[i]:.6g}"
+            f"those of cloud {i} sum to {totals[i]:.9g}"
         )
     # Weights that sum to 1 but for rounding are left alone: dividing again would change their last digit.
     return weights / np.repeat(np.where(np.abs(totals - 1) > 1e-12, totals, 1.0), np.diff(offsets))

@@ -182,7 +182,7 @@ def _weights(weights: Any, points: NDArray[np.float64], i: int) -> NDArray[np.fl
     if not (mass >= 0).all() or not abs(mass.sum() - 1) <= 1e-6:
         raise ValueError(
             f"cloud {i}: weights must be non-negative and sum to 1; got a smallest weight of "
-            f"{mass.min():.3g} and the sum {mass.sum():.6g}"
+            f"{mass.min():.3g} and the sum {mass.sum():.9g}"
         )
     return mass
 

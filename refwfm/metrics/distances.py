@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, matvec, sq_norm, take_rows, to_host, transpose
+from refwfm._array import Array, array_namespace, sq_distances, sq_norm, take_rows, to_host
+from refwfm._derivatives import refuse_gradient
 from refwfm.clouds import check_cloud, check_cloud_pair
-from refwfm.measures import PointCloud
+from refwfm.measures import PointCloud, check_measure
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.transport._parallel import as_they_come
 from refwfm.transport.emd import cost_matrix, emd
+from refwfm.transport.problem import check_range
 
 Progress = Callable[[int, int], None]
 """Called with the number of pairs done and their total."""
@@ -64,8 +66,9 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
 
     Notes
     -----
-    The largest temporary is (..., n, m). Which point is nearest is read off an expanded square, and its
-    distance then computed from the difference, so that no digit of a small distance is lost.
+    The largest temporaries are (..., n, m): squared distances that are each right to rounding of themselves,
+    so that a far point changes nobody's nearest. Differentiable, by the nearest points; without squares the
+    gradient at a point that the other cloud has too is 0.
 
     Examples
     --------
@@ -74,19 +77,22 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
     (50.0, 10.0)
     """
     x, y = check_cloud_pair(x, y, validate=validate)
+    if validate:
+        check_range(x=x.points, y=y.points)
     return _directed(x, y, squared) + _directed(y, x, squared)
 
 
 def _directed(x: PointCloud, y: PointCloud, squared: bool) -> Array:
     """Weighted mean over the points of x of their distance to the nearest of y."""
     xp = array_namespace(x.points)
-    centre = matvec(transpose(y.points), y.weights)[..., None, :]
-    from_x, to_y = x.points - centre, y.points - centre
-    rank = sq_norm(to_y)[..., None, :] - 2.0 * (from_x @ transpose(to_y))  # ‖x - y‖² - ‖x‖²
+    rank = sq_distances(x.points, y.points)
     rank = xp.where((y.weights > 0)[..., None, :], rank, xp.full_like(rank, np.inf))
     nearest = take_rows(y.points, xp.argmin(rank, axis=-1))  # (..., n, d)
     distance = sq_norm(x.points - nearest)
-    return xp.sum(x.weights * (distance if squared else xp.sqrt(distance)), axis=-1)
+    if not squared:
+        zero = distance == 0  # where the root has no derivative
+        distance = xp.where(zero, distance, xp.sqrt(xp.where(zero, xp.ones_like(distance), distance)))
+    return xp.sum(x.weights * distance, axis=-1)
 
 
 # Matrices between families
@@ -124,6 +130,8 @@ def pairwise_chamfer(
     ------
     ValueError
         If a family has no member, a cloud no point or one that is not finite, or dimensions differ.
+    TypeError
+        If a family is none, or a tensor that requires a gradient: the result is NumPy's, and has none.
 
     Examples
     --------
@@ -149,7 +157,8 @@ def pairwise_emd(
     Equation: EMD. Parameters, result and errors as for ``pairwise_chamfer``, but ``squared`` has no
     default: True is the mean *squared* distance under the best plan (the squared 2-Wasserstein distance),
     False the mean *Euclidean* distance under the plan that is best for it (the 1-Wasserstein distance). Both
-    are called EMD; accuracies differ by several points, so say which.
+    are called EMD; accuracies differ by several points, so say which. Assignments are right to rounding of
+    their own cost, plans are proved optimal, or a ``ConvergenceError`` is raised.
 
     Examples
     --------
@@ -272,6 +281,8 @@ def host_families(**families: PointCloud) -> list[list[PointCloud]]:
 
 
 def _host_family(family: PointCloud, name: str) -> list[PointCloud]:
+    check_measure(family, PointCloud, name)
+    refuse_gradient("a matrix of distances", *family)
     if family.points.ndim != 3 or family.points.shape[0] == 0:
         raise ValueError(
             f"{name} must be a family of at least one cloud, points (n, k, d); "

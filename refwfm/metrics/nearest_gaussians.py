@@ -4,9 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, expanded_sq_distance, machine_eps, sq_norm, to_host
+from refwfm._array import (
+    Array,
+    array_namespace,
+    check_floating,
+    device,
+    expanded_sq_distance,
+    machine_eps,
+    sq_norm,
+    to_host,
+)
 from refwfm.bures import factored_sq_distance
-from refwfm.measures import Gaussian, check_gaussian
+from refwfm.measures import Gaussian, check_gaussian, check_measure
 from refwfm.psd import factor, sqrtm
 
 PAIR_BLOCK = 2**16
@@ -56,10 +65,11 @@ def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = Tru
     ([1.0, 1.0], [1, 0])
     """
     for name, family in (("generated", generated), ("reference", reference)):
-        if family.mean.ndim != 2 or family.mean.shape[0] == 0:
+        if check_measure(family, Gaussian, name).mean.ndim != 2 or family.mean.shape[0] == 0:
             raise ValueError(
                 f"{name} must have at least one member, mean (n, d); got {tuple(family.mean.shape)}"
             )
+    check_floating(generated=generated.mean, reference=reference.mean)
     if generated.mean.shape[1] != reference.mean.shape[1]:
         raise ValueError(
             "generated and reference must live in the same dimension; "

@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, to_host, transpose
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    asarray_like,
+    check_floating,
+    check_integer,
+    device,
+    to_host,
+    transpose,
+)
 
 
 class FamilyDistances(NamedTuple):
@@ -154,8 +164,12 @@ def minimum_matching_distance(distances: FamilyDistances, /) -> Array:
 
 
 def _check_distances(distances: FamilyDistances) -> FamilyDistances:
+    if not isinstance(distances, FamilyDistances):
+        raise TypeError(f"distances must be FamilyDistances; got a {type(distances).__name__}")
     gg, gr, rr = distances
-    xp = array_namespace(gg, gr, rr)
+    xp = check_floating(
+        **{f"distances.{name}": part for name, part in zip(distances._fields, distances, strict=True)}
+    )
     G, R = gr.shape[-2:] if gr.ndim >= 2 else (0, 0)
     batch = tuple(gr.shape[:-2])
     if 0 in (G, R) or tuple(gg.shape) != (*batch, G, G) or tuple(rr.shape) != (*batch, R, R):
@@ -165,8 +179,6 @@ def _check_distances(distances: FamilyDistances) -> FamilyDistances:
             f"got {tuple(gg.shape)}, {tuple(gr.shape)} and {tuple(rr.shape)}"
         )
     for name, part in zip(distances._fields, distances, strict=True):
-        if not xp.isdtype(part.dtype, "real floating") or part.dtype != gr.dtype:
-            raise TypeError(f"distances must have one real floating dtype; got {part.dtype} for {name}")
         if not all_finite(part) or not bool(xp.all(part >= 0)):
             raise ValueError(
                 f"distances.{name} must be finite and not negative; got NaN, infinity or less than 0"
@@ -197,7 +209,8 @@ def k_nearest(distance: Array, /, *, k: int) -> np.ndarray:
     >>> k_nearest(np.asarray([[3.0, 1.0, 2.0]]), k=2).tolist()
     [[1, 2]]
     """
-    host = to_host(distance)
+    check_floating(distance=distance)
+    k, host = check_integer(k, "k", low=1), to_host(distance)
     if host.ndim != 2 or not 1 <= k <= host.shape[1]:
         raise ValueError(f"distance must have shape (n, m) with m >= k >= 1; got {host.shape} and k = {k}")
     if not np.all(np.isfinite(host)):

@@ -7,7 +7,7 @@ taken relative to the squared distance travelled. It does not say where the path
 
 from typing import NamedTuple
 
-from refwfm._array import Array, array_namespace, sq_norm
+from refwfm._array import Array, array_namespace, check_floating, check_integer, sq_norm
 from refwfm.generation import CloudField, generate_clouds
 from refwfm.measures import PointCloud
 
@@ -52,18 +52,27 @@ def path_straightness(path: Array, weights: Array, /) -> Straightness:
     >>> float(path_straightness(path, np.ones((1, 1))).ratio)
     1.0
     """
-    xp = array_namespace(path, weights)
+    xp = check_floating(path=path, weights=weights)
     if path.ndim != 4 or path.shape[0] < 3 or tuple(weights.shape) != tuple(path.shape[1:3]):
         raise ValueError(
             "path and weights must have shapes (K + 1, B, n, d) and (B, n) with K >= 2 steps; "
             f"got {tuple(path.shape)} and {tuple(weights.shape)}"
         )
-    path = xp.where((weights > 0)[..., None], path, 0.0)
+    path = xp.where((weights != 0)[..., None], path, 0.0)
     velocity = (path.shape[0] - 1) * (path[1:, ...] - path[:-1, ...])  # (K, B, n, d)
     displacement = path[-1, ...] - path[0, ...]
+    if 0 in path.shape:
+        nothing = xp.sum(displacement, axis=(-2, -1))
+        return Straightness(xp.sum(nothing), nothing, nothing)
+    # Squares are taken in units of each cloud's largest velocity: the ratio exists where they would overflow.
+    unit = xp.max(xp.abs(velocity), axis=(0, 2, 3))
+    unit = xp.where(unit == 0, xp.ones_like(unit), unit)
+    velocity, displacement = velocity / unit[:, None, None], displacement / unit[:, None, None]
     bend = xp.sum(weights * xp.mean(sq_norm(velocity - displacement), axis=0), axis=-1)
     moved = xp.sum(weights * sq_norm(displacement), axis=-1)
-    return Straightness(relative_bend(bend, moved), bend, moved)
+    share = (unit / xp.max(unit)) ** 2
+    ratio = relative_bend(share * bend, share * moved)
+    return Straightness(ratio, unit * (unit * bend), unit * (unit * moved))
 
 
 def relative_bend(bend: Array, sq_displacement: Array, /) -> Array:
@@ -77,11 +86,10 @@ def relative_bend(bend: Array, sq_displacement: Array, /) -> Array:
     >>> float(relative_bend(np.asarray([1.0, 0.0]), np.asarray([1.0, 3.0])))
     0.25
     """
-    xp = array_namespace(bend, sq_displacement)
+    xp = check_floating(bend=bend, sq_displacement=sq_displacement)
     total, moved = xp.sum(bend), xp.sum(sq_displacement)
-    ratio = total / xp.where(moved > 0, moved, xp.ones_like(moved))
-    closed = xp.where(total > 0, xp.full_like(total, float("inf")), xp.zeros_like(total))
-    return xp.where(moved > 0, ratio, closed)
+    closed = xp.where(total > 0, xp.full_like(total, float("inf")), total)
+    return xp.where(moved == 0, closed, total / xp.where(moved == 0, xp.ones_like(moved), moved))
 
 
 def straightness(
@@ -104,6 +112,7 @@ def straightness(
     >>> round(float(straightness(lambda x, t: x.points + 1.0, source, n_steps=2).ratio), 9)  # speeds 1, 1.5
     0.04
     """
+    check_integer(n_steps, "n_steps", low=2)
     path: list[Array] = []
     generate_clouds(
         field, source, n_steps=n_steps, method=method, observe=lambda k, cloud: path.append(cloud.points)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from refwfm._array import Array, array_namespace, transpose
+from refwfm._array import Array, array_namespace, check_floating, transpose
 from refwfm.networks.layers import Params, Pullback, dense, init_dense
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def attention(
     >>> attention(np.zeros((1, 4)), np.zeros((2, 4)), np.asarray([[0.0], [2.0]]))[0].tolist()  # all alike
     [[1.0]]
     """
-    xp = array_namespace(q, k, v)
+    xp = check_floating(q=q, k=k, v=v)
     scale = 1.0 / math.sqrt(q.shape[-1])
     q = scale * q
     scores = q @ transpose(k)
@@ -103,7 +103,11 @@ def multi_head_attention(
     >>> multi_head_attention(params, np.zeros((1, 5, 6)), heads=2)[0].shape
     (1, 5, 6)
     """
-    xp = array_namespace(x)
+    xp = check_floating(x=x)
+    if x.ndim != 3 or heads < 1 or x.shape[-1] % heads:
+        raise ValueError(
+            f"x must have shape (B, n, width), and heads divide the width; got {tuple(x.shape)}, {heads}"
+        )
     batch, n, width = x.shape
     qkv, qkv_pullback = dense(params["qkv"], x)
     by_head = xp.permute_dims(xp.reshape(qkv, (batch, n, 3, heads, width // heads)), (2, 0, 3, 1, 4))

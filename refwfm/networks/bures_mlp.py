@@ -6,8 +6,8 @@ mean's velocity a, the other the matrix S.
 
 from typing import TYPE_CHECKING
 
-from refwfm._array import Array, array_namespace, device
-from refwfm.measures import Gaussian
+from refwfm._array import Array, array_namespace, check_floating, device
+from refwfm.measures import Gaussian, check_measure
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -84,7 +84,7 @@ def identity_scaling(d: int, /, *, like: Array) -> Params:
     >>> {name: part.shape for name, part in identity_scaling(2, like=np.zeros(0)).items()}
     {'input_shift': (5,), 'input_scale': (5,), 'mean_scale': (2,), 'matrix_scale': (3,)}
     """
-    xp = array_namespace(like)
+    xp = check_floating(like=like)
     options = {"dtype": like.dtype, "device": device(like)}
     n = d * (d + 1) // 2
     return {
@@ -172,6 +172,9 @@ def input_features(
     >>> input_features(params, scaling, mu, np.zeros(3)).shape  # 2 + 3 + 2 · 4
     (3, 13)
     """
+    check_measure(mu, Gaussian, "mu")
+    weight = params["mean"]["mlp"]["in"]["weight"]
+    check_floating(mu=mu.mean, t=t, scaling=scaling["input_shift"], params=weight)
     batch, d = tuple(mu.mean.shape[:-1]), mu.mean.shape[-1]
     if tuple(mu.cov.shape) != (*batch, d, d):
         raise ValueError(
@@ -191,7 +194,7 @@ def input_features(
             f"t and labels must have the shape {batch} of the batch of Gaussians; got t {tuple(t.shape)}"
             + ("" if labels is None else f" and labels {tuple(labels.shape)}")
         )
-    n_time = params["mean"]["mlp"]["in"]["weight"].shape[0] - n_state
+    n_time = weight.shape[0] - n_state
     n_time -= 0 if tables is None else tables["table"].shape[1]
     if tuple(scaling["mean_scale"].shape) != (d,) or n_time < 0:
         raise ValueError(f"mu has dimension d = {d}, but the parameters or the scaling are for another one")

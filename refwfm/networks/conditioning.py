@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from refwfm._array import Array, array_namespace, asarray_like
+from refwfm._array import Array, array_namespace, asarray_like, check_floating
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -104,7 +104,7 @@ def feature_embedding(params: Params, features: Array, /) -> tuple[Array, Pullba
     >>> feature_embedding(params, np.asarray([[1.0, 2.0], [np.nan, np.nan]]))[0].tolist()
     [[2.0, 3.0], [7.0, 7.0]]
     """
-    xp = array_namespace(features)
+    xp = check_floating(features=features, **params)
     absent = xp.all(xp.isnan(features), axis=-1)[..., None]
     y, dense_pullback = dense(params, xp.where(absent, 0.0, features))
 
@@ -141,6 +141,12 @@ def guidance(v_label: Array, v_none: Array, weight: float, /) -> Array:
     >>> guidance(np.asarray([2.0]), np.asarray([1.0]), 0.5).tolist()  # 1.5 · 2 - 0.5 · 1
     [2.5]
     """
+    check_floating(v_label=v_label, v_none=v_none)
+    if v_label.shape != v_none.shape:
+        raise ValueError(
+            f"v_label and v_none must have the same shape; got {tuple(v_label.shape)} and "
+            f"{tuple(v_none.shape)}"
+        )
     return (1.0 + weight) * v_label - weight * v_none
 
 

@@ -13,7 +13,15 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from refwfm._array import Array, array_namespace, asarray_like, device, transpose
+from refwfm._array import (
+    Array,
+    array_namespace,
+    asarray_like,
+    check_floating,
+    check_integer,
+    device,
+    transpose,
+)
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -79,6 +87,7 @@ def dense(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     >>> y.tolist(), d_params["weight"].tolist(), d_x.tolist()
     ([7.0], [[3.0]], [2.0])
     """
+    check_floating(x=x, **params)
     weight = params["weight"]  # stored (n_in, n_out): none of the three products needs a transposed copy
     n_in, n_out = weight.shape
 
@@ -123,7 +132,7 @@ def layer_norm(params: Params, x: Array, /, *, eps: float = 1e-5) -> tuple[Array
     >>> layer_norm(params, np.asarray([10.0, 30.0]))[0].round(4).tolist()
     [-1.0, 1.0]
     """
-    xp = array_namespace(x)
+    xp = check_floating(x=x, **params)
     scale = params["scale"]
     centred = x - xp.mean(x, axis=-1, keepdims=True)
     inverse_std = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + eps)
@@ -151,7 +160,7 @@ def relu(x: Array, /) -> tuple[Array, Pullback]:
     >>> y.tolist(), pullback(np.ones(2)).tolist()
     ([0.0, 3.0], [0.0, 1.0])
     """
-    xp = array_namespace(x)
+    xp = check_floating(x=x)
     y = xp.clip(x, min=0.0)
     # Testing the value, not x, lets x be freed; NaN in x stays NaN in y.
     return y, lambda d_y: d_y * xp.astype(y > 0, y.dtype)
@@ -167,7 +176,7 @@ def silu(x: Array, /) -> tuple[Array, Pullback]:
     >>> silu(np.asarray([0.0, 100.0]))[0].tolist()
     [0.0, 100.0]
     """
-    xp = array_namespace(x)
+    xp = check_floating(x=x)
     sigmoid = 0.5 * (1.0 + xp.tanh(0.5 * x))  # 1 / (1 + exp(-x)) overflows for large -x
     y = x * sigmoid
     return y, lambda d_y: d_y * (sigmoid + y * (1.0 - sigmoid))
@@ -220,7 +229,8 @@ def fourier_features(t: Array, n_frequencies: int, /) -> tuple[Array, Pullback]:
     >>> fourier_features(np.asarray([0.5]), 2)[0].round(9).tolist()  # cos π/2, cos π, sin π/2, sin π
     [[0.0, -1.0, 1.0, 0.0]]
     """
-    xp = array_namespace(t)
+    xp = check_floating(t=t)
+    n_frequencies = check_integer(n_frequencies, "n_frequencies", low=0)
     frequencies = math.pi * xp.arange(1, n_frequencies + 1, dtype=t.dtype, device=device(t))
     angle = t[..., None] * frequencies
     cos, sin = xp.cos(angle), xp.sin(angle)
@@ -281,8 +291,8 @@ def label_embedding(params: Params, labels: Array, /) -> tuple[Array, Pullback]:
     [[3.0, 4.0], [3.0, 4.0]]
     """
     table = params["table"]
+    xp = check_floating(table=table)
     n_labels, dim = table.shape
-    xp = array_namespace(table)
     flat = xp.reshape(labels, (-1,))
 
     def pullback(d_y: Array) -> tuple[Params, None]:
@@ -314,7 +324,9 @@ def vech(matrix: Array, /) -> tuple[Array, Pullback]:
     >>> vech(np.asarray([[1.0, 2.0], [2.0, 5.0]]))[0].tolist()
     [1.0, 2.0, 5.0]
     """
-    xp = array_namespace(matrix)
+    xp = check_floating(matrix=matrix)
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"matrix must have shape (..., d, d); got {tuple(matrix.shape)}")
     d = matrix.shape[-1]
     lower = xp.asarray([i * d + j for i in range(d) for j in range(i + 1)], device=device(matrix))
     y = xp.take(xp.reshape(matrix, (*matrix.shape[:-2], d * d)), lower, axis=-1)
@@ -347,7 +359,8 @@ def unvech(vector: Array, d: int, /) -> tuple[Array, Pullback]:
     >>> unvech(np.asarray([1.0, 2.0, 5.0]), 2)[0].tolist()
     [[1.0, 2.0], [2.0, 5.0]]
     """
-    if vector.shape[-1] != d * (d + 1) // 2:
+    check_floating(vector=vector)
+    if vector.ndim < 1 or vector.shape[-1] != d * (d + 1) // 2:
         raise ValueError(
             f"vector must have a last axis of length d (d + 1) / 2 = {d * (d + 1) // 2} for d = {d}; "
             f"got shape {tuple(vector.shape)}"

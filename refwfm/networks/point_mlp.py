@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING
 
 import array_api_extra as xpx
 
-from refwfm._array import Array, array_namespace, device, sq_norm, symmetrize, take_rows, transpose
+from refwfm._array import (
+    Array,
+    array_namespace,
+    check_floating,
+    check_integer,
+    device,
+    sq_distances,
+    sq_norm,
+    symmetrize,
+    take_rows,
+    transpose,
+)
 from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
 from refwfm.networks.mlp import block
 from refwfm.networks.transformer import check_inputs, init_transformer, transformer_block
-from refwfm.transport.sinkhorn import sq_euclidean_cost
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -169,9 +179,9 @@ def surroundings(points: Array, mask: Array, /, *, neighbours: int) -> Array:
     >>> surroundings(points, mask, neighbours=1)[0, 2].round(4).tolist()  # 5, 4 away, at -4; moments
     [5.0, 4.0, -4.0, 2.0, 4.6667]
     """
-    xp = array_namespace(points, mask)
-    batch, n, d = points.shape
     offset, distance = nearest_neighbours(points, mask, neighbours=neighbours)
+    xp, (batch, n, d) = array_namespace(points), points.shape
+    points = xp.where(mask[..., None], points, 0.0)
     weights = xp.astype(mask, points.dtype)
     weights = weights / xp.clip(xp.sum(weights, axis=-1, keepdims=True), min=1.0)
     mean = transpose(weights[..., None]) @ points  # (B, 1, d)
@@ -199,26 +209,47 @@ def nearest_neighbours(points: Array, mask: Array, /, *, neighbours: int) -> tup
     >>> offset[0, :, 0, 0].tolist(), distance[0, :, 0].tolist()
     ([1.0, -1.0, -4.0], [1.0, 1.0, 4.0])
     """
-    xp = array_namespace(points, mask)
+    xp = check_floating(points=points)
+    neighbours = check_integer(neighbours, "neighbours", low=1)
+    if points.ndim != 3 or tuple(mask.shape) != tuple(points.shape[:-1]):
+        raise ValueError(
+            f"points and mask must have shapes (B, n, d) and (B, n); got {tuple(points.shape)} and "
+            f"{tuple(mask.shape)}"
+        )
+    if not xp.isdtype(mask.dtype, "bool"):
+        raise TypeError(f"mask must be of booleans, True for live points; got dtype {mask.dtype}")
     batch, n, d = points.shape
     k = min(neighbours, n - 1)
     offset = xp.zeros((batch, n, neighbours, d), dtype=points.dtype, device=device(points))
     if k == 0 or batch == 0:
         return offset, offset[..., 0]
     itself = xp.eye(n, dtype=points.dtype, device=device(points)) > 0
-    apart = xp.where(mask[:, None, :] & ~itself, sq_euclidean_cost(points, points), float("inf"))
+    others = mask[:, None, :] & ~itself
+    # A distance that is not finite is that of a neighbour all the same, unlike padding's: NaN is the nearest
+    # to all, so that it shows, and what overflows is the furthest.
+    apart = sq_distances(points, points)
+    apart = xp.where(xp.isnan(apart), -1.0, xp.minimum(apart, xp.full_like(apart, xp.finfo(apart.dtype).max)))
+    apart = xp.where(others, apart, float("inf"))
     index = xpx.argpartition(apart, k - 1, axis=-1, xp=xp)[..., :k]
     found = take_rows(points, xp.reshape(index, (batch, n * k)))
     found = xp.reshape(found, (batch, n, k, d)) - points[:, :, None, :]
-    there = xp.isfinite(xp.take_along_axis(apart, index, axis=-1))
+    there = xp.take_along_axis(apart, index, axis=-1) < float("inf")
     found = xp.where(there[..., None], found, 0.0)
-    distance = xp.where(there, xp.sqrt(sq_norm(found)), float("inf"))
+    distance = xp.where(there, _norm(found), float("inf"))
     order = xp.argsort(distance, axis=-1)
-    distance = xp.take_along_axis(distance, order, axis=-1)
+    distance, there = (xp.take_along_axis(part, order, axis=-1) for part in (distance, there))
     found = take_rows(found, order)
-    distance = xp.where(xp.isfinite(distance), distance, 0.0)
+    distance = xp.where(there, distance, 0.0)
     more = neighbours - k
     return (
         xp.concat([found, offset[:, :, :more, :]], axis=-2),
         xp.concat([distance, offset[:, :, :more, 0]], axis=-1),
     )
+
+
+def _norm(x: Array) -> Array:
+    """Euclidean norms over the last axis, also where their squares would overflow or vanish."""
+    xp = array_namespace(x)
+    largest = xp.max(xp.abs(x), axis=-1)
+    unit = xp.where((largest > 0) & (largest < float("inf")), largest, xp.ones_like(largest))
+    return unit * xp.sqrt(sq_norm(x / unit[..., None]))

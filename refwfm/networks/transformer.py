@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from refwfm._array import Array, array_namespace
+from refwfm._array import Array, array_namespace, check_floating
 from refwfm.networks.attention import init_multi_head_attention, multi_head_attention
 from refwfm.networks.conditioning import check_cloud_labels, embed_condition, init_conditioning
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, init_layer_norm, layer_norm, relu
@@ -271,6 +271,7 @@ def check_inputs(
     TypeError, ValueError
         As ``transformer`` does.
     """
+    xp = check_floating(points=points, t=t, params=params["in"]["weight"])
     d, width = params["in"]["weight"].shape
     _check_heads(width, heads)
     if points.ndim < 2 or points.shape[-1] != d or points.shape[-2] == 0:
@@ -279,7 +280,6 @@ def check_inputs(
             f"got {tuple(points.shape)}"
         )
     batch, n = tuple(points.shape[:-2]), points.shape[-2]
-    xp = array_namespace(points, t)
     if mask is not None and tuple(mask.shape) != (*batch, n):
         raise ValueError(f"mask must have the shape {(*batch, n)} of the points; got {tuple(mask.shape)}")
     if mask is not None and not xp.isdtype(mask.dtype, "bool"):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refwfm._array import check_integer
 from refwfm.measures import PointCloud
 from refwfm.metrics.distances import compare_families, pairwise_chamfer
 from refwfm.metrics.neighbours import one_nn_accuracy_emd
@@ -104,6 +105,8 @@ def draw_source(
 
 def subsample(family: Clouds, size: int, config: CloudConfig, /, *, seed: int) -> PointCloud:
     """``size`` members of a family drawn without replacement, cut to as many points as the model makes."""
+    if check_integer(size, "size", low=1) > len(family):
+        raise ValueError(f"size must be at most {len(family)}, the members of the family; got {size}")
     rng = random_stream(seed, "evaluation")
     index = rng.choice(len(family), size=size, replace=False)
     return family.batch(index, n_points=config.n_points, rng=rng)

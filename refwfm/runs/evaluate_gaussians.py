@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from refwfm._array import sq_norm
+from refwfm._array import nonnegative, sq_norm
 from refwfm.measures import Gaussian, NonFiniteError, take
 from refwfm.metrics.nearest_gaussians import Nearest, nearest
 from refwfm.metrics.statistics import label_accuracy
@@ -128,4 +128,4 @@ def evaluate_source(
 def _nearest(generated: Gaussian, reference: Gaussian) -> tuple[Nearest, np.ndarray]:
     found = nearest(generated, reference, validate=False)
     means = sq_norm(generated.mean - take(reference, found.member).mean)
-    return found, np.maximum(found.sq_distance - means, 0.0)
+    return found, nonnegative(found.sq_distance - means)

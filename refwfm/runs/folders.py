@@ -136,6 +136,7 @@ def train(
     training.algorithm.NonFiniteLossError
         Names the last checkpoint.
     """
+    folder = Path(folder)
     started = (folder / "config.toml").exists()
     if started and not resume:
         raise RunError(f"{folder} holds a run already; continue it with resume=True, or use another folder")

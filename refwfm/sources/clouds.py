@@ -14,9 +14,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, machine_eps, transpose
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    asarray_like,
+    check_floating,
+    check_integer,
+    device,
+    nonnegative,
+    transpose,
+)
+from refwfm.decompositions import decompose
 from refwfm.measures import PointCloud, check_psd
-from refwfm.psd import decompose, sqrtm
+from refwfm.psd import sqrtm
 
 
 class CholeskyNormal(NamedTuple):
@@ -56,13 +67,13 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
     >>> [part.tolist() for part in fit_cholesky_normal(np.asarray([[[1.0]], [[9.0]]]))]
     [[[2.0]], [[1.0]]]
     """
+    xp = check_floating(cov=cov)
     if cov.ndim != 3 or 0 in cov.shape or cov.shape[1] != cov.shape[2]:
         raise ValueError(f"cov must have shape (N, d, d) with N, d >= 1; got {tuple(cov.shape)}")
     if validate:
         if not all_finite(cov):
             raise ValueError("cov must be finite; got NaN or infinity")
         cov = check_psd(cov)
-    xp = array_namespace(cov)
     factors = cholesky(cov)
     return CholeskyNormal(xp.mean(factors, axis=0), xp.std(factors, axis=0))
 
@@ -70,7 +81,9 @@ def fit_cholesky_normal(cov: Array, /, *, validate: bool = True) -> CholeskyNorm
 def cholesky(cov: Array, /) -> Array:
     """Lower-triangular L with ``L Lᵀ = cov`` and a diagonal that is not negative, for singular cov too.
 
-    Equation: WFM-AppD2. With the symmetric root ``R = Q U`` (a QR decomposition), ``cov = Uᵀ U``.
+    Equation: WFM-AppD2. With ``cov = D C D``, D the deviations, and the symmetric root ``R = Q U`` of the
+    correlations C (a QR decomposition), ``C = Uᵀ U`` and ``L = D Uᵀ``: each coordinate has the digits that it
+    would have in units of its own.
 
     Unique for positive definite cov. For a singular one, the factor returned has columns that vanish at
     coordinates that do not vary and, when the first r coordinates determine the rest, after the r-th.
@@ -84,14 +97,19 @@ def cholesky(cov: Array, /) -> Array:
     >>> cholesky(np.asarray([[4.0, 2.0], [2.0, 2.0]])).round(9).tolist()
     [[2.0, 0.0], [1.0, 1.0]]
     """
-    xp = array_namespace(cov)
+    xp = check_floating(cov=cov)
+    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2] or cov.shape[-1] == 0:
+        raise ValueError(f"cov must have shape (..., d, d) with d >= 1; got {tuple(cov.shape)}")
+    variance = nonnegative(xp.linalg.diagonal(cov))
+    deviation = xp.sqrt(variance)
+    still = deviation == 0
+    unit = xp.where(still, xp.ones_like(deviation), deviation)
+    correlation = cov / unit[..., :, None] / unit[..., None, :]
     # What the root holds at coordinates without variance is rounding, which QR would turn into any direction.
-    variance = xp.linalg.diagonal(cov)
-    varies = variance > cov.shape[-1] * machine_eps(cov) * xp.max(variance, axis=-1, keepdims=True)
-    root = xp.where(varies[..., :, None] & varies[..., None, :], sqrtm(cov, validate=False), 0.0)
+    root = xp.where(still[..., :, None] | still[..., None, :], 0.0, sqrtm(correlation, validate=False))
     upper = decompose(xp.linalg.qr, root, "cov")[1]
     signs = xp.where(xp.linalg.diagonal(upper) < 0, -xp.ones_like(variance), xp.ones_like(variance))
-    return xp.tril(transpose(signs[..., None] * upper))
+    return deviation[..., :, None] * xp.tril(transpose(signs[..., None] * upper))
 
 
 def sample_cholesky_normal(
@@ -122,6 +140,17 @@ def sample_cholesky_normal(
     >>> sample_cholesky_normal(source, rng=rng, sizes=sizes).points.shape
     (2, 3, 2)
     """
+    if not isinstance(source, CholeskyNormal):
+        raise TypeError(f"source must be a CholeskyNormal(mean, std); got a {type(source).__name__}")
+    check_floating(**{"source.mean": source.mean, "source.std": source.std})
+    if (
+        source.mean.ndim != 2
+        or not tuple(source.std.shape) == tuple(source.mean.shape) == source.mean.shape[:1] * 2
+    ):
+        raise ValueError(
+            "source.mean and source.std must have shape (d, d); "
+            f"got {tuple(source.mean.shape)} and {tuple(source.std.shape)}"
+        )
     sizes = _check_sizes(sizes)
     d = source.mean.shape[0]
     noise = asarray_like(np.tril(rng.standard_normal((len(sizes), d, d))), source.mean)
@@ -198,6 +227,8 @@ def sample_pure_noise(
     >>> points.shape, bool(np.all(points[1] == points[1, 0]))
     ((2, 3, 2), True)
     """
+    if not isinstance(law, PureNoise):
+        raise TypeError(f"law must be a PureNoise(mean, low, high); got a {type(law).__name__}")
     if not 0 <= law.low <= law.high < math.inf or not 0 <= law.mean < math.inf:
         raise ValueError(f"a law needs mean >= 0 and 0 <= low <= high, all finite; got {law}")
     sizes = _check_sizes(sizes)
@@ -236,6 +267,7 @@ def sample_barycentric_noise(
     >>> sample_barycentric_noise(np.asarray([[0.0], [9.0]]), **options).points.tolist()
     [[[0.0], [9.0]], [[0.0], [9.0]]]
     """
+    check_floating(reference=reference)
     if reference.ndim != 2 or 0 in reference.shape:
         raise ValueError(f"reference must have shape (n, d) with n, d >= 1; got {tuple(reference.shape)}")
     if not 0 <= sigma < math.inf:
@@ -272,7 +304,7 @@ def _check_sizes(sizes: np.ndarray, largest: int | None = None) -> np.ndarray:
     sizes = np.asarray(sizes)
     whole = sizes.ndim == 1 and sizes.dtype.kind in "iu"
     if not whole or np.any(sizes < 1) or (largest is not None and np.any(sizes > largest)):
-        wanted = "of at least 1" if largest is None else f"from 1 to {largest}"
+        wanted = "of at least 1" if largest is None else f"from 1 to {largest}" if largest > 1 else "all 1"
         raise ValueError(f"sizes must be integers {wanted}, one for each cloud; got {sizes!r}")
     return sizes
 
@@ -284,6 +316,8 @@ def _draw(
 
     Points are drawn one cloud after the other, so that padding takes no random numbers.
     """
+    check_floating(like=template)
+    d = check_integer(d, "d", low=1)
     weights = prefix_weights(sizes, int(np.max(sizes, initial=1)))
     points = np.zeros((*weights.shape, d))
     points[weights > 0] = noise((int(np.sum(sizes)), d))

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, symmetrize, transpose
+from refwfm._array import Array, asarray_like, check_integer, symmetrize, to_host, transpose
 from refwfm.barycenter import barycenter
-from refwfm.measures import Gaussian, check_gaussian, take
+from refwfm.measures import Gaussian, check_gaussian, check_record, take
 from refwfm.psd import sqrtm
 
 
@@ -40,7 +40,8 @@ def fit_gaussian_wishart(
     """Source fitted to a family: its means' moments, and its covariances' Bures barycenter.
 
     Equation: WFM-AppD1. ``m ~ N(m̄, diag(s²))`` and ``Σ ~ Wishart(Σ̄ / df, df)``, so that ``E Σ = Σ̄``.
-    (The paper prints the scale Σ̄, whose Wishart law has mean ``df Σ̄``.)
+    (The paper prints the scale Σ̄, whose Wishart law has mean ``df Σ̄``.) Fitted in float64 on the host,
+    whatever the family's dtype and device: what is fitted once should not lose digits.
 
     Parameters
     ----------
@@ -51,7 +52,9 @@ def fit_gaussian_wishart(
     Raises
     ------
     ValueError
-        If df is not an integer of at least d (the draws would be singular).
+        If df is below d (the draws would be singular).
+    TypeError
+        If df is not an integer.
 
     Examples
     --------
@@ -62,13 +65,14 @@ def fit_gaussian_wishart(
     family = check_gaussian(family, "family", validate=validate)
     d = family.mean.shape[-1]
     df = 2 * d if df is None else df
-    if not isinstance(df, int) or df < d:
+    df = check_integer(df, "df", low=1)
+    if df < d:
         raise ValueError(f"df must be an integer of at least d = {d} for covariances of full rank; got {df}")
-    xp = array_namespace(family.mean)
-    center = barycenter(family, validate=False)
-    std = xp.std(family.mean, axis=0)
-    root = sqrtm(center.gaussian.cov, validate=False)
-    return GaussianWishart(xp.mean(family.mean, axis=0), std, root, df)
+    host = Gaussian(*(to_host(part).astype(np.float64) for part in family))
+    root = sqrtm(barycenter(host, validate=False).gaussian.cov, validate=False)
+    fitted = np.mean(host.mean, axis=0), np.std(host.mean, axis=0), root
+    mean, std, root = (asarray_like(part, family.mean) for part in fitted)
+    return GaussianWishart(mean, std, root, df)
 
 
 def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Generator, size: int) -> Gaussian:
@@ -86,6 +90,8 @@ def sample_gaussian_wishart(source: GaussianWishart, /, *, rng: np.random.Genera
     >>> sample_gaussian_wishart(source, rng=np.random.default_rng(0), size=3).cov.shape
     (3, 2, 2)
     """
+    check_record(source, GaussianWishart, "source", arrays=("mean", "std", "root"))
+    size = check_integer(size, "size", low=0)
     d = source.mean.shape[0]
     z = asarray_like(rng.standard_normal((size, d)), source.mean)
     Z = asarray_like(rng.standard_normal((size, d, source.df)), source.mean)
@@ -107,7 +113,8 @@ def sample_empirical(
     >>> bool(np.all(nu.mean[:, 0] == 10 * index))
     True
     """
-    n = family.mean.shape[0]
+    size = check_integer(size, "size", low=0)
+    n = check_gaussian(family, "family", validate=False).mean.shape[0]
     if n == 0:
         raise ValueError("family must have at least one member; got none")
     index = rng.integers(n, size=size)

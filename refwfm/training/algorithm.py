@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace
+from refwfm._array import Array, array_namespace, check_integer
 from refwfm.training import optim
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.flows import flow_of
@@ -142,6 +142,7 @@ def train(
     NonFiniteLossError
         If a loss is NaN or infinite; the error names the step and the seed. Nothing is reported after that.
     """
+    check_integer(every, "every", low=1)
     pending: list[Metrics] = []
     while state.step < config.steps:
         state, metrics = step(config, setting, family, labels, state, ops=ops)
@@ -158,7 +159,7 @@ def train(
                     "or clip_norm helps"
                 )
             if report is not None:
-                worst = max(float(metrics.plan_error) for metrics in pending)
-                report(state, Metrics(float(np.mean(losses)), float(np.mean(norms)), worst))
+                worst = np.max([float(metrics.plan_error) for metrics in pending])  # NaN is the worst
+                report(state, Metrics(float(np.mean(losses)), float(np.mean(norms)), float(worst)))
             pending = []
     return state

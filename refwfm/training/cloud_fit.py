@@ -7,6 +7,7 @@ import numpy as np
 
 from refwfm._array import Array
 from refwfm.clouds import moments
+from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal, fit_cholesky_normal
 from refwfm.training.alignment import Clouds, Progress, align_family, fit_reference, thin
 from refwfm.training.cloud_setting import CloudSetting
@@ -58,16 +59,13 @@ def prepare(
         raise ValueError(f"the source family is {source.dimension}-D, the target family {data.dimension}-D")
     if config.outer == "paired" and (source is None or len(source) != len(data)):
         raise ValueError("outer = 'paired' needs a source family with one member for each target")
-    mean, cov = _all_moments(data)
-    shift = np.mean(mean, axis=0)
-    variance = np.mean(np.sum((mean - shift) ** 2, axis=1) + np.trace(cov, axis1=1, axis2=2)) / data.dimension
-    unit = float(np.sqrt(variance)) or 1.0
-    fitted = fit_cholesky_normal(cov / unit**2)
+    shift, unit, cov = _units(data)
+    fitted = fit_cholesky_normal(cov)
     counts = count_labels(data.labels, len(data.label_names), conditional=config.conditional)
     most = data.sizes.max() if config.n_points is None else config.n_points
     reference, families = _with_reference(config, Families(data, source), int(most), progress)
     setting = CloudSetting(
-        asarray(shift),
+        shift,
         unit,
         CholeskyNormal(*map(asarray, fitted)),
         np.minimum(data.sizes, most).astype(np.int64),
@@ -95,13 +93,32 @@ def _with_reference(
     return reference, Families(aligned, align_family(families.source, start, reference, progress=progress))
 
 
-def _all_moments(family: Clouds) -> tuple[np.ndarray, np.ndarray]:
-    """Means (N, d) and covariances (N, d, d) of all members, some at a time."""
-    parts = [
-        moments(*family.batch(index))
-        for index in np.array_split(np.arange(len(family)), 1 + len(family) // 64)
-    ]
-    return np.concatenate([p.mean for p in parts]), np.concatenate([p.cov for p in parts])
+def _units(family: Clouds) -> tuple[np.ndarray, float, np.ndarray]:
+    """Shift and unit in which a family has mean 0 and variance 1, and its covariances (N, d, d) in them.
+
+    Everything is fitted in float64 whatever the run's dtype, and squared only after a division by the largest
+    coordinate: data of any scale have their unit.
+    """
+    some = np.array_split(np.arange(len(family)), 1 + len(family) // 64)
+    shift = np.mean(np.concatenate([_means(family.batch(index)) for index in some]), axis=0)
+    largest = max(_largest(family.batch(index), shift) for index in some) or 1.0
+    parts = []
+    for index in some:
+        points, weights = family.batch(index)
+        parts.append(moments((points - shift) / largest, weights))
+    mean, cov = np.concatenate([p.mean for p in parts]), np.concatenate([p.cov for p in parts])
+    variance = np.mean(np.sum(mean**2, axis=1) + np.trace(cov, axis1=1, axis2=2)) / family.dimension
+    unit = float(np.sqrt(variance)) or 1.0
+    return shift, largest * unit, cov / unit**2
+
+
+def _means(clouds: PointCloud) -> np.ndarray:
+    return np.einsum("bn,bnd->bd", clouds.weights, clouds.points)
+
+
+def _largest(clouds: PointCloud, shift: np.ndarray) -> float:
+    """Largest distance from ``shift`` in one coordinate."""
+    return float(np.max(np.abs(clouds.points - shift), where=(clouds.weights > 0)[..., None], initial=0.0))
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, to_host
+from refwfm._array import Array, array_namespace, check_integer, device, to_host
 from refwfm.generation import CloudField, generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.metrics.straightness import Straightness, relative_bend, straightness
@@ -154,6 +154,7 @@ def _starts(
             if source is None
             else f"this model flows from {config.source!r} noise: it takes no source family"
         )
+    size = check_integer(size, "size", low=1)
     rng = random_stream(seed, "generation")
     labels = wanted_labels(setting.label_counts, labels, size, rng=rng)
     wanted_sizes = members = np.zeros(0, dtype=np.int64)
@@ -181,7 +182,13 @@ def _wanted_sizes(
     setting: CloudSetting, sizes: np.ndarray | int | None, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     drawn = rng.choice(setting.sizes, size=size)
-    chosen = drawn if sizes is None else np.broadcast_to(np.asarray(sizes), (size,)).astype(np.int64)
-    if chosen.min() < 1:
-        raise ValueError(f"sizes must be at least 1; got {chosen.min()}")
-    return chosen
+    if sizes is None:
+        return drawn
+    wanted = np.asarray(sizes)
+    if wanted.dtype.kind not in "iu" or wanted.shape not in ((), (size,)):
+        raise ValueError(
+            f"sizes must be an integer, or {size} of them; got {wanted.dtype} of shape {wanted.shape}"
+        )
+    if wanted.min() < 1:
+        raise ValueError(f"sizes must be at least 1; got {wanted.min()}")
+    return np.broadcast_to(wanted, (size,)).astype(np.int64)

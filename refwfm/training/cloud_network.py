@@ -81,7 +81,7 @@ def _baseline_loss(
 
 def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, int | Array]:
     return {
-        "like": setting.shift,
+        "like": setting.like,
         "width": options.width,
         "depth": options.depth,
         "heads": options.heads,

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, to_host
+from refwfm._array import Array, asarray_like, to_host
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal
 
@@ -14,8 +14,9 @@ class CloudSetting(NamedTuple):
 
     Attributes
     ----------
-    shift : array, shape (d,); unit : float
-        The model works on ``(x - shift) / unit``, where the family has variance 1 per coordinate.
+    shift : numpy.ndarray, shape (d,), float64; unit : float
+        The model works on ``(x - shift) / unit``, where the family has variance 1 per coordinate. They stay
+        on the host, where both directions are computed: far from the origin float32 has no digits to shift.
     source : CholeskyNormal, in these units
     sizes : numpy.ndarray of integers, shape (N,)
         Points of the family's clouds, as a step sees them: sizes of new clouds are drawn from these.
@@ -25,12 +26,17 @@ class CloudSetting(NamedTuple):
         The reference of linear and lazy plans, and of barycentric noise.
     """
 
-    shift: Array
+    shift: np.ndarray
     unit: float
     source: CholeskyNormal
     sizes: np.ndarray
     label_counts: np.ndarray
     reference: Array | None = None
+
+    @property
+    def like(self) -> Array:
+        """An array of the model's library, device and dtype."""
+        return self.source.mean
 
 
 def to_model_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
@@ -38,11 +44,8 @@ def to_model_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
 
     Equation: none. Wiring of a run.
     """
-    points, weights = asarray_like(cloud.points, setting.shift), asarray_like(cloud.weights, setting.shift)
-    xp = array_namespace(points)
-    return PointCloud(
-        xp.where((weights > 0)[..., None], (points - setting.shift) / setting.unit, 0.0), weights
-    )
+    points = np.where((cloud.weights > 0)[..., None], (cloud.points - setting.shift) / setting.unit, 0.0)
+    return PointCloud(asarray_like(points, setting.like), asarray_like(cloud.weights, setting.like))
 
 
 def to_data_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
@@ -50,8 +53,8 @@ def to_data_units(cloud: PointCloud, setting: CloudSetting, /) -> PointCloud:
 
     Equation: none. Wiring of a run.
     """
-    points, weights, shift = (to_host(x).astype(np.float64) for x in (*cloud, setting.shift))
-    return PointCloud(np.where((weights > 0)[..., None], setting.unit * points + shift, 0.0), weights)
+    points, weights = (to_host(x).astype(np.float64) for x in cloud)
+    return PointCloud(np.where((weights > 0)[..., None], setting.unit * points + setting.shift, 0.0), weights)
 
 
 # Files
@@ -63,14 +66,13 @@ def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
     Equation: none. Wiring of a run.
     """
     arrays = {
-        "shift": setting.shift,
         "source": {"mean": setting.source.mean, "std": setting.source.std},
         "sizes": setting.sizes,
         "label_counts": setting.label_counts,
     }
     if setting.reference is not None:
         arrays["reference"] = setting.reference
-    return arrays, {"unit": setting.unit}
+    return arrays, {"unit": setting.unit, "shift": setting.shift.tolist()}
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
@@ -78,8 +80,10 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
 
     Equation: none. Wiring of a run.
     """
+    # Older checkpoints have the shift in the run's dtype.
+    shift = to_host(arrays["shift"]) if "shift" in arrays else np.asarray(numbers["shift"])
     return CloudSetting(
-        arrays["shift"],
+        shift.astype(np.float64),
         numbers["unit"],
         CholeskyNormal(**arrays["source"]),
         arrays["sizes"],

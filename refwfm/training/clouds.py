@@ -77,7 +77,7 @@ def draw_batch(
         replace=config.replace,
     )
     # Lines 4 and 5: a time, and the points and velocities of the paths at it.
-    t = asarray_like(rng.random(config.batch), setting.shift)
+    t = asarray_like(rng.random(config.batch), setting.like)
     x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
     drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
     return CloudBatch(x_t, moved.weights, velocity, t, drawn, moved.error)

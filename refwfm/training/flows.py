@@ -78,7 +78,10 @@ def kind_of(config: TrainingConfig, /) -> str:
 
     Equation: none. Wiring of a run.
     """
-    return next(kind for kind, each in CONFIGS.items() if isinstance(config, each))
+    for kind, each in CONFIGS.items():
+        if isinstance(config, each):
+            return kind
+    raise TypeError(f"config must be a GaussianConfig or a CloudConfig; got a {type(config).__name__}")
 
 
 def flow_of(config: TrainingConfig, /) -> Flow:

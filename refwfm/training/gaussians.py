@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device, sq_norm
+from refwfm._array import Array, array_namespace, asarray_like, device, sq_norm, to_host
 from refwfm.couplings.outer import match_minibatch
 from refwfm.generation import Field, Generated, generate
 from refwfm.measures import Gaussian, check_gaussian, rescale, take
@@ -58,7 +58,9 @@ def fit_setting(
 ) -> tuple[GaussianSetting, Gaussian]:
     """Fit units, source and network scaling to a family; also return the family in these units.
 
-    Equation: none. Fits the source, WFM-AppD1.
+    Equation: none. Fits the source, WFM-AppD1. In float64 on the host, whatever the dtype and device of the
+    family, to which the results are rounded: a covariance that is nearly singular, or means far from the
+    origin, have few digits left in float32.
 
     Parameters
     ----------
@@ -70,19 +72,32 @@ def fit_setting(
     family = check_gaussian(family, "family")
     if family.mean.ndim != 2 or family.mean.shape[0] == 0:
         raise ValueError(f"family must have at least one member, mean (n, d); got {tuple(family.mean.shape)}")
-    xp = array_namespace(family.mean)
-    shift = xp.mean(family.mean, axis=0)
-    variance = xp.mean(sq_norm(family.mean - shift) + xp.linalg.trace(family.cov)) / family.mean.shape[1]
-    unit = float(xp.sqrt(variance)) or 1.0
+    like, family = family.mean, Gaussian(*(to_host(part).astype(np.float64) for part in family))
+    shift = np.mean(family.mean, axis=0)
+    traces = np.trace(family.cov, axis1=1, axis2=2)
+    unit = float(np.sqrt(np.mean(sq_norm(family.mean - shift) + traces) / shift.shape[0])) or 1.0
     family = rescale(Gaussian(family.mean - shift, family.cov), 1.0 / unit)
     source = fit_gaussian_wishart(family, df=config.df, validate=False)
     counts = count_labels(labels, n_labels, conditional=config.conditional)
     rng = random_stream(config.seed, "scaling")
     mu = sample_gaussian_wishart(source, rng=rng, size=SCALING_DRAWS)
     nu, _ = sample_empirical(family, rng=rng, size=SCALING_DRAWS)
-    t = asarray_like(rng.random(SCALING_DRAWS), family.mean)
-    mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
-    return GaussianSetting(shift, unit, source, fit_scaling(mu_t, target), counts), family
+    mu_t, target = METHODS[config.method].path(mu, nu, rng.random(SCALING_DRAWS), validate=False)
+    setting = GaussianSetting(shift, unit, source, fit_scaling(mu_t, target), counts)
+    return _rounded(setting, family, lambda values: asarray_like(values, like))
+
+
+def _rounded(
+    setting: GaussianSetting, family: Gaussian, asarray: Callable[[Any], Array]
+) -> tuple[GaussianSetting, Gaussian]:
+    """Setting and family with the arrays that ``asarray`` makes of theirs."""
+    source = setting.source
+    rounded = setting._replace(
+        shift=asarray(setting.shift),
+        source=source._replace(mean=asarray(source.mean), std=asarray(source.std), root=asarray(source.root)),
+        scaling={name: asarray(part) for name, part in setting.scaling.items()},
+    )
+    return rounded, Gaussian(*map(asarray, family))
 
 
 def fit_scaling(mu_t: Gaussian, target: Any, /) -> dict[str, Array]:
@@ -136,14 +151,14 @@ def prepare(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[GaussianSetting, Gaussian]:
-    """Bring a family of Gaussians to a backend and fit the setting to it; see ``fit_setting``.
+    """Fit the setting to a family of Gaussians, in float64, and bring both to a backend; see ``fit_setting``.
 
     Equation: none. Wiring of a run. There is no source family, and nothing that takes long enough to report.
     """
     if source is not None:
         raise ValueError("source: flows between two families are for point clouds")
-    family = Gaussian(*map(asarray, data.gaussians))
-    return fit_setting(config, family, labels=data.labels, n_labels=len(data.label_names))
+    fitted = fit_setting(config, data.gaussians, labels=data.labels, n_labels=len(data.label_names))
+    return _rounded(*fitted, asarray)
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:

@@ -36,7 +36,12 @@ def wanted_labels(
             raise ValueError("labels were given, but the model is unconditional")
         return None
     drawn = rng.choice(len(counts), size=size, p=counts / counts.sum())
-    labels = drawn if labels is None else np.asarray(labels)
-    if labels.shape != (size,) or labels.min() < 0 or labels.max() >= len(counts):
-        raise ValueError(f"labels must be {size} integers from 0 to {len(counts) - 1}")
+    if labels is None:
+        return drawn
+    labels, wanted = np.asarray(labels), f"labels must be {size} integers from 0 to {len(counts) - 1}"
+    if labels.dtype.kind not in "iu" or labels.shape != (size,):
+        raise ValueError(f"{wanted}; got {labels.dtype} of shape {labels.shape}")
+    wrong = labels[(labels < 0) | (labels >= len(counts))]
+    if wrong.size:
+        raise ValueError(f"{wanted}; got {wrong[0]}")
     return labels

@@ -32,20 +32,20 @@ def _cholesky(
 def _normal(
     options: "SourceOptions", setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray
 ) -> PointCloud:
-    return sample_standard_normal(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
+    return sample_standard_normal(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.like)
 
 
 def _uniform(
     options: "SourceOptions", setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray
 ) -> PointCloud:
-    return sample_uniform(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
+    return sample_uniform(rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.like)
 
 
 def _pure(
     options: "SourceOptions", setting: CloudSetting, rng: np.random.Generator, sizes: np.ndarray
 ) -> PointCloud:
     law = PureNoise(options.noise_mean, options.noise_low, options.noise_high)
-    return sample_pure_noise(law, rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.shift)
+    return sample_pure_noise(law, rng=rng, sizes=sizes, d=setting.shift.shape[0], like=setting.like)
 
 
 def _barycentric(
@@ -107,4 +107,8 @@ def draw_source(
 
     Equation: WFM-Alg1-clouds.
     """
+    if options.source not in SOURCES:
+        raise ValueError(
+            f"source = {options.source!r} is no noise to draw from: give the family that the flow starts from"
+        )
     return SOURCES[options.source](options, setting, rng, sizes)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from refwfm._array import Array, array_namespace
+from refwfm._array import Array, array_namespace, check_floating
 
 Tree: TypeAlias = Any
 """An array, or a dictionary of trees with string keys."""
@@ -44,10 +44,15 @@ def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
 
 
 def check_same_shapes(*trees: Tree) -> None:
-    """Raise ``ValueError`` unless the trees have the same keys and, at each place, arrays of one shape."""
+    """Raise unless the trees have the same keys and, at each place, arrays of one shape and dtype."""
 
     def check(first: Array, *others: Array) -> None:
         for other in others:
+            if getattr(other, "dtype", None) != first.dtype:
+                raise TypeError(
+                    "the arrays of trees must have the same dtype; "
+                    f"got {first.dtype} and {getattr(other, 'dtype', type(other).__name__)}"
+                )
             if tuple(other.shape) != tuple(first.shape):
                 raise ValueError(
                     "trees must hold arrays of the same shapes; "
@@ -55,6 +60,11 @@ def check_same_shapes(*trees: Tree) -> None:
                 )
 
     tree_map(check, *trees)
+
+
+def _check_floating(tree: Tree) -> Any:
+    """Namespace of the arrays of a tree; raise unless they are of one library, device and floating dtype."""
+    return check_floating(**{path or "the tree": leaf for path, leaf in flatten(tree).items()})
 
 
 def tree_leaves(tree: Tree, /) -> list[Array]:
@@ -185,6 +195,7 @@ def adam(
     >>> params["bias"].round(6).tolist()  # the first step has the same length everywhere
     [-0.5, 0.5]
     """
+    _check_floating(params)
     check_same_shapes(params, grads, state.first, state.second)
     steps = state.steps + 1
     first = tree_map(lambda m, g: b1 * m + (1.0 - b1) * g, state.first, grads)
@@ -245,9 +256,12 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     """
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
-    xp = array_namespace(*leaves)
-    norm = xp.sqrt(xp.sum(xp.stack([xp.sum(leaf * leaf) for leaf in leaves])))
-    factor = 1.0 / xp.clip(norm / max_norm, min=1.0)  # one when short enough
+    xp = _check_floating(grads)
+    # In units of the largest entry no square overflows.
+    largest = xp.max(xp.stack([xp.max(xp.abs(leaf)) for leaf in leaves if 0 not in leaf.shape]))
+    unit = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
+    norm = unit * xp.sqrt(xp.sum(xp.stack([xp.sum((leaf / unit) ** 2) for leaf in leaves])))
+    factor = xp.where(norm <= max_norm, xp.ones_like(norm), max_norm / norm)
     return tree_map(lambda g: g * factor, grads), norm
 
 
@@ -272,5 +286,6 @@ def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
     >>> ema({"bias": np.ones(1)}, {"bias": np.zeros(1)}, decay=0.75)["bias"].tolist()
     [0.75]
     """
+    _check_floating(average)
     check_same_shapes(average, params)
     return tree_map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)

@@ -14,6 +14,8 @@ from dataclasses import MISSING, field
 from types import NoneType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Option(NamedTuple):
     """What is known of one option.
@@ -107,27 +109,39 @@ def _declares(kind: type, name: str) -> bool:
 
 
 def check_options(values: Any, /) -> None:
-    """Raise ``ValueError`` unless each option of an instance has its type, is a choice and within bounds."""
+    """Raise ``ValueError`` unless each option of an instance has its type, is a choice and within bounds.
+
+    Numbers of NumPy are replaced by Python's.
+    """
     for each in options_of(type(values)).values():
-        check_option(each, getattr(values, each.name))
+        object.__setattr__(values, each.name, check_option(each, getattr(values, each.name)))
 
 
-def check_option(each: Option, value: Any, /) -> None:
-    """Raise ``ValueError`` unless an option can have this value: names it, what came, what was expected."""
+def check_option(each: Option, value: Any, /) -> Any:
+    """Raise ``ValueError`` unless an option can have this value: names it, what came, what was expected.
+
+    Returns the value, as Python's number if it is one of NumPy.
+    """
     if value is None and each.optional:
-        return
-    check_type(each, value)
+        return None
+    value = check_type(each, value)
     if each.choices and value not in each.choices:
         raise ValueError(f"{each.name} must be one of {', '.join(each.choices)}; got {value!r}")
     if each.kind in (int, float) and not _within(each, value):
-        raise ValueError(f"{each.name} must be {_bounds_in_words(each)}; got {value}")
+        raise ValueError(f"{each.name} must be {_bounds_in_words(each)}; got {value!r}")
+    return value
 
 
-def check_type(each: Option, value: Any, /) -> None:
-    """Raise ``ValueError`` unless a value is of an option's type; integers are numbers, too."""
+def check_type(each: Option, value: Any, /) -> Any:
+    """Raise ``ValueError`` unless a value is of an option's type; integers are numbers, too.
+
+    Returns the value, as Python's number if it is one of NumPy.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
     allowed: Any = int | float if each.kind is float else each.kind
     if not isinstance(value, allowed) or (isinstance(value, bool) and each.kind is not bool):
         raise ValueError(f"{each.name} must be of type {each.kind.__name__}; got {value!r}")
+    return value
 
 
 def _within(each: Option, value: float) -> bool:

@@ -60,6 +60,8 @@ def gaussian_loss_and_grad(
     >>> float(gaussian_loss_and_grad(params, scaling, batch, method="riemannian")[0])  # 3², of the zero field
     9.0
     """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     chosen = METHODS[method]
     output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
     value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)

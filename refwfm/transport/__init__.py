@@ -1,6 +1,7 @@
 """Optimal transport between point clouds: exact, entropic, on the line, sliced, linearised; and of families.
 
 ``problem``         cost matrix, two weight vectors, regularisation, and the checks of them
+``programme``       the linear programme of one problem, solved and proved
 ``exact``           assignments and exact plans
 ``quantiles``       plans between measures on the line
 ``families``        transport between families of clouds

@@ -24,6 +24,7 @@ from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import all_even, moments
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.exact import transport_plan
+from refwfm.transport.programme import RANGE, assign, best_assignment
 
 SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
 """Entropic transport that gives the potentials: sweeps at each temperature, in units of the mean cost."""
@@ -85,8 +86,8 @@ def emd(x: PointCloud, y: PointCloud, /, *, squared: bool) -> float:
 def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | None, /) -> float:
     """Least mean cost; a potential f (n,) of any quality saves time where the problem is an assignment.
 
-    Equation: EMD. Subtracting potentials leaves the best assignment what it is; in floating point it may
-    choose another whose mean cost is higher by rounding, about ``10 eps max K``.
+    Equation: EMD. Subtracting potentials leaves the best assignment what it is. A potential that is large
+    beside the mean cost would round it off, as beside a far point: it is not used.
 
     Examples
     --------
@@ -94,16 +95,22 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
     >>> exact_cost(np.asarray([[4.0, 1.0], [2.0, 3.0]]), x, x, None)  # (1 + 2) / 2
     1.5
     """
+    largest = float(np.max(cost))
+    if not largest < np.inf:
+        raise ValueError("distances overflow float64, or points are NaN; rescale the points")
     if not _is_assignment(x, y):
         return float(transport_plan(cost, x.weights, y.weights, n_jobs=1).cost)
-    from scipy.optimize import linear_sum_assignment
-
-    reduced = cost
+    columns = None
+    rows = np.arange(len(cost))
     if f is not None:
         f, g, _ = dual(cost, x.weights, y.weights, f)
         reduced = cost - f[:, None]
         reduced -= g
-    rows, columns = linear_sum_assignment(reduced)
+        columns = assign(reduced)
+        if max(np.max(np.abs(f)), np.max(np.abs(g))) > RANGE * np.mean(cost[rows, columns]):
+            columns = None
+    if columns is None:
+        columns = best_assignment(cost, largest)
     return float(np.mean(cost[rows, columns]))
 
 
@@ -189,7 +196,8 @@ def frame_bounds(
     distances and d <= ``GELBRICH``, over Gelbrich's bound, the distance of the Gaussians with the clouds'
     moments. Quantile functions are replaced by their means over ``CELLS`` equal cells, which lowers the
     integrals (Jensen again) and makes clouds of all sizes and weights comparable: each becomes one vector,
-    and the bounds distances of vectors.
+    and the bounds distances of vectors. They are lowered by what rounding can have added, relative to the
+    farthest point of all: one very far point makes all bounds useless, but none wrong.
 
     Examples
     --------

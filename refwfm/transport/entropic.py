@@ -12,12 +12,14 @@ Pooladian, Cuturi, Niles-Weed, "Debiaser Beware: Pitfalls of Centering Regulariz
 Feydy et al., "Interpolating between Optimal Transport and MMD using Sinkhorn Divergences", 2019.
 """
 
+import math
 from typing import Any, NamedTuple
 
-from refwfm._array import Array, array_namespace
+from refwfm._array import Array, array_namespace, check_floating, check_integer
+from refwfm._derivatives import detached, without_derivative
 from refwfm.clouds import check_cloud_pair
-from refwfm.measures import PointCloud
-from refwfm.transport.problem import check_eps, clear_points, log_weights
+from refwfm.measures import PointCloud, check_broadcast, check_measure
+from refwfm.transport.problem import check_eps, check_problem, check_weights, clear_points, log_weights
 from refwfm.transport.sinkhorn import TOLERANCE, Sinkhorn, dual_value, sinkhorn, softmin, sq_euclidean_cost
 
 SELF_UPDATES = 40
@@ -47,11 +49,12 @@ def extend_potential(points: Array, y: Array, b: Array, g: Array, /, *, eps: flo
     points : array, shape (..., q, d)
     y : array, shape (..., m, d)
     b, g : array, shape (..., m)
+        Weights are non-negative and sum to 1; those of 0 are padding.
     eps : float, or array of shape (...). Absolute, as in ``Sinkhorn.eps``.
 
     Returns
     -------
-    array, shape (..., q). Units: data squared.
+    array, shape (..., q). Units: data squared. Each is that of its own point, whatever the others are.
 
     Examples
     --------
@@ -59,7 +62,7 @@ def extend_potential(points: Array, y: Array, b: Array, g: Array, /, *, eps: flo
     >>> extend_potential(np.asarray([[3.0]]), y, b, np.zeros(1), eps=1.0).tolist()
     [9.0]
     """
-    y = _check_target(points, y, b, g)
+    y, b = _check_target(points, y, b, g)
     return softmin(sq_euclidean_cost(points, y), g, b, check_eps(eps, points))
 
 
@@ -79,8 +82,8 @@ def entropic_map(points: Array, y: Array, b: Array, g: Array, /, *, eps: float |
     >>> entropic_map(np.asarray([[1.0]]), y, b, np.zeros(2), eps=1.0).tolist()
     [[1.0]]
     """
-    xp = array_namespace(points, y)
-    y = _check_target(points, y, b, g)
+    y, b = _check_target(points, y, b, g)
+    xp = array_namespace(points)
     exponents = (g[..., None, :] - sq_euclidean_cost(points, y)) / check_eps(eps, points)[..., None, None]
     exponents = exponents + log_weights(b)[..., None, :]
     shares = xp.exp(exponents - xp.max(exponents, axis=-1, keepdims=True))
@@ -113,6 +116,7 @@ def debiased_entropic_map(
     >>> debiased_entropic_map(x.points, x, y, found.xy.g, found.xx.g, eps=1.0).round(6).tolist()
     [[5.0], [6.0]]
     """
+    check_measure(x, PointCloud, "x"), check_measure(y, PointCloud, "y")
     there = entropic_map(points, y.points, y.weights, g_xy, eps=eps)
     return points + there - entropic_map(points, x.points, x.weights, g_xx, eps=eps)
 
@@ -137,10 +141,15 @@ def barycentric_projection(plan: Array, y: Array, /) -> Array:
     >>> barycentric_projection(np.asarray([[0.25, 0.25], [0.5, 0.0]]), np.asarray([[0.0], [2.0]])).tolist()
     [[1.0], [0.0]]
     """
-    xp = array_namespace(plan, y)
+    xp = check_floating(plan=plan, y=y)
+    if plan.ndim < 2 or y.ndim < 2 or plan.shape[-1] != y.shape[-2]:
+        raise ValueError(
+            "plan and y must have shapes (..., n, m) and (..., m, d); "
+            f"got {tuple(plan.shape)} and {tuple(y.shape)}"
+        )
     y = clear_points(y, xp.sum(plan, axis=-2))
     mass = xp.sum(plan, axis=-1, keepdims=True)
-    return (plan @ y) / xp.where(mass > 0, mass, xp.ones_like(mass))
+    return (plan @ y) / xp.where(mass == 0, xp.ones_like(mass), mass)
 
 
 def epsilon_schedule(n: int, d: int, /, scale: float = 1.0) -> float:
@@ -154,14 +163,16 @@ def epsilon_schedule(n: int, d: int, /, scale: float = 1.0) -> float:
     >>> epsilon_schedule(32, 1)
     0.5
     """
-    if n < 1 or d < 1 or not scale > 0:
-        raise ValueError(f"n and d must be at least 1 and scale positive; got {n}, {d} and {scale}")
+    n, d = check_integer(n, "n", low=1), check_integer(d, "d", low=1)
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite; got {scale}")
     return scale * n ** (-1.0 / (d + 4))
 
 
-def _check_target(points: Array, y: Array, b: Array, g: Array) -> Array:
-    """Raise unless the shapes fit; return the target's points with padding cleared."""
-    if 1 in (points.ndim, y.ndim) or points.shape[-1] != y.shape[-1]:
+def _check_target(points: Array, y: Array, b: Array, g: Array) -> tuple[Array, Array]:
+    """Raise unless the arrays fit and weights are weights; return target and weights, padding cleared."""
+    check_floating(points=points, y=y, b=b, g=g)
+    if min(points.ndim, y.ndim) < 2 or points.shape[-1] != y.shape[-1]:
         raise ValueError(
             "points and y must have shapes (..., q, d) and (..., m, d); "
             f"got {tuple(points.shape)} and {tuple(y.shape)}"
@@ -171,7 +182,8 @@ def _check_target(points: Array, y: Array, b: Array, g: Array) -> Array:
             f"b and g must have shape (..., {y.shape[-2]}), one number for each point of y; "
             f"got {tuple(b.shape)} and {tuple(g.shape)}"
         )
-    return clear_points(y, b)
+    check_broadcast(points=points.shape[:-2], y=y.shape[:-2], b=b.shape[:-1], g=g.shape[:-1])
+    return clear_points(y, b), check_weights(b, "b")
 
 
 # Divergence
@@ -206,6 +218,12 @@ def sinkhorn_divergence(
     SinkhornDivergence
         Value of shape (...), units data squared, and three solutions.
 
+    Notes
+    -----
+    The value is differentiable in points, weights and eps, by the envelope theorem: from the plans and
+    potentials, not through the iterations, and exact up to the marginal errors. The solutions have no
+    derivative.
+
     Examples
     --------
     >>> x, y = (PointCloud(np.asarray([[0.0], [1.0]]) + m, np.full(2, 0.5)) for m in (0.0, 5.0))
@@ -216,21 +234,33 @@ def sinkhorn_divergence(
 
     options: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "require": require, "validate": validate}
     cost = sq_euclidean_cost(x.points, y.points)
-    xy = sinkhorn(cost, x.weights, y.weights, eps=eps, scale_cost=scale_cost, **options)
-    (of_x, xx), (of_y, yy) = (_self_transport(cloud, xy.eps, options) for cloud in (x, y))
-    value = dual_value(cost, x.weights, y.weights, xy) - 0.5 * of_x - 0.5 * of_y
-    return SinkhornDivergence(value, xy, xx, yy)
+    eps = check_problem(
+        cost, *(c.weights for c in (x, y)), eps=eps, scale_cost=scale_cost, validate=validate
+    ).eps
+    values, solutions = zip(
+        *(_transport(*pair, eps, options) for pair in ((x, y), (x, x), (y, y))), strict=True
+    )
+    return SinkhornDivergence(values[0] - 0.5 * values[1] - 0.5 * values[2], *solutions)
 
 
-def _self_transport(x: PointCloud, eps: Array, options: dict[str, Any]) -> tuple[Array, Sinkhorn]:
-    """Entropic cost from a cloud to itself.
+def _transport(x: PointCloud, y: PointCloud, eps: Array, options: dict[str, Any]) -> tuple[Array, Sinkhorn]:
+    """Entropic cost from one cloud to another, or to itself."""
+    cost, a, b = sq_euclidean_cost(x.points, y.points), x.weights, y.weights
+    fixed, fixed_eps = [detached(array) for array in (cost, a, b)], detached(eps)
+    start = _self_potential(fixed[0], fixed[1], fixed_eps) if x is y else None
+    solution = sinkhorn(*fixed, eps=fixed_eps, f_init=start, **options)
+    value = dual_value(cost, a, b, solution._replace(eps=eps))
+    f, g = (without_derivative(v, "a potential", *x, *y, eps) for v in (solution.f, solution.g))
+    return value, solution._replace(f=f, g=g)
+
+
+def _self_potential(cost: Array, a: Array, eps: Array) -> Array:
+    """Potential of a cloud's transport to itself, nearly: where to start.
 
     Sinkhorn's own updates are slow where atoms are far apart for this eps. The potentials are equal here, and
     the *mean* of old and new f halves the error or better, as the kernel is positive definite.
     """
-    cost, a = sq_euclidean_cost(x.points, x.points), x.weights
     f = 0.0 * a + array_namespace(a).zeros_like(eps)[..., None]
     for _ in range(SELF_UPDATES):
         f = 0.5 * (f + softmin(cost, f, a, eps))
-    solution = sinkhorn(cost, a, a, eps=eps, f_init=f, **options)
-    return dual_value(cost, a, a, solution), solution
+    return f

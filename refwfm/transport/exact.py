@@ -6,19 +6,34 @@ Batches are solved in parallel by joblib, on threads because both solvers releas
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device, machine_eps, to_host
+from refwfm._array import (
+    Array,
+    array_namespace,
+    asarray_like,
+    check_floating,
+    device,
+    sq_distances,
+    take_along,
+    to_host,
+    transpose,
+)
+from refwfm._derivatives import with_pullback, without_derivative
 from refwfm.clouds import check_cloud_pair, even
 from refwfm.convergence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport._parallel import in_parallel
-from refwfm.transport.problem import check_shapes, check_weights, clear_padding
-from refwfm.transport.quantiles import line_cost, sort_measure
+from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding
+from refwfm.transport.programme import Solved, best_assignment, solve
+from refwfm.transport.quantiles import line_cost, quantile_coupling, sort_measure
+
+MAX_ITER = 10_000_000
+"""Pivots of the network simplex at most."""
 
 WORTH_A_POOL = 2**20
 """Entries of all cost matrices together; below, one thread is done before a pool has started."""
@@ -86,7 +101,8 @@ def assignment(
     >>> assignment(np.asarray([[4.0, 1.0], [2.0, 3.0]])).tolist()
     [1, 0]
     """
-    host = to_host(cost)
+    check_floating(cost=cost, **{name: w for name, w in (("a", a), ("b", b)) if w is not None})
+    host = to_host(cost).astype(np.float64, copy=False)
     if host.ndim < 2 or host.shape[-1] != host.shape[-2]:
         raise ValueError(f"cost must have shape (n, n), or (..., n, n) for a batch; got {host.shape}")
     if (a is None) != (b is None):
@@ -99,7 +115,9 @@ def assignment(
         host = np.where(live[0][..., :, None] & live[1][..., None, :], host, 0.0)
     if not np.all(np.isfinite(host)):
         raise ValueError("cost must be finite; got NaN or infinity")
-    perms = _each(_assign, host.size, n_jobs, _members(host, 2), *(_members(part, 1) for part in live))
+    size = np.max(np.abs(host), axis=(-2, -1), initial=0.0)
+    stacks = _members(host, 2), *(_members(part, 1) for part in live), _members(size, 0)
+    perms = _each(_assign, host.size, n_jobs, *stacks)
     return np.asarray(perms, dtype=np.int64).reshape(shape)
 
 
@@ -114,13 +132,11 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(host > 0, shape)
 
 
-def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    from scipy.optimize import linear_sum_assignment  # takes a third of a second to import
-
+def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)
     perm[~rows] = np.flatnonzero(~columns)
-    perm[rows] = live[linear_sum_assignment(cost[np.ix_(rows, columns)])[1]]
+    perm[rows] = live[best_assignment(cost[np.ix_(rows, columns)], size)]
     return perm
 
 
@@ -128,7 +144,7 @@ def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarr
 
 
 def transport_plan(
-    cost: Array, a: Array, b: Array, /, *, require: bool = True, max_iter: int = 10_000_000, n_jobs: int = -1
+    cost: Array, a: Array, b: Array, /, *, require: bool = True, max_iter: int = MAX_ITER, n_jobs: int = -1
 ) -> TransportPlan:
     """Plan of least total cost between clouds of any sizes and weights.
 
@@ -166,20 +182,41 @@ def transport_plan(
     ([[0.25, 0.75]], 3.0, True)
     """
     check_shapes(cost, a, b)
+    arrays = cost, a, b
     a, b = (_exactly_one(to_host(check_weights(part, name))) for part, name in ((a, "a"), (b, "b")))
     host = clear_padding(to_host(cost).astype(np.float64), a, b)
     if not np.all(np.isfinite(host)):
         raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
     *batch, n, m = host.shape
     a, b = np.broadcast_to(a, (*batch, n)), np.broadcast_to(b, (*batch, m))
-    simplex = partial(_simplex, max_iter=max_iter)
-    solved = _each(simplex, host.size, n_jobs, _members(host, 2), _members(a, 1), _members(b, 1))
-    shapes = ((n, m), (n,), (m,))
+    one = partial(_solve_live, max_iter=max_iter, dtype=to_host(cost).dtype)
+    solved = _each(one, host.size, n_jobs, _members(host, 2), _members(a, 1), _members(b, 1))
+    if require:
+        _require(solved)
     plan, f, g = (
-        np.asarray([part[k] for part in solved]).reshape(*batch, *shape) for k, shape in enumerate(shapes)
+        asarray_like(np.asarray([one[k] for one in solved]).reshape(*batch, *shape), cost)
+        for k, shape in enumerate(((n, m), (n,), (m,)))
     )
-    return _certified(
-        host, a, b, (asarray_like(plan, cost), asarray_like(f, cost), asarray_like(g, cost)), require
+    total, gap, row_error, col_error = (
+        asarray_like(np.asarray([one.proof[k] for one in solved]).reshape(batch), cost) for k in range(4)
+    )
+    holds = np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch)
+
+    def pullback(d_total: Array, *_: Array) -> tuple[Array, Array, Array]:
+        return d_total[..., None, None] * plan, d_total[..., None] * f, d_total[..., None] * g
+
+    xp = array_namespace(cost)
+    cores = ((n, m), (n,), (m,))
+    whole = [xp.broadcast_to(x, (*batch, *core)) for x, core in zip(arrays, cores, strict=True)]
+    return TransportPlan(
+        without_derivative(plan, "the optimal plan", *arrays),
+        with_pullback(lambda *_: total, pullback, *whole),
+        without_derivative(f, "a potential", *arrays),
+        without_derivative(g, "a potential", *arrays),
+        without_derivative(gap, "a proof", *arrays),
+        without_derivative(row_error, "a proof", *arrays),
+        without_derivative(col_error, "a proof", *arrays),
+        xp.asarray(holds, device=device(cost)),
     )
 
 
@@ -188,45 +225,32 @@ def _exactly_one(weights: np.ndarray) -> np.ndarray:
     return weights / np.sum(weights, axis=-1, keepdims=True)
 
 
-def _simplex(
-    cost: np.ndarray, a: np.ndarray, b: np.ndarray, *, max_iter: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Plan and potentials of one problem; padding is left out, because POT has no potentials for it."""
-    import ot  # takes seconds to import
-
-    live = np.ix_(a > 0, b > 0)
-    plan, f, g = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
-    least = np.min(cost[live])  # the simplex may fail where all costs are negative
-    plan[live], log = ot.emd(a[a > 0], b[b > 0], cost[live] - least, numItermax=max_iter, log=True)
-    f[a > 0], g[b > 0] = log["u"] + least, log["v"]
-    return plan, f, g
+def _solve_live(cost: np.ndarray, a: np.ndarray, b: np.ndarray, **options: Any) -> Solved:
+    """Plan and potentials of one problem, zeros at padding."""
+    rows, columns = a > 0, b > 0
+    if np.all(rows) and np.all(columns):
+        return solve(cost, a, b, **options)
+    live = np.ix_(rows, columns)
+    solved = solve(cost[live], a[rows], b[columns], **options)
+    plan, f, g = (np.zeros(like.shape, solved.plan.dtype) for like in (cost, a, b))
+    plan[live], f[rows], g[columns] = solved.plan, solved.f, solved.g
+    return solved._replace(plan=plan, f=f, g=g)
 
 
-def _certified(
-    cost: np.ndarray, a: np.ndarray, b: np.ndarray, found: tuple[Array, Array, Array], require: bool
-) -> TransportPlan:
-    """Judge plan and potentials (found) as they are returned, in their dtype; cost is zero at padding."""
-    plan, f, g = (to_host(part).astype(np.float64) for part in found)
-    live = (a > 0)[..., :, None] & (b > 0)[..., None, :]
-    excess = np.max(np.where(live, f[..., :, None] + g[..., None, :] - cost, 0.0), axis=(-2, -1), initial=0.0)
-    total = np.sum(plan * cost, axis=(-2, -1))
-    gap = total - (np.sum(f * a, axis=-1) + np.sum(g * b, axis=-1) - excess)  # f - excess is feasible
-    row_error = np.sum(np.abs(np.sum(plan, axis=-1) - a), axis=-1)
-    col_error = np.sum(np.abs(np.sum(plan, axis=-2) - b), axis=-1)
-    tolerance = 1e-9 if machine_eps(found[0]) < 1e-10 else 1e-5
-    scale = np.max(np.abs(cost), axis=(-2, -1), initial=0.0)
-    converged = (np.abs(gap) <= tolerance * scale) & (row_error <= tolerance) & (col_error <= tolerance)
-    if require and not np.all(converged):
-        raise ConvergenceError(
-            f"the network simplex stopped before the optimum: duality gap {np.max(gap):.3g}, marginal errors "
-            f"{np.max(row_error):.3g} (rows) and {np.max(col_error):.3g} (columns); raise max_iter, or pass "
-            "require=False to take what there is"
-        )
-    total, gap, row_error, col_error = (
-        asarray_like(part, found[0]) for part in (total, gap, row_error, col_error)
-    )
-    ok = array_namespace(found[0]).asarray(converged, device=device(found[0]))
-    return TransportPlan(found[0], total, found[1], found[2], gap, row_error, col_error, ok)
+def _require(solved: Sequence[Solved]) -> None:
+    """Raise unless all plans are proved."""
+    for one in solved:
+        if not one.proof.holds:
+            why = (
+                "the network simplex stopped before the optimum"
+                if one.stopped
+                else "no plan was proved optimal, as costs or weights span too many orders of magnitude"
+            )
+            raise ConvergenceError(
+                f"{why}: duality gap {one.proof.gap:.3g} of a cost of {one.proof.cost:.3g}, marginal errors "
+                f"{one.proof.row_error:.3g} (rows) and {one.proof.col_error:.3g} (columns); "
+                f"{'raise max_iter, or ' if one.stopped else ''}pass require=False to take what there is"
+            )
 
 
 # Distance
@@ -236,7 +260,8 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
     """Squared 2-Wasserstein distance between clouds of any sizes and weights.
 
     Equation: WFM-3. On the line by sorting; in space by assignment where sizes agree and weights are
-    uniform, else by the optimal plan.
+    uniform, else by the optimal plan. Differentiable, by that plan (the envelope theorem): in points with
+    ``2 Σ_j P_ij (x_i - y_j)``, in weights with the potentials, up to a constant. (That solves once more.)
 
     Parameters
     ----------
@@ -250,6 +275,13 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
     -------
     array, shape (...), never negative. Units: data squared.
 
+    Raises
+    ------
+    ValueError
+        If a check fails, or a squared distance overflows float64, or the result the dtype.
+    ConvergenceError
+        If a plan could not be proved optimal.
+
     Examples
     --------
     >>> x, y = (PointCloud(np.asarray(p), np.full(2, 0.5)) for p in ([[0.0, 0], [1, 0]], [[1, 2], [0, 2.0]]))
@@ -257,29 +289,87 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
     4.0
     """
     x, y = check_cloud_pair(x, y, validate=validate)
-    if x.points.shape[-1] == 1:
-        return line_cost(*(sort_measure(cloud.points[..., 0], cloud.weights) for cloud in (x, y)))
+    if validate:
+        check_range(x=x.points, y=y.points)
+    xp = array_namespace(x.points, y.points)
     batch = np.broadcast_shapes(x.points.shape[:-2], y.points.shape[:-2])
     parts = []
     for points, weights in (x, y):
-        parts.append(np.broadcast_to(to_host(points), (*batch, *points.shape[-2:])).astype(np.float64))
-        parts.append(_exactly_one(np.broadcast_to(to_host(weights), (*batch, weights.shape[-1]))))
-    size = math.prod(batch) * x.points.shape[-2] * y.points.shape[-2]
-    members = (_members(part, core) for part, core in zip(parts, (2, 1, 2, 1), strict=True))
-    both_even = np.broadcast_to(to_host(even(x.weights)) & to_host(even(y.weights)), batch)
-    values = _each(_sq_distance, size, n_jobs, *members, _members(both_even, 0))
-    return asarray_like(np.asarray(values).reshape(batch), x.points)
+        parts.append(xp.broadcast_to(points, (*batch, *points.shape[-2:])))
+        parts.append(xp.broadcast_to(weights, (*batch, weights.shape[-1])))
+    distance = _line_distances if x.points.shape[-1] == 1 else partial(_sq_distances, n_jobs=n_jobs)
+    return with_pullback(distance, partial(_pullback, n_jobs=n_jobs), *parts)
+
+
+def _line_distances(x: Array, a: Array, y: Array, b: Array) -> Array:
+    return line_cost(sort_measure(x[..., 0], a), sort_measure(y[..., 0], b))
+
+
+def _sq_distances(x: Array, a: Array, y: Array, b: Array, *, n_jobs: int) -> Array:
+    batch, size = x.shape[:-2], math.prod(x.shape[:-1]) * y.shape[-2]
+    evenly = to_host(even(a)) & to_host(even(b))
+    host = _on_host(x, a, y, b)
+    members = (_members(part, core) for part, core in zip(host, (2, 1, 2, 1), strict=True))
+    values = np.asarray(_each(_sq_distance, size, n_jobs, *members, _members(evenly, 0)), dtype=np.float64)
+    if np.any(values > np.finfo(to_host(x).dtype).max):
+        raise ValueError(f"a squared distance exceeds {x.dtype}: rescale the points")
+    return asarray_like(values.reshape(batch), x)
+
+
+def _on_host(x: Array, a: Array, y: Array, b: Array) -> tuple[np.ndarray, ...]:
+    x, y = (to_host(points).astype(np.float64) for points in (x, y))
+    return x, _exactly_one(to_host(a)), y, _exactly_one(to_host(b))
 
 
 def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, evenly: bool) -> float:
-    from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
     cost = cdist(x, y, "sqeuclidean")
+    largest = float(np.max(cost))
+    if not largest < math.inf:
+        raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return float(np.mean(cost[linear_sum_assignment(cost)]))
-    return float(transport_plan(cost, a, b, n_jobs=1).cost)
+        return float(np.mean(cost[np.arange(len(a)), best_assignment(cost, largest)]))
+    solved = solve(cost, a, b, max_iter=MAX_ITER)
+    _require([solved])
+    return solved.proof.cost
+
+
+def _pullback(d_value: Array, x: Array, a: Array, y: Array, b: Array, *, n_jobs: int) -> tuple[Array, ...]:
+    """Gradients for points and weights: twice what a plan moves, and its potentials, up to a constant."""
+    host = _on_host(x, a, y, b)
+    d_value = to_host(d_value)[..., None]
+    if x.shape[-1] == 1:
+        from_x, from_y, f, g = _on_the_line(*host)
+    else:
+        found = transport_plan(sq_distances(host[0], host[2]), host[1], host[3], n_jobs=n_jobs)
+        f, g, plan = found.f, found.g, found.plan
+        from_x = host[1][..., None] * host[0] - plan @ host[2]
+        from_y = host[3][..., None] * host[2] - transpose(plan) @ host[0]
+    gradients = 2.0 * d_value[..., None] * from_x, d_value * f, 2.0 * d_value[..., None] * from_y, d_value * g
+    return tuple(asarray_like(part, x) for part in gradients)
+
+
+def _on_the_line(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """What the plan of equal levels moves from each atom (..., n, 1) and (..., m, 1), and its potentials.
+
+    Its pieces are a staircase, each step to the next row or the next column, along which the potentials add
+    up the differences of costs: feasible, because the costs are Monge's.
+    """
+    row, column, mass = quantile_coupling(x[..., 0], a, y[..., 0], b)
+    gap = take_along(x[..., 0], row) - take_along(y[..., 0], column)
+    same_row = np.diff(row, axis=-1) == 0
+    rise = np.cumsum(np.where(same_row, 0.0, np.diff(gap * gap, axis=-1)), axis=-1)
+    f_at = np.concatenate([np.zeros_like(gap[..., :1]), rise], axis=-1)
+    result = []
+    for index, moved, potential, weights in ((row, gap, f_at, a), (column, -gap, gap * gap - f_at, b)):
+        total, values = np.zeros_like(weights), np.zeros_like(weights)
+        for k in np.ndindex(weights.shape[:-1]):
+            np.add.at(total[k], index[k], (mass * moved)[k])
+        np.put_along_axis(values, index, potential, axis=-1)
+        result += [total[..., None], values]
+    return [result[0], result[2], result[1], result[3]]
 
 
 # Batches

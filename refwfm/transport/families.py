@@ -8,12 +8,12 @@ straight lines moves one family to the other (``curve``). For the optimal plans 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from refwfm._array import Array, array_namespace, device
+from refwfm._array import Array, array_namespace, check_floating, device
 from refwfm.clouds import check_cloud
 from refwfm.interpolation import displacement
-from refwfm.measures import PointCloud
+from refwfm.measures import PointCloud, check_measure
 from refwfm.transport.exact import TransportPlan, sq_wasserstein2, transport_plan
 from refwfm.transport.plans import marginal_error
 from refwfm.transport.problem import check_weights
@@ -92,8 +92,9 @@ def even_family(clouds: PointCloud, /) -> Family:
     >>> even_family(PointCloud(np.zeros((4, 1, 2)), np.ones((4, 1)))).weights.tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    xp, count = array_namespace(*clouds), clouds.points.shape[0]
-    if clouds.points.ndim != 3 or count == 0:
+    xp = array_namespace(*check_measure(clouds, PointCloud, "clouds"))
+    count = clouds.points.shape[0] if clouds.points.ndim == 3 else 0
+    if count == 0:
         raise ValueError(f"clouds must be points (N, n, d) with N >= 1; got {tuple(clouds.points.shape)}")
     mass = xp.full((count,), 1.0 / count, dtype=clouds.points.dtype, device=device(clouds.points))
     return Family(clouds, mass)
@@ -104,7 +105,8 @@ def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs:
 
     Equation: GWFM-3, GWFM-4, GWFM-19, GWFM-23, GWFM-71. ``W_2² = min_Π Σ Π_ij W_2²(μ_i, ν_j)`` over plans
     with the families' weights as marginals. All M N inner problems are solved exactly, so this is for
-    families of a few hundred clouds; their points are laid out in an array (M, N, n, d).
+    families of a few hundred clouds; their points are laid out in an array (M, N, n, d). Differentiable in
+    points and weights, by the optimal plans of both levels (``exact.sq_wasserstein2``).
 
     Parameters
     ----------
@@ -118,6 +120,8 @@ def sq_wow_distance(mu: Family, nu: Family, /, *, validate: bool = True, n_jobs:
     ------
     ValueError
         If shapes disagree or a value check fails.
+    ConvergenceError
+        If a plan could not be proved optimal.
 
     Examples
     --------
@@ -190,6 +194,7 @@ def random_coupling(
     (2, 2, 1, 1)
     """
     mu, nu = _check_families(mu, nu, validate)
+    check_floating(outer=outer, mu=mu.weights)
     expected = (mu.weights.shape[0], nu.weights.shape[0])
     if tuple(outer.shape) != expected:
         raise ValueError(f"outer must have shape (M, N) = {expected}; got {tuple(outer.shape)}")
@@ -270,6 +275,15 @@ def curve(coupling: RandomCoupling, mu: Family, nu: Family, t: float, /) -> Fami
     return Family(PointCloud(points, masses), xp.reshape(coupling.outer, (pairs,)))
 
 
+def check_family(family: Any, name: str, /) -> Family:
+    """Raise unless it is a ``Family``, made of arrays of one library, device and dtype; return it."""
+    if not isinstance(family, Family):
+        raise TypeError(f"{name} must be a Family(clouds, weights); got a {type(family).__name__}")
+    check_measure(family.clouds, PointCloud, f"{name}.clouds")
+    check_floating(**{f"{name}.clouds.points": family.clouds.points, f"{name}.weights": family.weights})
+    return family
+
+
 def _all_pairs(mu: Family, nu: Family) -> tuple[PointCloud, PointCloud]:
     """Clouds (M, 1, n, d) and (1, N, m, d), which broadcast to all pairs."""
     return PointCloud(*(part[:, None, ...] for part in mu.clouds)), PointCloud(
@@ -280,18 +294,16 @@ def _all_pairs(mu: Family, nu: Family) -> tuple[PointCloud, PointCloud]:
 def _check_families(mu: Family, nu: Family, validate: bool) -> tuple[Family, Family]:
     checked = []
     for family, name in ((mu, "mu"), (nu, "nu")):
-        points, weights = family.clouds.points, family.weights
-        array_namespace(points, weights, nu.weights)  # raises TypeError on mixed libraries
+        points, weights = check_family(family, name).clouds.points, family.weights
         if points.ndim != 3 or tuple(weights.shape) != tuple(points.shape[:1]) or 0 in weights.shape:
             raise ValueError(
                 f"{name} must be a family of clouds, points (N, n, d) and weights (N,) with N >= 1; "
                 f"got points {tuple(points.shape)} and weights {tuple(weights.shape)}"
             )
-        if weights.dtype != points.dtype:
-            raise TypeError(f"{name}: weights must have the dtype of the points; got {weights.dtype}")
         clouds = check_cloud(family.clouds, f"{name}.clouds", validate=validate)
         checked.append(Family(clouds, check_weights(weights, f"{name}.weights")))
     mu, nu = checked
+    check_floating(mu=mu.weights, nu=nu.weights)
     if mu.clouds.points.shape[-1] != nu.clouds.points.shape[-1]:
         raise ValueError(
             "mu and nu must live in the same dimension; "

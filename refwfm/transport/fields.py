@@ -4,9 +4,9 @@ A training step draws pairs of points and regresses their displacements ``y - x`
 all pairs of a plan instead. They are for plans of a few hundred pairs of points.
 """
 
-from refwfm._array import Array, array_namespace
+from refwfm._array import Array, check_floating
 from refwfm.interpolation import displacement, displacement_velocity
-from refwfm.transport.families import Family, RandomCoupling, curve
+from refwfm.transport.families import Family, RandomCoupling, check_family, curve
 
 
 def mean_displacement(
@@ -42,14 +42,14 @@ def mean_displacement(
     >>> mean_displacement(x, y, np.full(2, 0.5), 0.5).tolist()  # the two points cross
     [[0.0], [0.0]]
     """
-    xp = array_namespace(x, y, weights)
+    xp = check_floating(x=x, y=y, weights=weights)
     z = displacement(x, y, t, validate=validate)
     v = xp.where((weights > 0)[..., None], displacement_velocity(x, y), 0.0)
     gaps = xp.max(xp.abs(z[..., :, None, :] - z[..., None, :, :]), axis=-1)
     met = xp.where(gaps <= radius, weights[..., None, :], 0.0)
     mass = xp.sum(met, axis=-1, keepdims=True)
-    mean = met @ v / xp.where(mass > 0, mass, 1.0)
-    return xp.where((weights > 0)[..., None], mean, 0.0)
+    live = (weights > 0)[..., None]  # a point meets itself, unless it is NaN: then so is its mean
+    return xp.where(live, met @ v / xp.where(live, mass, 1.0), 0.0)
 
 
 def inner(family: Family, u: Array, v: Array, /) -> Array:
@@ -74,13 +74,13 @@ def inner(family: Family, u: Array, v: Array, /) -> Array:
     >>> float(inner(family, np.full((1, 2, 1), 3.0), np.full((1, 2, 1), 2.0)))
     6.0
     """
-    points, masses = family.clouds
+    points, masses = check_family(family, "family").clouds
+    xp = check_floating(points=points, u=u, v=v)
     if tuple(u.shape) != tuple(points.shape) or tuple(v.shape) != tuple(points.shape):
         raise ValueError(
             f"u and v must have the shape of the points, {tuple(points.shape)}; "
             f"got {tuple(u.shape)} and {tuple(v.shape)}"
         )
-    xp = array_namespace(points, u, v)
     products = xp.where(masses > 0, xp.sum(u * v, axis=-1), 0.0)
     return xp.sum(family.weights * xp.sum(masses * products, axis=-1))
 

@@ -16,15 +16,14 @@ from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
+    check_floating,
     device,
-    sq_frobenius,
+    sq_distances,
     take_rows,
-    transpose,
 )
 from refwfm.clouds import all_even, check_cloud
 from refwfm.measures import PointCloud, check_broadcast
 from refwfm.transport.exact import assignment
-from refwfm.transport.sinkhorn import sq_euclidean_cost
 
 ALIGN_BLOCK = 2**22
 """Elements of the cost matrices that are made at once (or those of one pair)."""
@@ -127,21 +126,18 @@ def _assign(S: Array, X: Array, n_jobs: int, progress: Callable[[int, int], None
     found = np.empty((count, n), dtype=np.int64)
     for start in range(0, count, step):
         block = slice(start, min(start + step, count))
-        found[block] = assignment(_reduced_costs(S[block, ...], X[block, ...]), n_jobs=n_jobs)
+        cost = sq_distances(_about_median(S[block, ...]), _about_median(X[block, ...]))
+        found[block] = assignment(cost, n_jobs=n_jobs)
         if progress is not None:
             progress(block.stop, count)
     return found
 
 
-def _reduced_costs(S: Array, X: Array) -> Array:
-    """Squared distances of the centred clouds, less the least of each row, then of each column.
-
-    The same permutations are optimal, and a solver that augments shortest paths finds them much sooner.
-    """
-    xp = array_namespace(X)
-    cost = sq_euclidean_cost(*(points - xp.mean(points, axis=-2, keepdims=True) for points in (S, X)))
-    cost = cost - xp.min(cost, axis=-1, keepdims=True)
-    return cost - xp.min(cost, axis=-2, keepdims=True)
+def _about_median(points: Array) -> Array:
+    """Points less their median in each coordinate, which no far point moves: permutations do not see it."""
+    xp = array_namespace(points)
+    middle = points.shape[-2] // 2
+    return points - xp.sort(points, axis=-2)[..., middle : middle + 1, :]
 
 
 # Distances
@@ -167,7 +163,7 @@ def sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     >>> float(sq_lazy_distance(np.zeros((4, 3)), np.ones((4, 3))))
     3.0
     """
-    xp = array_namespace(x, aligned)
+    xp = check_floating(x=x, aligned=aligned)
     if x.ndim < 2 or aligned.ndim < 2 or x.shape[-2:] != aligned.shape[-2:]:
         raise ValueError(
             "x and aligned must have shapes (..., n, d) with the same n and d, clouds of equal size in the "
@@ -178,7 +174,7 @@ def sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
 
 
 def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
-    """Squared distances between all members of two families of vectors, as one matrix product.
+    """Squared distances between all members of two families of vectors.
 
     Equation: GWFM-41. The costs of its outer plan. ``sq_lazy_distance`` of all pairs. With both families
     aligned to one reference these are the linearised distances, GWFM-34.
@@ -190,14 +186,15 @@ def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
 
     Returns
     -------
-    array, shape (B0, B1), never negative. Its error is rounding relative to the spread of the families.
+    array, shape (B0, B1), never negative. The error of each is rounding of itself (``_array.sq_distances``);
+    values are not checked: what is not finite makes its own distances so.
 
     Examples
     --------
     >>> pairwise_sq_lazy_distance(np.zeros((1, 4, 3)), np.ones((2, 4, 3))).tolist()
     [[3.0, 3.0]]
     """
-    xp = array_namespace(x, aligned)
+    xp = check_floating(x=x, aligned=aligned)
     if x.ndim != 3 or aligned.ndim != 3 or x.shape[1:] != aligned.shape[1:]:
         raise ValueError(
             "x and aligned must have shapes (B0, n, d) and (B1, n, d); "
@@ -207,12 +204,7 @@ def pairwise_sq_lazy_distance(x: Array, aligned: Array, /) -> Array:
     B1 = aligned.shape[0]
     if 0 in (B0, B1):
         return xp.zeros((B0, B1), dtype=x.dtype, device=device(x))
-    center = xp.mean(aligned, axis=0)
-    x, aligned = x - center, aligned - center
-    X, Y = xp.reshape(x, (B0, n * d)), xp.reshape(aligned, (B1, n * d))
-    # Not _array.expanded_sq_distance: the norms are summed over two axes, in another order.
-    sq = sq_frobenius(x)[:, None] + sq_frobenius(aligned)[None, :] - 2.0 * (X @ transpose(Y))
-    return xp.where(sq > 0, sq, xp.zeros_like(sq)) / n  # rounding can push it below 0
+    return sq_distances(xp.reshape(x, (B0, n * d)), xp.reshape(aligned, (B1, n * d))) / n
 
 
 def sq_linearized_distance(
@@ -269,16 +261,12 @@ def check_alignable(reference: Array, clouds: PointCloud, /, *, validate: bool =
     Shapes are checked always, values (finite points, uniform weights) with ``validate``.
     """
     clouds = check_cloud(clouds, "clouds", validate=validate)
-    xp = array_namespace(reference, clouds.points)
+    xp = check_floating(reference=reference, clouds=clouds.points)
     if reference.ndim < 2 or reference.shape[-2:] != clouds.points.shape[-2:]:
         raise ValueError(
             f"reference must have shape (..., {clouds.points.shape[-2]}, {clouds.points.shape[-1]}), as many "
             f"points as each cloud; got {tuple(reference.shape)}; for other sizes use sliced transport, or a "
             "plan of exact or sinkhorn"
-        )
-    if reference.dtype != clouds.points.dtype:
-        raise TypeError(
-            f"reference must have the dtype of the clouds, {clouds.points.dtype}; got {reference.dtype}"
         )
     check_broadcast(reference=reference.shape[:-2], clouds=clouds.points.shape[:-2])
     if not validate or 0 in clouds.weights.shape:

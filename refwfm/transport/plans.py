@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 import array_api_extra as xpx
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, asarray_like, device, machine_eps, take_rows
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    asarray_like,
+    check_floating,
+    check_integer,
+    device,
+    machine_eps,
+    running_sum,
+    take_rows,
+)
 from refwfm.clouds import even
 from refwfm.transport.problem import check_weights
 
@@ -54,9 +65,8 @@ def marginal_error(plan: Array, a: Array, b: Array, /) -> MarginalError:
     >>> [float(error) for error in marginal_error(np.asarray([[0.5, 0.0], [0.5, 0.0]]), half, half)]
     [0.0, 1.0]
     """
-    xp = array_namespace(plan, a, b)
-    n, m = plan.shape[-2:]
-    if a.shape[-1] != n or b.shape[-1] != m:
+    xp = check_floating(plan=plan, a=a, b=b)
+    if min(plan.ndim - 1, a.ndim, b.ndim) < 1 or (a.shape[-1], b.shape[-1]) != tuple(plan.shape[-2:]):
         raise ValueError(
             f"a plan (..., n, m) needs a (..., n) and b (..., m); got plan {tuple(plan.shape)}, "
             f"a {tuple(a.shape)} and b {tuple(b.shape)}"
@@ -85,6 +95,7 @@ def argmax_matching(log_plan: Array, /) -> Array:
     >>> argmax_matching(np.log(np.asarray([[0.1, 0.4], [0.2, 0.3]]))).tolist()
     [1, 1]
     """
+    check_floating(log_plan=log_plan)
     _refuse_nan(log_plan)
     return array_namespace(log_plan).argmax(log_plan, axis=-1)
 
@@ -238,11 +249,9 @@ def _rows_of(array: Array, member: Array, n: int) -> Array:
 
 
 def _check_log_plan(log_plan: Array) -> tuple[Any, int]:
-    xp = array_namespace(log_plan)
+    xp = check_floating(log_plan=log_plan)
     if log_plan.ndim < 2 or log_plan.shape[-1] != log_plan.shape[-2]:
         raise ValueError(f"log_plan must have shape (..., n, n); got {tuple(log_plan.shape)}")
-    if not xp.isdtype(log_plan.dtype, "real floating"):
-        raise TypeError(f"log_plan must have a real floating dtype; got {log_plan.dtype}")
     return xp, log_plan.shape[-1]
 
 
@@ -254,7 +263,7 @@ def _refuse_nan(log_plan: Array) -> None:
 
 def _mask_padding(log_plan: Array, a: Array, b: Array) -> Array:
     """Write ``-inf`` into rows and columns of weight 0; raise unless the rest is uniform and square."""
-    xp = array_namespace(log_plan, a, b)
+    xp = check_floating(log_plan=log_plan, a=a, b=b)
     n = log_plan.shape[-1]
     index = xp.arange(n, device=device(log_plan))
     counts = []
@@ -268,10 +277,9 @@ def _mask_padding(log_plan: Array, a: Array, b: Array) -> Array:
                 f"rounding needs atoms of equal weights 1/k, then padding (weight 0); {name} is different; "
                 "use the plan itself or its barycentric projection"
             )
+        check_weights(weights, name)
     if not bool(xp.all(counts[0] == counts[1])):
         raise ValueError("rounding needs clouds of equally many atoms; a and b have different numbers")
-    for name, weights in (("a", a), ("b", b)):
-        check_weights(weights, name)
     return xp.where((a > 0)[..., :, None] & (b > 0)[..., None, :], log_plan, -math.inf)
 
 
@@ -318,11 +326,9 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
     >>> sorted(set(zip(pairs.source.tolist(), pairs.target.tolist())))
     [(0, 1), (1, 0)]
     """
-    xp = array_namespace(plan)
-    if plan.ndim < 2 or not xp.isdtype(plan.dtype, "real floating"):
-        raise ValueError(
-            f"plan must be floating, of shape (..., k, m); got {tuple(plan.shape)}, {plan.dtype}"
-        )
+    xp, n = check_floating(plan=plan), check_integer(n, "n", low=0)
+    if plan.ndim < 2:
+        raise ValueError(f"plan must have shape (..., k, m); got {tuple(plan.shape)}")
     total = xp.sum(plan, axis=(-2, -1))
     allowed = 1e-6 if machine_eps(plan) < 1e-10 else 1e-3
     if not all_finite(plan) or not bool(
@@ -330,8 +336,8 @@ def sample_pairs(plan: Array, n: int, /, *, rng: np.random.Generator, replace: b
     ):
         raise ValueError(
             "plan must be finite and non-negative, of total mass 1; got a smallest entry of "
-            f"{float(xp.min(plan)):.3g} and masses from {float(xp.min(total)):.6g} "
-            f"to {float(xp.max(total)):.6g}"
+            f"{float(xp.min(plan)):.3g} and masses from {float(xp.min(total)):.9g} "
+            f"to {float(xp.max(total)):.9g}"
         )
     if not replace:
         return _sample_permutation(plan, n, rng)
@@ -350,7 +356,7 @@ def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
     Parameters
     ----------
     plan : array, shape (..., n, m)
-        Non-negative; a row of padding, without mass, gets 0.
+        Non-negative and finite, or ``ValueError``; a row of padding, without mass, gets 0.
     rng : numpy.random.Generator
         Draws on the host: the same targets on every library.
 
@@ -363,8 +369,10 @@ def sample_targets(plan: Array, /, *, rng: np.random.Generator) -> Array:
     >>> sample_targets(np.asarray([[0.0, 0.5], [0.5, 0.0]]), rng=np.random.default_rng(0)).tolist()
     [1, 0]
     """
-    xp = array_namespace(plan)
-    levels, positive = xp.cumulative_sum(plan, axis=-1), plan > 0
+    xp = check_floating(plan=plan)
+    levels, positive = running_sum(plan, 1024), plan > 0  # in longer runs than for a cost: this is a draw
+    if not bool(xp.all(plan >= 0)) or not all_finite(levels[..., -1]):
+        raise ValueError("plan must be finite and non-negative, to draw targets from; got another, or NaN")
     # The largest level at a positive entry: a rounded sum may fall, and a rounded fraction may be 1.
     total = xp.max(xp.where(positive, levels, 0.0), axis=-1)
     below = xp.minimum(
@@ -386,6 +394,6 @@ def _sample_permutation(plan: Array, n: int, rng: np.random.Generator) -> Pairs:
     atoms = xp.sum(in_row, axis=-1)
     if not bool(xp.all(atoms >= n)):
         raise ValueError(f"replace=False cannot draw {n} different pairs from {int(xp.min(atoms))} atoms")
-    keys = xp.asarray(rng.random(in_row.shape), device=device(plan))
+    keys = asarray_like(rng.random(in_row.shape), plan)
     source = xp.argsort(xp.where(in_row > 0, keys, 2.0), axis=-1)[..., :n]
     return Pairs(source, xp.take_along_axis(xp.argmax(plan, axis=-1), source, axis=-1))

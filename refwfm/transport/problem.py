@@ -6,9 +6,11 @@ that nothing they held, NaN included, can leak.
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
 from refwfm._array import Array, all_finite, array_namespace, check_floating, device, machine_eps
+from refwfm._derivatives import detached
 from refwfm.measures import check_broadcast
 
 
@@ -49,7 +51,10 @@ def check_problem(
     if not (validate and bool(xp.all(a > 0)) and bool(xp.all(b > 0))):
         cost = clear_padding(cost, a, b)
     if validate and not all_finite(cost):
-        raise ValueError("cost must be finite where both weights are positive; got NaN or infinity")
+        raise ValueError(
+            "cost must be finite where both weights are positive; got NaN or infinity (which squared "
+            "distances of points beyond 1e154, in float32 1e19, are)"
+        )
     eps = check_eps(eps, cost, validate=validate) * cost_scale(cost, a, b, scale_cost)
     f = xp.zeros((*eps.shape, cost.shape[-2]), dtype=cost.dtype, device=device(cost))
     if f_init is not None:
@@ -83,17 +88,36 @@ def check_weights(weights: Array, name: str, /) -> Array:
     return weights / total[..., None]
 
 
+def check_range(**points: Array) -> None:
+    """Raise where squared distances between points (..., n, d) could overflow their dtype."""
+    for name, x in points.items():
+        xp = array_namespace(x)
+        largest = float(xp.max(xp.abs(x))) if 0 not in x.shape else 0.0
+        limit = 0.5 * math.sqrt(float(xp.finfo(x.dtype).max) / x.shape[-1])
+        if largest > limit:  # NaN is not for here
+            raise ValueError(
+                f"{name}: squared distances overflow {x.dtype} for coordinates above {limit:.3g}; got "
+                f"{largest:.3g}: take other units"
+            )
+
+
 def check_eps(eps: float | Array, like: Array, /, *, validate: bool = True) -> Array:
     """Raise unless eps is positive; return it as an array in the library, dtype and device of ``like``."""
     xp = array_namespace(like)
-    if isinstance(eps, int | float):
-        smallest, eps = float(eps), xp.asarray(float(eps), dtype=like.dtype, device=device(like))
-        validate = True
+    if isinstance(eps, float | Real):  # NumPy's numbers too
+        given = float(eps)
+        eps = xp.asarray(given, dtype=like.dtype, device=device(like))
+        smallest = given if not given > 0 else float(eps)
+        if given > 0 and not smallest > 0:
+            raise ValueError(
+                f"eps = {given:.3g} is 0 in {like.dtype}; give it in larger units, or use float64"
+            )
     else:
+        check_floating(eps=eps)
         array_namespace(eps, like)  # raises TypeError on mixed libraries
         if eps.dtype != like.dtype:
             raise TypeError(f"eps must be a number or have the dtype {like.dtype}; got {eps.dtype}")
-        smallest = float(xp.min(eps)) if validate and 0 not in eps.shape else math.inf
+        smallest = float(detached(xp.min(eps))) if validate and 0 not in eps.shape else math.inf
     if not smallest > 0:
         raise ValueError(
             f"eps must be positive; got {smallest:.3g} (for eps = 0, transport without regularisation, "
@@ -166,6 +190,7 @@ COST_SCALES: dict[str, Callable[[Array, Array, Array], Array]] = {
 
 
 def _check_start(f_init: Array, a: Array, f: Array, validate: bool) -> Array:
+    check_floating(f_init=f_init)
     xp = array_namespace(f, f_init)
     if f_init.dtype != f.dtype or f_init.ndim < 1 or f_init.shape[-1] != f.shape[-1]:
         raise ValueError(
@@ -221,9 +246,9 @@ def log_weights(weights: Array, /) -> Array:
     [0.0, -inf]
     """
     xp = array_namespace(weights)
-    live = weights > 0
-    logs = xp.log(xp.where(live, weights, xp.ones_like(weights)))
-    return xp.where(live, logs, xp.full_like(weights, -math.inf))
+    dead = weights <= 0  # not so NaN, which stays NaN
+    logs = xp.log(xp.where(dead, xp.ones_like(weights), weights))
+    return xp.where(dead, xp.full_like(weights, -math.inf), logs)
 
 
 def _live(a: Array, b: Array) -> Array:

@@ -3,9 +3,9 @@
 import math
 from typing import NamedTuple
 
-from refwfm._array import Array, array_namespace, machine_eps
+from refwfm._array import Array, array_namespace, check_floating, check_integer, machine_eps
 from refwfm.convergence import ConvergenceError
-from refwfm.measures import PointCloud
+from refwfm.measures import PointCloud, check_measure
 from refwfm.transport.linearized import align_to_reference, check_alignable, reorder, sq_lazy_distance
 
 
@@ -83,15 +83,19 @@ def free_support_barycenter(
     >>> free_support_barycenter(clouds).points.tolist()
     [[2.0], [3.0]]
     """
-    if clouds.points.ndim != 3 or clouds.points.shape[0] == 0:
+    max_iter = check_integer(max_iter, "max_iter", low=0)
+    if check_measure(clouds, PointCloud, "clouds").points.ndim != 3 or clouds.points.shape[0] == 0:
         raise ValueError(
             f"clouds must be a family of at least one, points (M, n, d); got {tuple(clouds.points.shape)}"
         )
     points = clouds.points[0, ...] if init is None else init
+    check_floating(clouds=clouds.points, init=points)
     if points.ndim != 2:
         raise ValueError(f"init must have shape (n, d); got {tuple(points.shape)}")
     clouds = check_alignable(points, clouds, validate=validate)
     xp = array_namespace(clouds.points)
+    if tol is not None and not tol >= 0:
+        raise ValueError(f"tol must not be negative; got {tol}")
     tol = tol if tol is not None else (1e-9 if machine_eps(points) < 1e-10 else 1e-5)
     permutation, aligned, objective = _objective_at(points, clouds, n_jobs)
     history, converged = [objective], False

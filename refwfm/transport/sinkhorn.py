@@ -20,14 +20,18 @@ Peyré and Cuturi, "Computational Optimal Transport", 2019, chapter 4.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from refwfm._array import (
     Array,
     all_finite,
     array_namespace,
     check_floating,
+    check_integer,
     machine_eps,
     matvec,
     sq_distances,
+    to_host,
     transpose,
 )
 from refwfm.convergence import ConvergenceError
@@ -80,7 +84,8 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
 
     Returns
     -------
-    array, shape (..., n, m), which is also the largest temporary. Units: data squared.
+    array, shape (..., n, m), which is also the largest temporary. Units: data squared. Infinite beyond the
+    largest number of the dtype, without a warning: those who take costs refuse it.
 
     Notes
     -----
@@ -160,6 +165,12 @@ def sinkhorn(
     potentials of an eps much larger than the cost have half of the digits. Peak memory: three arrays of the
     cost's size.
 
+    The members of a batch share nothing but the number of iterations: all go on until the slowest is done.
+    Their errors are their own.
+
+    On torch the iterations are differentiated one by one, in memory for all of them. Where only a value of
+    the problem is differentiated, solve on detached arrays and give the solution to ``dual_value``.
+
     Examples
     --------
     >>> cost, half = np.asarray([[0.0, 1.0], [1.0, 0.0]]), np.full(2, 0.5)
@@ -171,6 +182,7 @@ def sinkhorn(
     return iterate(problem, tol=tol, max_iter=max_iter, require=require)
 
 
+@np.errstate(all="ignore")  # what is not finite is in the errors
 def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
     """Solve a checked problem by Sinkhorn's iteration.
 
@@ -194,10 +206,9 @@ def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: b
 
 def check_iterations(tol: float | None, max_iter: int, /) -> None:
     """Raise unless ``tol`` is None or positive, and ``max_iter`` at least 1."""
-    if max_iter < 1 or (tol is not None and not tol > 0):
-        raise ValueError(
-            f"max_iter must be at least 1, tol positive or None; got max_iter = {max_iter}, tol = {tol}"
-        )
+    check_integer(max_iter, "max_iter", low=1)
+    if tol is not None and not tol > 0:
+        raise ValueError(f"tol must be positive, or None for exactly max_iter iterations; got tol = {tol}")
 
 
 def softmin(cost: Array, potential: Array, weights: Array, eps: Array, /) -> Array:
@@ -267,9 +278,12 @@ def certified(solution: Sinkhorn, /, *, tol: float | None, require: bool) -> Sin
         converged = converged & xp.all(xp.isfinite(potential), axis=-1)
     if require:
         if not (all_finite(solution.f) and all_finite(solution.g) and all_finite(solution.col_error)):
-            raise ConvergenceError("the potentials are not finite: cost / eps is too large for this dtype")
+            raise ConvergenceError(
+                f"the potentials are not finite: cost / eps is too large for {solution.f.dtype}; "
+                "try a larger eps, scale_cost or float64"
+            )
         if tol is not None and not bool(xp.all(converged)):
-            row, col = (float(xp.max(e)) for e in (solution.row_error, solution.col_error))
+            row, col = (np.max(to_host(e)) for e in (solution.row_error, solution.col_error))
             raise ConvergenceError(
                 f"no convergence in {solution.n_iter} iterations: marginal errors {row:.3g} (rows) "
                 f"and {col:.3g} (columns), wanted {tol:.3g}; try more max_iter, a larger eps or scale_cost, "
@@ -350,7 +364,9 @@ def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     """Dual objective ``⟨f, a⟩ + ⟨g, b⟩ - eps (Σ P - 1)``. Shape (...); parameters as for ``log_plan``.
 
     Equation: WFM-12. Never above the entropic cost ``min ⟨K, P⟩ + eps KL(P | a ⊗ b)``, and equal to it at
-    convergence.
+    convergence. Its derivatives at fixed potentials, P for the cost, f and g for the weights, are then those
+    of the entropic cost (envelope theorem), up to the marginal errors: the solution may be one of detached
+    arrays.
 
     Examples
     --------
@@ -360,7 +376,7 @@ def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     """
     f, g, eps = solution[:3]
     xp = array_namespace(cost)
-    exponents = clear_padding(_exponents(cost, f, g, eps), a, b)
+    exponents = clear_padding(_exponents(clear_padding(cost, a, b), f, g, eps), a, b)
     excess = xp.sum(a[..., :, None] * b[..., None, :] * xp.expm1(exponents), axis=(-2, -1))  # Σ P - 1
     surplus = xp.where(xp.isinf(eps), xp.zeros_like(eps), eps) * excess
     return xp.sum(f * a, axis=-1) + xp.sum(g * b, axis=-1) - surplus

@@ -7,23 +7,29 @@ plan in R^d. Averages over directions give the sliced distance and the sliced pl
 Directions are an argument: the same ones serve both clouds, and all pairs of a matrix of costs.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from refwfm._array import (
     Array,
+    all_finite,
     array_namespace,
     asarray_like,
+    check_floating,
+    check_integer,
     device,
-    expanded_sq_distance,
     machine_eps,
+    nonnegative,
+    sq_distances,
     sq_norm,
     take_along,
     transpose,
 )
+from refwfm._derivatives import is_differentiated, without_derivative
 from refwfm.clouds import all_even, check_cloud_pair, in_order
-from refwfm.measures import PointCloud, check_broadcast
+from refwfm.measures import PointCloud, check_broadcast, check_measure
 from refwfm.transport import quantiles
 from refwfm.transport.plans import Pairs
 from refwfm.transport.quantiles import Sorted
@@ -50,8 +56,8 @@ def random_directions(points: Array, /, *, rng: np.random.Generator, n_proj: int
     >>> np.linalg.norm(theta, axis=-1).round(9).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    if not isinstance(n_proj, int) or n_proj < 1:
-        raise ValueError(f"n_proj must be an integer of at least 1; got {n_proj}")
+    check_floating(points=points)
+    n_proj = check_integer(n_proj, "n_proj", low=1)
     z = rng.standard_normal((n_proj, points.shape[-1]))
     while np.any(zero := ~np.any(z, axis=-1)):
         z[zero] = rng.standard_normal((int(np.sum(zero)), points.shape[-1]))
@@ -75,6 +81,7 @@ def sq_sliced_distance(x: PointCloud, y: PointCloud, theta: Array, /, *, validat
     return sliced_cost(x, y, theta, p=2.0, validate=validate)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def sliced_cost(
     x: PointCloud, y: PointCloud, theta: Array, /, *, p: float = 2.0, validate: bool = True
 ) -> Array:
@@ -103,11 +110,12 @@ def sliced_cost(
     TypeError
         If libraries or dtypes differ.
     ValueError
-        If shapes disagree, p is below 1, or a value check fails.
+        If shapes disagree, p is below 1, a value check fails, or a cost overflows; without ``validate`` it is
+        then infinite or NaN, and with NaN among the points NaN.
 
     Notes
     -----
-    O(K (n + m) log(n + m)) time; works through blocks of directions.
+    O(K (n + m) log(n + m)) time, through blocks of directions. Differentiable, in weights too.
 
     Examples
     --------
@@ -115,17 +123,18 @@ def sliced_cost(
     >>> float(sliced_cost(x, y, np.eye(2), p=1.0))  # (3 + 4) / 2
     3.5
     """
-    _check_power(p)
+    quantiles.check_power(p)
     x, y = _check(x, y, theta, validate)
-    evenly, alike = all_even(x, y), in_order(x, y)
+    evenly, alike = _shortcuts(x, y)
     total = _zeros(_batch_shape(x, y, theta), x.points)
     xp = array_namespace(total)
-    for some in _blocks(theta, _size(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
+    for some in _blocks(theta, math.prod(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
         costs = quantiles.line_cost(_project(x, some, evenly), _project(y, some, evenly), p=p, alike=alike)
         total = total + xp.sum(costs, axis=-1)
-    return total / theta.shape[-2]
+    return quantiles.in_range(total / theta.shape[-2], x.points, y.points, validate=validate)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def pairwise_sliced_cost(
     x: PointCloud, y: PointCloud, theta: Array, /, *, p: float = 2.0, validate: bool = True
 ) -> Array:
@@ -148,7 +157,8 @@ def pairwise_sliced_cost(
     Notes
     -----
     Each cloud is projected and sorted once. For p = 2, equal sizes and uniform weights the rest is one matrix
-    product of the sorted projections: an error of rounding relative to the clouds' spread, not to the cost.
+    product of the sorted projections, about the mean of all clouds; pairs that are too close for that beside
+    their distances to the mean are computed anew, from differences (``sq_distances``).
 
     Examples
     --------
@@ -156,37 +166,32 @@ def pairwise_sliced_cost(
     >>> pairwise_sliced_cost(x, x, np.eye(2)).tolist()
     [[0.0, 12.5], [12.5, 0.0]]
     """
-    _check_power(p)
+    quantiles.check_power(p)
     for name, family in (("x", x), ("y", y)):
-        if family.points.ndim != 3:
+        if check_measure(family, PointCloud, name).points.ndim != 3:
             raise ValueError(
-                f"{name} must be a family, points (B, n, d) and weights (B, n); "
-                f"got points {tuple(family.points.shape)}"
+                f"{name} must be a family, points (B, n, d); got points {tuple(family.points.shape)}"
             )
+    check_floating(theta=theta)
     if theta.ndim != 2:
         raise ValueError(
             f"theta must have shape (K, d), the same directions for all pairs; got {tuple(theta.shape)}"
         )
     pair = _check(PointCloud(*(part[:, None, ...] for part in x)), y, theta, validate)
     x, y = PointCloud(*(part[:, 0, ...] for part in pair[0])), pair[1]
-    evenly, alike = all_even(x, y), in_order(x, y)
+    evenly, alike = _shortcuts(x, y)
     total = _zeros((x.points.shape[0], y.points.shape[0]), x.points)
-    for some in _blocks(theta, _size(x.weights.shape) + _size(y.weights.shape)):
+    for some in _blocks(theta, math.prod(x.weights.shape) + math.prod(y.weights.shape)):
         lines = _project(x, some, evenly), _project(y, some, evenly)
         total = total + (_product_costs(*lines) if alike and p == 2 else _row_costs(*lines, p, alike))
-    return total / theta.shape[-2]
+    return quantiles.in_range(total / theta.shape[-2], x.points, y.points, validate=validate)
 
 
 def _product_costs(x: Sorted, y: Sorted) -> Array:
-    """Squared distances of all pairs, summed over directions: ``(‖X‖² + ‖Y‖² - 2 X Yᵀ) / n``, centred."""
+    """Squared distances of all pairs, summed over directions, of clouds as vectors of sorted projections."""
     xp = array_namespace(x.position)
-    n = x.position.shape[-1]
-    if 0 in (x.position.shape[0], y.position.shape[0]):
-        return _zeros((x.position.shape[0], y.position.shape[0]), x.position)
-    centre = xp.mean(y.position, axis=(0, 2), keepdims=True)
-    X, Y = (xp.reshape(position - centre, (position.shape[0], -1)) for position in (x.position, y.position))
-    costs = expanded_sq_distance(X, Y) / n
-    return xp.where(costs > 0, costs, xp.zeros_like(costs))  # rounding can push it below 0
+    X, Y = (xp.reshape(p, (p.shape[0], math.prod(p.shape[1:]))) for p in (x.position, y.position))
+    return sq_distances(X, Y) / x.position.shape[-1]
 
 
 def _row_costs(x: Sorted, y: Sorted, p: float, alike: bool) -> Array:
@@ -194,13 +199,11 @@ def _row_costs(x: Sorted, y: Sorted, p: float, alike: bool) -> Array:
     xp = array_namespace(x.position)
     B0, n_proj, n = x.position.shape
     B1, _, m = y.position.shape
-    total = [
-        xp.sum(
-            quantiles.line_cost(Sorted(*(part[rows, None, ...] for part in x)), y, p=p, alike=alike), axis=-1
-        )
-        for rows in _slices(B0, B1 * n_proj * (n + m))
-    ]
-    return xp.concat(total, axis=0) if total else _zeros((B0, B1), x.position)
+    total = [_zeros((0, B1), x.position)]
+    for rows in _slices(B0, B1 * n_proj * (n + m)):
+        some = Sorted(*(part[rows, None, ...] for part in x))
+        total.append(xp.sum(quantiles.line_cost(some, y, p=p, alike=alike), axis=-1))
+    return xp.concat(total, axis=0)
 
 
 # Plan
@@ -237,15 +240,15 @@ def lifted_plan(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool
     shape = (*_batch_shape(x, y, theta), x.weights.shape[-1], y.weights.shape[-1])
     total = _zeros(shape, x.points)
     xp = array_namespace(total)
-    for some in _blocks(theta, _size(shape)):
+    for some in _blocks(theta, math.prod(shape)):
         (low0, high0), (low1, high1) = (
-            quantiles.intervals(some @ transpose(cloud.points), cloud.weights[..., None, :])
+            quantiles.intervals(_ordered_positions(cloud, some), cloud.weights[..., None, :])
             for cloud in (x, y)
         )
         low = xp.maximum(low0[..., :, None], low1[..., None, :])
         overlap = xp.minimum(high0[..., :, None], high1[..., None, :]) - low  # (..., K, n, m)
-        total = total + xp.sum(xp.where(overlap > 0, overlap, xp.zeros_like(overlap)), axis=-3)
-    return total / theta.shape[-2]
+        total = total + xp.sum(nonnegative(overlap), axis=-3)
+    return without_derivative(total / theta.shape[-2], "the sliced plan", *x, *y, theta)
 
 
 def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, validate: bool = True) -> Array:
@@ -282,7 +285,7 @@ def sorted_permutations(x: PointCloud, y: PointCloud, theta: Array, /, *, valida
             "use sample_sliced_pairs or lifted_plan"
         )
     xp = array_namespace(x.points)
-    order0, order1 = (xp.argsort(theta @ transpose(cloud.points), axis=-1) for cloud in (x, y))
+    order0, order1 = (xp.argsort(_ordered_positions(cloud, theta), axis=-1) for cloud in (x, y))
     shape = (*_batch_shape(x, y, theta), *order0.shape[-2:])
     return take_along(xp.broadcast_to(order1, shape), xp.argsort(order0, axis=-1))
 
@@ -323,8 +326,7 @@ def sample_sliced_pairs(
     [(0, 1), (1, 0)]
     """
     x, y = _check(x, y, theta, validate)
-    xp = array_namespace(x.points)
-    batch = _batch_shape(x, y, theta)
+    xp, batch, size = array_namespace(theta), _batch_shape(x, y, theta), check_integer(size, "size", low=0)
     direction = xp.asarray(rng.integers(theta.shape[-2], size=(*batch, size)), device=device(x.points))
     level = asarray_like(rng.random((*batch, size)), x.points)
     return Pairs(*(_atoms_at(cloud, theta, direction, level) for cloud in (x, y)))
@@ -333,7 +335,7 @@ def sample_sliced_pairs(
 def _atoms_at(cloud: PointCloud, theta: Array, direction: Array, level: Array) -> Array:
     """Atoms at the given levels along the given ones of the directions, all shapes (..., size)."""
     xp = array_namespace(theta)
-    order, ends = quantiles.order_and_levels(theta @ transpose(cloud.points), cloud.weights[..., None, :])
+    order, ends = quantiles.order_and_levels(_ordered_positions(cloud, theta), cloud.weights[..., None, :])
     n_proj, n = order.shape[-2:]
     table = (*direction.shape[:-1], n_proj, n)
     order, ends = (
@@ -344,9 +346,24 @@ def _atoms_at(cloud: PointCloud, theta: Array, direction: Array, level: Array) -
     return take_along(order, offset + place)
 
 
+def _ordered_positions(cloud: PointCloud, theta: Array) -> Array:
+    """Projections (..., K, n), all of them finite: an order of NaN would not show it."""
+    positions = theta @ transpose(cloud.points)
+    if not all_finite(positions):
+        raise ValueError("the projections of a cloud must be finite to be put in order; got NaN or infinity")
+    return positions
+
+
 def _project(cloud: PointCloud, theta: Array, evenly: bool) -> Sorted:
     """Clouds on the line, sorted: positions (..., K, n)."""
     return quantiles.sort_measure(theta @ transpose(cloud.points), cloud.weights[..., None, :], even=evenly)
+
+
+def _shortcuts(x: PointCloud, y: PointCloud) -> tuple[bool, bool]:
+    """Whether weights are uniform, and clouds alike in size too: then weights are not differentiated."""
+    if is_differentiated(x.weights, y.weights):
+        return False, False
+    return all_even(x, y), in_order(x, y)
 
 
 # Sizes and checks
@@ -370,23 +387,12 @@ def _zeros(shape: tuple[int, ...], x: Array) -> Array:
     return array_namespace(x).zeros(shape, dtype=x.dtype, device=device(x))
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
-
-
-def _check_power(p: float) -> None:
-    if not 1.0 <= p < float("inf"):
-        raise ValueError(f"p must be finite and at least 1; got {p}")
-
-
 def _check(x: PointCloud, y: PointCloud, theta: Array, validate: bool) -> tuple[PointCloud, PointCloud]:
     x, y = check_cloud_pair(x, y, validate=validate)
-    xp = array_namespace(x.points, theta)
+    xp = check_floating(x=x.points, theta=theta)
     d = x.points.shape[-1]
     if theta.ndim < 2 or theta.shape[-1] != d or theta.shape[-2] == 0:
         raise ValueError(f"theta must have shape (..., K, {d}) with K >= 1; got {tuple(theta.shape)}")
-    if theta.dtype != x.points.dtype:
-        raise TypeError(f"theta must have the dtype of the clouds, {x.points.dtype}; got {theta.dtype}")
     check_broadcast(x=x.points.shape[:-2], y=y.points.shape[:-2], theta=theta.shape[:-2])
     tolerance = 1e-6 if machine_eps(theta) < 1e-10 else 1e-3
     if validate and not bool(xp.all(xp.abs(sq_norm(theta) - 1.0) <= tolerance)):

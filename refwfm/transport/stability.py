@@ -16,11 +16,13 @@ from refwfm._array import (
     Array,
     array_namespace,
     asarray_like,
+    check_integer,
     device,
     machine_eps,
+    nonnegative,
+    sq_distances,
     sq_frobenius,
     to_host,
-    transpose,
 )
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align, check_alignable, sq_lazy_distance
@@ -95,14 +97,18 @@ def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool 
         )
     orders = np.array(list(permutations(range(n))), dtype=np.int64)
     index = xp.asarray(orders.reshape(-1), device=device(reference))
-    X = clouds.points
+    X = align(reference, clouds, validate=False)  # P X
     images = xp.reshape(xp.take(X, index, axis=-2), (*X.shape[:-2], len(orders), n, d))  # all Q X
-    moved = align(reference, clouds, validate=False)[..., None, :, :] - images  # P X - Q X
-    gap = xp.sum(reference[..., None, :, :] * moved, axis=(-2, -1))  # (‖S - Q X‖² - ‖S - P X‖²) / 2
-    apart = xp.sqrt(sq_frobenius(moved))
-    infinite = xp.full_like(gap, float("inf"))
-    radius = xp.min(xp.where(apart > 0, gap / xp.where(apart > 0, apart, infinite), infinite), axis=-1)
-    return xp.where(radius > 0, radius, xp.zeros_like(radius))  # rounding can push it below 0
+    cost = sq_distances(reference, X)
+    flat = xp.asarray((n * np.arange(n) + orders).reshape(-1), device=device(reference))
+    costs = xp.take(xp.reshape(cost, (*cost.shape[:-2], n * n)), flat, axis=-1)
+    costs = xp.reshape(costs, (*cost.shape[:-2], len(orders), n)) - xp.linalg.diagonal(cost)[..., None, :]
+    gap = 0.5 * xp.sum(costs, axis=-1)  # (‖S - Q X‖² - ‖S - P X‖²) / 2
+    apart = xp.sqrt(sq_frobenius(X[..., None, :, :] - images))
+    same = apart == 0
+    ratio = gap / xp.where(same, xp.ones_like(apart), apart)
+    radius = xp.min(xp.where(same, xp.full_like(ratio, float("inf")), ratio), axis=-1)
+    return nonnegative(radius)
 
 
 def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
@@ -118,7 +124,8 @@ def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate:
 
     Returns
     -------
-    array, shape (...). Units: data. 0 if there are several best assignments.
+    array, shape (...). Units: data. 0 if there are several best assignments. One far point makes it small,
+    because all permutations are bounded by the spread of the whole cloud.
 
     Examples
     --------
@@ -131,8 +138,8 @@ def stability_radius_bound(reference: Array, clouds: PointCloud, /, *, validate:
     gap = assignment_gap(reference, clouds, validate=False)
     centred = clouds.points - xp.mean(clouds.points, axis=-2, keepdims=True)
     spread = xp.sqrt(sq_frobenius(centred)) + xp.zeros_like(gap)
-    ratio = gap / (4.0 * xp.where(spread > 0, spread, xp.ones_like(spread)))
-    return xp.where(spread > 0, ratio, xp.full_like(ratio, float("inf")))
+    ratio = gap / (4.0 * xp.where(spread == 0, xp.ones_like(spread), spread))
+    return xp.where(spread == 0, xp.full_like(ratio, float("inf")), ratio)
 
 
 def assignment_gap(reference: Array, clouds: PointCloud, /, *, validate: bool = True) -> Array:
@@ -164,17 +171,15 @@ def assignment_gap(reference: Array, clouds: PointCloud, /, *, validate: bool = 
     aligned = align(reference, clouds, validate=validate)
     xp = array_namespace(aligned)
     n = aligned.shape[-2]
-    aligned = aligned - xp.mean(aligned, axis=-2, keepdims=True)
-    reference = reference - xp.mean(reference, axis=-2, keepdims=True)
-    gain = reference @ transpose(aligned)
+    cost = sq_distances(reference, aligned)
     # What it costs when atom i takes the partner of atom j instead of its own; a cycle takes at least two.
-    path = 2.0 * (xp.linalg.diagonal(gain)[..., :, None] - gain)
+    path = cost - xp.linalg.diagonal(cost)[..., :, None]
     itself = xp.eye(n, dtype=path.dtype, device=device(path)) > 0
     path = xp.where(itself, xp.full_like(path, float("inf")), path)
     for k in range(n):
         path = xp.minimum(path, path[..., :, k : k + 1] + path[..., k : k + 1, :])
     gap = xp.min(xp.linalg.diagonal(path), axis=-1)
-    return xp.where(gap > 0, gap, xp.zeros_like(gap))  # rounding can push it below 0
+    return nonnegative(gap)
 
 
 def laziness_report(
@@ -225,6 +230,7 @@ def laziness_report(
         )
     if not 0.0 <= sigma < float("inf"):
         raise ValueError(f"sigma must be finite and at least 0; got {sigma}")
+    size = check_integer(size, "size", low=1)
     xp = array_namespace(reference)
     index = xp.asarray(rng.integers(clouds.points.shape[0], size=size), device=device(reference))
     drawn = PointCloud(*(xp.take(part, index, axis=0) for part in clouds))

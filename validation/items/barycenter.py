@@ -19,7 +19,7 @@ def bw_barycenter() -> Item:
     """Bures-Wasserstein barycenter."""
     wrong = {
         "mean of the covariances": lambda mu, w: _center(mu, w, np.einsum("n,nij->ij", w, mu.cov)),
-        "without the weights": lambda mu, w: barycenter(mu),
+        "without the weights": lambda mu, w: barycenter(mu, validate=False),
     }
     alike = {"look-alike: power mean of order ½": lambda mu, w: _center(mu, w, _power_mean(mu.cov, w))}
     return Item(
@@ -45,12 +45,18 @@ def bw_barycenter() -> Item:
                 {
                     "two steps": lambda mu, w: barycenter(mu, w, max_iter=2, require=False),
                     "the map on one side": _one_sided_step,
-                    "residual of the whole, not its root mean square": lambda mu, w: _scaled_residual(
-                        mu, w, np.sqrt
-                    ),
-                    "squared residual": lambda mu, w: _scaled_residual(mu, w, np.square),
+                    "residual of the maps, not of the vectors moved": _residual_of_maps,
+                    "squared residual": _squared_residual,
                 },
                 roundings(1000, "roots of covariances of condition up to some hundreds"),
+                dimensions=(2, 3, 6),
+            ),
+            Check(
+                "its part in the subspace, of members that span no more",
+                barycenter_in_a_subspace,
+                barycenter,
+                wrong,
+                FIXED_POINT,
                 dimensions=(2, 3, 6),
             ),
             Check(
@@ -88,7 +94,7 @@ def _rounded_up(mu, w):
 
 
 def _center(mu, w, cov):
-    return barycenter(mu, w)._replace(gaussian=Gaussian(w @ mu.mean, cov))
+    return barycenter(mu, w, validate=False)._replace(gaussian=Gaussian(w @ mu.mean, cov))
 
 
 def _power_mean(cov, w):
@@ -117,22 +123,34 @@ def _one_sided_step(mu, w):
     return found._replace(gaussian=found.gaussian._replace(cov=symmetric(T @ S)))
 
 
-def _scaled_residual(mu, w, change):
+def _squared_residual(mu, w):
     found = barycenter(mu, w, max_iter=1, require=False)
-    d = mu.mean.shape[-1]
-    return found._replace(
-        residual=found.residual * np.sqrt(d) if change is np.sqrt else change(found.residual)
-    )
+    return found._replace(residual=found.residual**2)
+
+
+def _residual_of_maps(mu, w):
+    found = barycenter(mu, w, max_iter=1, require=False)
+    _, T = _first_step(mu, w)
+    return found._replace(residual=float(np.linalg.norm(T - np.eye(len(T))) / len(T) ** 0.5))
+
+
+def _first_step(mu, w):
+    """Mean of the covariances, and the mean of the textbook maps from it."""
+    S = np.einsum("n,nij->ij", w, mu.cov)
+    return S, np.einsum("n,nij->ij", w, textbook.gelbrich_map(np.repeat(S[None], len(w), axis=0), mu.cov))
 
 
 def one_step_is_the_textbooks(step, draw):
-    """From the mean of the covariances: ``T̄ Σ̄ T̄``, the residual ``‖T̄ - I‖_F / √d``, and the mean."""
+    """From the mean of the covariances: ``T̄ Σ̄ T̄``, the residual, and the mean.
+
+    The residual is the norm of ``T̄ - I`` as a tangent vector, ``√tr((T̄ - I) Σ̄ (T̄ - I))``, over ``√tr Σ̄``.
+    """
     mu, w = draw.gaussians(size=5), draw.weights(5)
     found = draw.call(step, mu, w)
     w = w / w.sum()
-    S = np.einsum("n,nij->ij", w, mu.cov)
-    T = np.einsum("n,nij->ij", w, textbook.gelbrich_map(np.repeat(S[None], 5, axis=0), mu.cov))
-    residual = np.linalg.norm(T - np.eye(draw.d)) / np.sqrt(draw.d)
+    S, T = _first_step(mu, w)
+    step = T - np.eye(draw.d)
+    residual = np.sqrt(np.trace(step @ S @ step) / np.trace(S))
     return max(
         _mean_error(found.gaussian, mu, w),
         relative(found.gaussian.cov[None], (T @ S @ T)[None]),
@@ -144,6 +162,20 @@ def covariance_is_symmetric(step, draw):
     """Largest difference of the covariance after one step and its transpose."""
     cov = draw.call(step, draw.gaussians(size=5), draw.weights(5)).gaussian.cov
     return float(np.max(np.abs(cov - cov.T)))
+
+
+def barycenter_in_a_subspace(barycenter, draw):
+    """First-order condition in one dimension less, of members turned into a plane of the space."""
+    mu, w = draw.gaussians(size=5), draw.weights(5)
+    basis = draw.rotations(1)[0][:, 1:]
+    inside = Gaussian(mu.mean @ basis, symmetric(basis.T @ mu.cov @ basis))
+    cov = draw.rounded(symmetric(basis @ inside.cov @ basis.T))
+    center = draw.call(barycenter, Gaussian(mu.mean, cov), w).gaussian
+    found = symmetric(basis.T @ center.cov @ basis)
+    maps = textbook.gelbrich_map(np.repeat(found[None], 5, axis=0), inside.cov)
+    average = np.einsum("n,nij->ij", w / w.sum(), maps)
+    left = relative((basis @ found @ basis.T)[None], center.cov[None])
+    return max(_mean_error(center, mu, w), relative(average[None], identity(average)[None]), left)
 
 
 def barycenter_of_commuting_covariances(barycenter, draw):

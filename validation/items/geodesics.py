@@ -233,7 +233,7 @@ def wfm_8() -> Item:
         title="geodesic between Gaussians",
         latex=r"m_t=(1-t)m_\mu+tm_\nu,\quad \Sigma_t=T_tAT_t,\quad T_t=(1-t)I+tC",
         statement="McCann's interpolation of two Gaussians is a Gaussian.",
-        functions=(bures.interpolate, psd.procrustes_factors, psd.factor),
+        functions=(bures.interpolate, psd.procrustes_factors, psd.turned, psd.factor),
         checks=(
             Check(
                 "textbook, SciPy sqrtm",

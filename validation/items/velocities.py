@@ -34,6 +34,7 @@ def wfm_9() -> Item:
             bures.from_euclidean,
             psd.solve_lyapunov,
             psd.solve_lift,
+            psd.lift_and_kernel,
         ),
         checks=(
             Check(

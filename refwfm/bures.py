@@ -55,7 +55,7 @@ from refwfm.measures import (
     check_pair,
     check_times,
 )
-from refwfm.psd import deviations, lift_and_kernel, procrustes_factors
+from refwfm.psd import deviations, lift_and_kernel, procrustes_factors, solve_lift
 
 __all__ = [
     "EuclideanTangent",
@@ -120,10 +120,7 @@ def gelbrich_map(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Arr
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    C, kernel = lift_and_kernel(L, K, unreached=1.0)  # not log + I, which loses a small C
-    if validate:
-        _check_map_exists(kernel, L, K)
-    return C
+    return _lift(L, K, L, K, validate, unreached=1.0)  # not log + I, which loses a small C
 
 
 def push_forward(x: Array, mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
@@ -167,10 +164,7 @@ def log(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Tangent:
     """
     mu, nu = check_pair(mu, nu, validate=validate)
     L, K = procrustes_factors(mu.cov, nu.cov)
-    lift, kernel = lift_and_kernel(L, K - L)
-    if validate:
-        _check_map_exists(kernel, L, K)
-    return Tangent(nu.mean - mu.mean, lift)
+    return Tangent(nu.mean - mu.mean, _lift(L, K - L, L, K, validate))
 
 
 def exp(mu: Gaussian, v: Tangent, /) -> Gaussian:
@@ -231,9 +225,7 @@ def path(mu: Gaussian, nu: Gaussian, t: Array, /, *, validate: bool = True) -> t
     (2.25, 0.667)
     """
     mu, nu, L, K, M = _geodesic(mu, nu, t, validate)
-    lift, kernel = lift_and_kernel(M, K - L)
-    if validate:
-        _check_map_exists(kernel, L, K)
+    lift = _lift(M, K - L, L, K, validate)
     point = _point(mu, nu, M, t)
     return point, Tangent(_mean_velocity(mu, nu, point), lift)
 
@@ -324,6 +316,15 @@ def _mean_velocity(mu: Gaussian, nu: Gaussian, point: Gaussian) -> Array:
     return array_namespace(point.mean).broadcast_to(nu.mean - mu.mean, point.mean.shape)
 
 
+def _lift(M: Array, rates: Array, L: Array, K: Array, validate: bool, *, unreached: float = 0.0) -> Array:
+    """Solution of ``S M = rates``, for M a mixture of the factors L and K; checked to exist if asked to."""
+    if not validate:
+        return solve_lift(M, rates, unreached=unreached)
+    lift, kernel = lift_and_kernel(M, rates, unreached=unreached)
+    _check_map_exists(kernel, L, K)
+    return lift
+
+
 def _check_map_exists(kernel: Array, L: Array, K: Array) -> None:
     """Raise where ``S M = K - L`` has no solution, or none that is known: K or L reach what M does not.
 
@@ -348,9 +349,11 @@ def _check_turn(L: Array, K: Array) -> None:
     """
     xp = array_namespace(L, K)
     floor = L.shape[-1] * machine_eps(L)
-    sizes = [xp.linalg.svdvals(factor) for factor in (L, K)]
-    least, most = (sizes[0][..., i] * sizes[1][..., i] for i in (-1, 0))
-    if not bool(xp.any(least <= floor * most)):
+    # Bounds that are cheap, in units of the largest: ‖L z‖ for any z, and ‖K z‖ where it is no rounding.
+    rows, other = (_relative(xp.linalg.vector_norm(factor, axis=-1)) for factor in (L, K))
+    columns = _relative(xp.linalg.vector_norm(L, axis=-2))  # orthogonal in units of the rows
+    least = [xp.min(part, axis=-1) for part in (rows, columns, other)]
+    if bool(xp.all(least[0] * least[1] * least[2] > L.shape[-1] ** 2 * floor**0.5)):
         return
     left, sigma, right = svd(transpose(L) @ K, "the product of two covariances")
     images = [L @ left, K @ transpose(right)]
@@ -361,6 +364,12 @@ def _check_turn(L: Array, K: Array) -> None:
             "the map between mu and nu is not known: in some direction both covariances have so little "
             "variance that its sign is rounding (see refwfm.psd); choose other units, or float64"
         )
+
+
+def _relative(lengths: Array) -> Array:
+    xp = array_namespace(lengths)
+    largest = xp.max(lengths, axis=-1, keepdims=True)
+    return lengths / xp.where(largest == 0, xp.ones_like(largest), largest)
 
 
 def _reaches(factor: Array, vectors: Array) -> Array:

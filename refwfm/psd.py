@@ -53,7 +53,7 @@ def factor(cov: Array, /) -> Array:
 
 
 def deviations(variance: Array, /) -> Array:
-    """Roots of variances (..., d), not below ``√eps`` times the largest (``√eps`` where all are 0).
+    """Roots of variances (..., d), not below ``√eps`` times the largest, and not 0.
 
     Equation: none. Units in which the coordinates of a covariance are of order one.
 
@@ -62,13 +62,13 @@ def deviations(variance: Array, /) -> Array:
 
     Examples
     --------
-    >>> deviations(np.asarray([[4.0, 1.0], [0.0, 0.0]])).round(9).tolist()
-    [[2.0, 1.0], [1.5e-08, 1.5e-08]]
+    >>> deviations(np.asarray([4.0, 1.0, 0.0])).round(9).tolist()
+    [2.0, 1.0, 3e-08]
     """
     xp = array_namespace(variance)
     largest = xp.max(variance, axis=-1, keepdims=True)
-    largest = xp.where(largest <= 0, xp.ones_like(largest), largest)
-    return xp.sqrt(xp.maximum(variance, machine_eps(variance) * largest))
+    tiny = float(xp.finfo(variance.dtype).smallest_normal)
+    return xp.sqrt(xp.maximum(variance, machine_eps(variance) * largest + tiny))
 
 
 def _principal_axes(cov: Array) -> tuple[Array, Array]:
@@ -233,7 +233,7 @@ def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Ar
     >>> solve_lift(2.0 * np.eye(1), np.eye(1)).round(9).tolist()
     [[0.5]]
     """
-    return lift_and_kernel(factors, rates, unreached=unreached)[0]
+    return _lift(factors, rates, unreached)[0]
 
 
 def lift_and_kernel(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> tuple[Array, Array]:
@@ -252,6 +252,12 @@ def lift_and_kernel(factors: Array, rates: Array, /, *, unreached: float = 0.0) 
     >>> lift_and_kernel(np.diag([2.0, 0.0]), np.diag([2.0, 0.0]))[1].tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
+    lift, sigma, right = _lift(factors, rates, unreached)
+    return lift, transpose(right) * array_namespace(right).astype(sigma == 0, right.dtype)[..., None, :]
+
+
+def _lift(factors: Array, rates: Array, unreached: float) -> tuple[Array, Array, Array]:
+    """The lift; singular values of the factor, 0 where they are rounding, and its right vectors."""
     xp = check_floating(factors=factors, rates=rates)
     left, sigma, right = svd(factors, "the factor of a covariance")
     largest = sigma[..., :1]
@@ -259,10 +265,10 @@ def lift_and_kernel(factors: Array, rates: Array, /, *, unreached: float = 0.0) 
     sigma = without_rounding(sigma / largest, factors.shape[-1] * machine_eps(factors))
     rate = transpose(left) @ rates @ transpose(right) / largest[..., None]
     weighted = rate * sigma[..., None, :]
-    scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
+    square = sigma * sigma
+    scale = square[..., :, None] + square[..., None, :]
     lift = _quotient(weighted + transpose(weighted), scale, unreached)
-    kernel = transpose(right) * xp.astype(sigma == 0, right.dtype)[..., None, :]
-    return symmetrize(left @ lift @ transpose(left)), kernel
+    return symmetrize(left @ lift @ transpose(left)), sigma, right
 
 
 def _quotient(matrix: Array, scale: Array, unreached: float = 0.0) -> Array:

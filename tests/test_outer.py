@@ -99,7 +99,7 @@ def test_costs_are_arrays_of_floats(make, bad):
 
 
 def test_groups_are_one_for_each_member(rng):
-    with pytest.raises(ValueError, match=r"groups must have shape \(3,\); got \(2,\)"):
+    with pytest.raises(ValueError, match=r"groups must have shape \(3,\).*got \(2,\)"):
         outer_pairs(rng.random((3, 3)), groups=np.array([0, 1]))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, sq_distances, sq_norm, take_rows, to_host
+from refwfm._array import Array, array_namespace, sq_distances, sq_norm, take_rows, to_host, transpose
 from refwfm._derivatives import refuse_gradient
 from refwfm.clouds import check_cloud, check_cloud_pair
 from refwfm.measures import PointCloud, check_measure
@@ -79,13 +79,13 @@ def chamfer(x: PointCloud, y: PointCloud, /, *, squared: bool = True, validate: 
     x, y = check_cloud_pair(x, y, validate=validate)
     if validate:
         check_range(x=x.points, y=y.points)
-    return _directed(x, y, squared) + _directed(y, x, squared)
+    distances = sq_distances(x.points, y.points)
+    return _directed(distances, x, y, squared) + _directed(transpose(distances), y, x, squared)
 
 
-def _directed(x: PointCloud, y: PointCloud, squared: bool) -> Array:
+def _directed(rank: Array, x: PointCloud, y: PointCloud, squared: bool) -> Array:
     """Weighted mean over the points of x of their distance to the nearest of y."""
     xp = array_namespace(x.points)
-    rank = sq_distances(x.points, y.points)
     rank = xp.where((y.weights > 0)[..., None, :], rank, xp.full_like(rank, np.inf))
     nearest = take_rows(y.points, xp.argmin(rank, axis=-1))  # (..., n, d)
     distance = sq_norm(x.points - nearest)

@@ -50,12 +50,14 @@ class TransportPlan(NamedTuple):
     f, g : array, shapes (..., n) and (..., m). Units: cost.
         Kantorovich potentials, ``f_i + g_j <= K_ij``. Zero at padding.
     gap : array, shape (...). Units: cost.
-        Duality gap ``⟨K, P⟩ - ⟨f, a⟩ - ⟨g, b⟩``: a bound on how much more the plan costs than the best.
+        ``Σ P_ij (K_ij - f_i - g_j)``, and what infeasible pairs can take off: a bound on how much more the
+        plan costs than the best.
     row_error, col_error : array, shape (...)
         L1 distances of the plan's marginals from a and b.
     converged : array of bool, shape (...)
-        Whether gap and errors are mere rounding; never true of NaN. (POT does not count its pivots, so
-        there is no ``n_iter``.)
+        Whether the plan is proved (``programme``): each pair slack, or tight where the plan has mass, and
+        marginals right, up to 32 machine epsilons of their own size. Never true of NaN. (POT does not count
+        its pivots, so there is no ``n_iter``.)
     """
 
     plan: Array
@@ -76,7 +78,8 @@ def assignment(
 ) -> np.ndarray:
     """Permutation of least total cost: row i goes with column ``perm[i]``.
 
-    Equation: WFM-3. For equal sizes and uniform weights. Solved by SciPy.
+    Equation: WFM-3. For equal sizes and uniform weights. Solved by SciPy; where some costs are more than 2^16
+    times what the whole assignment costs, once more without them, so that they round nothing off.
 
     Parameters
     ----------
@@ -173,7 +176,13 @@ def transport_plan(
         If shapes disagree, a weight is negative, weights do not sum to 1, or the cost is not finite between
         live atoms. (The solver itself would return plausible plans.)
     ConvergenceError
-        If the solver stopped early and ``require`` is set.
+        If the plan is not proved optimal, as where the solver stopped early, and ``require`` is set.
+
+    Notes
+    -----
+    The cost has a derivative on torch: the plan, and the potentials up to a constant. Nothing else has one.
+    The proof takes 3 % of the time for n = m = 512 and 2048, and accurate potentials 4 %; for n < 100 both
+    together about as much as POT itself.
 
     Examples
     --------
@@ -259,9 +268,10 @@ def _require(solved: Sequence[Solved]) -> None:
 def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n_jobs: int = -1) -> Array:
     """Squared 2-Wasserstein distance between clouds of any sizes and weights.
 
-    Equation: WFM-3. On the line by sorting; in space by assignment where sizes agree and weights are
-    uniform, else by the optimal plan. Differentiable, by that plan (the envelope theorem): in points with
-    ``2 Σ_j P_ij (x_i - y_j)``, in weights with the potentials, up to a constant. (That solves once more.)
+    Equation: WFM-3. On the line by sorting; in space by assignment, right to rounding of its own cost, where
+    sizes agree and weights are uniform, else by the optimal plan, with its proof. Differentiable by that plan
+    (the envelope theorem), which solves once more: in points ``2 Σ_j P_ij (x_i - y_j)``, in weights the
+    potentials, up to a constant.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ def check_power(p: float, /) -> None:
         raise ValueError(f"p must be finite and at least 1; got {p}")
 
 
-def in_range(costs: Array, /, *positions: Array, validate: bool) -> Array:
+def check_costs(costs: Array, /, *positions: Array, validate: bool) -> Array:
     """Costs between finite positions; raise, if ``validate``, unless they are finite too."""
     if validate and not all_finite(costs):
         xp = array_namespace(costs)

@@ -131,7 +131,7 @@ def sliced_cost(
     for some in _blocks(theta, math.prod(total.shape) * (x.points.shape[-2] + y.points.shape[-2])):
         costs = quantiles.line_cost(_project(x, some, evenly), _project(y, some, evenly), p=p, alike=alike)
         total = total + xp.sum(costs, axis=-1)
-    return quantiles.in_range(total / theta.shape[-2], x.points, y.points, validate=validate)
+    return quantiles.check_costs(total / theta.shape[-2], x.points, y.points, validate=validate)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -184,7 +184,7 @@ def pairwise_sliced_cost(
     for some in _blocks(theta, math.prod(x.weights.shape) + math.prod(y.weights.shape)):
         lines = _project(x, some, evenly), _project(y, some, evenly)
         total = total + (_product_costs(*lines) if alike and p == 2 else _row_costs(*lines, p, alike))
-    return quantiles.in_range(total / theta.shape[-2], x.points, y.points, validate=validate)
+    return quantiles.check_costs(total / theta.shape[-2], x.points, y.points, validate=validate)
 
 
 def _product_costs(x: Sorted, y: Sorted) -> Array:

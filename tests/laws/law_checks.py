@@ -10,8 +10,8 @@ from law_record import Record, agree, has, numpy_array, strict_array, unit, valu
 
 MEMBERS, POINTS, INDEPENDENT = "bqrijk", "nml", "bqr"
 
-EXPONENTS = {"float64": (-498, 498), "float32": (-50, 50)}
-"""Powers of two near 1e±150 and 1e±15: squares are far from overflow, fourth powers are none."""
+EXPONENTS = {"float64": (-498, 493), "float32": (-50, 50)}
+"""Powers of two near 1e±150 and 1e±15: squares are far from overflow, but their products are not."""
 
 FAR = {"float64": 2.0**30, "float32": 2.0**13}
 """Beyond the root of one over machine epsilon: a square of this has no digits left for squares of order one."""
@@ -117,7 +117,18 @@ def far(run: Run) -> None:
 
 
 def outlier(run: Run) -> None:
-    """A quarter of the mass of both goes to the same far point: it stays there, the rest as before."""
+    """A quarter of the mass of both goes to the same far point: it stays there, the rest as before.
+
+    Weights are multiples of a power of two: if those of the two clouds summed to 1 only up to rounding, that
+    much mass would have to go all the way.
+    """
+
+    def exact(kind: Kind, value: np.ndarray) -> np.ndarray:
+        if kind.sort != "weights":
+            return value
+        value = np.floor(64 * value) / 64
+        value[..., 0] += 1 - np.sum(value, axis=-1)
+        return value
 
     def inside(kind: Kind, value: np.ndarray) -> np.ndarray:
         axis = value.ndim - (1 if kind.sort == "weights" else 2)
@@ -128,6 +139,7 @@ def outlier(run: Run) -> None:
             return np.concatenate([0.75 * value, np.full(shape, 0.25)], axis=axis)
         return np.concatenate([value, np.full(shape, FAR[run.dtype])], axis=axis)
 
+    run = run._replace(arguments=run.act(exact))
     run.commutes(inside, lambda kind, value: 0.75 * value)
 
 

@@ -154,7 +154,8 @@ def couple(name, given, suffix="", **traits):
 
 
 couple("exact", ALIKE, same=ONE_SIZE, styles=UNIQUE)
-couple("exact", TWO, "exact, any sizes", styles=UNIQUE)
+# Two halves of a point may go to different targets.
+couple("exact", TWO, "exact, any sizes", styles=UNIQUE, without="splitting")
 couple("rounded", ALIKE, same=ONE_SIZE, styles=UNIQUE)
 couple("entropic", TWO)
 couple("argmax", TWO, styles=UNIQUE, without="splitting")

@@ -107,8 +107,8 @@ def strict_array(dtype: str) -> Callable[[Any], Any]:
 
 
 def unit(entry: Record, arguments: dict[str, Any]) -> float:
-    """Size of the data, in their own unit: the largest of the arguments to the power one over its degree."""
-    sizes = [1e-300]
+    """Size of the data, in their own unit: the largest argument, or 1, in the power of one."""
+    sizes = [1.0]
 
     def measure(kind: Kind, value: np.ndarray) -> np.ndarray:
         if kind.degree and value.size:

@@ -155,7 +155,9 @@ def symmetry(run: Run) -> None:
     entry = run.entry
     before = run.values(run.arguments)
     after = run.values(run.act(actions.reversed_time, exchanged(run)))
-    expected = before if isinstance(before, type) else zip_map(actions.mirrored(entry.pair), entry.output, before)
+    expected = (
+        before if isinstance(before, type) else zip_map(actions.mirrored(entry.pair), entry.output, before)
+    )
     agree(entry, after, expected, eps=run.eps, size=unit(entry, run.arguments))
 
 

@@ -140,7 +140,21 @@ def letters(tree: Any) -> set[str]:
 STYLES = ("spread", "ties", "flat", "near")
 """No two alike; small integers with many alike; degenerate directions; all members nearly the same."""
 
-SIZES = {"d": (1, 6), "c": (1, 4), "b": (1, 2), "q": (1, 3), "r": (1, 3), "T": (3, 3)}
+SIZES = {
+    "b": (2, 1),
+    "q": (2, 3, 1),
+    "r": (3, 2, 1),
+    "n": (3, 2, 4, 1),
+    "m": (4, 3, 1, 2),
+    "l": (2, 3, 1),
+    "i": (2, 3, 1),
+    "j": (3, 2, 1),
+    "k": (3, 2, 1),
+    "d": (2, 3, 6, 1),
+    "c": (2, 4, 1),
+    "T": (3,),
+}
+"""Lengths of axes, the first ones first: one example should already be a good one."""
 
 
 @st.composite
@@ -148,8 +162,7 @@ def inputs(draw: Any, record: Any) -> dict[str, Any]:
     """Arguments of a record's function: NumPy arrays of float64, integers or booleans."""
     sizes = {}
     for letter in sorted(letters(record.inputs)):
-        low, high = record.sizes.get(letter, SIZES.get(letter, (1, 4)))
-        sizes[letter] = draw(st.integers(low, high))
+        sizes[letter] = draw(st.sampled_from(record.sizes.get(letter, SIZES[letter])))
     for first, *others in record.same:
         sizes |= dict.fromkeys(others, sizes[first])
     style = draw(st.sampled_from(record.styles))
@@ -159,12 +172,11 @@ def inputs(draw: Any, record: Any) -> dict[str, Any]:
     def value(kind: Kind, _: Any) -> Any:
         if kind.sort in record.drawn:
             return record.drawn[kind.sort](rng, tuple(sizes[letter] for letter in kind.axes))
-        near = np.random.default_rng(seed) if style == "near" else rng
-        return MAKERS[kind.sort](near, tuple(sizes[letter] for letter in kind.axes), style, record) + (
-            rng.integers(-2, 3, [sizes[letter] for letter in kind.axes]) / 1024
-            if style == "near" and kind.degree == 1
-            else 0
-        )
+        shape = tuple(sizes[letter] for letter in kind.axes)
+        if style != "near":
+            return MAKERS[kind.sort](rng, shape, style, record)
+        same = MAKERS[kind.sort](np.random.default_rng(seed), shape, style, record)
+        return same + rng.integers(-2, 3, shape) / 1024 if kind.degree == 1 else same
 
     return zip_map(value, record.inputs, record.inputs)
 
@@ -177,7 +189,9 @@ def grid(rng: np.random.Generator, shape: tuple[int, ...], style: str) -> np.nda
 
 def some_points(rng: np.random.Generator, shape: tuple[int, ...], style: str, _: Any) -> np.ndarray:
     values = grid(rng, shape, style)
-    return np.concatenate([values[..., :-1], 0 * values[..., -1:] + 1], axis=-1) if style == "flat" else values
+    return (
+        np.concatenate([values[..., :-1], 0 * values[..., -1:] + 1], axis=-1) if style == "flat" else values
+    )
 
 
 def some_covariance(rng: np.random.Generator, shape: tuple[int, ...], style: str, record: Any) -> np.ndarray:

@@ -124,9 +124,7 @@ SQUARE = {"cost": Kind("ij", 2, "cost")}
 record(outer.outer_plan, SQUARE, plan("ij"), styles=UNIQUE)
 record(outer.outer_plan, SQUARE, plan("ij"), suffix="square", same=("ij",), styles=UNIQUE)
 record(outer.outer_plan, SQUARE, plan("ij"), suffix="entropic", options={"eps": 0.5}, ulps=1e4)
-record(
-    outer.outer_pairs, SQUARE, Pairs(index("i", "i"), index("i", "j")), same=("ij",), styles=UNIQUE
-)
+record(outer.outer_pairs, SQUARE, Pairs(index("i", "i"), index("i", "j")), same=("ij",), styles=UNIQUE)
 record(
     outer.match_clouds,
     {"x": cloud("in"), "y": cloud("jm")},
@@ -182,9 +180,7 @@ record(
     ),
     styles=UNIQUE,
 )
-DISTANCES = FamilyDistances(
-    Kind("ii", 1, "distances"), Kind("ij", 1, "cost"), Kind("jj", 1, "distances")
-)
+DISTANCES = FamilyDistances(Kind("ii", 1, "distances"), Kind("ij", 1, "cost"), Kind("jj", 1, "distances"))
 record(statistics.one_nn_accuracy, {"distances": DISTANCES}, SHARES, styles=UNIQUE)
 record(statistics.coverage, {"distances": DISTANCES}, number(), styles=UNIQUE)
 record(statistics.minimum_matching_distance, {"distances": DISTANCES}, number("", 1))
@@ -193,14 +189,14 @@ record(
     {"distance": Kind("qk", 1, "cost")},
     index("qT", "k"),
     options={"k": 2},
-    sizes={"k": (2, 4)},
+    sizes={"k": (3, 2, 4)},
     styles=UNIQUE,
 )
 record(
     statistics.label_accuracy,
     {"member": index("i", "k"), "labels": Kind("k", sort="label"), "wanted": Kind("i", sort="label")},
     number(),
-    sizes={"k": (3, 4)},
+    sizes={"k": (4, 3)},
     drawn={
         "index": lambda rng, shape: rng.integers(0, 3, shape),
         "label": lambda rng, shape: rng.integers(0, 2, shape),
@@ -210,12 +206,12 @@ record(
 # Straightness. The ratio is over all clouds.
 STRAIGHT = Straightness(number(), number("k", 2), number("k", 2))
 record(
-    straightness.path_straightness, {"path": points("Tknd"), "weights": weights("kn")}, STRAIGHT,
+    straightness.path_straightness,
+    {"path": points("Tknd"), "weights": weights("kn")},
+    STRAIGHT,
     styles=UNIQUE,
 )
-record(
-    straightness.relative_bend, {"bend": positive("k", 2), "sq_displacement": positive("k", 2)}, number()
-)
+record(straightness.relative_bend, {"bend": positive("k", 2), "sq_displacement": positive("k", 2)}, number())
 
 
 def towards(target):
@@ -233,9 +229,7 @@ record(
     generation.generate_clouds,
     {"source": cloud("bn"), "target": points("bnd")},
     cloud("bn"),
-    call=lambda source, target: generation.generate_clouds(
-        towards(target), source, n_steps=2, method="rk4"
-    ),
+    call=lambda source, target: generation.generate_clouds(towards(target), source, n_steps=2, method="rk4"),
 )
 
 # Interpolation and loss
@@ -263,7 +257,10 @@ record(
     DRAW,
     call=lambda law: sources.sample_pure_noise(
         PureNoise(float(law.mean), float(law.low), float(law.low + law.high)),
-        rng=seeded(), sizes=SIZES, d=2, like=law.mean[None],
+        rng=seeded(),
+        sizes=SIZES,
+        d=2,
+        like=law.mean[None],
     ),
 )
 record(

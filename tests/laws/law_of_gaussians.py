@@ -36,13 +36,11 @@ MATRIX = Kind("bdd", 0)
 # Distances
 record(bures_metric.sq_distance, PAIR, number("b", 2), swap="mu nu", metric=2)
 ALL_PAIRS = {"mu": gaussian("q"), "nu": gaussian("r")}
-record(
-    bures_metric.pairwise_sq_distance, ALL_PAIRS, number("qr", 2), swap="mu nu", pair="qr", metric=2
-)
+record(bures_metric.pairwise_sq_distance, ALL_PAIRS, number("qr", 2), swap="mu nu", pair="qr", metric=2)
 # Factors have columns of their own: only rows turn with the data.
 FACTOR = Kind("bdT", 1)
 FACTORED = {"m": points("bd"), "factor0": FACTOR, "n": points("bd"), "factor1": FACTOR}
-record(bures_metric.factored_sq_distance, FACTORED, number("b", 2), sizes={"T": (1, 4)})
+record(bures_metric.factored_sq_distance, FACTORED, number("b", 2), sizes={"T": (2, 4, 1)})
 record(
     nearest_gaussians.nearest,
     {"generated": gaussian("q"), "reference": gaussian("k")},
@@ -109,10 +107,20 @@ record(
     definite=True,
     ulps=1e5,  # where the iteration stops: a residual of about the root of machine epsilon at worst
 )
-record(measures.take, {"mu": gaussian("k"), "index": index("b", "k")}, gaussian("b"), same=("kb",),
-    drawn={"index": lambda rng, shape: rng.integers(0, shape[0], shape)})
-record(measures.rescale, {"mu": gaussian()}, gaussian(),
-    call=lambda mu: measures.rescale(mu, 0.5), without="shift")
+record(
+    measures.take,
+    {"mu": gaussian("k"), "index": index("b", "k")},
+    gaussian("b"),
+    same=("kb",),
+    drawn={"index": lambda rng, shape: rng.integers(0, shape[0], shape)},
+)
+record(
+    measures.rescale,
+    {"mu": gaussian()},
+    gaussian(),
+    call=lambda mu: measures.rescale(mu, 0.5),
+    without="shift",
+)
 record(
     outer.match_minibatch,
     {"mu": gaussian("i"), "nu": gaussian("j")},
@@ -123,8 +131,12 @@ record(
 
 # Generation
 STEP = {"mu": gaussian(), "v": tangent()}
-record(generation.exponential_step, STEP, (gaussian(), number("b")),
-    call=lambda mu, v: generation.exponential_step(mu, v, 0.5))
+record(
+    generation.exponential_step,
+    STEP,
+    (gaussian(), number("b")),
+    call=lambda mu, v: generation.exponential_step(mu, v, 0.5),
+)
 record(
     generation.projected_euler_step,
     {"mu": gaussian(), "v": euclidean_tangent()},
@@ -171,9 +183,7 @@ record(psd.inv_sqrtm, COV, Kind("bdd", -1), definite=True)
 record(psd.project_psd, {"matrix": SYMMETRIC}, SYMMETRIC)
 record(psd.nuclear_norm, {"matrix": Kind("bdd", 2)}, number("b", 2))
 record(psd.solve_lyapunov, COV | {"matrix": SYMMETRIC}, Kind("bdd", 0), definite=True)
-record(
-    psd.from_spectrum, {"vectors": Kind("bdT"), "values": Kind("bT", 2)}, Kind("bdd", 2)
-)
+record(psd.from_spectrum, {"vectors": Kind("bdT"), "values": Kind("bT", 2)}, Kind("bdd", 2))
 # Which factor is taken is a matter of coordinates.
 record(psd.factor, {"cov": Kind("bcc", 2, "covariance")}, Kind("bcc", 1))
 FACTORS = {"cov0": Kind("bcc", 2, "covariance"), "cov1": Kind("bcc", 2, "covariance")}
@@ -183,11 +193,16 @@ record(
     {"factors": Kind("bdT", 1), "rates": Kind("bdT", 1)},
     Kind("bdd", 0),
     same=("dT",),
-    sizes={"d": (1, 3)},
+    sizes={"d": (2, 3, 1)},
     styles=UNIQUE,
 )
-record(psd.decompose, {"cov": Kind("bcc", 2, "covariance")}, Kind("bcc", 1), definite=True,
-    call=lambda cov: psd.decompose(np.linalg.cholesky, cov, "cov"))
+record(
+    psd.decompose,
+    {"cov": Kind("bcc", 2, "covariance")},
+    Kind("bcc", 1),
+    definite=True,
+    call=lambda cov: psd.decompose(np.linalg.cholesky, cov, "cov"),
+)
 
 # Sources: each draw from the same generator
 record(

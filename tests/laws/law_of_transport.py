@@ -80,9 +80,7 @@ record(exact.transport_plan, PROBLEM, TRANSPORT, options=SERIAL, styles=UNIQUE)
 VALUE = {"swap": "x y", "metric": 2, "outlier": True}
 record(exact.sq_wasserstein2, TWO, number("b", 2), options=SERIAL, **VALUE)
 EVEN = {"x": even_cloud("bn"), "y": even_cloud("bm")}
-record(
-    exact.sq_wasserstein2, EVEN, number("b", 2), suffix="even", options=SERIAL, swap="x y", same=ONE_SIZE
-)
+record(exact.sq_wasserstein2, EVEN, number("b", 2), suffix="even", options=SERIAL, swap="x y", same=ONE_SIZE)
 
 # Earth mover's distances, on the host, where clouds have no padding
 UNPADDED = {"dtypes": HOST, "without": "padding"}
@@ -98,11 +96,13 @@ for squared in (True, False):
         {"x": cloud("qn"), "y": cloud("rm"), "frames": Kind("kdT", sort="frame")},
         number("qr", degree),
         call=lambda x, y, frames, squared=squared: emd.frame_bounds(
-            *([type(c)(*members) for members in zip(*c, strict=True)] for c in (x, y)), frames, squared=squared
+            *([type(c)(*members) for members in zip(*c, strict=True)] for c in (x, y)),
+            frames,
+            squared=squared,
         ),
         suffix=of["suffix"],
         same=("dT",),
-        sizes={"d": (1, 4)},
+        sizes={"d": (2, 3, 1, 4)},
         drawn={"frame": frames},
         swap="x y",
         pair="qr",
@@ -199,9 +199,7 @@ record(
     call=with_eps(entropic.extend_potential),
     **ENTROPIC,
 )
-record(
-    entropic.entropic_map, QUERY | EPS, points("bqd"), call=with_eps(entropic.entropic_map), **ENTROPIC
-)
+record(entropic.entropic_map, QUERY | EPS, points("bqd"), call=with_eps(entropic.entropic_map), **ENTROPIC)
 record(
     entropic.debiased_entropic_map,
     {"points": points("bqd")} | TWO | {"g_xy": Kind("bm", 2), "g_xx": Kind("bn", 2)} | EPS,
@@ -209,9 +207,7 @@ record(
     call=with_eps(entropic.debiased_entropic_map),
     **ENTROPIC,
 )
-record(
-    entropic.barycentric_projection, {"plan": plan("bnm"), "y": points("bmd")}, points("bnd")
-)
+record(entropic.barycentric_projection, {"plan": plan("bnm"), "y": points("bmd")}, points("bnd"))
 record(
     entropic.epsilon_schedule,
     {"scale": positive("", 1)},
@@ -225,9 +221,7 @@ record(
     call=lambda x, y, eps: entropic.sinkhorn_divergence(x, y, eps=eps, **STEPS),
     **ENTROPIC,
 )
-record(
-    gaussian_start.gaussian_potential, TWO, Kind("bn", 2), sizes={"n": (7, 8), "m": (7, 8)}, ulps=1e4
-)
+record(gaussian_start.gaussian_potential, TWO, Kind("bn", 2), sizes={"n": (7, 8), "m": (7, 8)}, ulps=1e4)
 
 # Arguments of a problem
 for name in ("max", "mean", "median"):
@@ -236,9 +230,7 @@ for name in ("max", "mean", "median"):
         PROBLEM,
         number("b", 2),
         suffix=name,
-        call=lambda cost, a, b, name=name: problem.cost_scale(
-            problem.clear_padding(cost, a, b), a, b, name
-        ),
+        call=lambda cost, a, b, name=name: problem.cost_scale(problem.clear_padding(cost, a, b), a, b, name),
         without="" if name == "max" else "splitting",  # every pair counts once, whatever it weighs
     )
 record(problem.clear_padding, PROBLEM, Kind("bnm", 2))
@@ -246,8 +238,11 @@ record(problem.clear_points, {"points": points("bnd"), "weights": weights("bn")}
 record(problem.log_weights, {"weights": weights("bn")}, Kind("bn"), without="splitting")
 
 # Plans
-record(plans.marginal_error, {"plan": plan("bnm"), "a": weights("bn"), "b": weights("bm")},
-    MarginalError(number("b"), number("b")))
+record(
+    plans.marginal_error,
+    {"plan": plan("bnm"), "a": weights("bn"), "b": weights("bm")},
+    MarginalError(number("b"), number("b")),
+)
 LOG_PLAN = {"log_plan": Kind("bnm")}
 record(plans.argmax_matching, LOG_PLAN, index("bn", "m"), styles=UNIQUE)
 for rounding in (plans.greedy_rounding, plans.greedy_rounding_sequential):
@@ -294,9 +289,7 @@ MEASURE = {"position": points("bn"), "weights": weights("bn")}
 IN_ORDER = {"styles": UNIQUE, "without": "padding splitting"}
 record(quantiles.sort_measure, MEASURE, Sorted(points("bT"), Kind("bT"), None), **IN_ORDER)
 record(quantiles.order_and_levels, MEASURE, (index("bT", "n"), Kind("bT")), **IN_ORDER)
-record(
-    quantiles.intervals, MEASURE, (Kind("bn"), Kind("bn")), styles=UNIQUE, without="splitting"
-)
+record(quantiles.intervals, MEASURE, (Kind("bn"), Kind("bn")), styles=UNIQUE, without="splitting")
 record(
     quantiles.meet,
     LINES,
@@ -310,9 +303,7 @@ record(quantiles.last_atom, {"weights": weights("bn")}, Kind("bT"), without="spl
 THETA = {"theta": Kind("kd", sort="direction")}
 SLICED = {"drawn": {"direction": directions}}
 record(sliced.sq_sliced_distance, TWO | THETA, number("b", 2), **VALUE, **SLICED)
-record(
-    sliced.sliced_cost, TWO | THETA, number("b", 1), options={"p": 1.0}, **VALUE | {"metric": 1}, **SLICED
-)
+record(sliced.sliced_cost, TWO | THETA, number("b", 1), options={"p": 1.0}, **VALUE | {"metric": 1}, **SLICED)
 MEMBERS = {"x": cloud("qn"), "y": cloud("rm")} | THETA
 PAIRWISE = {"swap": "x y", "pair": "qr", "metric": 2}
 record(sliced.pairwise_sliced_cost, MEMBERS, number("qr", 2), **PAIRWISE, **SLICED)

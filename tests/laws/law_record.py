@@ -36,7 +36,8 @@ class Record(NamedTuple):
     open_time: bool = False
     """Times are in the open interval (0, 1)."""
     styles: tuple[str, ...] = STYLES
-    sizes: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, tuple[int, ...]] = {}
+    """Lengths of axes to choose from, where they are not those of ``law_kinds.SIZES``."""
     same: tuple[str, ...] = ()
     """Axes of one length, as in ``("nm",)``."""
     dtypes: tuple[str, ...] = ("float64", "float32")

@@ -2,6 +2,7 @@
 
 import law_of_clouds
 import law_of_gaussians
+import law_of_networks
 import law_of_transport
 from law_record import REGISTRY
 

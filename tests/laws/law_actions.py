@@ -4,7 +4,6 @@ An action takes a kind and a value (arguments), or also what came out (results),
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from law_kinds import Kind

@@ -14,7 +14,7 @@ EXPONENTS = {"float64": (-498, 493), "float32": (-50, 50)}
 """Powers of two near 1e±150 and 1e±15: squares are far from overflow, but their products are not."""
 
 FAR = {"float64": 2.0**30, "float32": 2.0**13}
-"""Beyond the root of one over machine epsilon: a square of this has no digits left for squares of order one."""
+"""Beyond the root of one over machine epsilon: in units of its square, one has no digits."""
 
 SHIFT = {"float64": 2.0**20, "float32": 2.0**10}
 """A shift that leaves coordinates all their digits, and squares about the origin hardly any."""

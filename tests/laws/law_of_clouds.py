@@ -196,6 +196,7 @@ record(
     statistics.label_accuracy,
     {"member": index("i", "k"), "labels": Kind("k", sort="label"), "wanted": Kind("i", sort="label")},
     number(),
+    without="strict",  # NumPy's arrays
     sizes={"k": (4, 3)},
     drawn={
         "index": lambda rng, shape: rng.integers(0, 3, shape),

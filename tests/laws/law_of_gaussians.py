@@ -21,7 +21,6 @@ from refwfm.barycenter import Barycenter
 from refwfm.bures_metric import EuclideanTangent, Tangent
 from refwfm.couplings import outer
 from refwfm.generation import Generated
-
 from refwfm.metrics import nearest_gaussians
 from refwfm.metrics.nearest_gaussians import Nearest
 from refwfm.sources import clouds as cloud_sources

@@ -36,7 +36,7 @@ def layer(init, function, *sizes, **options):
 
 def rows(function, init, *sizes, given=HIDDEN, result=HIDDEN, **traits):
     call = layer(init, function, *sizes)
-    record(function, {"x": given}, result, call=lambda x: call(x), sizes=SIZES, ulps=1e3, **traits)
+    record(function, {"x": given}, result, call=call, sizes=SIZES, ulps=1e3, **traits)
 
 
 # Layers work on each row

@@ -1,6 +1,7 @@
 """What the laws need to know of a function, and how its results are compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,18 +31,18 @@ class Record(NamedTuple):
     outlier: bool = False
     """A mean cost of moving mass: what all share stays where it is."""
     without: str = ""
-    """Laws that do not apply, though the kinds would allow them; a comment says why."""
+    """Laws that do not apply, though the kinds would allow them, or ``strict`` arrays; comments say why."""
     definite: bool = False
     """Covariances are positive definite."""
     open_time: bool = False
     """Times are in the open interval (0, 1)."""
     styles: tuple[str, ...] = STYLES
-    sizes: dict[str, tuple[int, ...]] = {}
+    sizes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     """Lengths of axes to choose from, where they are not those of ``law_kinds.SIZES``."""
     same: tuple[str, ...] = ()
     """Axes of one length, as in ``("nm",)``."""
     dtypes: tuple[str, ...] = ("float64", "float32")
-    drawn: dict[str, Callable[..., np.ndarray]] = {}
+    drawn: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType({})
     """Makers ``(rng, shape)`` of kinds of its own."""
     ulps: float = 64.0
     """Machine epsilons of the answer's own scale that two ways of computing it may differ by."""

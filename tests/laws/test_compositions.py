@@ -6,7 +6,15 @@ from law_awaited import awaited
 from law_checks import Run
 from law_compositions import COMPOSITIONS
 from law_kinds import inputs
-from law_record import Record, agree, unit
+from law_record import agree, unit
+
+from refwfm.validation import textbook
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pot():
+    """POT is imported without the libraries that it would take with it."""
+    textbook.pot_gaussian()
 
 
 def both_agree(entry, dtype, library="numpy", examples=4):

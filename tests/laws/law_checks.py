@@ -1,6 +1,8 @@
 """The laws: for each, which functions it is about, and the assertion."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import law_actions as actions
@@ -20,7 +22,8 @@ SHIFT = {"float64": 2.0**20, "float32": 2.0**10}
 """A shift that leaves coordinates all their digits, and squares about the origin hardly any."""
 
 
-class Run(NamedTuple):
+@dataclass
+class Run:
     """A function, its arguments, where to compute, and a generator for what a law chooses."""
 
     entry: Record
@@ -32,6 +35,11 @@ class Run(NamedTuple):
     @property
     def eps(self) -> float:
         return float(np.finfo(self.dtype).eps)
+
+    @cached_property
+    def before(self) -> Any:
+        """Results for the arguments as they are."""
+        return self.values(self.arguments)
 
     def values(self, arguments: dict[str, Any]) -> Any:
         array = strict_array if self.library == "array_api_strict" else numpy_array
@@ -61,7 +69,7 @@ class Run(NamedTuple):
     ) -> None:
         """Assert that ``after(f(inside(x)))`` is ``outside(f(x))``, in data ``factor`` as large."""
         output = self.entry.output
-        before, changed = self.values(self.arguments), self.values(self.act(inside))
+        before, changed = self.before, self.values(self.act(inside))
         expected = before if isinstance(before, type) else zip_map(outside, output, before)
         actual = changed if isinstance(changed, type) else zip_map(after, output, changed)
         size = factor * unit(self.entry, self.arguments)
@@ -139,7 +147,7 @@ def outlier(run: Run) -> None:
             return np.concatenate([0.75 * value, np.full(shape, 0.25)], axis=axis)
         return np.concatenate([value, np.full(shape, FAR[run.dtype])], axis=axis)
 
-    run = run._replace(arguments=run.act(exact))
+    run = replace(run, arguments=run.act(exact))
     run.commutes(inside, lambda kind, value: 0.75 * value)
 
 
@@ -153,8 +161,7 @@ def exchanged(run: Run) -> dict[str, Any]:
 def symmetry(run: Run) -> None:
     """With time among the arguments this is its reversal."""
     entry = run.entry
-    before = run.values(run.arguments)
-    after = run.values(run.act(actions.reversed_time, exchanged(run)))
+    before, after = run.before, run.values(run.act(actions.reversed_time, exchanged(run)))
     expected = (
         before if isinstance(before, type) else zip_map(actions.mirrored(entry.pair), entry.output, before)
     )

@@ -140,7 +140,7 @@ DRAWN = "permutation padding splitting far rotation"
 
 
 def solve(cost, a, b):
-    return sinkhorn(cost, a, b, eps=0.25, scale_cost="max", tol=None, max_iter=20)
+    return sinkhorn(cost, a, b, eps=0.25, scale_cost="max", tol=None, max_iter=8)
 
 
 def coupling(name):

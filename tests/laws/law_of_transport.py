@@ -145,7 +145,7 @@ record(
 # Entropic transport
 SOLUTION = Sinkhorn(Kind("bn", 2), Kind("bm", 2), positive("b", 2), number("b"), number("b"), None, None)
 EPS = {"eps": positive("b", 2)}
-STEPS = {"tol": None, "max_iter": 20}
+STEPS = {"tol": None, "max_iter": 8}
 # eps is down to a twentieth of the cost, by which exponents magnify rounding.
 ENTROPIC = {"ulps": 1e3}
 record(

@@ -1,7 +1,7 @@
 """Records of networks and of what trains them. Their parameters are constants; coordinates do not mix."""
 
 import numpy as np
-from law_kinds import Kind, cleared, gaussian, number, points, positive, tangent, time, vectors, weights
+from law_kinds import Kind, cleared, gaussian, number, tangent, time, vectors, weights
 from law_record import UNIQUE, record
 
 from refwfm._array import array_namespace, asarray_like
@@ -279,30 +279,4 @@ record(
     (number(), Kind("T")),
     call=cloud_loss,
     **CLOUDS | {"without": "scale splitting"},
-)
-
-# Optimisation: parameters in any unit, gradients in any other
-TREE = {"bias": Kind("T", 1)}
-ADAM = {"params": TREE, "grads": {"bias": Kind("T")}, "rate": positive("", 1)}
-
-
-def adam(params, grads, rate):
-    state = optim.init_adam(params)
-    return optim.adam(params, grads, state, learning_rate=float(rate))[0]
-
-
-record(optim.adam, ADAM, TREE, call=adam)
-record(
-    optim.clip_by_global_norm,
-    {"grads": TREE, "largest": positive("", 1)},
-    (TREE, number("", 1)),
-    call=lambda grads, largest: optim.clip_by_global_norm(grads, float(largest)),
-)
-AFFINE = {"bias": points("T")}
-record(optim.ema, {"average": AFFINE, "params": AFFINE}, AFFINE, options={"decay": 0.75})
-record(
-    optim.exponential_decay,
-    {"base": positive("", 1)},
-    number("", 1),
-    call=lambda base: optim.exponential_decay(500, base=float(base)),
 )

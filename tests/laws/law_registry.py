@@ -2,9 +2,12 @@
 
 # Records are entered as these are imported.
 import law_of_clouds  # noqa: F401
+import law_of_families  # noqa: F401
 import law_of_gaussians  # noqa: F401
 import law_of_networks  # noqa: F401
-import law_of_transport  # noqa: F401
+import law_of_plans  # noqa: F401
+import law_of_slices  # noqa: F401
+import law_of_training  # noqa: F401
 from law_record import REGISTRY
 
 __all__ = ["LAWLESS", "REGISTRY"]

@@ -94,8 +94,8 @@ def family(axes: str) -> Family:
     return Family(cloud(axes), weights(axes[0]))
 
 
-def gaussian(axes: str = "b", coordinate: str = "d") -> Gaussian:
-    return Gaussian(points(axes + coordinate), Kind(axes + 2 * coordinate, 2, "covariance"))
+def gaussian(axes: str = "b", coordinate: str = "d", sort: str = "covariance") -> Gaussian:
+    return Gaussian(points(axes + coordinate), Kind(axes + 2 * coordinate, 2, sort))
 
 
 def tangent(axes: str = "b", *, odd: bool = False, coordinate: str = "d") -> Tangent:
@@ -195,12 +195,21 @@ def some_points(rng: np.random.Generator, shape: tuple[int, ...], style: str, _:
 
 
 def some_covariance(rng: np.random.Generator, shape: tuple[int, ...], style: str, record: Any) -> np.ndarray:
+    """Singular with ties, graded over many orders of magnitude where flat."""
     root = np.round(16 * rng.standard_normal(shape)) / 16
-    if style in ("ties", "flat"):
+    if style == "ties":
         root = np.round(root)
         root[..., :, -1] *= 0.0
+    if style == "flat":
+        root *= 0.125 ** np.arange(shape[-1])
     cov = root @ np.swapaxes(root, -1, -2)
     return cov + np.eye(shape[-1]) if record.definite else cov
+
+
+def definite_covariance(
+    rng: np.random.Generator, shape: tuple[int, ...], style: str, record: Any
+) -> np.ndarray:
+    return some_covariance(rng, shape, style, record) + np.eye(shape[-1])
 
 
 def some_symmetric(rng: np.random.Generator, shape: tuple[int, ...], style: str, _: Any) -> np.ndarray:
@@ -236,6 +245,7 @@ MAKERS: dict[str, Callable[..., np.ndarray]] = {
     "cost": lambda rng, shape, style, _: np.abs(grid(rng, shape, style)),
     "distances": some_distances,
     "covariance": some_covariance,
+    "definite": definite_covariance,
     "symmetric": some_symmetric,
     "weights": some_weights,
     "plan": some_plan,

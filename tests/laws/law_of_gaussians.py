@@ -64,6 +64,16 @@ record(bures.velocity, MOVING, tangent(odd=True), swap="mu nu", definite=True)
 EUCLIDEAN = euclidean_tangent(odd=True)
 record(bures.euclidean_path, MOVING, (gaussian(), EUCLIDEAN), swap="mu nu", definite=True)
 record(bures.euclidean_velocity, MOVING, EUCLIDEAN, swap="mu nu", definite=True)
+# Definite ones are mapped onto singular and graded ones, which have no map back.
+ONTO = {"mu": gaussian(sort="definite"), "nu": gaussian()}
+LATE = ONTO | {"t": time}
+SINGULAR = {"suffix": "onto singular", "ulps": 1e3}
+record(bures.gelbrich_map, ONTO, MATRIX, **SINGULAR)
+record(bures.log, ONTO, tangent(), **SINGULAR)
+record(bures.interpolate, LATE, gaussian(), **SINGULAR)
+record(bures.path, LATE, (gaussian(), tangent()), open_time=True, **SINGULAR)
+record(bures.euclidean_path, LATE, (gaussian(), euclidean_tangent()), open_time=True, **SINGULAR)
+record(conditional.conditional_velocity, LATE, tangent(), open_time=True, **SINGULAR)
 record(bures_metric.to_euclidean, {"cov": gaussian().cov, "v": tangent()}, euclidean_tangent())
 record(
     bures_metric.from_euclidean,
@@ -193,6 +203,7 @@ record(
     Kind("bdd", 0),
     same=("dT",),
     sizes={"d": (2, 3, 1)},
+    ulps=1e4,  # condition numbers of the factors
     styles=UNIQUE,
 )
 record(

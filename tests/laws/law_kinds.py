@@ -176,7 +176,8 @@ def inputs(draw: Any, record: Any) -> dict[str, Any]:
         if style != "near":
             return MAKERS[kind.sort](rng, shape, style, record)
         same = MAKERS[kind.sort](np.random.default_rng(seed), shape, style, record)
-        return same + rng.integers(-2, 3, shape) / 1024 if kind.degree == 1 else same
+        moves = kind.sort in ("points", "cleared", "values") and kind.degree == 1
+        return same + rng.integers(-2, 3, shape) / 1024 if moves else same
 
     return zip_map(value, record.inputs, record.inputs)
 

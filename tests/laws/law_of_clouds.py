@@ -156,7 +156,8 @@ couple("exact", ALIKE, same=ONE_SIZE, styles=UNIQUE)
 couple("exact", TWO, "exact, any sizes", styles=UNIQUE, without="splitting")
 couple("rounded", ALIKE, same=ONE_SIZE, styles=UNIQUE)
 couple("entropic", TWO)
-couple("argmax", TWO, styles=UNIQUE, without="splitting")
+# The only point of a cloud has targets that are as likely as they are heavy, many alike.
+couple("argmax", TWO, styles=UNIQUE, without="splitting", sizes={"n": (3, 2, 4)})
 for name in ("sampled", "sliced", "independent"):
     couple(name, TWO, styles=UNIQUE, without=DRAWN)
 for name in ("lazy", "linear"):

@@ -91,6 +91,7 @@ record(
     conditional.premetric_velocity,
     {"mu": gaussian(), "distance": positive("b", 2), "gradient": tangent(), "t": time},
     tangent(),
+    styles=UNIQUE,  # with a gradient, that is
     open_time=True,
 )
 record(conditional.conditional_velocity, MOVING, tangent(), definite=True, open_time=True)

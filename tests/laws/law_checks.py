@@ -41,6 +41,12 @@ class Run:
         """Results for the arguments as they are."""
         return self.values(self.arguments)
 
+    def numbers(self, arguments: dict[str, Any]) -> np.ndarray:
+        """Results that are one array, where an error is none of the possible answers."""
+        found = self.values(arguments)
+        assert not isinstance(found, type), f"raised {found}"
+        return found
+
     def values(self, arguments: dict[str, Any]) -> Any:
         array = strict_array if self.library == "array_api_strict" else numpy_array
         return values_of(self.entry, arguments, array(self.dtype))
@@ -171,7 +177,7 @@ def symmetry(run: Run) -> None:
 def identity(run: Run) -> None:
     """The distance of a thing from itself is zero."""
     first, second = run.entry.swap.split()
-    values = run.values(run.arguments | {second: run.arguments[first]})
+    values = run.numbers(run.arguments | {second: run.arguments[first]})
     values = np.einsum("ii->i", values) if values.ndim == 2 else values
     size = unit(run.entry, run.arguments)
     kind = run.entry.output
@@ -190,7 +196,7 @@ def triangle(run: Run) -> None:
     y = run.arguments[second]
     z = zip_map(image, entry.inputs[second], y)
     x_y, x_z, z_y = (
-        np.maximum(run.values(run.arguments | ends), 0.0) ** (1 / entry.metric)
+        np.maximum(run.numbers(run.arguments | ends), 0.0) ** (1 / entry.metric)
         for ends in ({}, {second: z}, {first: z})
     )
     detour = np.min(x_z[:, :, None] + z_y[None, :, :], axis=1) if x_y.ndim == 2 else x_z + z_y

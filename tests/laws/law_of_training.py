@@ -1,0 +1,32 @@
+"""Records of what trains networks: optimisers and averages of parameters."""
+
+from law_kinds import Kind, number, points, positive
+from law_record import record
+
+from refwfm.training import optim
+
+# Optimisation: parameters in any unit, gradients in any other
+TREE = {"bias": Kind("T", 1)}
+ADAM = {"params": TREE, "grads": {"bias": Kind("T")}, "rate": positive("", 1)}
+
+
+def adam(params, grads, rate):
+    state = optim.init_adam(params)
+    return optim.adam(params, grads, state, learning_rate=float(rate))[0]
+
+
+record(optim.adam, ADAM, TREE, call=adam)
+record(
+    optim.clip_by_global_norm,
+    {"grads": TREE, "largest": positive("", 1)},
+    (TREE, number("", 1)),
+    call=lambda grads, largest: optim.clip_by_global_norm(grads, float(largest)),
+)
+AFFINE = {"bias": points("T")}
+record(optim.ema, {"average": AFFINE, "params": AFFINE}, AFFINE, options={"decay": 0.75})
+record(
+    optim.exponential_decay,
+    {"base": positive("", 1)},
+    number("", 1),
+    call=lambda base: optim.exponential_decay(500, base=float(base)),
+)

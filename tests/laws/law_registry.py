@@ -1,0 +1,23 @@
+"""All records, and the functions that no law is about."""
+
+# Records are entered as these are imported.
+import law_of_clouds  # noqa: F401
+import law_of_families  # noqa: F401
+import law_of_gaussians  # noqa: F401
+import law_of_networks  # noqa: F401
+import law_of_plans  # noqa: F401
+import law_of_slices  # noqa: F401
+import law_of_training  # noqa: F401
+from law_record import REGISTRY
+
+__all__ = ["LAWLESS", "REGISTRY"]
+
+LAWLESS = {
+    "_derivatives.with_pullback": "a device of differentiation: the value is its argument's",
+    "_derivatives.without_derivative": "a device of differentiation: the value is its argument's",
+    "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
+    "networks.bures_mlp.identity_scaling": "constants",
+    "sources.clouds.sample_standard_normal": "draws from nothing but a generator: there are no data",
+    "sources.clouds.sample_uniform": "draws from nothing but a generator: there are no data",
+}
+"""Public functions of the mathematics that no law has anything to say about, and why."""

@@ -7,7 +7,7 @@ Read the modules in this order beside the paper:
 ``bures``          optimal maps, geodesics, velocities and distances between Gaussians
 ``barycenter``     barycenters of Gaussians
 ``conditional``    the fields that flow matching regresses onto, with the target given and without it
-``convergence``    the evidence that a solver gives for its result, and the error where there is none
+``evidence``       what solvers and decompositions give for their results, and the error where there is none
 ``clouds``         padding, checks and moments of point clouds
 ``transport``      optimal transport between clouds: exact, entropic, sliced, linearised
 ``interpolation``  displacement interpolation of clouds

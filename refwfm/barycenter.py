@@ -14,7 +14,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import Gaussian, NonFiniteError, check_gaussian
 from refwfm.psd import factor, turned
 

@@ -46,7 +46,7 @@ from refwfm.bures_metric import (
     sq_tangent_norm,
     to_euclidean,
 )
-from refwfm.decompositions import svd
+from refwfm.evidence import svd
 from refwfm.measures import (
     Gaussian,
     SingularCovarianceError,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from refwfm._array import Array, array_namespace, check_floating, check_integer, eye
 from refwfm.bures import EuclideanTangent, Tangent, exp
-from refwfm.decompositions import decompose
+from refwfm.evidence import decompose
 from refwfm.measures import Gaussian, PointCloud, check_measure
 from refwfm.psd import project_psd
 

@@ -28,7 +28,7 @@ from refwfm._array import (
     transpose,
 )
 from refwfm._derivatives import with_pullback
-from refwfm.decompositions import decompose, eigh, from_spectrum, svd, without_rounding
+from refwfm.evidence import decompose, eigh, from_spectrum, svd, without_rounding
 from refwfm.measures import SingularCovarianceError, check_psd
 
 

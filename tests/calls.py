@@ -17,7 +17,7 @@ from refwfm import (
     bures_metric,
     clouds,
     conditional,
-    decompositions,
+    evidence,
     generation,
     interpolation,
     measures,
@@ -393,18 +393,18 @@ CALLS = {
     "objectives.euclidean_loss": (objectives.euclidean_loss, DV, DW, MU),
     "objectives.frobenius_loss": (objectives.frobenius_loss, DV, DW, MU),
     "objectives.cloud_loss": (objectives.cloud_loss, X.points, Y.points, WX.weights),
-    "decompositions.decompose": (
-        lambda cov: decompositions.decompose(array_namespace(cov).linalg.eigvalsh, cov, "cov"),
+    "evidence.decompose": (
+        lambda cov: evidence.decompose(array_namespace(cov).linalg.eigvalsh, cov, "cov"),
         MU.cov,
     ),
-    "decompositions.from_spectrum": (
-        decompositions.from_spectrum,
+    "evidence.from_spectrum": (
+        evidence.from_spectrum,
         oracles.rotation(_DRAW, 3, 3),
         _DRAW.uniform(1.0, 2.0, (3, 3)),
     ),
-    "decompositions.eigh": (lambda cov: decompositions.eigh(cov, "cov")[0], MU.cov),  # vectors have no sign
-    "decompositions.svd": (lambda matrix: decompositions.svd(matrix, "matrix")[1], V.lift),
-    "decompositions.without_rounding": (decompositions.without_rounding, A, np.array([[0.125], [0.25]])),
+    "evidence.eigh": (lambda cov: evidence.eigh(cov, "cov")[0], MU.cov),  # vectors have no sign
+    "evidence.svd": (lambda matrix: evidence.svd(matrix, "matrix")[1], V.lift),
+    "evidence.without_rounding": (evidence.without_rounding, A, np.array([[0.125], [0.25]])),
     "psd.deviations": (psd.deviations, _DRAW.uniform(1.0, 2.0, (3, 3))),
     "psd.lift_and_kernel": (psd.lift_and_kernel, _random(3, 3, 3), _random(3, 3, 3)),
     "psd.turned": (psd.turned, _random(3, 3, 3), _random(3, 3, 3)),

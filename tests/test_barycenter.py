@@ -10,7 +10,7 @@ from oracles import relative
 
 from refwfm import bures
 from refwfm.barycenter import barycenter
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import Gaussian, NonFiniteError
 
 ITER = 1e-9  # a converged iteration, float64

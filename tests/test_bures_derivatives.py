@@ -9,8 +9,7 @@ from oracles import relative
 from refwfm import bures, psd
 from refwfm._array import to_host
 from refwfm.barycenter import barycenter
-from refwfm.convergence import ConvergenceError
-from refwfm.decompositions import eigh, svd
+from refwfm.evidence import ConvergenceError, eigh, svd
 from refwfm.measures import Gaussian, SingularCovarianceError
 
 torch = pytest.importorskip("torch")

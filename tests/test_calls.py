@@ -112,11 +112,11 @@ FREE = (
     "training.optim.unflatten",
 )
 UNCHECKED = (
-    "decompositions.decompose",
-    "decompositions.eigh",
-    "decompositions.from_spectrum",
-    "decompositions.svd",
-    "decompositions.without_rounding",
+    "evidence.decompose",
+    "evidence.eigh",
+    "evidence.from_spectrum",
+    "evidence.svd",
+    "evidence.without_rounding",
     "metrics.statistics.one_nn_accuracy",
     "psd.deviations",
     "transport.emd.cost_matrix",

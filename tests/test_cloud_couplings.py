@@ -14,10 +14,10 @@ from scipy.spatial.distance import cdist
 
 from refwfm._array import to_host
 from refwfm.clouds import alike, in_order, moments, pad, uniform
-from refwfm.convergence import ConvergenceError
 from refwfm.couplings.costs import COSTS, outer_cost, pairwise_chamfer_cost, pairwise_frechet
 from refwfm.couplings.inner import INNER, couple
 from refwfm.couplings.outer import match_clouds, outer_pairs, outer_plan
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport.sinkhorn import sinkhorn
 

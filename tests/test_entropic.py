@@ -13,7 +13,7 @@ from oracles import derivative, relative
 
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport.entropic import (
     barycentric_projection,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from refwfm import bures
 from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport import exact
 from refwfm.transport.exact import assignment, sq_wasserstein2, transport_plan

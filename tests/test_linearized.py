@@ -11,7 +11,7 @@ from oracles import relative
 
 from refwfm._array import to_host
 from refwfm.clouds import uniform
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport import linearized
 from refwfm.transport.linearized import (

@@ -12,7 +12,7 @@ from oracles import EPS, relative
 
 from refwfm._array import to_host
 from refwfm.clouds import pad, uniform
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport.sinkhorn import (
     CHECK_EVERY,

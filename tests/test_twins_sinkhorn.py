@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refwfm.backends import _numpy_sinkhorn as twin
 from refwfm.clouds import pad, uniform
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.transport import sinkhorn as reference
 from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.sinkhorn import dual_value, plan, sq_euclidean_cost, transport_cost

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from refwfm.backends import BackendError
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.runs.folders import RunError
 from refwfm.training.algorithm import NonFiniteLossError
 

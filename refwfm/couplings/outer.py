@@ -14,8 +14,8 @@ import numpy as np
 from refwfm._array import Array, array_namespace, asarray_like, check_floating, device, to_host
 from refwfm._derivatives import without_derivative
 from refwfm.bures import pairwise_sq_distance
-from refwfm.convergence import ConvergenceError
 from refwfm.couplings.costs import COSTS, outer_cost
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import Gaussian, PointCloud, check_measure
 from refwfm.transport.exact import assignment, transport_plan
 from refwfm.transport.plans import Pairs, sample_pairs, sample_targets

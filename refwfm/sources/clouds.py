@@ -25,7 +25,7 @@ from refwfm._array import (
     nonnegative,
     transpose,
 )
-from refwfm.decompositions import decompose
+from refwfm.evidence import decompose
 from refwfm.measures import PointCloud, check_psd
 from refwfm.psd import sqrtm
 

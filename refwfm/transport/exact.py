@@ -25,7 +25,7 @@ from refwfm._array import (
 )
 from refwfm._derivatives import with_pullback, without_derivative
 from refwfm.clouds import check_cloud_pair, even
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport._parallel import in_parallel
 from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from refwfm._array import Array, array_namespace, check_floating, check_integer, machine_eps
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud, check_measure
 from refwfm.transport.linearized import align_to_reference, check_alignable, reorder, sq_lazy_distance
 

@@ -34,7 +34,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.transport.problem import Problem, check_problem, clear_padding, log_weights
 
 TOLERANCE = 1e-3

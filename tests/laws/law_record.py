@@ -8,7 +8,7 @@ import numpy as np
 from law_kinds import STYLES, Kind, kinds_in, letters, zip_map
 
 from refwfm._array import to_host
-from refwfm.convergence import ConvergenceError
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import SingularCovarianceError
 
 

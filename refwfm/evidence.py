@@ -1,7 +1,17 @@
-"""Decompositions of matrices, batched over leading axes, with their certificates.
+"""The evidence that solvers give for their results, and the error that they raise without it.
 
-Everything that needs eigenvalues or singular values gets them here: with errors that name the matrix, with a
-check of what a device returned, and without a derivative that would be NaN where two values meet.
+A solver returns its evidence beside its result. The same names mean the same in every result:
+
+``converged``             whether the evidence is good enough; never true of NaN
+``n_iter``                iterations done (the network simplex does not report its pivots: it has none)
+``row_error, col_error``  of a plan: L1 distances of its marginals from the weights
+``residual``              of a fixed point: how far it is from being one, to compare with the tolerance
+
+With ``require`` (the default wherever a person calls) bad evidence raises a ``ConvergenceError``, which says
+what to try next; without, it is in the result.
+
+Decompositions of matrices are had from here too: batched over leading axes, with errors that name the matrix,
+with a check of what a device returned, and without a derivative that would be NaN where two values meet.
 """
 
 from collections.abc import Callable
@@ -19,8 +29,11 @@ from refwfm._array import (
     transpose,
 )
 from refwfm._derivatives import is_traced, without_derivative
-from refwfm.convergence import ConvergenceError
 from refwfm.measures import NonFiniteError, SingularCovarianceError
+
+
+class ConvergenceError(RuntimeError):
+    """A solver stopped before its result was as good as asked for."""
 
 
 def decompose(function: Callable[[Array], Any], matrix: Array, name: str, /) -> Any:

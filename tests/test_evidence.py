@@ -9,8 +9,8 @@ import typer
 from refwfm.barycenter import barycenter
 from refwfm.cli._errors import clear_errors
 from refwfm.clouds import uniform
-from refwfm.convergence import ConvergenceError
 from refwfm.couplings.outer import outer_plan
+from refwfm.evidence import ConvergenceError
 from refwfm.measures import Gaussian
 from refwfm.transport.exact import transport_plan
 from refwfm.transport.reference import free_support_barycenter

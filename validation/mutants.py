@@ -226,7 +226,8 @@ def _changes(node: ast.expr, parent: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         name = _name(node)
         if name in LEFT_OUT and node.args:
             yield f"{text}: left out", node.args[0]
-        if len(node.args) == 2 and isinstance(node.func, ast.Name) and not name.startswith(NOT_EXCHANGED):
+        two = len(node.args) == 2 and ast.dump(node.args[0]) != ast.dump(node.args[1])
+        if two and isinstance(node.func, ast.Name) and not name.startswith(NOT_EXCHANGED):
             yield f"{text}: exchanged", ast.Call(node.func, node.args[::-1], node.keywords)
         if name == "where" and len(node.args) == 3:
             condition, *values = node.args

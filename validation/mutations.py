@@ -139,6 +139,8 @@ def try_checks(found: list[Mutant], results: Results, jobs: int) -> Iterator[dic
 
 def try_tests(survivors: list[Mutant], results: Results, jobs: int) -> Iterator[dict[str, Any]]:
     """Outcome of survivors under the tests of their modules."""
+    import_module("hypothesis.extra.numpy")  # once, not in each process
+    import_module("pytest")
     files = {module: noticing.files_of(module) for module in {each.module for each in survivors}}
     state = _sources(*{path.parent for paths in files.values() for path in paths})
     todo = []

@@ -186,15 +186,20 @@ class Failures:
 
 
 def _pytest(arguments: list[str], plugin: Any) -> None:
-    """Run pytest here, on NumPy, in silence."""
+    """Run pytest here, on NumPy, in silence, without looking for the smallest example that fails."""
     import pytest
+    from hypothesis import Phase, settings
 
+    phases = (Phase.explicit, Phase.generate)
+    settings.register_profile("mutants", derandomize=True, deadline=None, max_examples=25, phases=phases)
     os.environ["REFWFM_TEST_XP"] = "numpy"
     os.chdir(TESTS.parent)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    pytest.main(["-x", "-q", "-p", "no:cacheprovider", *arguments], plugins=[plugin])
+    pytest.main(
+        ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", *arguments], plugins=[plugin]
+    )
 
 
 def watch_tests(path: Path) -> list[Watched]:

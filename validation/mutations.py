@@ -32,6 +32,7 @@ from refwfm.validation.forks import in_forks
 from refwfm.validation.mutants import Mutant, mutants
 
 JUDGED = Path(__file__).with_name("equivalent.toml")
+TOOL = ("mutations", "mutants", "noticing", "forks")
 
 
 # What is known
@@ -76,8 +77,8 @@ def judged() -> dict[str, tuple[str, str]]:
 
 
 def _sources(*folders: Path) -> str:
-    """Hash of the Python files of folders."""
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    """Hash of the Python files of folders, those of this tool apart."""
+    files = sorted(path for folder in folders for path in folder.rglob("*.py") if path.stem not in TOOL)
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
@@ -122,7 +123,8 @@ def try_checks(found: list[Mutant], results: Results, jobs: int) -> Iterator[dic
             todo.append(each)
     watched = calls_of_checks(results, jobs) if todo else []
     tasks = [(each, noticing.order(each, watched)) for each in todo]
-    for (each, _), outcome, code in in_forks(noticing.by_checks, tasks, jobs):
+    for count, ((each, _), outcome, code) in enumerate(in_forks(noticing.by_checks, tasks, jobs), 1):
+        _progress(f"{count} of {len(tasks)} mutants")
         by, seconds = outcome or (noticing.death(code), 0.0)
         yield results.add(
             key=each.key,
@@ -157,7 +159,8 @@ def try_tests(survivors: list[Mutant], results: Results, jobs: int) -> Iterator[
     for each in todo:
         chosen = [test for path in files[each.module] for test in watched[path]]
         tasks.append((each, noticing.order(each, chosen)))
-    for (each, _), outcome, code in in_forks(noticing.by_tests, tasks, jobs):
+    for count, ((each, _), outcome, code) in enumerate(in_forks(noticing.by_tests, tasks, jobs), 1):
+        _progress(f"{count} of {len(tasks)} survivors, by tests")
         by, seconds = outcome or (noticing.death(code), 0.0)
         yield results.add(
             key=f"tests of {each.key}",
@@ -206,6 +209,12 @@ HEAD = "".join(
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{line} ")
+        sys.stderr.flush()
 
 
 def survey(found: list[Mutant], results: Results, *, jobs: int, tests: bool) -> list[Row]:

@@ -13,12 +13,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import refwfm
 from refwfm import backends
 from refwfm.validation import ledger
+from refwfm.validation.audit import exporting
 from refwfm.validation.check import run_check
 from refwfm.validation.mutants import Mutant
 
@@ -112,30 +114,44 @@ def watch_checks(ids: list[str]) -> list[Watched]:
 
 
 def by_checks(task: tuple[Mutant, list[Watched]]) -> tuple[str | None, float]:
-    """Return the first check that fails with a mutant in place, None if all pass, and the seconds it took."""
+    """Return the first check that fails with a mutant in place, None if all pass, and processor seconds."""
     mutant, watched = task
     backend, items = backends.load("numpy", dtype="float64"), ledger.by_id()
     checks = {(id, each.oracle): each for id, item in items.items() for each in item.checks}
     warnings.simplefilter("ignore")
     _break(mutant)
-    start = time.perf_counter()
+    start = time.process_time()
     for each in watched:
         _limit(each.seconds)
         if not run_check(checks[each.name, each.part], each.name, backend, controls=False).ok:
-            return str(each), time.perf_counter() - start
-    return None, time.perf_counter() - start
+            return str(each), time.process_time() - start
+    return None, time.process_time() - start
 
 
 # Tests
 
 
 def files_of(module: str) -> list[Path]:
-    """Files of tests that import a module, or anything from it, and the examples of docstrings."""
-    name = f"refwfm.{module}"
-    found = [path for path in sorted(TESTS.glob("test_*.py")) if name in _imports(path)]
+    """Files of tests that import a module, or its users where none does, and the examples of docstrings.
+
+    The tests of the audit are left out: they run its checks.
+    """
+    found = _files_with(module)
+    if not found:
+        root = Path(refwfm.__file__).parent
+        users = [path for path in root.rglob("*.py") if f"refwfm.{module}" in _imports(path)]
+        names = (".".join(path.relative_to(root).with_suffix("").parts) for path in users)
+        found = sorted({file for name in names for file in _files_with(name)})
     return [*found, TESTS / "test_examples.py"]
 
 
+def _files_with(module: str) -> list[Path]:
+    names = {f"refwfm.{name}" for name in (module, exporting(module))}
+    files = (path for path in sorted(TESTS.glob("test_*.py")) if path.stem != "test_audit")
+    return [path for path in files if names & _imports(path)]
+
+
+@lru_cache
 def _imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -210,14 +226,14 @@ def watch_tests(path: Path) -> list[Watched]:
 
 
 def by_tests(task: tuple[Mutant, list[Watched]]) -> tuple[str | None, float]:
-    """Return the first test that fails with a mutant in place, None if all pass, and the seconds it took."""
+    """Return the first test that fails with a mutant in place, None if all pass, and processor seconds."""
     mutant, watched = task
     if not watched:
         return None, 0.0
     _break(mutant)
     failures = Failures()
-    start = time.perf_counter()
+    start = time.process_time()
     _limit(sum(each.seconds for each in watched))
     _pytest([f"{TESTS / each.name}::{each.part}" for each in watched], failures)
     by = failures.names[0].rpartition("/")[2] if failures.names else None
-    return by, time.perf_counter() - start
+    return by, time.process_time() - start

@@ -181,18 +181,21 @@ def sample_is_by_hand(sample, draw):
         setting = gaussians.GaussianSetting(shift, 4.0, source, scaling, np.array([3, 5]))
         return sample(GaussianConfig(), setting, params, size=3, n_steps=3, seed=7, labels=labels)
 
-    (found, _), told = draw.call(run, params, scaling, source, shift)
+    (found, lowest), told = draw.call(run, params, scaling, source, shift)
     rng = random_stream(7, "generation")
     mean = source.mean + source.std * rng.standard_normal((3, d))
     half = root @ rng.standard_normal((3, d, 2 * d))
     mu = Gaussian(mean, half @ half.mT / (2 * d))
+    smallest = np.full(3, np.inf)  # eigenvalue of I + h S on the way
     for k in range(3):
         v = tangent(params, scaling, mu, np.full(3, k / 3.0), labels)
+        smallest = np.minimum(smallest, 1.0 + np.linalg.eigvalsh(v.lift)[:, 0] / 3.0)
         mu = textbook.exp(mu, scaled(1.0 / 3.0, v))
     mean = shift + 4.0 * mu.mean
     return max(
         relative(found.mean, mean, np.max(np.abs(mean))),
         relative(found.cov, 16.0 * mu.cov),
+        relative(lowest, smallest, 1.0 + np.abs(smallest)),
         0.0 if np.array_equal(told, labels) else np.inf,
     )
 

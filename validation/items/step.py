@@ -216,11 +216,11 @@ def _deviations_for_sizes(*args):
 def setting_is_by_hand(prepare, draw):
     """Units with variance 1, moments of the means, and constants of the network, in the plane.
 
-    One coordinate of the means is constant, and covariances are small; roots have closed forms.
+    One coordinate of the means is constant, and covariances are tiny; roots have closed forms.
     """
     d, labels = draw.d, np.array([0, 1, 1, 0, 1, 1])
     mean, cov = draw.gaussians()
-    mean[:, 0], cov = 0.5, draw.rounded(1e-3 * cov)
+    mean[:, 0], cov = 0.5, draw.rounded(1e-8 * cov)
 
     def run(family):
         data = SimpleNamespace(gaussians=family, labels=labels, label_names=("a", "b"))

@@ -92,7 +92,7 @@ def calls_of_checks(results: Results, jobs: int) -> list[noticing.Watched]:
     if record is None:
         ids = list(ledger.by_id())
         shares = [ids[start::jobs] for start in range(jobs)]
-        found = [each for _, watched, _ in in_forks(noticing.watch_checks, shares, jobs) for each in watched]
+        found = [each for _, part, _ in in_forks(noticing.watch_checks, shares, jobs) for each in part]
         record = results.add(key="calls of checks", state=state, checks=found)
     return [noticing.Watched(*each) for each in record["checks"]]
 
@@ -107,7 +107,9 @@ def calls_of_tests(results: Results, files: Iterable[Path], jobs: int) -> dict[P
         records[path] = record or {"key": f"calls of {path.name}", **expected}
     unknown = [path for path, record in records.items() if "tests" not in record]
     for path, watched, _ in in_forks(noticing.watch_tests, unknown, jobs):
-        records[path] = results.add(**records[path], tests=watched or [])
+        if watched is None:
+            raise SystemExit(f"the tests of {path} do not run here")
+        records[path] = results.add(**records[path], tests=watched)
     return {path: [noticing.Watched(*each) for each in record["tests"]] for path, record in records.items()}
 
 

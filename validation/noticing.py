@@ -201,7 +201,7 @@ class Failures:
     pytest_collectreport = pytest_runtest_logreport
 
 
-def _pytest(arguments: list[str], plugin: Any) -> None:
+def _pytest(arguments: list[str], plugin: Any) -> int:
     """Run pytest here, on NumPy, in silence, without looking for the smallest example that fails."""
     import pytest
     from hypothesis import Phase, settings
@@ -213,15 +213,17 @@ def _pytest(arguments: list[str], plugin: Any) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    pytest.main(
-        ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", *arguments], plugins=[plugin]
-    )
+    options = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+    early = "ignore::pytest.PytestAssertRewriteWarning"  # of hypothesis, which is here before pytest runs
+    return int(pytest.main([*options, "-W", early, *arguments], plugins=[plugin]))
 
 
 def watch_tests(path: Path) -> list[Watched]:
     """Run the tests of a file, and return those that pass, with what they call."""
     watcher = Watcher()
-    _pytest(["--maxfail=1000000", str(path)], watcher)
+    code = _pytest([str(path)], watcher)
+    if code > 1:  # 1: some fail
+        raise RuntimeError(f"pytest cannot run {path}: exit code {code}")
     return [each for name, each in watcher.found.items() if name not in watcher.failed]
 
 
@@ -234,6 +236,6 @@ def by_tests(task: tuple[Mutant, list[Watched]]) -> tuple[str | None, float]:
     failures = Failures()
     start = time.process_time()
     _limit(sum(each.seconds for each in watched))
-    _pytest([f"{TESTS / each.name}::{each.part}" for each in watched], failures)
-    by = failures.names[0].rpartition("/")[2] if failures.names else None
-    return by, time.process_time() - start
+    code = _pytest(["-x", *(f"{TESTS / each.name}::{each.part}" for each in watched)], failures)
+    by = failures.names[0].rpartition("/")[2] if failures.names else f"pytest's exit code {code}"
+    return by if code else None, time.process_time() - start

@@ -319,7 +319,11 @@ def surroundings_are_plain(told, draw):
     many = np.zeros((1, 40, draw.d))
     many[0, :, 0] = draw.rounded(1.1 ** draw.rng.permutation(40))  # no two are as far from a third
     worst = 0.0
-    for x, live in ((points, mask), (points[:, :K], mask[:, :K]), (many, np.ones((1, 40), dtype=bool))):
+    for x, live in (
+        (points, mask),
+        (points[:, : K - 1], mask[:, : K - 1]),
+        (many, np.ones((1, 40), dtype=bool)),
+    ):
         truth = plain(plain_surroundings, x, live)
         worst = max(worst, relative(draw.call(told, x, live), truth, max(1.0, np.max(np.abs(truth)))))
     return worst

@@ -25,16 +25,23 @@ from refwfm.validation.check import run_check
 from refwfm.validation.mutants import Mutant
 
 SECONDS = 10.0
-"""How much longer than before a check may take, beside ten times as long; then it is taken for failed."""
+"""How much more processor time a check may take than ten times that of before; then it is taken for failed."""
+
+HANGS = 600.0
+"""Seconds after which it is, whatever it waits for."""
 
 MEMORY = 8 << 30
 """Bytes that a process may have: a broken formula may ask for any number."""
 
+TIMES_UP = (signal.SIGPROF, signal.SIGALRM)
 TESTS = Path(refwfm.__file__).parents[1] / "tests"
 
 
 class Watched(NamedTuple):
-    """A check (an item's id and an oracle) or a test (a file and a name in it), and what it calls."""
+    """A check (an item's id and an oracle) or a test (a file and a name in it), and what it calls.
+
+    ``seconds`` are of the processor.
+    """
 
     name: str
     part: str
@@ -63,7 +70,7 @@ def order(mutant: Mutant, watched: list[Watched]) -> list[Watched]:
 
 def death(code: int) -> str:
     """What an exit code says of a process that returned nothing."""
-    return "its time" if code == -signal.SIGALRM else f"the process's end ({code})"
+    return "its time" if -code in TIMES_UP else f"the process's end ({code})"
 
 
 @contextmanager
@@ -88,8 +95,10 @@ def calls() -> Iterator[set[str]]:
 
 def _limit(seconds: float) -> None:
     """End this process after a time, whatever it does then."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS + 10.0 * seconds)
+    for each in TIMES_UP:
+        signal.signal(each, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS + 10.0 * seconds)
+    signal.setitimer(signal.ITIMER_REAL, HANGS)
 
 
 def _break(mutant: Mutant) -> None:
@@ -105,11 +114,11 @@ def watch_checks(ids: list[str]) -> list[Watched]:
     backend, items, found = backends.load("numpy", dtype="float64"), ledger.by_id(), []
     for id in ids:
         for check in items[id].checks:
-            start = time.perf_counter()
+            start = time.process_time()
             with calls() as functions:
                 result = run_check(check, id, backend, controls=False)
             if result.ok:
-                found.append(Watched(id, check.oracle, time.perf_counter() - start, sorted(functions)))
+                found.append(Watched(id, check.oracle, time.process_time() - start, sorted(functions)))
     return found
 
 
@@ -173,11 +182,11 @@ class Watcher:
         """Watch a whole test, its fixtures included."""
         from _pytest.runner import runtestprotocol
 
-        start = time.perf_counter()
+        start = time.process_time()
         with calls() as functions:
             runtestprotocol(item, nextitem=nextitem)
         file, _, name = item.nodeid.partition("::")
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         self.found[item.nodeid] = Watched(Path(file).name, name, seconds, sorted(functions))
         return True
 

@@ -119,7 +119,7 @@ def test_a_process_may_die_or_hang():
     assert result.stdout.strip() == str(
         ["('dies', None, 3)", f"('hangs', None, {-signal.SIGALRM})", "('lives', 'lives', 0)"]
     )
-    assert death(-signal.SIGALRM) == "its time"
+    assert death(-signal.SIGALRM) == death(-signal.SIGPROF) == "its time"
     assert "3" in death(3)
 
 

@@ -25,7 +25,7 @@ from refwfm.validation.check import run_check
 from refwfm.validation.mutants import Mutant
 
 SECONDS = 10.0
-"""How much more processor time a check may take than ten times that of before; then it is taken for failed."""
+"""Processor time beyond ten times as much as before, after which a check is taken for failed."""
 
 HANGS = 600.0
 """Seconds after which it is, whatever it waits for."""

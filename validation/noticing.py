@@ -24,7 +24,7 @@ from refwfm.validation.audit import exporting
 from refwfm.validation.check import run_check
 from refwfm.validation.mutants import Mutant
 
-SECONDS = 10.0
+SECONDS = 5.0
 """Processor time beyond ten times as much as before, after which a check is taken for failed."""
 
 HANGS = 600.0

@@ -19,7 +19,7 @@ from refwfm.couplings.inner import INNER, couple
 from refwfm.couplings.outer import match_clouds, outer_pairs, outer_plan
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
-from refwfm.transport.sinkhorn import sinkhorn
+from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
 
 SOLVE = partial(sinkhorn, eps=0.05, scale_cost="max", tol=None, max_iter=200, require=False, validate=False)
 
@@ -172,6 +172,19 @@ def test_errors_are_reported():
     for inner, low, high in (("exact", -1.0, 1e-300), ("entropic", 1e-3, 2.0)):
         error = float(couple(x, y, inner, rng=seeded(), solve=solve).error)
         assert low < error < high
+
+
+def test_the_error_is_that_of_the_worst_plan():
+    """Of the same pair of clouds twice, and of one point and one, whose plan has no error."""
+    x, y = batch_of((30,)), batch_of((30,), seed=1)
+    easy = np.zeros(30)
+    easy[0] = 1.0
+    x, y = (PointCloud(np.repeat(c.points[:1], 2, axis=0), np.stack([c.weights[0], easy])) for c in (x, y))
+    solve = partial(SOLVE.func, **{**SOLVE.keywords, "eps": 0.002, "max_iter": 5})
+    solution = solve(sq_euclidean_cost(x.points, y.points), x.weights, y.weights)
+    errors = np.maximum(solution.row_error, solution.col_error)
+    assert errors[1] < 1e-12 < errors[0]
+    assert float(couple(x, y, "entropic", rng=seeded(), solve=solve).error) == errors[0]
 
 
 def test_rounding_says_what_to_use_instead():

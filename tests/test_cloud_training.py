@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,6 +142,22 @@ def test_auto_is_rounding_for_equal_sizes_and_the_entropic_map_otherwise():
         auto = clouds.draw_batch(config, *run, 0)
         named = clouds.draw_batch(dataclasses.replace(config, inner=name), *run, 0)
         np.testing.assert_array_equal(auto.target, named.target)
+
+
+@pytest.mark.parametrize(
+    ("targets", "sources", "n_points", "plan"),
+    [
+        ((5, 5), (5, 5), None, "rounded"),
+        ((4, 4), (4, 5), None, "entropic"),
+        ((5, 5), (4, 5), None, "entropic"),
+        ((4, 4), (6, 7), 4, "rounded"),
+    ],
+)
+def test_auto_between_families_looks_at_both_sizes(targets, sources, n_points, plan):
+    source = SimpleNamespace(sizes=np.array(sources))
+    config = CloudConfig(source="family", n_points=n_points)
+    setting, family = SimpleNamespace(sizes=np.array(targets)), SimpleNamespace(source=source)
+    assert clouds._inner_plan(config, setting, family) == plan
 
 
 def test_large_clouds_are_thinned_to_their_own_points():

@@ -25,7 +25,7 @@ from refwfm.training.algorithm import (
     trained,
 )
 from refwfm.training.config import GaussianConfig
-from refwfm.training.gaussians import draw_batch, fit_setting, learned_field, sample
+from refwfm.training.gaussians import draw_batch, fit_scaling, fit_setting, learned_field, sample
 from refwfm.training.methods import METHODS
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
@@ -495,6 +495,17 @@ def test_tiny_covariances_are_scaled_and_constant_means_are_not():
     still = fit_setting(SMALL, Gaussian(np.full((40, 2), 0.1), shapes))[0].scaling["input_scale"]
     np.testing.assert_array_equal(still[:2], 1.0)
     assert np.all((still[2:] > 0.01) & (still[2:] != 1.0))
+
+
+def test_covariances_that_are_constant_up_to_rounding_are_not_scaled():
+    rng = np.random.default_rng(0)
+    noise = 1.0 + 1e-12 * rng.standard_normal((50, 2, 2))
+    mu = Gaussian(rng.standard_normal((50, 2)), 1e-10 * np.asarray([[2.0, 1.0], [1.0, 3.0]]) * noise)
+    target = Tangent(np.zeros((50, 2)), np.zeros((50, 2, 2)))
+    for cov in (mu.cov, np.broadcast_to(mu.cov[:1], mu.cov.shape)):
+        scaling = fit_scaling(Gaussian(mu.mean, cov), target)
+        np.testing.assert_array_equal(scaling["input_scale"][2:], 1.0)
+        np.testing.assert_array_equal(scaling["matrix_scale"], 1.0)
 
 
 def test_an_untrained_field_generates_the_source_in_data_units(family):

@@ -250,9 +250,12 @@ def count(parts: list[Part]) -> Count:
 
 def function_name(function: Callable[..., Any]) -> str:
     """``bures.velocity``: the name inside the package, where readers find it."""
-    module = function.__module__.removeprefix("refwfm.")
-    exported = "networks" if module.startswith("networks") else {"bures_metric": "bures"}.get(module, module)
-    return f"{exported}.{function.__name__}"
+    return f"{exporting(function.__module__.removeprefix('refwfm.'))}.{function.__name__}"
+
+
+def exporting(module: str) -> str:
+    """Where readers import the functions of a module from."""
+    return "networks" if module.startswith("networks.") else {"bures_metric": "bures"}.get(module, module)
 
 
 def versions() -> dict[str, str]:

@@ -98,8 +98,11 @@ def error_of_batch(batch, starts, images, t):
     )
 
 
-def path_by_hand(draw, params, source, labels, sizes):
-    """Positions (4, B, n, d) of clouds on three steps of Algorithm 3 with a plain network; and the mask."""
+def path_by_hand(draw, params, source, labels, sizes, guided=0.0):
+    """Positions (4, B, n, d) of clouds on three steps of Algorithm 3 with a plain network; and the mask.
+
+    ``guided`` is the weight of the velocity with a label beyond the one without (class 2).
+    """
     rng, d, mask = random_stream(5, "generation"), draw.d, np.arange(max(sizes)) < sizes[:, None]
     rng.choice(2, size=len(sizes), p=[0.5, 0.5])  # labels and sizes, had they not been given
     rng.choice(4, size=len(sizes))
@@ -108,6 +111,8 @@ def path_by_hand(draw, params, source, labels, sizes):
     z[mask] = rng.standard_normal((np.sum(sizes), d))
     path = [z @ factors.mT]
     for k in range(3):
-        velocity = plain(params, path[-1], mask, np.full(len(sizes), k / 3.0), labels)
+        t = np.full(len(sizes), k / 3.0)
+        shown, none = (plain(params, path[-1], mask, t, each) for each in (labels, 0 * labels + 2))
+        velocity = shown + guided * (shown - none)
         path.append(path[-1] + velocity / 3.0)
     return np.stack(path), mask

@@ -13,13 +13,20 @@ from refwfm.networks import init_bures_mlp
 from refwfm.training import optim
 from refwfm.validation.draws import Draw
 
-WIDTH, DEPTH, FREQUENCIES = 5, 2, 2
+WIDTH, DEPTH, FREQUENCIES, LABEL_DIM = 5, 2, 2, 3
 
 
-def random_parameters(draw: Draw) -> dict[str, Any]:
+def random_parameters(draw: Draw, n_labels: int = 0) -> dict[str, Any]:
     """Parameters of the default network with nothing at zero, as a run has them after some steps."""
     empty = init_bures_mlp(
-        draw.rng, draw.d, like=np.zeros(0), width=WIDTH, depth=DEPTH, n_frequencies=FREQUENCIES
+        draw.rng,
+        draw.d,
+        like=np.zeros(0),
+        width=WIDTH,
+        depth=DEPTH,
+        n_frequencies=FREQUENCIES,
+        n_labels=n_labels,
+        label_dim=LABEL_DIM,
     )
     return optim.tree_map(lambda p: draw.rounded(p + 0.3 * draw.rng.standard_normal(p.shape)), empty)
 
@@ -38,23 +45,36 @@ def drifted(params: Any, way: Any, h: complex) -> Any:
     return optim.tree_map(lambda p, w: p + h * w, params, way)
 
 
-def tangent(params: dict[str, Any], scaling: dict[str, Any], mu: Gaussian, t: np.ndarray) -> Tangent:
+def tangent(
+    params: dict[str, Any],
+    scaling: dict[str, Any],
+    mu: Gaussian,
+    t: np.ndarray,
+    labels: np.ndarray | None = None,
+) -> Tangent:
     """Appendix E.1 for one Gaussian after the other."""
-    rows = [_tangent(params, scaling, *row) for row in zip(mu.mean, mu.cov, t, strict=True)]
+    labels = [None] * len(t) if labels is None else labels
+    rows = [_tangent(params, scaling, *row) for row in zip(mu.mean, mu.cov, t, labels, strict=True)]
     return Tangent(*map(np.stack, zip(*rows, strict=True)))
 
 
-def _tangent(params: Any, scaling: Any, mean: Any, cov: Any, t: Any) -> tuple[np.ndarray, np.ndarray]:
+def _tangent(
+    params: Any, scaling: Any, mean: Any, cov: Any, t: Any, label: Any
+) -> tuple[np.ndarray, np.ndarray]:
     d = len(mean)
     state = np.concatenate([mean, cov[np.tril_indices(d)]])
     k = np.pi * np.arange(1, FREQUENCIES + 1)
     standard = (state - scaling["input_shift"]) / scaling["input_scale"]
     x = np.concatenate([standard, np.cos(k * t), np.sin(k * t)])
-    entries = perceptron(params["matrix"]["mlp"], x) * scaling["matrix_scale"]
+    seen = {
+        name: x if label is None else np.concatenate([x, part["labels"]["table"][label]])
+        for name, part in params.items()
+    }
+    entries = perceptron(params["matrix"]["mlp"], seen["matrix"]) * scaling["matrix_scale"]
     matrix = np.zeros((d, d), dtype=entries.dtype)
     matrix[np.tril_indices(d)] = entries
     matrix = matrix + np.tril(matrix, -1).T
-    return perceptron(params["mean"]["mlp"], x) * scaling["mean_scale"], matrix
+    return perceptron(params["mean"]["mlp"], seen["mean"]) * scaling["mean_scale"], matrix
 
 
 def perceptron(net: dict[str, Any], x: np.ndarray) -> np.ndarray:

@@ -218,7 +218,9 @@ def generation() -> Item:
                 {
                     "one step more": _resampled(lambda options: {**options, "n_steps": 4}),
                     "other labels": _resampled(lambda options: {**options, "labels": 1 - options["labels"]}),
-                    "guided": _resampled(lambda options: {**options, "guidance_weight": 1.0}),
+                    "guided more": _resampled(
+                        lambda options: {**options, "guidance_weight": options["guidance_weight"] + 1.0}
+                    ),
                     "units of the model": _in_model_units,
                 },
                 roundings(3000, "three steps through two blocks of the transformer"),
@@ -240,18 +242,20 @@ def _in_model_units(config, setting, params, **options):
 
 
 def generated_is_by_hand(sample, draw):
-    """Four clouds after three steps, relative to their size; infinite for a wrong weight."""
+    """Clouds after three steps, guided and not, relative to their size; infinite for a wrong weight."""
     params, source, shift = random_network(draw), random_source(draw), draw.normal(draw.d)
-    labels, sizes = np.array([0, 1, 1, 0]), np.array([3, 1, 2, 3])
+    labels, sizes, worst = np.array([0, 1, 1, 0]), np.array([3, 1, 2, 3]), 0.0
     options = {"size": 4, "n_steps": 3, "seed": 5, "labels": labels, "sizes": sizes}
+    for weight in (0.0, 0.5):
 
-    def run(params, source, shift):
-        setting = plain_setting(source, label_counts=(2, 2))._replace(shift=shift, unit=2.0)
-        return sample(CONFIG, setting, params, **options)[0]
+        def run(params, source, shift, weight=weight):
+            setting = plain_setting(source, label_counts=(2, 2))._replace(shift=shift, unit=2.0)
+            return sample(CONFIG, setting, params, guidance_weight=weight, **options)[0]
 
-    found = draw.call(run, params, source, shift)
-    path, mask = path_by_hand(draw, params, source, labels, sizes)
-    truth = np.where(mask[..., None], 2.0 * path[-1] + shift, 0.0)
-    if not np.array_equal(found.weights > 0, mask):
-        return np.inf
-    return relative(found.points, truth, 1.0 + textbook.size(truth))
+        found = draw.call(run, params, source, shift)
+        path, mask = path_by_hand(draw, params, source, labels, sizes, weight)
+        truth = np.where(mask[..., None], 2.0 * path[-1] + shift, 0.0)
+        if not np.array_equal(found.weights > 0, mask):
+            return np.inf
+        worst = max(worst, relative(found.points, truth, 1.0 + textbook.size(truth)))
+    return worst

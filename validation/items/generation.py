@@ -7,8 +7,13 @@ from refwfm.bures import Tangent
 from refwfm.conditional import conditional_velocity
 from refwfm.generation import exponential_step, generate
 from refwfm.measures import Gaussian
+from refwfm.sources.gaussians import GaussianWishart
+from refwfm.training import gaussians
+from refwfm.training.config import GaussianConfig
+from refwfm.training.randomness import random_stream
 from refwfm.validation import textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
+from refwfm.validation.plain_network import random_parameters, random_scaling, tangent
 from refwfm.validation.textbook import block, column, identity, relative, scaled
 
 
@@ -51,6 +56,28 @@ def algorithm_2() -> Item:
                 {"additive steps Σ + h (S Σ + Σ S)": _loop(step=_additive)},
                 roundings(100, "relative to the largest eigenvalue"),
                 size=8,
+            ),
+            Check(
+                "a plain network, labels, and the textbook's exponential map; in data units",
+                sample_is_by_hand,
+                gaussians.sample,
+                {
+                    "in the units of the model": lambda config, setting, *rest, **options: gaussians.sample(
+                        config, setting._replace(unit=1.0), *rest, **options
+                    ),
+                    "not moved back": lambda config, setting, *rest, **options: gaussians.sample(
+                        config, setting._replace(shift=0.0 * setting.shift), *rest, **options
+                    ),
+                    "other labels": lambda *args, labels, **options: gaussians.sample(
+                        *args, labels=1 - labels, **options
+                    ),
+                    "one step more": lambda *args, n_steps, **options: gaussians.sample(
+                        *args, n_steps=n_steps + 1, **options
+                    ),
+                },
+                roundings(1000, "three steps through five layers of width 5"),
+                dimensions=(1, 2, 3),
+                repeats=1,
             ),
             Check(
                 "NumPy, one step",
@@ -140,6 +167,37 @@ def products_telescope(generate, draw):
             cov_error = relative(point.cov, mover @ mu.cov @ mover)
             worst = max(worst, relative(point.mean, mean, scale), cov_error)
     return worst
+
+
+def sample_is_by_hand(sample, draw):
+    """Three new Gaussians of labels, from the run's own stream of random numbers."""
+    d, labels = draw.d, np.array([1, 0, 1])
+    params, scaling = random_parameters(draw, 2), random_scaling(draw)
+    root = draw.rounded(np.linalg.cholesky(draw.covariances(10.0, size=1)[0]))
+    source = GaussianWishart(draw.normal(d), np.abs(draw.normal(d)), root, 2 * d)
+    shift = draw.normal(d)
+
+    def run(params, scaling, source, shift):
+        setting = gaussians.GaussianSetting(shift, 4.0, source, scaling, np.array([3, 5]))
+        return sample(GaussianConfig(), setting, params, size=3, n_steps=3, seed=7, labels=labels)
+
+    (found, lowest), told = draw.call(run, params, scaling, source, shift)
+    rng = random_stream(7, "generation")
+    mean = source.mean + source.std * rng.standard_normal((3, d))
+    half = root @ rng.standard_normal((3, d, 2 * d))
+    mu = Gaussian(mean, half @ half.mT / (2 * d))
+    smallest = np.full(3, np.inf)  # eigenvalue of I + h S on the way
+    for k in range(3):
+        v = tangent(params, scaling, mu, np.full(3, k / 3.0), labels)
+        smallest = np.minimum(smallest, 1.0 + np.linalg.eigvalsh(v.lift)[:, 0] / 3.0)
+        mu = textbook.exp(mu, scaled(1.0 / 3.0, v))
+    mean = shift + 4.0 * mu.mean
+    return max(
+        relative(found.mean, mean, np.max(np.abs(mean))),
+        relative(found.cov, 16.0 * mu.cov),
+        relative(lowest, smallest, 1.0 + np.abs(smallest)),
+        0.0 if np.array_equal(told, labels) else np.inf,
+    )
 
 
 def covariances_stay_psd(generate, draw):

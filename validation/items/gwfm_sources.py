@@ -3,10 +3,11 @@
 import numpy as np
 import scipy.stats
 
+from refwfm.clouds import pad, unpad
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import PureNoise, sample_barycentric_noise, sample_pure_noise
 from refwfm.training.alignment import AlignedClouds
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item
+from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item
 from refwfm.validation.textbook import standard_errors
 
 DRAWS = 10000
@@ -125,6 +126,21 @@ def src_2() -> Item:
                 repeats=1,
             ),
             Check(
+                "clouds of other sizes, counted without noise",
+                all_points_are_taken_alike,
+                sample_barycentric_noise,
+                {
+                    "points at random": _points_at_random,
+                    "the first points again": _barycentric_rows(lambda n, size: np.arange(size) % n),
+                    "each point as often in a row": _barycentric_rows(
+                        lambda n, size: np.sort(np.arange(size) % n)
+                    ),
+                },
+                EXACT,
+                dimensions=(1, 3),
+                repeats=5,
+            ),
+            Check(
                 "SciPy's Kolmogorov-Smirnov test",
                 noise_is_normal,
                 sample_barycentric_noise,
@@ -158,6 +174,33 @@ def _uniform_noise(reference, *, rng, sizes, sigma):
     half = sigma * np.sqrt(3.0)
     noise = rng.uniform(-half, half, size=(len(sizes), *reference.shape))
     return PointCloud(reference + noise, np.full(noise.shape[:2], 1.0 / len(reference)))
+
+
+def _points_at_random(reference, *, rng, sizes, sigma):
+    return pad([reference[rng.integers(len(reference), size=size)] for size in sizes])
+
+
+def _barycentric_rows(rows):
+    def sample(reference, *, rng, sizes, sigma):
+        return pad([reference[rows(len(reference), size)] for size in sizes])
+
+    return sample
+
+
+def all_points_are_taken_alike(sample, draw):
+    """Deviation of 2, 4, 9 and 40 of 4 points from: in order while all fit, then others, chosen at random."""
+    reference, sizes = draw.normal(4, draw.d), np.repeat([2, 4, 9, 40], 8)
+    cloud = draw.call(lambda s: sample(s, rng=draw.rng, sizes=sizes, sigma=0.0), reference)
+    last = []
+    for points, size in zip(unpad(cloud), sizes, strict=True):
+        rows = np.argmin(np.sum((points[:, None] - reference) ** 2, axis=-1), axis=1)
+        whole = size // 4 * 4
+        if len(rows) != size or not np.array_equal(reference[rows], points):
+            return np.inf
+        if np.any(rows[:whole] != np.arange(whole) % 4) or len(set(rows[whole:])) < size - whole:
+            return np.inf
+        last.extend(rows[whole:])
+    return 0.0 if set(last) == {0, 1, 2, 3} else np.inf
 
 
 def _noise(sample, draw):

@@ -288,11 +288,20 @@ def pairs_are_independent(pairs, draw):
 
 
 def permutations_are_random(pairs, draw):
-    """Counts of 8000 pairs between 4 points and 4; infinite if a point of either cloud is missing."""
+    """Counts of 8000 pairs between 4 points and 4; infinite if a point of either cloud is missing.
+
+    Both clouds are padded, which the pairs must not see.
+    """
 
     def checked(x, y, seed):
-        moved = _each_once(pairs)(x, y, seed)
         xp = array_namespace(x.points)
+        more = [
+            PointCloud(*(xp.concat([part, 0.0 * part[:, :2, ...]], axis=1) for part in cloud))
+            for cloud in (x, y)
+        ]
+        padded = pairs(*more, seed)
+        moved = Coupled(*(part[:, :4, ...] for part in padded[:3]), padded[3])
+        moved = _each_once(lambda *_: moved)(x, y, seed)
         missing = not bool(xp.all(xp.sort(moved.y, axis=1) == xp.sort(y.points, axis=1)))
         return moved._replace(x=moved.x + 1e3) if missing else moved
 

@@ -49,14 +49,38 @@ def network() -> Item:
             Check(
                 "complex-step derivative of plain NumPy",
                 pullback_is_adjoint,
-                lambda params, scaling, mu, t, g: mlp(params, scaling, mu, t)[1](g),
+                lambda params, scaling, mu, t, labels, g: mlp(params, scaling, mu, t, labels)[1](g),
                 {
-                    "without the output scaling": lambda params, scaling, mu, t, g: mlp(
-                        params, scaling, mu, t
+                    "without the output scaling": lambda params, scaling, mu, t, labels, g: mlp(
+                        params, scaling, mu, t, labels
                     )[1]((g[0] / scaling["mean_scale"], g[1])),
-                    "lower triangle of the gradient": lambda params, scaling, mu, t, g: mlp(
-                        params, scaling, mu, t
+                    "lower triangle of the gradient": lambda params, scaling, mu, t, labels, g: mlp(
+                        params, scaling, mu, t, labels
                     )[1]((g[0], np.tril(g[1]))),
+                    "gradient of the neighbours' labels": lambda params, scaling, mu, t, labels, g: mlp(
+                        params, scaling, mu, t, labels if labels is None else np.roll(labels, 1)
+                    )[1](g),
+                },
+                roundings(300, "five layers of width 5"),
+                dimensions=(1, 2, 3),
+            ),
+            Check(
+                "plain NumPy, one labelled Gaussian at a time",
+                labels_are_plain,
+                lambda params, mu, t, labels: mlp(
+                    params, networks.identity_scaling(mu.mean.shape[-1], like=mu.mean), mu, t, labels
+                )[0],
+                {
+                    "labels of the neighbours": lambda params, mu, t, labels: mlp(
+                        params,
+                        networks.identity_scaling(mu.mean.shape[-1], like=mu.mean),
+                        mu,
+                        t,
+                        np.roll(labels, 1),
+                    )[0],
+                    "twice the outputs": lambda params, mu, t, labels: mlp(
+                        params, _doubled(mu), mu, t, labels
+                    )[0],
                 },
                 roundings(300, "five layers of width 5"),
                 dimensions=(1, 2, 3),
@@ -77,23 +101,43 @@ def network_is_plain(network, draw):
     )
 
 
+def labels_are_plain(network, draw):
+    """The same with a label for each Gaussian, and constants that change nothing."""
+    params, labels = plain_network.random_parameters(draw, 3), np.array([2, 0, 1])
+    mu, t, d = draw.gaussians(), draw.times(), draw.d
+    sizes = {"input_scale": d + d * (d + 1) // 2, "mean_scale": d, "matrix_scale": d * (d + 1) // 2}
+    nothing = {"input_shift": 0.0, **{name: np.ones(size) for name, size in sizes.items()}}
+    mean, matrix = draw.call(network, params, mu, t, labels)
+    truth = plain_network.tangent(params, nothing, mu, t, labels)
+    return max(
+        relative(mean, truth.mean, np.max(np.abs(truth.mean))),
+        relative(matrix, truth.lift, np.max(np.abs(truth.lift))),
+    )
+
+
+def _doubled(mu):
+    scaling = networks.identity_scaling(mu.mean.shape[-1], like=mu.mean)
+    return {**scaling, "mean_scale": 2.0 * scaling["mean_scale"]}
+
+
 def pullback_is_adjoint(pullback, draw):
-    """``⟨g, derivative along ξ⟩ = ⟨pullback(g), ξ⟩`` for three random directions of the parameters."""
-    params, scaling = plain_network.random_parameters(draw), plain_network.random_scaling(draw)
-    mu, t = draw.gaussians(), draw.times()
+    """``⟨g, derivative along ξ⟩ = ⟨pullback(g), ξ⟩`` for random directions, also with labels."""
+    scaling, mu, t = plain_network.random_scaling(draw), draw.gaussians(), draw.times()
     g = (draw.normal(*mu.mean.shape), draw.normal(*mu.cov.shape))
-    flat = optim.flatten(draw.call(pullback, params, scaling, mu, t, g))
-    size = np.sqrt(sum(np.sum(v**2) for v in flat.values()))
     worst = 0.0
-    for _ in range(3):
-        way = optim.tree_map(lambda p: draw.rng.standard_normal(p.shape), params)
+    for labels in (None, np.array([2, 0, 1])):
+        params = plain_network.random_parameters(draw, 0 if labels is None else 3)
+        flat = optim.flatten(draw.call(pullback, params, scaling, mu, t, labels, g))
+        size = np.sqrt(sum(np.sum(v**2) for v in flat.values()))
+        for _ in range(2):
+            way = optim.tree_map(lambda p: draw.rng.standard_normal(p.shape), params)
 
-        def value(h, way=way):
-            moved = plain_network.tangent(plain_network.drifted(params, way, h), scaling, mu, t)
-            return np.sum(g[0] * moved.mean) + np.sum(g[1] * moved.lift)
+            def value(h, way=way, params=params, labels=labels):
+                moved = plain_network.tangent(plain_network.drifted(params, way, h), scaling, mu, t, labels)
+                return np.sum(g[0] * moved.mean) + np.sum(g[1] * moved.lift)
 
-        result = sum(np.sum(flat[path] * w) for path, w in optim.flatten(way).items())
-        worst = max(worst, abs(result - complex_step(value)) / size)
+            result = sum(np.sum(flat[path] * w) for path, w in optim.flatten(way).items())
+            worst = max(worst, abs(result - complex_step(value)) / size)
     return worst
 
 

@@ -3,13 +3,27 @@
 import numpy as np
 
 from refwfm.networks import init_point_mlp, nearest_neighbours, point_mlp, surroundings
-from refwfm.training import optim
+from refwfm.training import cloud_network, optim
+from refwfm.training.cloud_setting import CloudSetting
+from refwfm.training.config import CloudConfig
+from refwfm.training.ops import REFERENCE
+from refwfm.training.regression import CloudBatch
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_network import affine, drifted, normalised, positive
 from refwfm.validation.plain_transformer import plain_heads
 from refwfm.validation.textbook import complex_step, relative
 
 HEADS, WIDTH, DEPTH, FREQUENCIES, K, N = 2, 6, 2, 2, 3, 6
+RUN = CloudConfig(
+    network="baseline",
+    heads=HEADS,
+    width=WIDTH,
+    depth=DEPTH,
+    hidden=4,
+    n_frequencies=FREQUENCIES,
+    neighbours=K,
+    seed=3,
+)
 WELL = roundings(1000, "two layers and a block of width 6; distances of clouds of six points")
 
 
@@ -215,6 +229,21 @@ def gwfm_c7() -> Item:
                 WELL,
                 dimensions=(1, 2, 3),
             ),
+            Check(
+                "loss of a run with this network, by plain NumPy",
+                loss_is_plain,
+                cloud_network.loss_and_grad,
+                {
+                    "half of it": _halved,
+                    "padding counted": lambda config, setting, params, batch, *, ops: (
+                        cloud_network.loss_and_grad(
+                            config, setting, params, batch._replace(weights=np.full((3, N), 1.0 / N)), ops=ops
+                        )
+                    ),
+                },
+                WELL,
+                dimensions=(1, 2),
+            ),
         ),
     )
 
@@ -250,10 +279,54 @@ def _squared(points, mask):
     return np.concatenate([told[..., :d], told[..., d : d + K] ** 2, told[..., d + K :]], axis=-1)
 
 
+def _halved(*args, ops):
+    value, grads = cloud_network.loss_and_grad(*args, ops=ops)
+    return 0.5 * value, grads
+
+
+def loss_is_plain(loss_and_grad, draw):
+    """Mean squared error of the velocities of a new network, whose last layer is moved from zero.
+
+    The gradient is that of the last layer's bias: twice the mean error.
+    """
+    points, mask, t = random_clouds(draw)
+    target = np.where(mask[..., None], draw.normal(*points.shape), 0.0)
+    weights = draw.rounded(mask / np.sum(mask, axis=1, keepdims=True))
+
+    def init(like):
+        setting = CloudSetting(like, 1.0, None, np.array([N]), np.zeros(0, dtype=np.int64), None)
+        return cloud_network.init_params(RUN, setting)
+
+    params = draw.call(init, np.zeros(draw.d))
+    params["out"] = optim.tree_map(lambda p: draw.normal(*p.shape), params["out"])
+    params = optim.tree_map(draw.rounded, params)
+
+    def run(params, points, weights, target, t):
+        batch = CloudBatch(points, weights, target, t, None)
+        return loss_and_grad(RUN, None, params, batch, ops=REFERENCE)
+
+    value, grads = draw.call(run, params, points, weights, target, t)
+    error = plain(lambda x, time: plain_cloud(params, x, time), points, mask, t) - target
+    truth = np.sum(weights[..., None] * error**2) / len(points)
+    slope = 2.0 * np.sum(weights[..., None] * error, axis=(0, 1)) / len(points)
+    scale = np.max(np.abs(error))
+    return max(abs(value - truth) / truth, relative(grads["out"]["bias"][None], slope[None], scale))
+
+
 def surroundings_are_plain(told, draw):
-    """Everything that the points of clouds of 6, 1 and 4 points are told."""
+    """Everything that the points of clouds of 6, 1 and 4 points are told; of too few; of 40."""
     points, mask, _ = random_clouds(draw)
-    return relative(draw.call(told, points, mask), plain(plain_surroundings, points, mask), 1.0)
+    many = np.zeros((1, 40, draw.d))
+    many[0, :, 0] = draw.rounded(1.1 ** draw.rng.permutation(40))  # no two are as far from a third
+    worst = 0.0
+    for x, live in (
+        (points, mask),
+        (points[:, : K - 1], mask[:, : K - 1]),
+        (many, np.ones((1, 40), dtype=bool)),
+    ):
+        truth = plain(plain_surroundings, x, live)
+        worst = max(worst, relative(draw.call(told, x, live), truth, max(1.0, np.max(np.abs(truth)))))
+    return worst
 
 
 def network_is_plain(run, draw):

@@ -1,6 +1,7 @@
 """Audited training step (Algorithm 1): its random batch, its gradient, its update."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.optimize
@@ -81,6 +82,24 @@ def algorithm_1() -> Item:
                 dimensions=(2, 3, 6),
             ),
             Check(
+                "units, source and scaling of the network, by NumPy",
+                setting_is_by_hand,
+                gaussians.prepare,
+                {
+                    "units of the covariances alone": lambda config, data, *rest: gaussians.prepare(
+                        config, _centred(data), *rest
+                    ),
+                    "deviations for sizes": _deviations_for_sizes,
+                    "another stream of random numbers": lambda config, *rest: gaussians.prepare(
+                        replace(config, seed=config.seed + 1), *rest
+                    ),
+                },
+                roundings(1000, "means and squares of 4096 draws"),
+                dimensions=(2,),
+                size=6,
+                repeats=1,
+            ),
+            Check(
                 "complex-step derivative of a plain network",
                 gradient_of_the_loss,
                 loss_and_grad,
@@ -159,7 +178,7 @@ def batch_is_the_recipe(draw_batch, draw):
     batch = draw.call(
         lambda source, family: draw_batch(CONFIG, _setting(source, {}), family, None, step), source, family
     )
-    mu, index, t = _drawn_by_hand(source, draw.d, step)
+    mu, index, t = _drawn_by_hand(source, draw.d, random_stream(CONFIG.seed, "batch", step))
     return _error_of_batch(batch, mu, textbook.take(family, index), t)
 
 
@@ -172,7 +191,7 @@ def matched_batch_is_the_recipe(draw_batch, draw):
         source,
         family,
     )
-    mu, index, t = _drawn_by_hand(source, draw.d, step)
+    mu, index, t = _drawn_by_hand(source, draw.d, random_stream(CONFIG.seed, "batch", step))
     nu, shown = textbook.take(family, index), labels[index]
     cost = textbook.pairwise_sq_distance(mu, nu)
     apart = cost + 1e3 * np.max(cost) * (shown[:, None] != shown)
@@ -180,12 +199,83 @@ def matched_batch_is_the_recipe(draw_batch, draw):
     return _error_of_batch(batch, mu, nu, t) if np.array_equal(batch.labels, shown) else np.inf
 
 
-def _drawn_by_hand(source, d, step):
+def _centred(data):
+    mean, cov = data.gaussians
+    return SimpleNamespace(
+        gaussians=Gaussian(0.0 * mean, cov), labels=data.labels, label_names=data.label_names
+    )
+
+
+def _deviations_for_sizes(*args):
+    setting, family = gaussians.prepare(*args)
+    return setting._replace(
+        scaling={**setting.scaling, "matrix_scale": setting.scaling["mean_scale"]}
+    ), family
+
+
+def setting_is_by_hand(prepare, draw):
+    """Units with variance 1, moments of the means, and constants of the network, in the plane.
+
+    One coordinate of the means is constant, and covariances are tiny; roots have closed forms.
+    """
+    d, labels = draw.d, np.array([0, 1, 1, 0, 1, 1])
+    mean, cov = draw.gaussians()
+    mean[:, 0], cov = 0.5, draw.rounded(1e-8 * cov)
+
+    def run(family):
+        data = SimpleNamespace(gaussians=family, labels=labels, label_names=("a", "b"))
+        return prepare(CONFIG, data, None, lambda array: array)
+
+    setting, family = draw.call(run, Gaussian(mean, cov))
+    shift = np.sum(mean, axis=0) / 6
+    centred = mean - shift
+    unit = np.sqrt((np.sum(centred**2) / 6 + np.sum(np.einsum("nii->n", cov)) / 6) / d)
+    moments = np.sqrt(np.sum((centred / unit) ** 2, axis=0) / 6)
+    mu, index, t = _drawn_by_hand(setting.source, d, random_stream(CONFIG.seed, "scaling"), 4096, 6)
+    m, C = centred[index] / unit, cov[index] / unit**2
+    root, one, time = _root_in_the_plane(mu.cov), np.eye(d), t[:, None, None]
+    inverse = np.linalg.inv(root)
+    lift = inverse @ _root_in_the_plane(root @ C @ root) @ inverse - one
+    mover = one + time * lift
+    lower = np.tril_indices(d)
+    velocity = np.concatenate([m - mu.mean, (lift @ np.linalg.inv(mover))[:, *lower]], axis=1)
+    place = mu.mean + t[:, None] * (m - mu.mean)
+    here = np.concatenate([place, (mover @ mu.cov @ mover)[:, *lower]], axis=1)
+    sizes = np.sqrt(np.sum(velocity**2, axis=0) / 4096)
+    spread = np.sqrt(np.sum((here - np.sum(here, axis=0) / 4096) ** 2, axis=0) / 4096)
+    sizes[0] = spread[0] = 1.0  # of the coordinate that is constant
+    scaling = setting.scaling
+    return max(
+        0.0 if setting.source.df == 2 * d and setting.label_counts.tolist() == [2, 4] else np.inf,
+        abs(setting.unit - unit) / unit,
+        relative(setting.shift[None], shift[None]),
+        relative(family.mean, centred / unit),
+        relative(family.cov, cov / unit**2),
+        relative(setting.source.std[None], moments[None]),
+        relative(scaling["input_shift"][None], np.sum(here, axis=0)[None] / 4096),
+        *(
+            relative(found, truth, truth)
+            for found, truth in (
+                (scaling["input_scale"], spread),
+                (scaling["mean_scale"], sizes[:d]),
+                (scaling["matrix_scale"], sizes[d:]),
+            )
+        ),
+    )
+
+
+def _root_in_the_plane(cov):
+    """``(A + √det A) / √(tr A + 2 √det A)``, by Cayley and Hamilton."""
+    det = np.sqrt(np.linalg.det(cov))[:, None, None]
+    trace = np.einsum("nii->n", cov)[:, None, None]
+    return (cov + det * np.eye(2)) / np.sqrt(trace + 2.0 * det)
+
+
+def _drawn_by_hand(source, d, rng, n=CONFIG.batch, members=5):
     """Sources, indices of targets, and times of a step."""
-    rng, n = random_stream(CONFIG.seed, "batch", step), CONFIG.batch
     mean = source.mean + source.std * rng.standard_normal((n, d))
     half = source.root @ rng.standard_normal((n, d, source.df))
-    return Gaussian(mean, half @ half.mT / source.df), rng.integers(5, size=n), rng.random(n)
+    return Gaussian(mean, half @ half.mT / source.df), rng.integers(members, size=n), rng.random(n)
 
 
 def _error_of_batch(batch, mu, nu, t):

@@ -190,4 +190,9 @@ def learned_paths_are_those_of_generation(measure, draw):
     weights, way = mask / sizes[:, None], path[-1] - path[0]
     gaps = np.mean(np.sum((3.0 * np.diff(path, axis=0) - way) ** 2, axis=-1), axis=0)
     bend, moved = np.sum(weights * gaps, axis=1), np.sum(weights * np.sum(way**2, axis=-1), axis=1)
-    return max(relative(found.bend, bend, np.max(moved)), relative(found.sq_displacement, moved))
+    ratio = np.sum(bend) / np.sum(moved)
+    return max(
+        relative(found.bend, bend, np.max(moved)),
+        relative(found.sq_displacement, moved),
+        abs(float(found.ratio) - ratio) / ratio,
+    )

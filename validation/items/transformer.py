@@ -59,6 +59,17 @@ def attention() -> Item:
                 dimensions=(2, 3, 6, 16),
             ),
             Check(
+                "the value of the best key, for scores of millions",
+                best_key_is_read,
+                lambda q, k, v, mask: function(q, k, v, mask)[0],
+                {
+                    "exponentials of the scores themselves": _without_shift,
+                    "the worst key": lambda q, k, v, mask: function(-q, k, v, mask)[0],
+                },
+                roundings(30, "all weights but one are 0"),
+                dimensions=(2, 3, 6, 16),
+            ),
+            Check(
                 "complex-step derivative of plain NumPy",
                 pullback_of_attention,
                 lambda q, k, v, mask, g: function(q, k, v, mask)[1](g),
@@ -114,6 +125,20 @@ def attention_is_plain(attention, draw):
     q, k, v, mask = _queries(draw)
     truth = _plain_masked(q, k, v, mask)
     return relative(draw.call(attention, q, k, v, mask), truth, np.max(np.abs(truth)))
+
+
+def best_key_is_read(attention, draw):
+    """The same where scores are millions: exponentials that overflow unless the largest is taken off."""
+    q, k, v, mask = _queries(draw)
+    scores = np.where(mask[:, None], q @ k.mT, -np.inf)
+    best = np.take_along_axis(v, np.argmax(scores, axis=-1)[..., None], axis=1)
+    large = draw.call(attention, draw.rounded(1e7 * q), k, v, mask)
+    return relative(large, best, np.max(np.abs(best)))
+
+
+def _without_shift(q, k, v, mask):
+    with np.errstate(all="ignore"):
+        return _softmax_over(-1)(q, k, v, mask)
 
 
 def pullback_of_attention(pullback, draw):

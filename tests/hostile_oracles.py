@@ -26,7 +26,8 @@ def masses(weights, n):
     """Weights as fractions of small denominator that sum to 1: thirds are meant as thirds."""
     found = [Fraction(1, n)] * n if weights is None else exact(weights)
     found = [weight if weight < Fraction(1, 10**6) else weight.limit_denominator(10**6) for weight in found]
-    return [weight / sum(found) for weight in found]
+    total = sum(found)
+    return [weight / total for weight in found]
 
 
 def squared(p, q):

@@ -172,7 +172,9 @@ def moments(given):
     live = [(p, w) for p, w in zip(points, weights, strict=True) if w]
     d = len(points[0])
     mean = [sum(w * p[k] for p, w in live) for k in range(d)]
-    cov = [[sum(w * (p[i] - mean[i]) * (p[j] - mean[j]) for p, w in live) for j in range(d)] for i in range(d)]
+    cov = [
+        [sum(w * (p[i] - mean[i]) * (p[j] - mean[j]) for p, w in live) for j in range(d)] for i in range(d)
+    ]
     return mean, cov
 
 
@@ -221,7 +223,8 @@ def barycenter(given):
     for _ in range(60):
         half, inverse = root(mean), root(mean, -mp.mpf(1) / 2)
         middle = sum(
-            (w * root(half * cov * half) for w, cov in zip(weights, members, strict=True)), mp.zeros(mean.rows)
+            (w * root(half * cov * half) for w, cov in zip(weights, members, strict=True)),
+            mp.zeros(mean.rows),
         )
         mean = inverse * middle * middle * inverse
     return mean
@@ -253,8 +256,14 @@ def sinkhorn(cost, a, b, eps):
     rows, columns = range(len(a)), range(len(b))
     f, g = [mp.mpf(0)] * len(a), [mp.mpf(0)] * len(b)
     for _ in range(20_000):
-        g = [-eps * mp.log(sum(a[i] * mp.exp((f[i] - cost[i][j]) / eps) for i in rows if a[i])) for j in columns]
-        new = [-eps * mp.log(sum(b[j] * mp.exp((g[j] - cost[i][j]) / eps) for j in columns if b[j])) for i in rows]
+        g = [
+            -eps * mp.log(sum(a[i] * mp.exp((f[i] - cost[i][j]) / eps) for i in rows if a[i]))
+            for j in columns
+        ]
+        new = [
+            -eps * mp.log(sum(b[j] * mp.exp((g[j] - cost[i][j]) / eps) for j in columns if b[j]))
+            for i in rows
+        ]
         moved = max(abs(s - t) for s, t in zip(f, new, strict=True))
         f = new
         if moved < eps * mp.mpf(10) ** -25:
@@ -286,7 +295,10 @@ def entropic_map(given):
         top = max(e for e, w in zip(exponents, b, strict=True) if w)
         shares = [_number(w) * mp.exp(e - top) for e, w in zip(exponents, b, strict=True)]
         images.append(
-            [sum(s * _number(q[k]) for s, q in zip(shares, y, strict=True)) / sum(shares) for k in range(len(p))]
+            [
+                sum(s * _number(q[k]) for s, q in zip(shares, y, strict=True)) / sum(shares)
+                for k in range(len(p))
+            ]
         )
     return images
 
@@ -317,7 +329,10 @@ def coverage(given):
 
 def projection(given):
     plan, y = exact(given["plan"]), exact(given["y"])
-    return [[sum(p * q[k] for p, q in zip(row, y, strict=True)) / sum(row) for k in range(len(y[0]))] for row in plan]
+    return [
+        [sum(p * q[k] for p, q in zip(row, y, strict=True)) / sum(row) for k in range(len(y[0]))]
+        for row in plan
+    ]
 
 
 def displacement(given):
@@ -327,7 +342,10 @@ def displacement(given):
 
 def frechet(given):
     first, second = _families(given)
-    of = [[moments({"points": np.array(x, dtype=object), "weights": None}) for x, _ in f] for f in (first, second)]
+    of = [
+        [moments({"points": np.array(x, dtype=object), "weights": None}) for x, _ in f]
+        for f in (first, second)
+    ]
     return [[gaussian_distance(m0, c0, m1, c1) for m1, c1 in of[1]] for m0, c0 in of[0]]
 
 
@@ -338,7 +356,10 @@ def gaussians(given):
 
 def pairwise_gaussians(given):
     m0, cov0, m1, cov1 = (exact(given[name]) for name in ("m0", "cov0", "m1", "cov1"))
-    return [[gaussian_distance(m, c, n, e) for n, e in zip(m1, cov1, strict=True)] for m, c in zip(m0, cov0, strict=True)]
+    return [
+        [gaussian_distance(m, c, n, e) for n, e in zip(m1, cov1, strict=True)]
+        for m, c in zip(m0, cov0, strict=True)
+    ]
 
 
 ORACLES = {

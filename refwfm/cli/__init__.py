@@ -3,7 +3,7 @@
 import typer
 
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.cli import audit, data, figures, info, runs, train
+from refwfm.cli import audit, data, figures, hostile, info, runs, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ app.command()(runs.evaluate)
 app.command()(figures.reproduce)
 app.command()(audit.verify)
 app.command()(audit.explain)
+app.command()(hostile.hostile)
 app.add_typer(data.app, name="data")
 app.command()(info.info)
 app.command()(info.bench)

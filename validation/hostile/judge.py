@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refwfm import convergence, measures
+from refwfm.validation.hostile.adapters import NotAskedError
 from refwfm.validation.hostile.cases import Case
 from refwfm.validation.hostile.questions import QUESTIONS
 
@@ -53,6 +54,8 @@ def judge(case: Case, answer: Callable[[], Any], /, *, dtype: str, strict: bool)
         warnings.simplefilter("always")
         try:
             came = answer()
+        except NotAskedError:
+            raise
         except Exception as error:  # whatever a library raises is the result
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
             if not strict or _clear(error, case):

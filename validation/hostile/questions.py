@@ -71,23 +71,31 @@ QUESTIONS: dict[str, Question] = {
     "sq_euclidean": Question("matrix (n, m) of the squared distances of x and y"),
     "sq_wasserstein2": Question("squared 2-Wasserstein distance of two clouds x, y with weights a, b"),
     "pairwise_sq_wasserstein2": Question("that of all pairs of two families xs, ys with weights a, b"),
-    "sq_wow": Question("squared Wasserstein distance of two families whose members are compared by the above"),
+    "sq_wow": Question(
+        "squared Wasserstein distance of two families whose members are compared by the above"
+    ),
     "sliced": Question("squared sliced distance of x, y along the directions theta, a mean over them"),
     "pairwise_sliced": Question("that of all pairs of two families xs, ys"),
     "sliced_plan": Question("plan (n, m) of sliced transport along theta", atol=MASSES),
     "chamfer": Question("sum of both weighted means of squared distances to the nearest point of the other"),
     "pairwise_lazy": Question("mean over i of the squared distance of x_i and y_i, for all pairs of xs, ys"),
     "linearized": Question("squared distance of x and y after both are put into the order of a reference"),
-    "frechet": Question("squared 2-Wasserstein distances of the Gaussians with the moments of xs, ys", SPECTRAL),
+    "frechet": Question(
+        "squared 2-Wasserstein distances of the Gaussians with the moments of xs, ys", SPECTRAL
+    ),
     # exact transport
     "emd": Question("least mean cost of transport for a cost matrix and weights a, b"),
     "plan": Question("a plan of least cost, judged by what it costs", judged=cost_of_plan),
     "the_plan": Question("the plan of least cost, where there is one only", atol=MASSES),
-    "assignment": Question("a permutation of least cost, judged by its mean cost", judged=cost_of_permutation),
+    "assignment": Question(
+        "a permutation of least cost, judged by its mean cost", judged=cost_of_permutation
+    ),
     "outer_plan": Question("the optimal plan of a cost between equal weights", atol=MASSES),
     "couple": Question("images, in y, of the points of x under the plan of the name inner"),
     # entropic transport, K the cost and P the plan: <K, P> + eps KL(P | a b)
-    "sinkhorn_plan": Question("entropic plan of cost, a, b for eps", ITERATED, {"float64": 1e-7, "float32": 1e-4}),
+    "sinkhorn_plan": Question(
+        "entropic plan of cost, a, b for eps", ITERATED, {"float64": 1e-7, "float32": 1e-4}
+    ),
     "sinkhorn_value": Question("<K, P> + eps KL(P | a b) of that plan", ITERATED),
     "sinkhorn_cost": Question("<K, P> of that plan", ITERATED),
     "sinkhorn_divergence": Question("debiased value of that kind between clouds x, y", ITERATED),

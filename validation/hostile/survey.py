@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from joblib import Parallel, cpu_count, delayed
 
 from refwfm.validation.hostile import places
-from refwfm.validation.hostile.adapters import Adapter
+from refwfm.validation.hostile.adapters import Adapter, NotAskedError
 from refwfm.validation.hostile.cases import Case, Given
 from refwfm.validation.hostile.judge import NOT_ASKED, Verdict, judge
 from refwfm.validation.hostile.questions import QUESTIONS
@@ -120,7 +120,10 @@ def ask(
         found, judged = places.on_host(function(**given)), QUESTIONS[case.asks].judged
         return found if judged is None else judged(found, case.given)
 
-    return Verdict(case.id, *column, *judge(case, answer, dtype=column.dtype, strict=strict))
+    try:
+        return Verdict(case.id, *column, *judge(case, answer, dtype=column.dtype, strict=strict))
+    except NotAskedError:
+        return not_asked(case, column)
 
 
 def not_asked(case: Case, column: Column, /) -> Verdict:

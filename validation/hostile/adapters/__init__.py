@@ -14,7 +14,8 @@ To ask another library, write a module with one of them::
 
 and run ``refwfm hostile --library path/to/module.py:ADAPTER``. A function takes the arguments of the cases by name
 (``questions`` says what is meant) and returns a number or an array. Fair means: the way that the library's own
-documentation recommends, as exact as it can be set, and no question that it does not claim to answer. What the
+documentation recommends, as exact as it can be set, and no question that it does not claim to answer (for some
+arguments only: raise ``NotAskedError``). What the
 library says in its result, such as ``converged``, the adapter has to pass on as a warning.
 """
 
@@ -29,6 +30,10 @@ import numpy as np
 
 PEERS = {"pot": "POT", "ott": "OTT-JAX", "geomloss": "GeomLoss"}
 """Modules of this folder, and what they ask."""
+
+
+class NotAskedError(Exception):
+    """Raised by an adapter: the library does not claim to answer the question for these arguments."""
 
 
 class Adapter(NamedTuple):
@@ -66,7 +71,9 @@ def find(name: str, /) -> Adapter:
         try:
             return importlib.import_module(f"refwfm.validation.hostile.adapters.{name}").ADAPTER
         except ImportError as error:
-            raise ImportError(f'{PEERS[name]} is not installed ({error}): pip install "refwfm[bench]"') from error
+            raise ImportError(
+                f'{PEERS[name]} is not installed ({error}): pip install "refwfm[bench]"'
+            ) from error
     place, colon, attribute = name.rpartition(":")
     if not colon:
         raise ValueError(

@@ -24,8 +24,10 @@ def _pair(x: Array, y: Array, a: Array | None, b: Array | None) -> tuple[Any, An
     return _cloud(x, a), _cloud(y, b)
 
 
-def _tol(array: Array) -> float:
-    return 1e-9 if machine_eps(array) < 1e-10 else 1e-5
+def _options(array: Array) -> dict[str, Any]:
+    """Options of the entropic solver: iterate until nothing moves, and no longer than a case is worth."""
+    double = not hasattr(array, "dtype") or machine_eps(array) < 1e-10
+    return {"tol": 1e-9 if double else 1e-5, "max_iter": 1000}
 
 
 # Clouds
@@ -94,29 +96,29 @@ def couple(x, y, inner, a=None, b=None):  # noqa: A002
 
 def couple_batch(x: PointCloud, y: PointCloud, name: str):
     def solve(cost, a, b):
-        return sinkhorn.sinkhorn(cost, a, b, eps=0.05, scale_cost="max", tol=_tol(cost))
+        return sinkhorn.sinkhorn(cost, a, b, eps=0.05, scale_cost="max", **_options(cost))
 
     return inner.couple(x, y, name, rng=np.random.default_rng(0), solve=solve)
 
 
 def sinkhorn_plan(cost, a, b, eps, **options):
-    solution = sinkhorn.sinkhorn(cost, a, b, eps=eps, **{"tol": _tol(cost), **options})
+    solution = sinkhorn.sinkhorn(cost, a, b, eps=eps, **{**_options(cost), **options})
     return sinkhorn.plan(cost, a, b, solution)
 
 
 def sinkhorn_value(cost, a, b, eps, **options):
-    solution = sinkhorn.sinkhorn(cost, a, b, eps=eps, **{"tol": _tol(cost), **options})
+    solution = sinkhorn.sinkhorn(cost, a, b, eps=eps, **{**_options(cost), **options})
     return sinkhorn.dual_value(cost, a, b, solution)
 
 
 def sinkhorn_cost(cost, a, b, eps, **options):
-    solution = sinkhorn.sinkhorn(cost, a, b, eps=eps, **{"tol": _tol(cost), **options})
+    solution = sinkhorn.sinkhorn(cost, a, b, eps=eps, **{**_options(cost), **options})
     return sinkhorn.transport_cost(cost, a, b, solution)
 
 
 def sinkhorn_divergence(x, y, eps, a=None, b=None):
     x, y = _pair(x, y, a, b)
-    return entropic.sinkhorn_divergence(x, y, eps=eps, tol=_tol(x.points)).value
+    return entropic.sinkhorn_divergence(x, y, eps=eps, **_options(x.points)).value
 
 
 def entropic_map(points, y, b, g, eps):

@@ -185,7 +185,7 @@ def _matrix(values):
     return mp.matrix([[mp.mpf(v.numerator) / v.denominator for v in row] for row in values])
 
 
-def root(matrix, power=mp.mpf(1) / 2):
+def root(matrix, power=0.5):
     size = max(abs(v) for v in matrix) or mp.mpf(1)  # mpmath's eigenvalues have an absolute tolerance
     values, vectors = mp.eigsy(matrix / size)
     values = [mp.mpf(0) if abs(v) < mp.mpf(10) ** -60 else v for v in values]
@@ -206,7 +206,7 @@ def gaussian_distance(m0, cov0, m1, cov1):
 
 def gaussian_map(given):
     A, B = _matrix(exact(given["cov0"])), _matrix(exact(given["cov1"]))
-    half, inverse = root(A), root(A, -mp.mpf(1) / 2)
+    half, inverse = root(A), root(A, -0.5)
     return inverse * root(half * B * half) * inverse
 
 
@@ -221,7 +221,7 @@ def barycenter(given):
     weights = [mp.mpf(w.numerator) / w.denominator for w in masses(given.get("weights"), len(members))]
     mean = sum((w * cov for w, cov in zip(weights, members, strict=True)), mp.zeros(members[0].rows))
     for _ in range(60):
-        half, inverse = root(mean), root(mean, -mp.mpf(1) / 2)
+        half, inverse = root(mean), root(mean, -0.5)
         middle = sum(
             (w * root(half * cov * half) for w, cov in zip(weights, members, strict=True)),
             mp.zeros(mean.rows),
@@ -387,7 +387,7 @@ ORACLES = {
     "gaussian_interpolate": interpolate,
     "gaussian_barycenter": barycenter,
     "sqrtm": lambda given: root(_matrix(exact(given["cov"]))),
-    "inv_sqrtm": lambda given: root(_matrix(exact(given["cov"])), -mp.mpf(1) / 2),
+    "inv_sqrtm": lambda given: root(_matrix(exact(given["cov"])), -0.5),
     "cholesky": cholesky,
     "moments_mean": lambda given: moments(given)[0],
     "moments_cov": lambda given: moments(given)[1],

@@ -31,8 +31,8 @@ def hostile(
     library: Annotated[
         list[str] | None,
         typer.Option(
-            help="Ask another library: pot, ott, geomloss, or an adapter of your own, path.py:ADAPTER (may be "
-            "repeated); refwfm beside them is this one on numpy."
+            help="Ask another library: pot, ott, geomloss, or an adapter of your own, path.py:ADAPTER (may "
+            "be repeated); refwfm beside them is this one on numpy."
         ),
     ] = None,
     peers: Annotated[
@@ -45,7 +45,7 @@ def hostile(
         Path | None, typer.Option("--json", help="Also write every verdict to this file.", dir_okay=False)
     ] = None,
 ) -> None:
-    """Ask small hostile inputs with known answers: is every line right, or a clear error?"""
+    """Ask small hostile inputs whose answers are known: every line must be right, or a clear error."""
     with clear_errors():
         from refwfm.validation.hostile import cases, survey
 

@@ -1,7 +1,7 @@
 """The cases, read from the TOML files of ``corpus/``: what is asked, with what, and what is right.
 
-A number, a word or a switch in ``given`` is passed as it is. A list is an array of the dtype of the run. A table
-is a value that needs more words:
+A number, a word or a switch in ``given`` is passed as it is. A list is an array of the dtype of the run. A
+table is a value that needs more words:
 
 =========================================  ==============================================================
 ``{array = [[1, 0]], dtype = "int64"}``    an array of another dtype
@@ -13,8 +13,8 @@ is a value that needs more words:
 ``{scalar = 4, dtype = "int64"}``          a number of NumPy's
 =========================================  ==============================================================
 
-and an array takes more keys, applied in this order: ``times``, ``plus`` (numbers), ``shape``, ``append`` (rows at
-the end), ``put`` (a table from an index such as "0,1" to a value), ``where = "other"`` (another device) or
+and an array takes more keys, applied in this order: ``times``, ``plus`` (numbers), ``shape``, ``append`` (rows
+at the end), ``put`` (a table from an index such as "0,1" to a value), ``where = "other"`` (another device) or
 ``"host"`` (NumPy's).
 """
 

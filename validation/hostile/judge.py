@@ -69,7 +69,7 @@ def judge(case: Case, answer: Callable[[], Any], /, *, dtype: str, strict: bool)
 
 
 def matches(case: Case, came: Any, dtype: str, /) -> bool:
-    """Whether an answer is the right one: NaN where NaN is right, infinities alike, numbers within tolerance."""
+    """Whether an answer is the right one: NaN where NaN is, infinities alike, numbers within tolerance."""
     question = QUESTIONS[case.asks]
     wanted = np.asarray(case.right, dtype=np.float64)
     try:

@@ -12,11 +12,11 @@ To ask another library, write a module with one of them::
     ADAPTER = Adapter("mylibrary", mylibrary.__version__, lambda values, dtype: values.astype(dtype),
                       {"sq_wasserstein2": sq_wasserstein2}, dtypes=("float64",))
 
-and run ``refwfm hostile --library path/to/module.py:ADAPTER``. A function takes the arguments of the cases by name
-(``questions`` says what is meant) and returns a number or an array. Fair means: the way that the library's own
-documentation recommends, as exact as it can be set, and no question that it does not claim to answer (for some
-arguments only: raise ``NotAskedError``). What the
-library says in its result, such as ``converged``, the adapter has to pass on as a warning.
+and run ``refwfm hostile --library path/to/module.py:ADAPTER``. A function takes the arguments of the cases by
+name (``questions`` says what is meant) and returns a number or an array. Fair means: the way that the
+library's own documentation recommends, as exact as it can be set, and no question that it does not claim to
+answer (for some arguments only: raise ``NotAskedError``). What the library says in its result, such as
+``converged``, the adapter has to pass on as a warning.
 """
 
 import importlib
@@ -77,7 +77,7 @@ def find(name: str, /) -> Adapter:
     place, colon, attribute = name.rpartition(":")
     if not colon:
         raise ValueError(
-            f"unknown library {name!r}; choose one of refwfm, {', '.join(PEERS)}, or path.py:ADAPTER of your own"
+            f"unknown library {name!r}; choose one of refwfm, {', '.join(PEERS)}, or path.py:ADAPTER of yours"
         )
     module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     adapter = getattr(module, attribute, None)

@@ -1,6 +1,6 @@
 """How GeomLoss is asked (kernel-operations.io/geomloss), in float64, as exactly as its documentation allows.
 
-Its cost is half of the squared distance and its temperature ``blur²``: so eps = 2 blur², and values are doubled.
+Its cost is half of the squared distance and its temperature ``blur²``: eps = 2 blur², and values are doubled.
 """
 
 import math

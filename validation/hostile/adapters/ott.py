@@ -1,4 +1,4 @@
-"""How OTT-JAX is asked (ott-jax.readthedocs.io), in float64. That a solver has not converged it says in its result."""
+"""How OTT-JAX is asked (ott-jax.readthedocs.io), in float64. It says in its result when it has not converged."""
 
 import warnings
 from importlib import metadata

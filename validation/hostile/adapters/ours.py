@@ -66,7 +66,7 @@ def linearized_distance(reference, x, y):
     return linearized.sq_linearized_distance(reference, *_pair(x, y, None, None))
 
 
-def outer_cost(xs, ys, outer, a=None, b=None):  # noqa: A002 the word of the question
+def outer_cost(xs, ys, outer, a=None, b=None):
     return costs.outer_cost(*_pair(xs, ys, a, b), outer, rng=np.random.default_rng(0), n_proj=8)
 
 
@@ -89,7 +89,7 @@ def assignment(cost):
     return exact.assignment(cost)
 
 
-def couple(x, y, inner, a=None, b=None):  # noqa: A002
+def couple(x, y, inner, a=None, b=None):
     x, y = (PointCloud(*(part[None, ...] for part in cloud)) for cloud in _pair(x, y, a, b))
     return couple_batch(x, y, inner).y[0, ...]
 

@@ -1,4 +1,4 @@
-"""How POT is asked (pythonot.github.io). It returns roots of squared distances in places: they are squared here."""
+"""How POT is asked (pythonot.github.io). Where it returns roots of squared distances, they are squared here."""
 
 import numpy as np
 import ot

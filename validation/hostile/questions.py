@@ -1,8 +1,8 @@
 """What can be asked of any library: each question in words, with the arguments that cases give it.
 
 Clouds are points x (n, d) and y (m, d) with weights a (n,) and b (m,), which are uniform where they are left
-out; families of clouds have a leading axis. Costs are squared Euclidean distances, without a factor of a half,
-unless a matrix is given. An answer is a host array, or what ``numpy.asarray`` takes.
+out; families of clouds have a leading axis. Costs are squared Euclidean distances, without a factor of a
+half, unless a matrix is given. An answer is a host array, or what ``numpy.asarray`` takes.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How OTT-JAX is asked (ott-jax.readthedocs.io), in float64. It says in its result when it has not converged."""
+"""How OTT-JAX is asked (ott-jax.readthedocs.io), in float64. Its results say whether it has converged."""
 
 import warnings
 from importlib import metadata

@@ -13,8 +13,8 @@ table is a value that needs more words:
 ``{scalar = 4, dtype = "int64"}``          a number of NumPy's
 =========================================  ==============================================================
 
-and an array takes more keys, applied in this order: ``times``, ``plus`` (numbers), ``shape``, ``append`` (rows
-at the end), ``put`` (a table from an index such as "0,1" to a value), ``where`` (on the "other" device, or on
+and an array takes more keys, applied in this order: ``times``, ``plus`` (numbers), ``shape``, ``append``
+(rows at the end), ``put`` (a table from an index such as "0,1" to a value), ``where`` (on the "other" device, or on
 the "host" as NumPy's).
 """
 

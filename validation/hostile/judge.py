@@ -37,7 +37,9 @@ class Verdict(NamedTuple):
     came: str = ""
 
 
-def judge(case: Case, answer: Callable[[], Any], /, *, dtype: str, strict: bool) -> tuple[str, str]:
+def judge(
+    case: Case, answer: Callable[[], Any], /, *, dtype: str, strict: bool, rtol: float = 0.0
+) -> tuple[str, str]:
     """Ask, and say what the answer is worth and what came.
 
     Parameters
@@ -49,6 +51,8 @@ def judge(case: Case, answer: Callable[[], Any], /, *, dtype: str, strict: bool)
     strict : bool
         For this package: an error counts only if it is of a kind that the case allows and its message has the
         words that it must name. Elsewhere every exception is a message that nobody overlooks.
+    rtol : float
+        Granted to a library that promises no more than that.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -61,14 +65,14 @@ def judge(case: Case, answer: Callable[[], Any], /, *, dtype: str, strict: bool)
             if not strict or _clear(error, case):
                 return ERROR, said
             return WRONG, f"raised {said}"
-    if case.right is not None and matches(case, came, dtype):
+    if case.right is not None and matches(case, came, dtype, granted=rtol):
         return RIGHT, short(came)
     if caught and not strict:
         return WARNED, f"{short(came)} ({' '.join(str(caught[0].message).split())})"
     return WRONG, short(came)
 
 
-def matches(case: Case, came: Any, dtype: str, /) -> bool:
+def matches(case: Case, came: Any, dtype: str, /, *, granted: float = 0.0) -> bool:
     """Whether an answer is the right one: NaN where NaN is, infinities alike, numbers within tolerance."""
     question = QUESTIONS[case.asks]
     wanted = np.asarray(case.right, dtype=np.float64)
@@ -78,7 +82,7 @@ def matches(case: Case, came: Any, dtype: str, /) -> bool:
         return False
     if found.shape != wanted.shape:
         return False
-    rtol = case.rtol.get(dtype, question.rtol[dtype])
+    rtol = max(granted, case.rtol.get(dtype, question.rtol[dtype]))
     atol = case.atol.get(dtype, question.atol[dtype])
     return bool(np.all(np.isclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True)))
 

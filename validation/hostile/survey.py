@@ -1,11 +1,13 @@
 """All cases in all places: this package's own survey, and that of a peer."""
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from joblib import Parallel, cpu_count, delayed
+from joblib import Parallel, cpu_count, delayed, parallel_config
 
+from refwfm.validation.audit import quick_flags
 from refwfm.validation.hostile import places
 from refwfm.validation.hostile.adapters import Adapter, NotAskedError
 from refwfm.validation.hostile.cases import Case, Given
@@ -49,27 +51,42 @@ def survey(
     advance: Callable[[Verdict], None] = lambda verdict: None,
 ) -> list[Verdict]:
     """Ask this package all cases in all columns, in parallel processes where there are several columns."""
-    jobs = jobs or (cpu_count() if len(cases) * len(chosen) > FEW else 1)
-    ordered = sorted(chosen, key=lambda column: column.where not in COMPILING)
+    if jobs is None:
+        jobs = cpu_count() if len(cases) * len(chosen) > FEW else 1
+    tasks = [
+        (column, cases[start : start + BLOCK])
+        for column in sorted(chosen, key=lambda column: column.where not in COMPILING)
+        for start in range(0, len(cases), BLOCK)
+    ]
     verdicts = []
-    for part in _each(ordered, cases, jobs):
+    for part in _in_processes(tasks, jobs) if jobs > 1 else (ask_column(*task) for task in tasks):
         for verdict in part:
             verdicts.append(verdict)
             advance(verdict)
-    order = {column: k for k, column in enumerate(chosen)}
-    return sorted(verdicts, key=lambda verdict: order[Column(verdict.where, verdict.dtype)])
+    where = {column: k for k, column in enumerate(chosen)}
+    which = {case.id: k for k, case in enumerate(cases)}
+    return sorted(verdicts, key=lambda v: (where[Column(v.where, v.dtype)], which[v.case]))
 
 
 FEW = 300
 """Answers that take no longer than processes take to start."""
 
+BLOCK = 50
+"""Cases of one column that a process asks before it reports."""
 
-def _each(chosen: list[Column], cases: list[Case], jobs: int) -> Iterator[list[Verdict]]:
-    if jobs == 1 or len(chosen) == 1:
-        return (ask_column(column, cases) for column in chosen)
-    tasks = (delayed(ask_column)(column, cases) for column in chosen)
-    found: Iterator[list[Verdict]] = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-    return found
+
+def _in_processes(tasks: list[tuple[Column, list[Case]]], jobs: int) -> Iterator[list[Verdict]]:
+    flags = quick_flags() if any(column.where in COMPILING for column, _ in tasks) else ""
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+            delayed(_in_process)(column, cases, flags) for column, cases in tasks
+        )
+
+
+def _in_process(column: Column, cases: list[Case], flags: str) -> list[Verdict]:
+    if flags:
+        os.environ.setdefault("XLA_FLAGS", flags)  # read when JAX starts
+    return ask_column(column, cases)
 
 
 def ask_column(column: Column, cases: list[Case], /) -> list[Verdict]:
@@ -121,7 +138,9 @@ def ask(
         return found if judged is None else judged(found, case.given)
 
     try:
-        return Verdict(case.id, *column, *judge(case, answer, dtype=column.dtype, strict=strict))
+        return Verdict(
+            case.id, *column, *judge(case, answer, dtype=column.dtype, strict=strict, rtol=adapter.rtol)
+        )
     except NotAskedError:
         return not_asked(case, column)
 

@@ -48,6 +48,8 @@ class Adapter(NamedTuple):
         Functions by the name of the question.
     dtypes : tuple of str
         Those to ask in: the best that the library has.
+    rtol : float
+        Relative error granted to all its answers, where its documentation promises an approximation.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Adapter(NamedTuple):
     array: Callable[[np.ndarray, str], Any]
     questions: dict[str, Callable[..., Any]]
     dtypes: tuple[str, ...] = ("float64",)
+    rtol: float = 0.0
 
 
 def find(name: str, /) -> Adapter:

@@ -14,7 +14,7 @@ from ott.tools.gaussian_mixture.gaussian import Gaussian
 
 from refwfm.validation.hostile.adapters import Adapter, NotAskedError
 
-OPTIONS = {"threshold": 1e-9, "max_iterations": 20_000}
+OPTIONS = {"threshold": 1e-9, "max_iterations": 5_000}
 
 
 def _say(converged):

@@ -14,8 +14,8 @@ table is a value that needs more words:
 =========================================  ==============================================================
 
 and an array takes more keys, applied in this order: ``times``, ``plus`` (numbers), ``shape``, ``append``
-(rows at the end), ``put`` (a table from an index such as "0,1" to a value), ``where`` (on the "other" device, or on
-the "host" as NumPy's).
+(rows at the end), ``put`` (a table from an index such as "0,1" to a value), ``where`` (on the "other" device,
+or on the "host" as NumPy's).
 """
 
 import math

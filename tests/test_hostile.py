@@ -16,21 +16,64 @@ from refwfm.validation.hostile.cases import Case, Given
 from refwfm.validation.hostile.judge import ERROR, GOOD, NOT_ASKED, RIGHT, WARNED, WRONG, judge, matches
 from refwfm.validation.hostile.questions import QUESTIONS
 
-STILL_WRONG = set(
-    """
-    many-line many-line-near many-line-weights many-sliced many-pairwise-sliced int-outer-plan int-sqrtm
-    int-sinkhorn list-outer-plan list-lazy list-sqrtm list-entropic-map list-rounding list-displacement
-    list-assignment list-projection list-sample-pairs none-outer-plan none-lazy none-assignment far-
-    chamfer far-lazy far-pairwise-sliced tiny-weight-line message-float-integer message-negative-count
-    message-unknown-plan message-time message-time-gaussian nan-lazy nan-outer-sliced nan-pairwise-
-    sliced-not-validated nan-gaussian-pairwise-not-validated nan-gaussian-pairwise-one-member nan-
-    cholesky rank-map-16 rank-map-16-double rank-distance-16 rank-barycenter-leads eps-word scale-
-    plan-1e-7 scale-plan-1e-15 scale-plan-1e-150 scale-plan-1e-300 scale-wasserstein-1e-4 scale-
-    wasserstein-1e-15 scale-wasserstein-1e-75 scale-wasserstein-1e-150 scale-wow-1e-15 scale-wow-1e-150
-    scale-sliced-overflow scale-sliced-overflow-single scale-wasserstein-overflow no-dimension two-
-    devices-map two-libraries-map
-    """.split()
-)
+STILL_WRONG = {
+    "many-line",
+    "many-line-near",
+    "many-line-weights",
+    "many-sliced",
+    "many-pairwise-sliced",
+    "int-outer-plan",
+    "int-sqrtm",
+    "int-sinkhorn",
+    "list-outer-plan",
+    "list-lazy",
+    "list-sqrtm",
+    "list-entropic-map",
+    "list-rounding",
+    "list-displacement",
+    "list-assignment",
+    "list-projection",
+    "list-sample-pairs",
+    "none-outer-plan",
+    "none-lazy",
+    "none-assignment",
+    "far-chamfer",
+    "far-lazy",
+    "far-pairwise-sliced",
+    "tiny-weight-line",
+    "message-float-integer",
+    "message-negative-count",
+    "message-unknown-plan",
+    "message-time",
+    "message-time-gaussian",
+    "nan-lazy",
+    "nan-outer-sliced",
+    "nan-pairwise-sliced-not-validated",
+    "nan-gaussian-pairwise-not-validated",
+    "nan-gaussian-pairwise-one-member",
+    "nan-cholesky",
+    "rank-map-16",
+    "rank-map-16-double",
+    "rank-distance-16",
+    "rank-barycenter-leads",
+    "eps-word",
+    "scale-plan-1e-7",
+    "scale-plan-1e-15",
+    "scale-plan-1e-150",
+    "scale-plan-1e-300",
+    "scale-wasserstein-1e-4",
+    "scale-wasserstein-1e-15",
+    "scale-wasserstein-1e-75",
+    "scale-wasserstein-1e-150",
+    "scale-wow-1e-15",
+    "scale-wow-1e-150",
+    "scale-sliced-overflow",
+    "scale-sliced-overflow-single",
+    "scale-wasserstein-overflow",
+    "no-dimension",
+    "two-devices-map",
+    "two-libraries-map",
+}
 """Cases that this package does not answer yet: to be empty."""
 
 CASES = cases.load()

@@ -310,6 +310,9 @@ def test_verdicts():
     assert verdict(fail(KeyError("cost"))) == WRONG  # not of the kind
     assert verdict(fail(KeyError("cost")), strict=False) == ERROR
     assert verdict(lambda: 7.0, right=None) == WRONG
+    assert verdict(lambda: np.nan, right=None) == WRONG
+    assert verdict(lambda: np.nan, right=None, strict=False) == ERROR
+    assert verdict(lambda: np.nan, strict=False) == WRONG
     with pytest.raises(adapters.NotAskedError):
         verdict(fail(adapters.NotAskedError()))
 

@@ -67,6 +67,8 @@ def judge(
             return WRONG, f"raised {said}"
     if case.right is not None and matches(case, came, dtype, granted=rtol):
         return RIGHT, short(came)
+    if not strict and case.right is None and _is_nan(came):
+        return ERROR, short(came)  # NaN is no number, and says so
     if caught and not strict:
         return WARNED, f"{short(came)} ({' '.join(str(caught[0].message).split())})"
     return WRONG, short(came)
@@ -91,6 +93,13 @@ def short(came: Any, /) -> str:
     """An answer in one line."""
     text = " ".join(np.array2string(np.asarray(came), precision=9, threshold=12, edgeitems=3).split())
     return text if len(text) <= 160 else f"{text[:160]}..."
+
+
+def _is_nan(came: Any) -> bool:
+    try:
+        return bool(np.all(np.isnan(np.asarray(came, dtype=np.float64))))
+    except (TypeError, ValueError):
+        return False
 
 
 def _clear(error: Exception, case: Case) -> bool:

@@ -155,7 +155,7 @@ def _here(tasks: list[Task]) -> Iterator[Iterator[ItemResult]]:
 
 
 def _in_processes(tasks: list[Task], jobs: int) -> Iterator[list[ItemResult]]:
-    flags = _quick_flags() if any(_compiles(part) for part, _, _ in tasks) else ""
+    flags = quick_flags() if any(_compiles(part) for part, _, _ in tasks) else ""
     with parallel_config(backend="loky", inner_max_num_threads=1):
         yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
             delayed(_section)(
@@ -169,7 +169,7 @@ def _compiles(part: Part) -> bool:
     return part.backend.partition(":")[0] in COMPILING
 
 
-def _quick_flags() -> str:
+def quick_flags() -> str:
     """Return ``QUICK`` if the installed JAX knows these flags: a process with an unknown one ends at once."""
     flags = " ".join(QUICK)
     trial = [sys.executable, "-c", "import jax; jax.devices()"]

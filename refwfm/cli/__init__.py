@@ -3,7 +3,7 @@
 import typer
 
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.cli import audit, data, figures, info, museum, runs, train
+from refwfm.cli import audit, data, figures, hostile, info, museum, runs, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app.command()(figures.reproduce)
 app.command()(audit.verify)
 app.command()(audit.explain)
 app.command()(museum.museum)
+app.command()(hostile.hostile)
 app.add_typer(data.app, name="data")
 app.command()(info.info)
 app.command()(info.bench)

@@ -297,6 +297,13 @@ def check_integer(value: Any, name: str, /, *, low: int) -> int:
     return number
 
 
+def shown(x: Array | float, /) -> str:
+    """How an error shows the values of an array, with digits that show the fault: "from 0.25 to 1.000002"."""
+    values = to_host(x) if is_array(x) else np.asarray(x)
+    lowest, largest = (f"{float(function(values)):.9g}" for function in (np.min, np.max))
+    return lowest if lowest == largest else f"from {lowest} to {largest}"
+
+
 def _article(noun: str) -> str:
     return "None" if noun == "NoneType" else f"a {noun}"
 

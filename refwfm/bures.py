@@ -29,6 +29,7 @@ from refwfm._array import (
     expand,
     eye,
     machine_eps,
+    shown,
     sq_norm,
     symmetrize,
     transpose,
@@ -395,4 +396,4 @@ def _check_time(t: Array, mu: Gaussian, nu: Gaussian, validate: bool) -> None:
         return
     xp = array_namespace(mu.mean)
     if not bool(xp.all((times >= 0) & (times <= 1))):
-        raise ValueError("t must lie in [0, 1] (0 is the source, 1 the target); got a value outside, or NaN")
+        raise ValueError(f"t must lie in [0, 1] (0 is the source, 1 the target); got {shown(t)}")

@@ -8,7 +8,7 @@ conditional ones over the targets that the measure may be on its way to. The lat
 All times are in [0, 1): at t = 1 a conditional field divides by zero.
 """
 
-from refwfm._array import Array, array_namespace, check_floating, expand
+from refwfm._array import Array, array_namespace, check_floating, expand, shown
 from refwfm.bures import Tangent, log, sq_tangent_norm
 from refwfm.measures import Gaussian, check_gaussian, check_record, check_times
 
@@ -182,4 +182,4 @@ def _scaled(factor: Array, v: Tangent) -> Tangent:
 def _check_time(t: Array, mu: Gaussian, validate: bool) -> None:
     times = check_times(t, mu.mean)
     if validate and not bool(array_namespace(times).all((times >= 0) & (times < 1))):
-        raise ValueError("t must lie in [0, 1) (a conditional field ends at 1); got a value outside, or NaN")
+        raise ValueError(f"t must lie in [0, 1) (a conditional field ends at 1); got {shown(t)}")

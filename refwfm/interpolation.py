@@ -6,7 +6,7 @@ map, or drawn pairs. For the optimal map the moving cloud is the geodesic of the
 
 from numbers import Real
 
-from refwfm._array import Array, array_namespace, check_floating, expand
+from refwfm._array import Array, array_namespace, check_floating, expand, shown
 from refwfm.measures import check_broadcast
 
 
@@ -49,7 +49,7 @@ def displacement(x: Array, images: Array, t: Array, /, *, validate: bool = True)
         check_floating(x=x, t=t)
         check_broadcast(x=x.shape[:-2], t=t.shape)
     if validate and not _all_in_unit_interval(t):
-        raise ValueError("t must lie in [0, 1] (0 is the source, 1 the target); got a value outside, or NaN")
+        raise ValueError(f"t must lie in [0, 1] (0 is the source, 1 the target); got {shown(t)}")
     t = expand(t, 2)
     return (1.0 - t) * x + t * images
 

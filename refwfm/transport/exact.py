@@ -268,7 +268,7 @@ def _require(solved: Sequence[Solved]) -> None:
 def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n_jobs: int = -1) -> Array:
     """Squared 2-Wasserstein distance between clouds of any sizes and weights.
 
-    Equation: WFM-3. On the line by sorting; in space by assignment, right to rounding of its own cost, where
+    Equation: WFM-3. On the host, in float64: on the line by sorting; in space by assignment, right to rounding of its own cost, where
     sizes agree and weights are uniform, else by the optimal plan, with its proof. Differentiable by that plan
     (the envelope theorem), which solves once more: in points ``2 Σ_j P_ij (x_i - y_j)``, in weights the
     potentials, up to a constant.
@@ -312,7 +312,10 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
 
 
 def _line_distances(x: Array, a: Array, y: Array, b: Array) -> Array:
-    return line_cost(sort_measure(x[..., 0], a), sort_measure(y[..., 0], b))
+    from_x, mass, to_y, other = _on_host(x, a, y, b)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused, or returned
+        values = line_cost(sort_measure(from_x[..., 0], mass), sort_measure(to_y[..., 0], other))
+    return _in_range(values, x)
 
 
 def _sq_distances(x: Array, a: Array, y: Array, b: Array, *, n_jobs: int) -> Array:
@@ -321,9 +324,14 @@ def _sq_distances(x: Array, a: Array, y: Array, b: Array, *, n_jobs: int) -> Arr
     host = _on_host(x, a, y, b)
     members = (_members(part, core) for part, core in zip(host, (2, 1, 2, 1), strict=True))
     values = np.asarray(_each(_sq_distance, size, n_jobs, *members, _members(evenly, 0)), dtype=np.float64)
-    if np.any(values > np.finfo(to_host(x).dtype).max):
-        raise ValueError(f"a squared distance exceeds {x.dtype}: rescale the points")
-    return asarray_like(values.reshape(batch), x)
+    return _in_range(values.reshape(batch), x)
+
+
+def _in_range(values: np.ndarray, like: Array) -> Array:
+    """Distances as an array of the library, dtype and device of ``like``, where that can hold them."""
+    if np.any(values > float(array_namespace(like).finfo(like.dtype).max)):
+        raise ValueError(f"a squared distance exceeds {like.dtype}: rescale the points")
+    return asarray_like(values, like)
 
 
 def _on_host(x: Array, a: Array, y: Array, b: Array) -> tuple[np.ndarray, ...]:

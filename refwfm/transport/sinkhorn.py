@@ -100,9 +100,10 @@ def sq_euclidean_cost(x: Array, y: Array, /) -> Array:
     [[9.0], [4.0]]
     """
     check_floating(x=x, y=y)
-    if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
+    if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1] or x.shape[-1] == 0:
         raise ValueError(
-            f"x and y must have shapes (..., n, d) and (..., m, d); got {tuple(x.shape)} and {tuple(y.shape)}"
+            "x and y must have shapes (..., n, d) and (..., m, d) with d >= 1; "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}"
         )
     return sq_distances(x, y)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm import convergence, measures
+from refwfm import evidence, measures
 from refwfm.validation.hostile.adapters import NotAskedError
 from refwfm.validation.hostile.cases import Case
 from refwfm.validation.hostile.questions import QUESTIONS
@@ -108,7 +108,7 @@ def _clear(error: Exception, case: Case) -> bool:
 
 
 def _kind(name: str) -> type[Exception]:
-    for module in (builtins, convergence, measures):
+    for module in (builtins, evidence, measures):
         if hasattr(module, name):
             return getattr(module, name)
     raise ValueError(f"there is no error {name!r}")

@@ -611,11 +611,6 @@ CALLS = {
     "transport.programme.power_of_two": (lambda: programme.power_of_two(3.0),),
     "transport.programme.prove": (programme.prove, COST[0], A[0], B[0], PLAN[0], F[0], G[0]),
     "transport.programme.solve": (partial(programme.solve, max_iter=1000), COST[0], A[0], B[0]),
-    "transport.quantiles.in_range": (
-        lambda costs, x: quantiles.in_range(costs, x, validate=True),
-        COST[0],
-        LINE,
-    ),
     "transport.quantiles.quantile_coupling": (quantiles.quantile_coupling, LINE, A[0], LINE[:4] + 0.1, B[0]),
     "transport.quantiles.line_cost": (
         lambda x, a, y, b: quantiles.line_cost(quantiles.sort_measure(x, a), quantiles.sort_measure(y, b)),

@@ -143,7 +143,6 @@ UNCHECKED = (
     "transport.programme.prove",
     "transport.programme.solve",
     "transport.quantiles.atom_at_level",
-    "transport.quantiles.in_range",
     "transport.quantiles.intervals",
     "transport.quantiles.last_atom",
     "transport.sinkhorn.softmin",

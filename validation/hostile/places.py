@@ -41,7 +41,7 @@ class Place(NamedTuple):
             raise LookupError("there is one device")
         try:
             return self.array(values, name, given.where)
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise LookupError(f"there is no dtype {name} here") from error
 
 

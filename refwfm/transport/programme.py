@@ -33,7 +33,8 @@ CRUMB = 2.0**-10
 there because weights were rounded, and may go to the other end of the world."""
 
 CERTAIN = 1e-9
-"""Share of its own cost (in float32, of the plan before it is rounded) by which a plan may miss the best."""
+"""Share of its dearest pair's cost (in float32, of the plan before it is rounded) by which a plan may miss the
+best. Not of its own cost: where clouds agree but for the rounding of their weights that may be nothing."""
 
 RANGE = 2.0**16
 """How much dearer than the whole assignment a cost may be that SciPy is given."""
@@ -254,16 +255,17 @@ def _judged(
     start: tuple[np.ndarray, np.ndarray, np.ndarray],
     stopped: bool,
 ) -> Solved:
-    """The solution with its proof, which must be worth something in units of what the plan costs.
+    """The solution with its proof, which must be worth something in units of the costs that the plan pays.
 
     Slackness up to the tolerance leaves the tolerance times ``Σ a_i |f_i| + Σ b_j |g_j|``, whatever the best
-    plan is, since its marginals are known; and of each plan the tolerance times what it costs.
+    plan is, since its marginals are known; and of each plan the tolerance times what it costs. As much is
+    left open by weights that are known to rounding, however little mass a dear pair carries.
     """
     proof = prove(cost, a, b, plan, f, g)
     f0, g0, reduced = start
     left = ROUNDING * (a @ np.abs(f - f0) + b @ np.abs(g - g0))
     on = _support(plan)
-    certain = bool(left <= CERTAIN * (plan[on] @ reduced[on]))
+    certain = bool(left <= CERTAIN * np.max(reduced[on]))
     return Solved(plan, f, g, proof._replace(holds=proof.holds and certain), stopped)
 
 

@@ -266,10 +266,10 @@ def _judged(
     left = ROUNDING * (a @ np.abs(f - f0) + b @ np.abs(g - g0))
     on = _support(plan)
     allowed = CERTAIN * (plan[on] @ reduced[on])
-    certain = bool(left <= allowed) or (
+    certain = left <= allowed or (
         proof.holds and _missed(cost, a, plan, f, g, float(np.max(reduced))) <= allowed
     )
-    return Solved(plan, f, g, proof._replace(holds=proof.holds and certain), stopped)
+    return Solved(plan, f, g, proof._replace(holds=proof.holds and bool(certain)), stopped)
 
 
 def _missed(

@@ -168,7 +168,10 @@ def lazy(given):
 
 def moments(given):
     points = exact(given["points"])
-    weights = masses(given.get("weights"), len(points))
+    return _moments(points, masses(given.get("weights"), len(points)))
+
+
+def _moments(points, weights):
     live = [(p, w) for p, w in zip(points, weights, strict=True) if w]
     d = len(points[0])
     mean = [sum(w * p[k] for p, w in live) for k in range(d)]
@@ -341,12 +344,8 @@ def displacement(given):
 
 
 def frechet(given):
-    first, second = _families(given)
-    of = [
-        [moments({"points": np.array(x, dtype=object), "weights": None}) for x, _ in f]
-        for f in (first, second)
-    ]
-    return [[gaussian_distance(m0, c0, m1, c1) for m1, c1 in of[1]] for m0, c0 in of[0]]
+    first, second = ([_moments(*cloud) for cloud in family] for family in _families(given))
+    return [[gaussian_distance(m0, c0, m1, c1) for m1, c1 in second] for m0, c0 in first]
 
 
 def gaussians(given):

@@ -16,66 +16,6 @@ from refwfm.validation.hostile.cases import Case, Given
 from refwfm.validation.hostile.judge import ERROR, GOOD, NOT_ASKED, RIGHT, WARNED, WRONG, judge, matches
 from refwfm.validation.hostile.questions import QUESTIONS
 
-STILL_WRONG = {
-    "many-line",
-    "many-line-near",
-    "many-line-weights",
-    "many-sliced",
-    "many-pairwise-sliced",
-    "int-outer-plan",
-    "int-sqrtm",
-    "int-sinkhorn",
-    "list-outer-plan",
-    "list-lazy",
-    "list-sqrtm",
-    "list-entropic-map",
-    "list-rounding",
-    "list-displacement",
-    "list-assignment",
-    "list-projection",
-    "list-sample-pairs",
-    "none-outer-plan",
-    "none-lazy",
-    "none-assignment",
-    "far-chamfer",
-    "far-lazy",
-    "far-pairwise-sliced",
-    "tiny-weight-line",
-    "message-float-integer",
-    "message-negative-count",
-    "message-unknown-plan",
-    "message-time",
-    "message-time-gaussian",
-    "nan-lazy",
-    "nan-outer-sliced",
-    "nan-pairwise-sliced-not-validated",
-    "nan-gaussian-pairwise-not-validated",
-    "nan-gaussian-pairwise-one-member",
-    "nan-cholesky",
-    "rank-map-16",
-    "rank-map-16-double",
-    "rank-distance-16",
-    "rank-barycenter-leads",
-    "eps-word",
-    "scale-plan-1e-7",
-    "scale-plan-1e-15",
-    "scale-plan-1e-150",
-    "scale-plan-1e-300",
-    "scale-wasserstein-1e-4",
-    "scale-wasserstein-1e-15",
-    "scale-wasserstein-1e-75",
-    "scale-wasserstein-1e-150",
-    "scale-wow-1e-15",
-    "scale-wow-1e-150",
-    "scale-sliced-overflow",
-    "scale-sliced-overflow-single",
-    "scale-wasserstein-overflow",
-    "no-dimension",
-    "two-devices-map",
-    "two-libraries-map",
-}
-"""Cases that this package does not answer yet: to be empty."""
-
 CASES = cases.load()
 BY_ID = {case.id: case for case in CASES}
 
@@ -198,7 +138,7 @@ def test_every_line_is_right_or_a_clear_error(where, dtype):
     if where == "strict":
         pytest.importorskip("array_api_strict")
     verdicts = survey.ask_column(survey.Column(where, dtype), CASES)
-    wrong = {v.case: v.came for v in verdicts if v.verdict not in GOOD and v.case not in STILL_WRONG}
+    wrong = {v.case: v.came for v in verdicts if v.verdict not in GOOD}
     assert wrong == {}
     assert sum(verdict.verdict == RIGHT for verdict in verdicts) > 150
 
@@ -362,9 +302,9 @@ def test_peers_answer_what_is_easy(name):
         "eps-plan",
         "eps-value",
         "eps-cost",
-        "one-dimension-gaussian",
+        "far-origin-gaussian",  # OTT-JAX takes none on the line: it squeezes their axes away
     ]
-    easy += ["one-point", "ties-sliced", "many-barycenter", "scale-map-1e-30", "far-map-alone"]
+    easy += ["one-point", "ties-sliced", "ties-barycenter", "scale-map-1e-30", "far-map-alone"]
     found = {v.case: v for v in survey.ask_peer(adapter, [BY_ID[id] for id in easy])}
     asked = {id: v for id, v in found.items() if v.verdict != NOT_ASKED}
     assert {id: v.came for id, v in asked.items() if v.verdict != RIGHT} == {}

@@ -197,7 +197,8 @@ def frame_bounds(
     moments. Quantile functions are replaced by their means over ``CELLS`` equal cells, which lowers the
     integrals (Jensen again) and makes clouds of all sizes and weights comparable: each becomes one vector,
     and the bounds distances of vectors. They are lowered by what rounding can have added, relative to the
-    farthest point of all: one very far point makes all bounds useless, but none wrong.
+    farthest point of the two clouds from the middle (medians) of all: a very far point makes the bounds of
+    its own cloud useless, but none wrong.
 
     Examples
     --------
@@ -207,7 +208,7 @@ def frame_bounds(
     """
     from scipy.spatial.distance import cdist
 
-    centre = np.mean(np.concatenate([cloud.points for cloud in xs + ys]), axis=0)
+    centre = np.median(np.concatenate([cloud.points for cloud in xs + ys]), axis=0)
     xs, ys = ([PointCloud(points - centre, weights) for points, weights in family] for family in (xs, ys))
     d = len(centre)
     bounds = _moment_bounds(xs, ys) if squared and d <= GELBRICH else np.zeros((len(xs), len(ys)))
@@ -219,7 +220,8 @@ def frame_bounds(
             means = (cdist(left[:, k], right[:, k], "cityblock") / CELLS for k in range(d))
             frame = np.sqrt(sum(mean**2 for mean in means))
         np.maximum(bounds, frame, out=bounds)
-    radius = max(np.max(np.linalg.norm(cloud.points, axis=1)) for cloud in xs + ys)
+    radii = ([np.max(np.linalg.norm(cloud.points, axis=1)) for cloud in family] for family in (xs, ys))
+    radius = np.maximum.outer(*radii)
     slack = 1e-11 * (radius**2 if squared else radius)  # rounding is below 100 (d + CELLS) machine epsilons
     lowered: np.ndarray = np.maximum(bounds - slack, 0.0)
     return lowered

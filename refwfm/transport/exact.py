@@ -268,8 +268,8 @@ def _require(solved: Sequence[Solved]) -> None:
 def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n_jobs: int = -1) -> Array:
     """Squared 2-Wasserstein distance between clouds of any sizes and weights.
 
-    Equation: WFM-3. On the host in float64: on the line by sorting; in space by assignment, right to rounding
-    of its own cost, where sizes agree and weights are uniform, else by the optimal plan, with its proof.
+    Equation: WFM-3. On the host, in float64: on the line by sorting; in space by assignment, right to
+    rounding of its own cost, where sizes agree and weights are uniform, else by the optimal plan, proved.
     Differentiable by that plan (the envelope theorem), which solves once more: in points
     ``2 Σ_j P_ij (x_i - y_j)``, in weights the potentials, up to a constant.
 

@@ -16,6 +16,7 @@ it returns is judged pair by pair.
 """
 
 import math
+from fractions import Fraction
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -257,14 +258,35 @@ def _judged(
     """The solution with its proof, which must be worth something in units of what the plan costs.
 
     Slackness up to the tolerance leaves the tolerance times ``Σ a_i |f_i| + Σ b_j |g_j|``, whatever the best
-    plan is, since its marginals are known; and of each plan the tolerance times what it costs.
+    plan is, since its marginals are known; and of each plan the tolerance times what it costs. Where that is
+    too much, as between clouds that agree but for the rounding of their weights, rational numbers decide.
     """
     proof = prove(cost, a, b, plan, f, g)
     f0, g0, reduced = start
     left = ROUNDING * (a @ np.abs(f - f0) + b @ np.abs(g - g0))
     on = _support(plan)
-    certain = bool(left <= CERTAIN * (plan[on] @ reduced[on]))
-    return Solved(plan, f, g, proof._replace(holds=proof.holds and certain), stopped)
+    allowed = CERTAIN * (plan[on] @ reduced[on])
+    certain = left <= allowed or (
+        proof.holds and _missed(cost, a, plan, f, g, float(np.max(reduced))) <= allowed
+    )
+    return Solved(plan, f, g, proof._replace(holds=proof.holds and bool(certain)), stopped)
+
+
+def _missed(
+    cost: np.ndarray, a: np.ndarray, plan: np.ndarray, f: np.ndarray, g: np.ndarray, largest: float
+) -> float:
+    """By how much a plan may miss the best: where pairs are in doubt, in rational numbers."""
+    unit = power_of_two(largest)
+    cost, f, g = cost / unit, f / unit, g / unit
+    rows, columns = np.nonzero(cost - f[:, None] - g <= NEAR)
+    exact_f, exact_g = _walk(cost, f, g, plan, Fraction)
+    gap, least = Fraction(0), [Fraction(0)] * len(f)
+    for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
+        slack = Fraction(cost[i, j]) - exact_f[i] - exact_g[j]
+        gap += Fraction(plan[i, j]) * slack
+        least[i] = min(least[i], slack)
+    gap -= sum(Fraction(mass) * below for mass, below in zip(a.tolist(), least, strict=True))
+    return unit * float(gap)
 
 
 def _simplex(
@@ -291,7 +313,9 @@ def _support(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def _walk(cost: np.ndarray, f: np.ndarray, g: np.ndarray, plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _walk(
+    cost: np.ndarray, f: np.ndarray, g: np.ndarray, plan: np.ndarray, number: type = float
+) -> tuple[np.ndarray, np.ndarray]:
     """Potentials, tight along a spanning tree of the pairs that nearly are, those of the plan first."""
     n, m = cost.shape
     near = [some.start * m + np.flatnonzero(cost[some] - f[some, None] - g <= NEAR) for some in blocks(cost)]
@@ -302,10 +326,14 @@ def _walk(cost: np.ndarray, f: np.ndarray, g: np.ndarray, plan: np.ndarray) -> t
     length = np.where(plan[rows, columns] > 0, -1.0, np.abs(cost[rows, columns] - f[rows] - g[columns]))
     steps: list[list[tuple[float, int, float]]] = [[] for _ in range(n + m)]
     arcs = (part.tolist() for part in (rows, columns, length, cost[rows, columns]))
-    for row, column, away, down in zip(*arcs, strict=True):
+    for row, column, away, entry in zip(*arcs, strict=True):
+        down = number(entry)
         steps[row].append((away, n + column, -down))
         steps[n + column].append((away, row, down))
-    height, seen = [*f.tolist(), *(-g).tolist()], [False] * (n + m)  # from f_i to -g_j it is K_ij down
+    height, seen = (
+        [*map(number, [*f.tolist(), *(-g).tolist()])],
+        [False] * (n + m),
+    )  # from f_i to -g_j it is K_ij down
     for root in range(n + m):
         queue = [(0.0, root, height[root])]
         while queue:  # Prim's algorithm

@@ -16,7 +16,17 @@ from law_kinds import (
 )
 from law_record import UNIQUE, record
 
-from refwfm import barycenter, bures, bures_metric, conditional, generation, measures, objectives, psd
+from refwfm import (
+    barycenter,
+    bures,
+    bures_metric,
+    conditional,
+    evidence,
+    generation,
+    measures,
+    objectives,
+    psd,
+)
 from refwfm.barycenter import Barycenter
 from refwfm.bures_metric import EuclideanTangent, Tangent
 from refwfm.couplings import outer
@@ -193,14 +203,15 @@ record(psd.inv_sqrtm, COV, Kind("bdd", -1), definite=True)
 record(psd.project_psd, {"matrix": SYMMETRIC}, SYMMETRIC)
 record(psd.nuclear_norm, {"matrix": Kind("bdd", 2)}, number("b", 2))
 record(psd.solve_lyapunov, COV | {"matrix": SYMMETRIC}, Kind("bdd", 0), definite=True)
-record(psd.from_spectrum, {"vectors": Kind("bdT"), "values": Kind("bT", 2)}, Kind("bdd", 2))
+record(evidence.from_spectrum, {"vectors": Kind("bdT"), "values": Kind("bT", 2)}, Kind("bdd", 2))
 # Which factor is taken is a matter of coordinates.
 record(psd.factor, {"cov": Kind("bcc", 2, "covariance")}, Kind("bcc", 1))
 FACTORS = {"cov0": Kind("bcc", 2, "covariance"), "cov1": Kind("bcc", 2, "covariance")}
 record(psd.procrustes_factors, FACTORS, (Kind("bcc", 1), Kind("bcc", 1)), styles=UNIQUE)
+LIFTED = {"factors": Kind("bdT", 1), "rates": Kind("bdT", 1)}
 record(
     psd.solve_lift,
-    {"factors": Kind("bdT", 1), "rates": Kind("bdT", 1)},
+    LIFTED,
     Kind("bdd", 0),
     same=("dT",),
     sizes={"d": (2, 3, 1)},
@@ -208,12 +219,51 @@ record(
     styles=UNIQUE,
 )
 record(
-    psd.decompose,
+    psd.lift_and_kernel,
+    LIFTED,
+    (Kind("bdd", 0), None),
+    same=("dT",),
+    sizes={"d": (2, 3, 1)},
+    ulps=1e4,  # condition numbers of the factors
+    styles=UNIQUE,
+)
+# The second factor turns with the data, and its columns with the first one.
+record(
+    psd.turned,
+    {"factor0": Kind("bdT", 1), "factor1": Kind("bdT", 1)},
+    Kind("bdT", 1),
+    same=("dT",),
+    ulps=1e4,  # condition numbers of the products
+    styles=UNIQUE,
+)
+record(psd.deviations, {"variance": positive("bc", 2)}, Kind("bc", 1))
+# Vectors are unique up to their signs.
+record(
+    evidence.eigh,
+    {"matrix": SYMMETRIC},
+    (Kind("bT", 2), None),
+    call=lambda matrix: evidence.eigh(matrix, "matrix"),
+)
+record(
+    evidence.svd,
+    {"matrix": Kind("bdT", 1)},
+    (None, Kind("bT", 1), None),
+    call=lambda matrix: evidence.svd(matrix, "matrix"),
+)
+record(
+    evidence.without_rounding,
+    {"values": Kind("bk", 1), "floor": positive("b", 1)},
+    Kind("bk", 1),
+    call=lambda values, floor: evidence.without_rounding(values, floor[..., None]),
+)
+record(
+    evidence.decompose,
     {"cov": Kind("bcc", 2, "covariance")},
     Kind("bcc", 1),
     definite=True,
-    call=lambda cov: psd.decompose(np.linalg.cholesky, cov, "cov"),
+    call=lambda cov: evidence.decompose(np.linalg.cholesky, cov, "cov"),
 )
+
 
 # Sources: each draw from the same generator
 record(

@@ -21,6 +21,7 @@ from refwfm.transport import (
     gaussian_start,
     plans,
     problem,
+    programme,
     sinkhorn,
 )
 from refwfm.transport.emd import Dual
@@ -28,6 +29,7 @@ from refwfm.transport.entropic import SinkhornDivergence
 from refwfm.transport.exact import TransportPlan
 from refwfm.transport.plans import MarginalError, Pairs
 from refwfm.transport.problem import Problem
+from refwfm.transport.programme import Proof, Solved
 from refwfm.transport.sinkhorn import Sinkhorn
 
 
@@ -96,6 +98,40 @@ record(
     HOST_PROBLEM | {"f": Kind("n", 2)},
     Dual(Kind("n", 2), Kind("m", 2), number("", 2)),
     **UNPADDED,
+)
+# One programme at a time, of atoms that all have weight
+record(
+    programme.solve,
+    HOST_PROBLEM,
+    Solved(plan("nm"), None, None, Proof(number("", 2), None, None, None, number()), number()),
+    options={"max_iter": 1000},
+    styles=UNIQUE,
+    **UNPADDED,
+)
+record(
+    programme.prove,
+    HOST_PROBLEM | {"plan": plan("nm"), "f": Kind("n", 2), "g": Kind("m", 2)},
+    Proof(number("", 2), number("", 2), number(), number(), number()),
+    **UNPADDED,
+)
+record(programme.least_entries, HOST_COST, (Kind("n", 2), Kind("m", 2), Kind("nm", 2)), dtypes=HOST)
+SQUARE = {"same": ONE_SIZE, "styles": UNIQUE, "dtypes": HOST}
+record(
+    programme.assign, HOST_COST, index("n", "m"), call=lambda cost: programme.assign(cost.copy()), **SQUARE
+)
+record(
+    programme.best_assignment,
+    HOST_COST,
+    index("n", "m"),
+    call=lambda cost: programme.best_assignment(cost, float(np.max(cost))),
+    **SQUARE,
+)
+record(
+    programme.power_of_two,
+    {"size": positive("b", 2)},
+    number("b", 2),
+    call=lambda size: np.asarray([programme.power_of_two(float(each)) for each in size]),
+    dtypes=HOST,
 )
 # In float32 inside, to whose rounding it is known; any potential serves, so it is not that of a limit.
 record(

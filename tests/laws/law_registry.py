@@ -15,8 +15,13 @@ __all__ = ["LAWLESS", "REGISTRY"]
 LAWLESS = {
     "_derivatives.with_pullback": "a device of differentiation: the value is its argument's",
     "_derivatives.without_derivative": "a device of differentiation: the value is its argument's",
+    "_derivatives.refuse_gradient": "refuses, or does nothing",
+    "_derivatives.detached": "a device of differentiation: the value is its argument's",
+    "_derivatives.is_differentiated": "a question about an array that its numbers do not answer",
+    "_derivatives.is_traced": "a question about an array that its numbers do not answer",
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
     "networks.bures_mlp.identity_scaling": "constants",
+    "transport.programme.blocks": "how much to take at once, which has no effect on results",
     "sources.clouds.sample_standard_normal": "draws from nothing but a generator: there are no data",
     "sources.clouds.sample_uniform": "draws from nothing but a generator: there are no data",
 }

@@ -13,7 +13,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from refwfm import backends
 from refwfm.backends import Backend, BackendError
 from refwfm.validation import check, ledger
-from refwfm.validation.check import COMPILING, Item, ItemResult
+from refwfm.validation.check import Item, ItemResult
 
 LIBRARIES = (
     "refwfm",
@@ -166,7 +166,7 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[list[ItemResult]]:
 
 
 def _compiles(part: Part) -> bool:
-    return part.backend.partition(":")[0] in COMPILING
+    return check.compiles(part.backend)
 
 
 def quick_flags() -> str:

@@ -23,7 +23,8 @@ DIMENSIONS = (1, 2, 3, 6, 16)
 
 COMPILING = ("jax",)
 """Libraries that compile every operation anew for every shape: that takes most of their time, so that they
-are audited on one draw of each check, in the middle dimension, unless all are asked for."""
+are audited by one oracle for each function of a formula, on one draw in the middle dimension, unless all are
+asked for. (What a function computes, and whether its checks can see, the other libraries have told.)"""
 
 
 class Tolerance(NamedTuple):
@@ -172,8 +173,33 @@ def run(
     options: dict[str, Any] = {"seed": seed, "every_draw": every_draw, "controls": controls}
     for item in items:
         start = time.perf_counter()
-        checks = tuple(run_check(check, item.id, backend, **options) for check in item.checks)
+        left_out = _repeated(item) if compiles(backend.name) and not every_draw else set()
+        checks = tuple(
+            _skipped(check, backend, "another oracle checks its function; --every-draw asks this one too")
+            if check.oracle in left_out
+            else run_check(check, item.id, backend, **options)
+            for check in item.checks
+        )
         yield ItemResult(item.id, backend.name, backend.dtype, checks, time.perf_counter() - start)
+
+
+def compiles(backend: str, /) -> bool:
+    """Whether a backend compiles every operation anew for every shape."""
+    return backend.partition(":")[0] in COMPILING
+
+
+def _repeated(item: Item) -> set[str]:
+    """Oracles of an item that check a function that an earlier one checks."""
+    first = {check.implementation: check.oracle for check in reversed(item.checks)}
+    return {check.oracle for check in item.checks} - set(first.values())
+
+
+def _tolerance(check: Check, backend: Backend) -> float:
+    return check.tolerance.float64 if backend.dtype == "float64" else check.tolerance.float32
+
+
+def _skipped(check: Check, backend: Backend, why: str) -> CheckResult:
+    return CheckResult(check.oracle, math.nan, _tolerance(check, backend), (), None, f"skipped: {why}")
 
 
 def run_check(
@@ -196,12 +222,12 @@ def run_check(
         Without them the result says nothing yet about the check, only about the implementation: to be
         completed by ``with_controls``.
     """
-    tolerance = check.tolerance.float64 if backend.dtype == "float64" else check.tolerance.float32
+    tolerance = _tolerance(check, backend)
     if check.needs is not None and find_spec(check.needs) is None:
-        return CheckResult(check.oracle, math.nan, tolerance, (), None, f"skipped: needs {check.needs}")
+        return _skipped(check, backend, f"needs {check.needs}")
     key = [seed, crc32(f"{id}: {check.oracle}".encode())]
     fewer = check
-    if backend.name.partition(":")[0] in COMPILING and not every_draw:
+    if compiles(backend.name) and not every_draw:
         fewer = check._replace(dimensions=(check.dimensions[len(check.dimensions) // 2],), repeats=1)
     residual, error = _largest_residual(fewer, check.implementation, backend, backend.dtype, key)
     ok = bool(residual <= tolerance)

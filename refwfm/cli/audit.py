@@ -42,7 +42,8 @@ def verify(
     every_draw: Annotated[
         bool,
         typer.Option(
-            "--every-draw", help="Make every random draw on jax too, which compiles for each shape: minutes."
+            "--every-draw",
+            help="Ask every oracle on every random draw on jax too, which compiles for each shape: minutes.",
         ),
     ] = False,
     jobs: Annotated[

@@ -7,7 +7,6 @@ solvers have, and what rounding takes, because masses underflow to zero where th
 import math
 from typing import Any, NamedTuple
 
-import array_api_extra as xpx
 import numpy as np
 
 from refwfm._array import (
@@ -119,19 +118,19 @@ def greedy_rounding_sequential(log_plan: Array, /) -> Array:
     xp, n = _check_log_plan(log_plan)
     _refuse_nan(log_plan)
     members = math.prod(log_plan.shape[:-2])
+    index = xp.arange(n, device=device(log_plan))
     perms = []
     for member in range(members):
-        rest = xp.asarray(xp.reshape(log_plan, (members, n, n))[member, ...], copy=True)
+        rest = xp.reshape(log_plan, (members, n, n))[member, ...]
         perm: dict[int, int] = {}
         while len(perm) < n:
             i, j = divmod(int(xp.argmax(xp.reshape(rest, (-1,)))), n)
-            if float(rest[i, j]) == -math.inf:  # so is all the rest: it is matched in order
+            if float(xp.max(rest)) == -math.inf:  # so is all the rest: it is matched in order
                 free = [[k for k in range(n) if k not in used] for used in (perm, set(perm.values()))]
                 perm.update(zip(*free, strict=True))
                 break
             perm[i] = j
-            rest = xpx.at(rest)[i, :].set(-math.inf, xp=xp)
-            rest = xpx.at(rest)[:, j].set(-math.inf, xp=xp)
+            rest = xp.where((index[:, None] == i) | (index == j), -math.inf, rest)
         perms.append([perm[i] for i in range(n)])
     host = np.asarray(perms, dtype=np.int64).reshape(log_plan.shape[:-1])
     return xp.asarray(host, device=device(log_plan))

@@ -136,6 +136,8 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
+    if rows.all() and columns.all():
+        return best_assignment(cost, size)
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)
     perm[~rows] = np.flatnonzero(~columns)
@@ -344,11 +346,11 @@ def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, eve
 
     x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
     cost = cdist(x, y, "sqeuclidean")
-    largest = float(np.max(cost))
+    largest = float(cost.max())
     if not largest < math.inf:
         raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return float(np.mean(cost[np.arange(len(a)), best_assignment(cost, largest)]))
+        return float(cost[np.arange(len(a)), best_assignment(cost, largest)].sum()) / len(a)
     solved = solve(cost, a, b, max_iter=MAX_ITER)
     _require([solved])
     return solved.proof.cost

@@ -83,8 +83,8 @@ GRADED = 1 / 16
 def _principal_axes(cov: Array) -> tuple[Array, Array]:
     """Orthonormal U and deviations σ with ``U diag(σ²) Uᵀ = cov``; σ is 0 where cov is singular.
 
-    By one decomposition where all coordinates have variances of one order: there it has the digits of the
-    two, which graded covariances need. Which one a covariance gets does not depend on the others.
+    By one decomposition where all variances are of one order; graded covariances need two. Which one a
+    covariance gets does not depend on the others.
     """
     xp = array_namespace(cov)
     if cov.shape[-1] == 2:
@@ -94,18 +94,15 @@ def _principal_axes(cov: Array) -> tuple[Array, Array]:
     if is_traced(cov) or bool(xp.all(graded)):
         return _graded_axes(cov)
     values, axes = eigh(cov, "cov")
-    values = without_rounding(values, cov.shape[-1] * machine_eps(cov) * values[..., -1:])
-    sigma = xp.sqrt(values)
+    sigma = xp.sqrt(without_rounding(values, cov.shape[-1] * machine_eps(cov) * values[..., -1:]))
     if bool(xp.any(graded)):
         few = _graded_axes(cov[graded])
-        axes, sigma = (
-            xpx.at(all_of, graded).set(part) for all_of, part in zip((axes, sigma), few, strict=True)
-        )
+        axes, sigma = xpx.at(axes, graded).set(few[0]), xpx.at(sigma, graded).set(few[1])
     return axes, sigma
 
 
 def _axes_in_the_plane(cov: Array) -> tuple[Array, Array]:
-    """The same for d = 2, by Jacobi's rotation, which keeps the digits of both variances, and both floors."""
+    """The same for d = 2, by Jacobi's rotation, which keeps the digits of both variances."""
     xp, eps = array_namespace(cov), machine_eps(cov)
     a, b, c = cov[..., 0, 0], cov[..., 1, 0], cov[..., 1, 1]
     half = 0.5 * (c - a)
@@ -113,13 +110,11 @@ def _axes_in_the_plane(cov: Array) -> tuple[Array, Array]:
     base = xp.where(half < 0, half - size, half + size)
     tangent = b / xp.where(base == 0, xp.ones_like(base), base)  # of an angle of at most 45°
     values = xp.stack([a - tangent * b, c + tangent * b], axis=-1)
-    largest = xp.maximum(a, c)
-    floor = xp.maximum(8 * eps * xp.minimum(a, c), (2 * eps) ** 2 * largest)
-    sigma = xp.sqrt(without_rounding(values, floor[..., None]))
+    floor = xp.maximum(8 * eps * xp.minimum(a, c), (2 * eps) ** 2 * xp.maximum(a, c))
     cosine = 1.0 / xp.sqrt(1.0 + tangent * tangent)
-    sine = tangent * cosine
-    axes = xp.stack([xp.stack([cosine, sine], axis=-1), xp.stack([-sine, cosine], axis=-1)], axis=-2)
-    return axes, sigma
+    rows = [cosine, tangent * cosine], [-tangent * cosine, cosine]
+    axes = xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+    return axes, xp.sqrt(without_rounding(values, floor[..., None]))
 
 
 def _graded_axes(cov: Array) -> tuple[Array, Array]:
@@ -131,8 +126,8 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """Symmetric positive semi-definite square root of covariances, shape (..., d, d).
 
     Equation: WFM-U4. Its root A^{1/2}: of the factor ``L = U diag(σ) Vᵀ`` it is ``U diag(σ) Uᵀ``, which has
-    all digits where the roots of eigenvalues have half of them. (Where variances of coordinates differ by
-    more than ``GRADED`` that takes two to three times as long as elsewhere.)
+    all digits where the roots of eigenvalues have half of them. (For d > 2, where variances of coordinates
+    differ by more than ``GRADED``, two to three times as long as elsewhere.)
 
     Differentiable where cov is positive definite, at repeated eigenvalues too.
 

@@ -222,11 +222,8 @@ def transport_plan(
     return TransportPlan(
         without_derivative(plan, "the optimal plan", *arrays),
         with_pullback(lambda *_: total, pullback, *whole),
-        without_derivative(f, "a potential", *arrays),
-        without_derivative(g, "a potential", *arrays),
-        without_derivative(gap, "a proof", *arrays),
-        without_derivative(row_error, "a proof", *arrays),
-        without_derivative(col_error, "a proof", *arrays),
+        *(without_derivative(part, "a potential", *arrays) for part in (f, g)),
+        *(without_derivative(part, "a proof", *arrays) for part in (gap, row_error, col_error)),
         xp.asarray(holds, device=device(cost)),
     )
 
@@ -316,13 +313,10 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
 def _line_distances(x: Array, a: Array, y: Array, b: Array) -> Array:
     from_x, mass, to_y, other = _on_host(x, a, y, b)
     with np.errstate(over="ignore", invalid="ignore"):  # refused, or returned
-        x_even, y_even = (bool(np.all(even(w)) and np.all(w > 0)) for w in (mass, other))
-        moved = (
-            sort_measure(from_x[..., 0], mass, even=x_even),
-            sort_measure(to_y[..., 0], other, even=y_even),
-        )
-        same = x_even and y_even and mass.shape[-1] == other.shape[-1]
-        values = line_cost(*moved, alike=same)
+        evenly = [bool(np.all(even(w)) and np.all(w > 0)) for w in (mass, other)]
+        lines = zip((from_x, to_y), (mass, other), evenly, strict=True)
+        x_sorted, y_sorted = (sort_measure(points[..., 0], w, even=same) for points, w, same in lines)
+        values = line_cost(x_sorted, y_sorted, alike=all(evenly) and mass.shape[-1] == other.shape[-1])
     return _in_range(values, x)
 
 

@@ -104,7 +104,7 @@ def _principal_axes(cov: Array) -> tuple[Array, Array]:
 def _axes_in_the_plane(cov: Array) -> tuple[Array, Array]:
     """The same for d = 2, by Jacobi's rotation, which keeps the digits of both variances."""
     xp, eps = array_namespace(cov), machine_eps(cov)
-    a, b, c = cov[..., 0, 0], cov[..., 1, 0], cov[..., 1, 1]
+    a, b, c = (cov[..., i, j] for i, j in ((0, 0), (1, 0), (1, 1)))
     half = 0.5 * (c - a)
     size = xp.hypot(half, b)
     base = xp.where(half < 0, half - size, half + size)
@@ -126,8 +126,7 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
     """Symmetric positive semi-definite square root of covariances, shape (..., d, d).
 
     Equation: WFM-U4. Its root A^{1/2}: of the factor ``L = U diag(σ) Vᵀ`` it is ``U diag(σ) Uᵀ``, which has
-    all digits where the roots of eigenvalues have half of them. (For d > 2, where variances of coordinates
-    differ by more than ``GRADED``, two to three times as long as elsewhere.)
+    all digits where the roots of eigenvalues have half of them. (Beyond ``GRADED`` it takes twice as long.)
 
     Differentiable where cov is positive definite, at repeated eigenvalues too.
 

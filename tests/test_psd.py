@@ -225,3 +225,16 @@ def test_nan_is_called_so(library):
     if library.name != "jax":  # which returns NaN
         with pytest.raises(NonFiniteError, match="matrix must be finite; got NaN or infinity"):
             psd.nuclear_norm(library.array(np.full((3, 3), np.nan)))
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_root_of_a_graded_covariance_has_its_digits_in_any_company(d):
+    correlation = np.full((d, d), 0.5) + 0.5 * np.eye(d)
+    sizes = np.logspace(0, -6, d)
+    graded = sizes[:, None] * correlation * sizes
+    alone, among = psd.sqrtm(graded), psd.sqrtm(np.stack([correlation, graded, np.eye(d)]))[1]
+    np.testing.assert_array_equal(alone, among)
+    np.testing.assert_allclose(alone @ alone / graded, np.ones((d, d)), rtol=1e-13)
+    values, vectors = np.linalg.eigh(graded)  # one decomposition loses the digits of small entries
+    plain = (vectors * np.sqrt(values)) @ vectors.T
+    assert d == 2 or np.max(np.abs(plain @ plain / graded - 1.0)) > 1e-12

@@ -222,8 +222,11 @@ def transport_plan(
     return TransportPlan(
         without_derivative(plan, "the optimal plan", *arrays),
         with_pullback(lambda *_: total, pullback, *whole),
-        *(without_derivative(part, "a potential", *arrays) for part in (f, g)),
-        *(without_derivative(part, "a proof", *arrays) for part in (gap, row_error, col_error)),
+        without_derivative(f, "a potential", *arrays),
+        without_derivative(g, "a potential", *arrays),
+        without_derivative(gap, "a proof", *arrays),
+        without_derivative(row_error, "a proof", *arrays),
+        without_derivative(col_error, "a proof", *arrays),
         xp.asarray(holds, device=device(cost)),
     )
 

@@ -134,7 +134,7 @@ def family_of(n=3, **facts):
         (
             TypeError,
             lambda: Family(name="f", gaussians=Gaussian(np.zeros((1, 2), int), np.zeros((1, 2, 2), int))),
-            "real floating dtype",
+            "dtype float32 or float64",
         ),
         (ValueError, lambda: family_of(labels=np.array([0, 1])), r"labels must have shape \(3,\)"),
         (

@@ -225,3 +225,15 @@ def test_nan_is_called_so(library):
     if library.name != "jax":  # which returns NaN
         with pytest.raises(NonFiniteError, match="matrix must be finite; got NaN or infinity"):
             psd.nuclear_norm(library.array(np.full((3, 3), np.nan)))
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_root_of_a_covariance_does_not_depend_on_its_company(d):
+    correlation = np.full((d, d), 0.5) + 0.5 * np.eye(d)
+    sizes = np.logspace(0, -6, d)
+    graded = sizes[:, None] * correlation * sizes  # takes two decompositions, the others one
+    together = psd.sqrtm(np.stack([correlation, graded, np.eye(d)]))
+    for cov, root in zip((correlation, graded, np.eye(d)), together, strict=True):
+        np.testing.assert_array_equal(psd.sqrtm(cov), root)
+        assert relative(root, oracles.sqrtm(cov)) < 1e-13
+    assert relative(together[0], oracles.sqrtm(graded)) > 0.1

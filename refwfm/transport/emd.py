@@ -23,8 +23,9 @@ import numpy as np
 from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import all_even, moments
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.transport.exact import transport_plan
-from refwfm.transport.programme import RANGE, assign, best_assignment
+from refwfm.transport.exact import MAX_ITER, transport_plan
+from refwfm.transport.problem import check_weights
+from refwfm.transport.programme import RANGE, assign, best_assignment, solve
 
 SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
 """Entropic transport that gives the potentials: sweeps at each temperature, in units of the mean cost."""
@@ -99,7 +100,11 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
     if not largest < np.inf:
         raise ValueError("distances overflow float64, or points are NaN; rescale the points")
     if not _is_assignment(x, y):
-        return float(transport_plan(cost, x.weights, y.weights, n_jobs=1).cost)
+        a, b = check_weights(x.weights, "x.weights"), check_weights(y.weights, "y.weights")
+        solved = solve(cost, a, b, max_iter=MAX_ITER)
+        if solved.proof.holds:
+            return solved.proof.cost
+        return float(transport_plan(cost, a, b, n_jobs=1).cost)  # raises, in words
     columns = None
     rows = np.arange(len(cost))
     if f is not None:

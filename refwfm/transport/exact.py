@@ -136,6 +136,8 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
+    if rows.all() and columns.all():
+        return best_assignment(cost, size)
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)
     perm[~rows] = np.flatnonzero(~columns)
@@ -182,7 +184,7 @@ def transport_plan(
     -----
     The cost has a derivative on torch: the plan, and the potentials up to a constant. Nothing else has one.
     The proof takes 3 % of the time for n = m = 512 and 2048, and accurate potentials 4 %; for n < 100 both
-    together about as much as POT itself.
+    together up to as much as POT itself.
 
     Examples
     --------
@@ -314,7 +316,10 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
 def _line_distances(x: Array, a: Array, y: Array, b: Array) -> Array:
     from_x, mass, to_y, other = _on_host(x, a, y, b)
     with np.errstate(over="ignore", invalid="ignore"):  # refused, or returned
-        values = line_cost(sort_measure(from_x[..., 0], mass), sort_measure(to_y[..., 0], other))
+        evenly = [bool(np.all(even(w)) and np.all(w > 0)) for w in (mass, other)]
+        lines = zip((from_x, to_y), (mass, other), evenly, strict=True)
+        x_sorted, y_sorted = (sort_measure(points[..., 0], w, even=same) for points, w, same in lines)
+        values = line_cost(x_sorted, y_sorted, alike=all(evenly) and mass.shape[-1] == other.shape[-1])
     return _in_range(values, x)
 
 
@@ -344,11 +349,11 @@ def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, eve
 
     x, a, y, b = x[a > 0], a[a > 0], y[b > 0], b[b > 0]
     cost = cdist(x, y, "sqeuclidean")
-    largest = float(np.max(cost))
+    largest = float(cost.max())
     if not largest < math.inf:
         raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return float(np.mean(cost[np.arange(len(a)), best_assignment(cost, largest)]))
+        return float(cost[np.arange(len(a)), best_assignment(cost, largest)].sum()) / len(a)
     solved = solve(cost, a, b, max_iter=MAX_ITER)
     _require([solved])
     return solved.proof.cost

@@ -92,7 +92,7 @@ def check_range(**points: Array) -> None:
     """Raise where squared distances between points (..., n, d) could overflow their dtype."""
     for name, x in points.items():
         xp = array_namespace(x)
-        largest = float(xp.max(xp.abs(x))) if 0 not in x.shape else 0.0
+        largest = float(detached(xp.max(xp.abs(x)))) if 0 not in x.shape else 0.0
         limit = 0.5 * math.sqrt(float(xp.finfo(x.dtype).max) / x.shape[-1])
         if largest > limit:  # NaN is not for here
             raise ValueError(

@@ -118,7 +118,8 @@ def prove(
     rows, columns = _support(plan)
     mass, spent = plan[rows, columns], cost[rows, columns]
     slack = spent - f[rows] - g[columns]
-    holds = bool(np.all(np.abs(slack) <= tolerance * (np.abs(spent) + np.abs(f[rows]) + np.abs(g[columns]))))
+    sizes = np.abs(spent) + np.abs(f[rows]) + np.abs(g[columns])
+    holds = bool((np.abs(slack) <= tolerance * sizes).all())
     least = np.empty(len(f))
     for rows_of in blocks(cost):
         least[rows_of] = (cost[rows_of] - f[rows_of, None] - g).min(axis=1)
@@ -158,9 +159,9 @@ def least_entries(cost: np.ndarray, /) -> tuple[np.ndarray, np.ndarray, np.ndarr
     >>> [part.tolist() for part in least_entries(np.asarray([[4.0, 1.0], [2.0, 3.0]]))]
     [[1.0, 2.0], [0.0, 0.0], [[3.0, 0.0], [0.0, 1.0]]]
     """
-    f = np.min(cost, axis=1)
+    f = cost.min(axis=1)
     reduced = cost - f[:, None]
-    g = np.min(reduced, axis=0)
+    g = reduced.min(axis=0)
     reduced -= g
     return f, g, reduced
 
@@ -227,7 +228,7 @@ def _solve(cost: np.ndarray, a: np.ndarray, b: np.ndarray, max_iter: int) -> Sol
     f, g, reduced = start = least_entries(cost)
     cap = np.inf
     for _ in range(ROUNDS):
-        largest = float(min(np.max(reduced), cap))
+        largest = float(min(reduced.max(), cap))
         unit = power_of_two(largest)
         plan, u, v, stopped = _simplex(np.minimum(reduced, cap) / unit, a, b, max_iter)
         solved = _judged(cost, a, b, plan, f + unit * u, g + unit * v, start, stopped)
@@ -297,14 +298,15 @@ def _simplex(
 
     plan, _, u, v, code = emd_c(a, b, cost, max_iter, 1)
     rows, columns = _support(plan)
-    crumbs = plan[rows, columns] <= np.minimum(ROUNDING, CRUMB * np.minimum(a[rows], b[columns]))
+    mass, spent = plan[rows, columns], cost[rows, columns]
+    crumbs = mass <= np.minimum(ROUNDING, CRUMB * np.minimum(a[rows], b[columns]))
     plan[rows[crumbs], columns[crumbs]] = 0.0
-    if float(np.sum(plan[rows, columns] * cost[rows, columns])) == 0.0:
+    if float(np.where(crumbs, 0.0, mass) @ spent) == 0.0:
         return plan, np.zeros_like(a), np.zeros_like(b), code != 1  # no cost is negative: this is the best
     u, v = _walk(cost, u, v, plan)
     values, weights = np.concatenate([u, -v]), np.concatenate([a, b])
-    order = np.argsort(values)
-    middle = values[order[np.searchsorted(np.cumsum(weights[order]), 1.0)]]
+    order = values.argsort()
+    middle = values[order[weights[order].cumsum().searchsorted(1.0)]]
     return plan, u - middle, v + middle, code != 1
 
 

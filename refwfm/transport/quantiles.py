@@ -15,8 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, check_floating, device, running_sum, take_along
-from refwfm._derivatives import detached
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    check_floating,
+    device,
+    off_cpu,
+    running_sum,
+    take_along,
+)
+from refwfm._derivatives import detached, is_traced
 from refwfm.clouds import even as all_equal
 from refwfm.measures import check_broadcast
 from refwfm.transport.problem import check_weights
@@ -181,7 +190,10 @@ def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
     level = running_sum(take_along(weights, order))
     level = level / level[..., -1:]
     # Of equal weights levels are known to the last digit; their derivative is that of the sums.
-    rounding = xp.where(all_equal(weights)[..., None], _even_levels(weights) - level, 0.0)
+    equal = all_equal(weights)
+    if not (is_traced(equal) or off_cpu(equal) or bool(xp.any(equal))):  # a device is not waited for
+        return order, level
+    rounding = xp.where(equal[..., None], _even_levels(weights) - level, 0.0)
     return order, level + detached(rounding)
 
 

@@ -1,7 +1,10 @@
 """Many calls of one function at once, by joblib: in threads, or as ``joblib.parallel_config`` says."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 Arguments = Iterable[tuple[Any, ...]]
 
@@ -37,3 +40,23 @@ def _values(
         delayed(function)(*each) for each in arguments
     )
     return values
+
+
+# Batches of problems on the host
+
+WORTH_A_POOL = 2**20
+"""Entries of all cost matrices together; below, one thread is done before a pool has started."""
+
+
+def members(array: np.ndarray, core: int) -> np.ndarray:
+    """One leading axis instead of all but the last ``core`` ones."""
+    shape = array.shape[array.ndim - core :]
+    return array.reshape(math.prod(array.shape[: array.ndim - core]), *shape)
+
+
+def each(function: Callable[..., Any], size: int, n_jobs: int, *stacks: np.ndarray) -> list[Any]:
+    """Values of a function of the members of the stacks, in parallel where it pays."""
+    count = len(stacks[0])
+    if count < 2 or size < WORTH_A_POOL or n_jobs == 1:
+        return [function(*members) for members in zip(*stacks, strict=True)]
+    return in_parallel(function, zip(*stacks, strict=True), n_jobs=n_jobs)

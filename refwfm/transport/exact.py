@@ -6,7 +6,7 @@ Batches are solved in parallel by joblib, on threads because both solvers releas
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,16 +27,13 @@ from refwfm._derivatives import with_pullback, without_derivative
 from refwfm.clouds import check_cloud_pair, even
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
-from refwfm.transport._parallel import in_parallel
+from refwfm.transport._parallel import each, members
 from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding
 from refwfm.transport.programme import Solved, best_assignment, solve
 from refwfm.transport.quantiles import line_cost, quantile_coupling, sort_measure
 
 MAX_ITER = 10_000_000
 """Pivots of the network simplex at most."""
-
-WORTH_A_POOL = 2**20
-"""Entries of all cost matrices together; below, one thread is done before a pool has started."""
 
 
 class TransportPlan(NamedTuple):
@@ -119,8 +116,8 @@ def assignment(
     if not np.all(np.isfinite(host)):
         raise ValueError("cost must be finite; got NaN or infinity")
     size = np.max(np.abs(host), axis=(-2, -1), initial=0.0)
-    stacks = _members(host, 2), *(_members(part, 1) for part in live), _members(size, 0)
-    perms = _each(_assign, host.size, n_jobs, *stacks)
+    stacks = members(host, 2), *(members(part, 1) for part in live), members(size, 0)
+    perms = each(_assign, host.size, n_jobs, *stacks)
     return np.asarray(perms, dtype=np.int64).reshape(shape)
 
 
@@ -201,7 +198,7 @@ def transport_plan(
     *batch, n, m = host.shape
     a, b = np.broadcast_to(a, (*batch, n)), np.broadcast_to(b, (*batch, m))
     one = partial(_solve_live, max_iter=max_iter, dtype=to_host(cost).dtype)
-    solved = _each(one, host.size, n_jobs, _members(host, 2), _members(a, 1), _members(b, 1))
+    solved = each(one, host.size, n_jobs, members(host, 2), members(a, 1), members(b, 1))
     if require:
         _require(solved)
     plan, f, g = (
@@ -327,8 +324,8 @@ def _sq_distances(x: Array, a: Array, y: Array, b: Array, *, n_jobs: int) -> Arr
     batch, size = x.shape[:-2], math.prod(x.shape[:-1]) * y.shape[-2]
     evenly = to_host(even(a)) & to_host(even(b))
     host = _on_host(x, a, y, b)
-    members = (_members(part, core) for part, core in zip(host, (2, 1, 2, 1), strict=True))
-    values = np.asarray(_each(_sq_distance, size, n_jobs, *members, _members(evenly, 0)), dtype=np.float64)
+    batches = (members(part, core) for part, core in zip(host, (2, 1, 2, 1), strict=True))
+    values = np.asarray(each(_sq_distance, size, n_jobs, *batches, members(evenly, 0)), dtype=np.float64)
     return _in_range(values.reshape(batch), x)
 
 
@@ -393,20 +390,3 @@ def _on_the_line(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray) -> 
         np.put_along_axis(values, index, potential, axis=-1)
         result += [total[..., None], values]
     return [result[0], result[2], result[1], result[3]]
-
-
-# Batches
-
-
-def _members(array: np.ndarray, core: int) -> np.ndarray:
-    """One leading axis instead of all but the last ``core`` ones."""
-    shape = array.shape[array.ndim - core :]
-    return array.reshape(math.prod(array.shape[: array.ndim - core]), *shape)
-
-
-def _each(function: Callable[..., Any], size: int, n_jobs: int, *stacks: np.ndarray) -> list[Any]:
-    """Values of a function of the members of the stacks, in parallel where it pays."""
-    count = len(stacks[0])
-    if count < 2 or size < WORTH_A_POOL or n_jobs == 1:
-        return [function(*members) for members in zip(*stacks, strict=True)]
-    return in_parallel(function, zip(*stacks, strict=True), n_jobs=n_jobs)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from refwfm.networks import init_point_mlp, nearest_neighbours, point_mlp, surroundings
+from refwfm.sources.clouds import CholeskyNormal
 from refwfm.training import cloud_network, optim
 from refwfm.training.cloud_setting import CloudSetting
 from refwfm.training.config import CloudConfig
@@ -294,10 +295,11 @@ def loss_is_plain(loss_and_grad, draw):
     weights = draw.rounded(mask / np.sum(mask, axis=1, keepdims=True))
 
     def init(like):
-        setting = CloudSetting(like, 1.0, None, np.array([N]), np.zeros(0, dtype=np.int64), None)
+        source = CholeskyNormal(like, like)
+        setting = CloudSetting(np.zeros(draw.d), 1.0, source, np.array([N]), np.zeros(0, dtype=np.int64))
         return cloud_network.init_params(RUN, setting)
 
-    params = draw.call(init, np.zeros(draw.d))
+    params = draw.call(init, np.zeros((draw.d, draw.d)))
     params["out"] = optim.tree_map(lambda p: draw.normal(*p.shape), params["out"])
     params = optim.tree_map(draw.rounded, params)
 

@@ -499,6 +499,8 @@ CALLS = {
     ),
     "transport._parallel.in_parallel": (lambda: _parallel.in_parallel(pow, [(2, 3)], n_jobs=1),),
     "transport._parallel.as_they_come": (lambda: list(_parallel.as_they_come(pow, [(2, 3)], n_jobs=1)),),
+    "transport._parallel.each": (lambda: _parallel.each(pow, 1, 1, np.asarray([2]), np.asarray([3])),),
+    "transport._parallel.members": (lambda: _parallel.members(np.zeros((2, 3)), 1).shape,),
     "transport.emd.cost_matrix": (partial(emd.cost_matrix, squared=True), WONE, WOTHER),
     "transport.emd.emd": (partial(emd.emd, squared=True), WONE, WOTHER),
     "transport.emd.exact_cost": (

@@ -17,7 +17,7 @@ from refwfm._array import to_host
 from refwfm.clouds import moments, pad, uniform
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
-from refwfm.transport import exact
+from refwfm.transport import _parallel
 from refwfm.transport.exact import assignment, sq_wasserstein2, transport_plan
 
 
@@ -79,7 +79,7 @@ def test_padding_may_stand_anywhere():
 
 @pytest.mark.parametrize("n_jobs", [1, 2, -1])
 def test_a_pool_changes_nothing(rng, monkeypatch, n_jobs):
-    monkeypatch.setattr(exact, "WORTH_A_POOL", 0)
+    monkeypatch.setattr(_parallel, "WORTH_A_POOL", 0)
     x, y = rng.standard_normal((2, 8, 20, 2))
     cost = sq_costs(x, y).reshape(2, 4, 20, 20)
     perms = assignment(cost, n_jobs=n_jobs)
@@ -91,7 +91,7 @@ def test_a_pool_changes_nothing(rng, monkeypatch, n_jobs):
 def test_the_pool_of_the_caller_is_used(rng, monkeypatch):
     import joblib
 
-    monkeypatch.setattr(exact, "WORTH_A_POOL", 0)
+    monkeypatch.setattr(_parallel, "WORTH_A_POOL", 0)
     used = []
     real = joblib.Parallel.__call__
     monkeypatch.setattr(

@@ -49,14 +49,26 @@ WORTH_A_POOL = 2**20
 
 
 def members(array: np.ndarray, core: int) -> np.ndarray:
-    """One leading axis instead of all but the last ``core`` ones."""
+    """One leading axis instead of all but the last ``core`` ones.
+
+    Examples
+    --------
+    >>> members(np.zeros((2, 3, 4)), 1).shape
+    (6, 4)
+    """
     shape = array.shape[array.ndim - core :]
     return array.reshape(math.prod(array.shape[: array.ndim - core]), *shape)
 
 
 def each(function: Callable[..., Any], size: int, n_jobs: int, *stacks: np.ndarray) -> list[Any]:
-    """Values of a function of the members of the stacks, in parallel where it pays."""
+    """Values of a function of the members of the stacks, in parallel where it pays.
+
+    Examples
+    --------
+    >>> [float(total) for total in each(np.sum, 1, 2, np.asarray([[2.0, 3.0], [5.0, 4.0]]))]
+    [5.0, 9.0]
+    """
     count = len(stacks[0])
     if count < 2 or size < WORTH_A_POOL or n_jobs == 1:
-        return [function(*members) for members in zip(*stacks, strict=True)]
+        return [function(*one) for one in zip(*stacks, strict=True)]
     return in_parallel(function, zip(*stacks, strict=True), n_jobs=n_jobs)

@@ -22,6 +22,8 @@ LAWLESS = {
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
     "networks.bures_mlp.identity_scaling": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
+    "transport._parallel.each": "one call after the other, or several at once: the values of its argument",
+    "transport._parallel.members": "the same numbers with other axes",
     "sources.clouds.sample_standard_normal": "draws from nothing but a generator: there are no data",
     "sources.clouds.sample_uniform": "draws from nothing but a generator: there are no data",
 }

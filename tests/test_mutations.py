@@ -272,7 +272,11 @@ def test_modules_are_the_ledgers_and_have_tests():
     found = mutations.modules()
     assert len(found) > 40
     assert {"bures", "transport.exact", "training.optim"} <= set(found)
-    assert [path.stem for path in files_of("interpolation")] == ["test_interpolation", "test_examples"]
+    assert [path.stem for path in files_of("interpolation")] == [
+        "test_interpolation",
+        "test_transport_devices",
+        "test_examples",
+    ]
     for name in found:
         assert isinstance(import_module(f"refwfm.{name}"), types.ModuleType)
         assert len(files_of(name)) > 1, name  # beside the examples

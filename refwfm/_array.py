@@ -15,9 +15,24 @@ import numpy as np
 Array: TypeAlias = Any
 """An array of any library with the array API (NumPy, torch, CuPy, JAX, array-api-strict)."""
 
-array_namespace = array_api_compat.array_namespace
 device = array_api_compat.device
 is_array = array_api_compat.is_array_api_obj
+
+_NAMESPACES: dict[type, Any] = {np.ndarray: array_api_compat.array_namespace(np.zeros(0))}
+
+
+def array_namespace(*arrays: Array) -> Any:
+    """Namespace of the arrays' library; a ``TypeError`` where they are of several, or no arrays.
+
+    Looked up once for each type: every function asks, and asking took longer than adding small matrices.
+    """
+    kinds = {*map(type, arrays)}
+    if len(kinds) > 1:
+        return array_api_compat.array_namespace(*arrays)
+    kind = kinds.pop()
+    if kind not in _NAMESPACES:
+        _NAMESPACES[kind] = array_api_compat.array_namespace(*arrays)
+    return _NAMESPACES[kind]
 
 
 def machine_eps(x: Array, /) -> float:
@@ -199,8 +214,7 @@ def _anew(distances: Array, chosen: Array, x: Array, y: Array) -> Array:
 
 def nonnegative(x: Array, /) -> Array:
     """``x``, with 0 in place of numbers below 0: rounding of a quantity that has none. NaN stays NaN."""
-    xp = array_namespace(x)
-    return xp.where(x < 0, xp.zeros_like(x), x)
+    return array_namespace(x).where(x < 0, 0.0, x)
 
 
 def linalg_error(x: Array, /) -> type[Exception]:
@@ -261,8 +275,13 @@ def check_floating(**arrays: Any) -> Any:
     """
     values = [*arrays.values()]
     first = values[0]
-    if all(type(x) is np.ndarray and x.dtype is first.dtype for x in values) and first.dtype.char in "fd":
-        return array_namespace(first)  # the rule, at once
+    if type(first) is np.ndarray and first.dtype.char in "fd":  # the rule, at once
+        dtype = first.dtype
+        for x in values:
+            if type(x) is not np.ndarray or x.dtype is not dtype:
+                break
+        else:
+            return _NAMESPACES[np.ndarray]
     if all(array_api_compat.is_torch_array(x) for x in values):  # networks ask at each layer
         dtype, place = first.dtype, first.device
         floating = dtype.is_floating_point and dtype.itemsize >= 4  # torch has no longer ones than float64

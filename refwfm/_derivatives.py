@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from refwfm._array import Array
 
@@ -31,6 +32,8 @@ def with_pullback(function: Callable[..., Array], pullback: Callable[..., Any], 
     >>> float(with_pullback(np.sum, lambda d, x: (d * np.ones_like(x),), np.ones(3)))  # nobody differentiates
     3.0
     """
+    if not is_differentiated(*arrays):
+        return function(*arrays)
     for differentiated, wrap in ((_needs_gradient, _torch_function), (is_traced, _jax_function)):
         wanted = [i for i, x in enumerate(arrays) if differentiated(x)]
         if wanted:
@@ -115,7 +118,7 @@ def is_differentiated(*arrays: Array) -> bool:
 
 
 def _needs_gradient(x: Array) -> bool:
-    if not array_api_compat.is_torch_array(x) or not x.requires_grad:
+    if isinstance(x, np.ndarray) or not array_api_compat.is_torch_array(x) or not x.requires_grad:
         return False
     import torch
 
@@ -132,7 +135,7 @@ def is_traced(x: Array, /) -> bool:
     >>> is_traced(np.ones(2))
     False
     """
-    if not array_api_compat.is_jax_array(x):
+    if isinstance(x, np.ndarray) or not array_api_compat.is_jax_array(x):
         return False
     import jax
 

@@ -350,11 +350,10 @@ def _check_turn(L: Array, K: Array) -> None:
     """
     xp = array_namespace(L, K)
     floor = L.shape[-1] * machine_eps(L)
-    # Bounds that are cheap, in units of the largest: ‖L z‖ for any z, and ‖K z‖ where it is no rounding.
-    rows, other = (_relative(xp.linalg.vector_norm(factor, axis=-1)) for factor in (L, K))
-    columns = _relative(xp.linalg.vector_norm(L, axis=-2))  # orthogonal in units of the rows
-    least = [xp.min(part, axis=-1) for part in (rows, columns, other)]
-    if bool(xp.all(least[0] * least[1] * least[2] > L.shape[-1] ** 2 * floor**0.5)):
+    # Bounds that are cheap, in units of the largest: ‖L z‖² for any z, and ‖K z‖² where it is no rounding.
+    least = _least_share(sq_norm(L)) * _least_share(sq_norm(K))
+    least = least * _least_share(sq_norm(transpose(L)))  # columns, orthogonal in units of the rows
+    if bool(xp.all(least > L.shape[-1] ** 4 * floor)):
         return
     left, sigma, right = svd(transpose(L) @ K, "the product of two covariances")
     images = [L @ left, K @ transpose(right)]
@@ -367,10 +366,11 @@ def _check_turn(L: Array, K: Array) -> None:
         )
 
 
-def _relative(lengths: Array) -> Array:
-    xp = array_namespace(lengths)
-    largest = xp.max(lengths, axis=-1, keepdims=True)
-    return lengths / xp.where(largest == 0, xp.ones_like(largest), largest)
+def _least_share(sizes: Array) -> Array:
+    """Smallest number of the last axis, in units of the largest."""
+    xp = array_namespace(sizes)
+    largest = xp.max(sizes, axis=-1)
+    return xp.min(sizes, axis=-1) / xp.where(largest == 0, 1.0, largest)
 
 
 def _reaches(factor: Array, vectors: Array) -> Array:

@@ -116,8 +116,12 @@ def inner(mu: Gaussian, u: Tangent, v: Tangent, /) -> Array:
     >>> float(inner(Gaussian(np.zeros(2), np.eye(2)), u, v))
     2.0
     """
-    for tangent in (u, v):
-        check_tangent(mu, tangent)
+    check_tangent(mu, u)
+    check_tangent(mu, v)
+    return _inner(mu, u, v)
+
+
+def _inner(mu: Gaussian, u: Tangent, v: Tangent) -> Array:
     xp = array_namespace(mu.cov)
     return xp.sum(u.mean * v.mean, axis=-1) + xp.sum((u.lift @ mu.cov) * v.lift, axis=(-2, -1))
 
@@ -132,7 +136,8 @@ def sq_tangent_norm(mu: Gaussian, v: Tangent, /) -> Array:
     >>> float(sq_tangent_norm(Gaussian(np.zeros(2), 3.0 * np.eye(2)), Tangent(np.ones(2), np.eye(2))))
     8.0
     """
-    return inner(mu, v, v)
+    check_tangent(mu, v)
+    return _inner(mu, v, v)
 
 
 def check_tangent(mu: Gaussian, v: Tangent) -> None:

@@ -28,7 +28,7 @@ from refwfm._array import (
     off_cpu,
     transpose,
 )
-from refwfm._derivatives import is_traced, without_derivative
+from refwfm._derivatives import is_differentiated, is_traced, without_derivative
 from refwfm.measures import NonFiniteError, SingularCovarianceError
 
 
@@ -124,6 +124,8 @@ def svd(matrix: Array, name: str, /) -> tuple[Array, Array, Array]:
 
 
 def _underivable(matrix: Array, *parts: Array) -> Any:
+    if not is_differentiated(matrix):
+        return parts
     name = "a decomposition of a matrix, whose vectors turn without bound where two values meet,"
     return tuple(without_derivative(part, name, matrix) for part in parts)
 
@@ -157,5 +159,4 @@ def without_rounding(values: Array, floor: Array, /) -> Array:
     >>> without_rounding(np.asarray([1.0, 1e-20]), np.asarray(1e-15)).tolist()
     [1.0, 0.0]
     """
-    xp = array_namespace(values)
-    return xp.where(values <= floor, xp.zeros_like(values), values)
+    return array_namespace(values).where(values <= floor, 0.0, values)

@@ -97,12 +97,10 @@ def check_gaussian(mu: Gaussian, /, name: str = "mu", *, validate: bool = True) 
         raise ValueError(f"{name}: the dimension d must be at least 1; got mean of shape {tuple(mean.shape)}")
     if not validate or 0 in mean.shape:
         return mu
-    for part, value in (("mean", mean), ("cov", cov)):
-        if not all_finite(value):
-            raise ValueError(f"{name}.{part} must be finite; got NaN or infinity")
     xp = array_namespace(mean)
     size, most = xp.max(xp.abs(mean)), _largest_variance(mean) ** 0.5
-    if bool(size > most):
+    if not bool(size <= most):
+        _check_finite(mean, f"{name}.mean")
         raise ValueError(
             f"{name}.mean must have entries of at most {most:.3g}, or squared distances overflow in "
             f"{mean.dtype}; got {float(size):.3g}; use other units (measures.rescale)"
@@ -142,17 +140,18 @@ def check_times(t: Any, like: Array, /) -> Array:
 
 
 def check_psd(cov: Array, /, name: str = "cov") -> Array:
-    """Raise unless the finite matrices ``cov`` (..., d, d) are symmetric PSD; return them symmetrised."""
+    """Raise unless the matrices ``cov`` (..., d, d) are finite, symmetric, PSD; return them symmetrised."""
     xp = check_floating(**{name: cov})
     size, most = xp.max(xp.abs(cov), axis=(-2, -1)), _largest_variance(cov)
-    if bool(xp.any(size > most)):
+    if not bool(xp.all(size <= most)):
+        _check_finite(cov, name)
         raise ValueError(
             f"{name} must have entries of at most {most:.3g}, or distances overflow in {cov.dtype}; "
             f"got {float(xp.max(size)):.3g}; use other units (measures.rescale)"
         )
-    asymmetry = xp.max(xp.abs(cov - transpose(cov)), axis=(-2, -1))
+    asymmetry = xp.abs(cov - transpose(cov))
     tolerance = 1e-8 if machine_eps(cov) < 1e-10 else 1e-4
-    if bool(xp.any(asymmetry > tolerance * size)):
+    if bool(xp.any(asymmetry > tolerance * size[..., None, None])):
         raise ValueError(
             f"{name} must be symmetric; got an asymmetry of {float(xp.max(asymmetry)):.3g} "
             f"(allowed: {tolerance:g} of the largest entry); use 0.5 * (cov + cov^T) if it is rounding"
@@ -166,6 +165,11 @@ def check_psd(cov: Array, /, name: str = "cov") -> Array:
             "bures.project_psd gives the nearest positive semi-definite matrix"
         )
     return cov
+
+
+def _check_finite(x: Array, name: str) -> None:
+    if not all_finite(x):
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
 
 
 def _largest_variance(x: Array) -> float:

@@ -17,9 +17,7 @@ import array_api_extra as xpx
 
 from refwfm._array import (
     Array,
-    all_finite,
     array_namespace,
-    asarray_like,
     check_floating,
     expand,
     eye,
@@ -47,6 +45,10 @@ def factor(cov: Array, /) -> Array:
     [[4.0, 0.0], [0.0, 0.0]]
     """
     check_square(cov, "cov")
+    return _factor(cov)
+
+
+def _factor(cov: Array) -> Array:
     xp = array_namespace(cov)
     if cov.shape[-1] == 2:
         axes, sigma = _axes_in_the_plane(cov)
@@ -91,14 +93,22 @@ def _principal_axes(cov: Array) -> tuple[Array, Array]:
         return _axes_in_the_plane(cov)
     variance = xp.linalg.diagonal(cov)
     graded = ~(xp.min(variance, axis=-1) >= GRADED * xp.max(variance, axis=-1))  # so is NaN
-    if is_traced(cov) or bool(xp.all(graded)):
-        return _graded_axes(cov)
+    if not is_traced(cov):
+        if not bool(xp.any(graded)):
+            return _even_axes(cov)
+        if not bool(xp.all(graded)):
+            axes, sigma = xp.empty_like(cov), xp.empty_like(variance)
+            for part, function in ((graded, _graded_axes), (~graded, _even_axes)):
+                few = function(cov[part])
+                axes, sigma = xpx.at(axes, part).set(few[0]), xpx.at(sigma, part).set(few[1])
+            return axes, sigma
+    return _graded_axes(cov)
+
+
+def _even_axes(cov: Array) -> tuple[Array, Array]:
     values, axes = eigh(cov, "cov")
-    sigma = xp.sqrt(without_rounding(values, cov.shape[-1] * machine_eps(cov) * values[..., -1:]))
-    if bool(xp.any(graded)):
-        few = _graded_axes(cov[graded])
-        axes, sigma = xpx.at(axes, graded).set(few[0]), xpx.at(sigma, graded).set(few[1])
-    return axes, sigma
+    floor = cov.shape[-1] * machine_eps(cov) * values[..., -1:]
+    return axes, array_namespace(cov).sqrt(without_rounding(values, floor))
 
 
 def _axes_in_the_plane(cov: Array) -> tuple[Array, Array]:
@@ -107,18 +117,17 @@ def _axes_in_the_plane(cov: Array) -> tuple[Array, Array]:
     a, b, c = (cov[..., i, j] for i, j in ((0, 0), (1, 0), (1, 1)))
     half = 0.5 * (c - a)
     size = xp.hypot(half, b)
-    base = xp.where(half < 0, half - size, half + size)
-    tangent = b / xp.where(base == 0, xp.ones_like(base), base)  # of an angle of at most 45°
+    base = half + xp.copysign(size, half)
+    tangent = b / xp.where(base == 0, 1.0, base)  # of an angle of at most 45°
     values = xp.stack([a - tangent * b, c + tangent * b], axis=-1)
     floor = xp.maximum(8 * eps * xp.minimum(a, c), (2 * eps) ** 2 * xp.maximum(a, c))
     cosine = 1.0 / xp.sqrt(1.0 + tangent * tangent)
-    rows = [cosine, tangent * cosine], [-tangent * cosine, cosine]
-    axes = xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
-    return axes, xp.sqrt(without_rounding(values, floor[..., None]))
+    sine = tangent * cosine
+    return _two_by_two(cosine, sine, -sine, cosine), xp.sqrt(without_rounding(values, floor[..., None]))
 
 
 def _graded_axes(cov: Array) -> tuple[Array, Array]:
-    axes, sigma, _ = svd(factor(cov), "cov")
+    axes, sigma, _ = svd(_factor(cov), "cov")
     return axes, without_rounding(sigma, cov.shape[-1] * machine_eps(cov) * sigma[..., :1])
 
 
@@ -229,7 +238,7 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
     """
     check_floating(cov0=cov0, cov1=cov1)
     root0, root1 = factor(cov0), factor(cov1)
-    return root0, turned(root0, root1)
+    return root0, _turned(root0, root1)
 
 
 def turned(factor0: Array, factor1: Array, /) -> Array:
@@ -243,6 +252,10 @@ def turned(factor0: Array, factor1: Array, /) -> Array:
     [[2.0]]
     """
     check_floating(factor0=factor0, factor1=factor1)
+    return _turned(factor0, factor1)
+
+
+def _turned(factor0: Array, factor1: Array) -> Array:
     return factor1 @ transpose(_orthogonal_part(transpose(factor0) @ factor1))
 
 
@@ -254,13 +267,20 @@ def _orthogonal_part(matrix: Array) -> Array:
     xp = array_namespace(matrix)
     if matrix.shape[-1] == 1:
         return xp.where(matrix < 0, -xp.ones_like(matrix), xp.ones_like(matrix))
-    signs = asarray_like([[1.0, -1.0], [-1.0, 1.0]], matrix)
-    cofactors = signs * xp.flip(matrix, axis=(-2, -1))
-    turn, mirror = matrix + cofactors, matrix - cofactors  # multiples of a rotation and of a reflection
-    sizes = [xp.hypot(part[..., :1, :1], part[..., :1, 1:]) for part in (turn, mirror)]  # σ₁ ± σ₂
-    size = xp.maximum(*sizes)
-    nearest = xp.where(sizes[0] >= sizes[1], turn, mirror) / xp.where(size == 0, xp.ones_like(size), size)
-    return xp.where(size == 0, eye(2, matrix), nearest)
+    a, b, c, e = (matrix[..., i, j] for i in (0, 1) for j in (0, 1))
+    turn, mirror = (a + e, b - c), (a - e, b + c)  # first rows of a multiple of a rotation, of a reflection
+    sizes = xp.hypot(*turn), xp.hypot(*mirror)  # σ₁ ± σ₂
+    turns = sizes[0] >= sizes[1]
+    size = xp.where(turns, *sizes)
+    some = xp.where(size == 0, 1.0, size)
+    x, y = (xp.where(turns, *entries) / some for entries in zip(turn, mirror, strict=True))
+    x = xp.where(size == 0, 1.0, x)
+    return _two_by_two(x, y, xp.where(turns, -y, y), xp.where(turns, x, -x))
+
+
+def _two_by_two(*entries: Array) -> Array:
+    xp = array_namespace(*entries)
+    return xp.reshape(xp.stack(entries, axis=-1), (*entries[0].shape, 2, 2))
 
 
 def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Array:
@@ -306,7 +326,7 @@ def _lift(factors: Array, rates: Array, unreached: float) -> tuple[Array, Array,
     xp = check_floating(factors=factors, rates=rates)
     left, sigma, right = svd(factors, "the factor of a covariance")
     largest = sigma[..., :1]
-    largest = xp.where(largest == 0, xp.ones_like(largest), largest)
+    largest = xp.where(largest == 0, 1.0, largest)
     sigma = without_rounding(sigma / largest, factors.shape[-1] * machine_eps(factors))
     rate = transpose(left) @ rates @ transpose(right) / largest[..., None]
     weighted = rate * sigma[..., None, :]
@@ -319,8 +339,9 @@ def _lift(factors: Array, rates: Array, unreached: float) -> tuple[Array, Array,
 def _quotient(matrix: Array, scale: Array, unreached: float = 0.0) -> Array:
     """``matrix / scale``, and ``unreached`` times the identity where the scale is 0."""
     xp = array_namespace(matrix, scale)
-    ratio = matrix / xp.where(scale == 0, xp.ones_like(scale), scale)
-    return xp.where(scale == 0, unreached * eye(matrix.shape[-1], matrix), ratio)
+    empty = scale == 0
+    ratio = matrix / xp.where(empty, 1.0, scale)
+    return xp.where(empty, unreached * eye(matrix.shape[-1], matrix) if unreached else 0.0, ratio)
 
 
 def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
@@ -335,9 +356,9 @@ def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
     """
     check_floating(cov=cov, matrix=matrix)
     axes, sigma = _principal_axes(cov)
-    scale = sigma[..., :, None] ** 2 + sigma[..., None, :] ** 2
-    rotated = _quotient(transpose(axes) @ matrix @ axes, scale)
-    return symmetrize(axes @ rotated @ transpose(axes))
+    square, back = sigma * sigma, transpose(axes)
+    rotated = _quotient(back @ matrix @ axes, square[..., :, None] + square[..., None, :])
+    return symmetrize(axes @ rotated @ back)
 
 
 def nuclear_norm(matrix: Array, /) -> Array:
@@ -393,8 +414,4 @@ def check_square(matrix: Array, name: str, /) -> None:
 def check_cov(cov: Array, validate: bool, /) -> Array:
     """Check the shape, and the values (``validate``), of covariances (..., d, d); return them symmetrised."""
     check_square(cov, "cov")
-    if not validate or 0 in cov.shape:
-        return cov
-    if not all_finite(cov):
-        raise ValueError("cov must be finite; got NaN or infinity")
-    return check_psd(cov)
+    return cov if not validate or 0 in cov.shape else check_psd(cov)

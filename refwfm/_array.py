@@ -68,6 +68,12 @@ def symmetrize(x: Array, /) -> Array:
     return 0.5 * (x + transpose(x))
 
 
+def two_by_two(*entries: Array) -> Array:
+    """Matrices (..., 2, 2) of their four entries (...), row by row."""
+    xp = array_namespace(*entries)
+    return xp.reshape(xp.stack(entries, axis=-1), (*entries[0].shape, 2, 2))
+
+
 def matvec(matrix: Array, vector: Array, /) -> Array:
     """Product of matrices (..., n, d) with vectors (..., d), shape (..., n)."""
     return (matrix @ vector[..., None])[..., 0]

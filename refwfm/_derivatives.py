@@ -135,7 +135,9 @@ def is_traced(x: Array, /) -> bool:
     >>> is_traced(np.ones(2))
     False
     """
-    if isinstance(x, np.ndarray) or not array_api_compat.is_jax_array(x):
+    if isinstance(x, np.ndarray) or array_api_compat.is_torch_array(x):  # at once
+        return False
+    if not array_api_compat.is_jax_array(x):
         return False
     import jax
 

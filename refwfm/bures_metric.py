@@ -1,6 +1,9 @@
 """The Bures-Wasserstein metric: tangent vectors at a Gaussian and their norms, distances between Gaussians.
 
 All of it is part of ``bures``: it is explained there, and used under that name.
+
+Where a function only adds and multiplies (``inner``, ``sq_tangent_norm``, ``bures.exp``), the checks of
+libraries, dtypes and shapes are a third to a half of its time for one small Gaussian: 10 µs of 30 on NumPy.
 """
 
 import math
@@ -30,10 +33,10 @@ from refwfm.measures import (
     check_measure,
     check_pair,
     check_record,
+    check_square,
 )
 from refwfm.psd import (
     check_invertible,
-    check_square,
     factor,
     lift_and_kernel,
     nuclear_norm,

@@ -139,6 +139,19 @@ def check_times(t: Any, like: Array, /) -> Array:
     return t
 
 
+def check_square(matrix: Array, name: str, /) -> None:
+    """Raise unless ``matrix`` is an array (..., d, d), float32 or float64."""
+    check_floating(**{name: matrix})
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape (..., d, d) with d >= 1; got {tuple(matrix.shape)}")
+
+
+def check_cov(cov: Array, validate: bool, /) -> Array:
+    """Check the shape, and the values (``validate``), of covariances (..., d, d); return them symmetrised."""
+    check_square(cov, "cov")
+    return cov if not validate or 0 in cov.shape else check_psd(cov)
+
+
 def check_psd(cov: Array, /, name: str = "cov") -> Array:
     """Raise unless the matrices ``cov`` (..., d, d) are finite, symmetric, PSD; return them symmetrised."""
     xp = check_floating(**{name: cov})

@@ -11,6 +11,10 @@ allow (an eigenvalue of C), and above ``(d eps)²`` times the largest: d² 5e-32
 float32. Of a covariance with condition κ in arbitrary axes, roots, maps and velocities have relative
 errors of about ``eps κ``, for that much do they change when its entries are rounded; in its own axes the
 error is rounding. What needs a direction below raises.
+
+**Price.** A small matrix takes the time of the calls, about 1 µs each on NumPy and 3 µs on torch. Beside a
+decomposition of the covariance itself, ``factor`` takes 1.5 times as long on NumPy, 2.5 times on torch; for
+d = 2, in closed form, up to 3 times on torch, a quarter in batches of a thousand.
 """
 
 import array_api_extra as xpx
@@ -26,10 +30,11 @@ from refwfm._array import (
     off_cpu,
     symmetrize,
     transpose,
+    two_by_two,
 )
 from refwfm._derivatives import is_traced, with_pullback
 from refwfm.evidence import decompose, eigh, from_spectrum, svd, without_rounding
-from refwfm.measures import SingularCovarianceError, check_psd
+from refwfm.measures import SingularCovarianceError, check_cov, check_square
 
 
 def factor(cov: Array, /) -> Array:
@@ -78,8 +83,8 @@ def deviations(variance: Array, /) -> Array:
     return xp.sqrt(xp.maximum(variance, machine_eps(variance) * largest + tiny))
 
 
-GRADED = 1 / 16
-"""Ratio of variances from which a covariance itself is decomposed, which loses four bits at most."""
+GRADED = 1 / 64
+"""Ratio of variances from which a covariance itself is decomposed, which loses six bits at most."""
 
 
 def _principal_axes(cov: Array) -> tuple[Array, Array]:
@@ -123,7 +128,7 @@ def _axes_in_the_plane(cov: Array) -> tuple[Array, Array]:
     floor = xp.maximum(8 * eps * xp.minimum(a, c), (2 * eps) ** 2 * xp.maximum(a, c))
     cosine = 1.0 / xp.sqrt(1.0 + tangent * tangent)
     sine = tangent * cosine
-    return _two_by_two(cosine, sine, -sine, cosine), xp.sqrt(without_rounding(values, floor[..., None]))
+    return two_by_two(cosine, sine, -sine, cosine), xp.sqrt(without_rounding(values, floor[..., None]))
 
 
 def _graded_axes(cov: Array) -> tuple[Array, Array]:
@@ -238,7 +243,7 @@ def procrustes_factors(cov0: Array, cov1: Array, /) -> tuple[Array, Array]:
     """
     check_floating(cov0=cov0, cov1=cov1)
     root0, root1 = factor(cov0), factor(cov1)
-    return root0, _turned(root0, root1)
+    return root0, turned(root0, root1)
 
 
 def turned(factor0: Array, factor1: Array, /) -> Array:
@@ -252,10 +257,6 @@ def turned(factor0: Array, factor1: Array, /) -> Array:
     [[2.0]]
     """
     check_floating(factor0=factor0, factor1=factor1)
-    return _turned(factor0, factor1)
-
-
-def _turned(factor0: Array, factor1: Array) -> Array:
     return factor1 @ transpose(_orthogonal_part(transpose(factor0) @ factor1))
 
 
@@ -275,12 +276,7 @@ def _orthogonal_part(matrix: Array) -> Array:
     some = xp.where(size == 0, 1.0, size)
     x, y = (xp.where(turns, *entries) / some for entries in zip(turn, mirror, strict=True))
     x = xp.where(size == 0, 1.0, x)
-    return _two_by_two(x, y, xp.where(turns, -y, y), xp.where(turns, x, -x))
-
-
-def _two_by_two(*entries: Array) -> Array:
-    xp = array_namespace(*entries)
-    return xp.reshape(xp.stack(entries, axis=-1), (*entries[0].shape, 2, 2))
+    return two_by_two(x, y, xp.where(turns, -y, y), xp.where(turns, x, -x))
 
 
 def solve_lift(factors: Array, rates: Array, /, *, unreached: float = 0.0) -> Array:
@@ -402,16 +398,3 @@ def check_invertible(matrix: Array, name: str, /) -> None:
     sigma = svd(matrix, name)[1]
     if bool(array_namespace(matrix).any(sigma <= matrix.shape[-1] * machine_eps(matrix) * sigma[..., :1])):
         raise SingularCovarianceError(f"{name} is singular, where the nuclear norm has no derivative")
-
-
-def check_square(matrix: Array, name: str, /) -> None:
-    """Raise unless ``matrix`` is an array (..., d, d), float32 or float64."""
-    check_floating(**{name: matrix})
-    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
-        raise ValueError(f"{name} must have shape (..., d, d) with d >= 1; got {tuple(matrix.shape)}")
-
-
-def check_cov(cov: Array, validate: bool, /) -> Array:
-    """Check the shape, and the values (``validate``), of covariances (..., d, d); return them symmetrised."""
-    check_square(cov, "cov")
-    return cov if not validate or 0 in cov.shape else check_psd(cov)

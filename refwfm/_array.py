@@ -15,9 +15,17 @@ import numpy as np
 Array: TypeAlias = Any
 """An array of any library with the array API (NumPy, torch, CuPy, JAX, array-api-strict)."""
 
-array_namespace = array_api_compat.array_namespace
 device = array_api_compat.device
 is_array = array_api_compat.is_array_api_obj
+
+NUMPY = array_api_compat.array_namespace(np.empty(0))
+"""The namespace of NumPy's arrays."""
+
+
+def array_namespace(*arrays: Any) -> Any:
+    """Namespace of the library of the arrays; ``TypeError`` if there are several. One of each type is asked."""
+    types = {type(x): x for x in arrays}
+    return NUMPY if [*types] == [np.ndarray] else array_api_compat.array_namespace(*types.values())
 
 
 def machine_eps(x: Array, /) -> float:
@@ -179,6 +187,9 @@ def _centred_sq_distances(x: Array, y: Array) -> Array:
 def _centre(x: Array) -> Array:
     """Mean of the vectors, with 0 for coordinates that are not finite, shape (..., 1, d)."""
     xp = array_namespace(x)
+    total = xp.sum(x, axis=-2, keepdims=True)
+    if all_finite(total):
+        return total / max(1, x.shape[-2])
     return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
 
 

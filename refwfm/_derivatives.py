@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
-from refwfm._array import Array
+from refwfm._array import Array, array_namespace, off_cpu
 
 
 def with_pullback(function: Callable[..., Array], pullback: Callable[..., Any], /, *arrays: Array) -> Array:
@@ -86,6 +87,21 @@ def refuse_gradient(name: str, /, *arrays: Array) -> None:
         raise TypeError(f"{name} makes a NumPy array, which has no gradient: detach its tensors")
 
 
+def is_known(condition: Array, /) -> bool:
+    """Whether a condition holds everywhere, and that is known at once: not where a device is waited for, or JAX traces.
+
+    Equation: none. Says where work may be left out.
+
+    Examples
+    --------
+    >>> is_known(np.ones(2) > 0)
+    True
+    """
+    return not (is_traced(condition) or off_cpu(condition)) and bool(
+        array_namespace(condition).all(condition)
+    )
+
+
 def detached(x: Array, /) -> Array:
     """``x``, as a constant to whoever differentiates.
 
@@ -132,7 +148,7 @@ def is_traced(x: Array, /) -> bool:
     >>> is_traced(np.ones(2))
     False
     """
-    if not array_api_compat.is_jax_array(x):
+    if isinstance(x, np.ndarray) or not array_api_compat.is_jax_array(x):
         return False
     import jax
 

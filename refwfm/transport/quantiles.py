@@ -21,11 +21,10 @@ from refwfm._array import (
     array_namespace,
     check_floating,
     device,
-    off_cpu,
     running_sum,
     take_along,
 )
-from refwfm._derivatives import detached, is_traced
+from refwfm._derivatives import detached, is_known
 from refwfm.clouds import even as all_equal
 from refwfm.measures import check_broadcast
 from refwfm.transport.problem import check_weights
@@ -191,7 +190,7 @@ def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
     level = level / level[..., -1:]
     # Of equal weights levels are known to the last digit; their derivative is that of the sums.
     equal = all_equal(weights)
-    if not (is_traced(equal) or off_cpu(equal) or bool(xp.any(equal))):  # a device is not waited for
+    if is_known(~equal):
         return order, level
     rounding = xp.where(equal[..., None], _even_levels(weights) - level, 0.0)
     return order, level + detached(rounding)
@@ -297,14 +296,15 @@ def last_atom(weights: Array, /) -> Array:
 
 
 def _padding_last(position: Array, weights: Array) -> Array:
-    xp = array_namespace(position)
-    return xp.where(weights > 0, position, xp.full_like(position, float("inf")))
+    xp, live = array_namespace(position), weights > 0
+    return position if is_known(live) else xp.where(live, position, xp.full_like(position, float("inf")))
 
 
 def _nan_throughout(position: Array) -> Array:
     """Sorted positions, all NaN if one is: a NaN that is sorted behind the padding would not be seen."""
     xp = array_namespace(position)
-    return xp.where(xp.isnan(position[..., -1:]), xp.full_like(position, float("nan")), position)
+    spoilt = xp.isnan(position[..., -1:])
+    return position if is_known(~spoilt) else xp.where(spoilt, xp.full_like(position, float("nan")), position)
 
 
 def _before(level: Array) -> Array:

@@ -363,7 +363,8 @@ def _shortcuts(x: PointCloud, y: PointCloud) -> tuple[bool, bool]:
     """Whether weights are uniform, and clouds alike in size too: then weights are not differentiated."""
     if is_differentiated(x.weights, y.weights):
         return False, False
-    return all_even(x, y), in_order(x, y)
+    evenly = all_even(x, y)
+    return evenly, evenly and in_order(x, y)
 
 
 # Sizes and checks

@@ -23,7 +23,7 @@ NUMPY = array_api_compat.array_namespace(np.empty(0))
 
 
 def array_namespace(*arrays: Any) -> Any:
-    """Namespace of the library of the arrays; ``TypeError`` if there are several. One of each type is asked."""
+    """Namespace of the arrays, one of each type being asked; ``TypeError`` if libraries are mixed."""
     types = {type(x): x for x in arrays}
     return NUMPY if [*types] == [np.ndarray] else array_api_compat.array_namespace(*types.values())
 
@@ -245,7 +245,7 @@ def to_host(x: Array, /) -> np.ndarray:
 
 def off_cpu(x: Array, /) -> bool:
     """Whether the array is on another device than the CPU."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | np.generic):
         return False
     if array_api_compat.is_torch_array(x):
         return bool(x.device.type != "cpu")

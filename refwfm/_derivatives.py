@@ -88,7 +88,7 @@ def refuse_gradient(name: str, /, *arrays: Array) -> None:
 
 
 def is_known(condition: Array, /) -> bool:
-    """Whether a condition holds everywhere, and that is known at once: not where a device is waited for, or JAX traces.
+    """Whether a condition holds everywhere; False where a device would be waited for, or JAX traces.
 
     Equation: none. Says where work may be left out.
 

@@ -156,7 +156,7 @@ def in_order(x: PointCloud, y: PointCloud, /) -> bool:
     if x.weights.shape[-1] != y.weights.shape[-1]:
         return False
     xp = array_namespace(x.weights, y.weights)
-    return all_even(x, y) and all(bool(xp.all(cloud.weights > 0)) for cloud in (x, y))
+    return all(bool(xp.all(even(part)[..., None] & (part > 0))) for part in (x.weights, y.weights))
 
 
 def all_even(*clouds: PointCloud) -> bool:

@@ -23,7 +23,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
-from refwfm._derivatives import with_pullback, without_derivative
+from refwfm._derivatives import is_differentiated, with_pullback, without_derivative
 from refwfm.clouds import check_cloud_pair, even
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
@@ -208,12 +208,16 @@ def transport_plan(
     total, gap, row_error, col_error = (
         asarray_like(np.asarray([one.proof[k] for one in solved]).reshape(batch), cost) for k in range(4)
     )
-    holds = np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch)
+    xp = array_namespace(cost)
+    holds = xp.asarray(
+        np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch), device=device(cost)
+    )
+    if not is_differentiated(*arrays):
+        return TransportPlan(plan, total, f, g, gap, row_error, col_error, holds)
 
     def pullback(d_total: Array, *_: Array) -> tuple[Array, Array, Array]:
         return d_total[..., None, None] * plan, d_total[..., None] * f, d_total[..., None] * g
 
-    xp = array_namespace(cost)
     cores = ((n, m), (n,), (m,))
     whole = [xp.broadcast_to(x, (*batch, *core)) for x, core in zip(arrays, cores, strict=True)]
     return TransportPlan(
@@ -224,7 +228,7 @@ def transport_plan(
         without_derivative(gap, "a proof", *arrays),
         without_derivative(row_error, "a proof", *arrays),
         without_derivative(col_error, "a proof", *arrays),
-        xp.asarray(holds, device=device(cost)),
+        holds,
     )
 
 

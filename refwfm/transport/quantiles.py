@@ -162,14 +162,12 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
     [[1.0, 3.0], [0.75, 1.0], [1]]
     """
     xp = check_floating(position=position, weights=weights)
+    position = _padding_last(position, weights)
     if even:
-        ordered, level = (
-            xp.sort(_padding_last(position, weights), axis=-1, stable=False),
-            _even_levels(weights),
-        )
+        ordered, level = xp.sort(position, axis=-1, stable=False), _even_levels(weights)
     else:
-        order, level = order_and_levels(position, weights)
-        ordered = take_along(_padding_last(position, weights), order)
+        order, level = _order_and_levels(position, weights)
+        ordered = take_along(position, order)
     return Sorted(_nan_throughout(ordered), level, last_atom(weights))
 
 
@@ -184,8 +182,14 @@ def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
     >>> order.tolist(), level.tolist()
     ([1, 0], [0.75, 1.0])
     """
-    xp = check_floating(position=position, weights=weights)
-    order = xp.argsort(_padding_last(position, weights), axis=-1)
+    check_floating(position=position, weights=weights)
+    return _order_and_levels(_padding_last(position, weights), weights)
+
+
+def _order_and_levels(position: Array, weights: Array) -> tuple[Array, Array]:
+    """Order and levels of atoms whose padding has been sent to infinity."""
+    xp = array_namespace(position)
+    order = xp.argsort(position, axis=-1)
     level = running_sum(take_along(weights, order))
     level = level / level[..., -1:]
     # Of equal weights levels are known to the last digit; their derivative is that of the sums.

@@ -363,8 +363,7 @@ def _shortcuts(x: PointCloud, y: PointCloud) -> tuple[bool, bool]:
     """Whether weights are uniform, and clouds alike in size too: then weights are not differentiated."""
     if is_differentiated(x.weights, y.weights):
         return False, False
-    evenly = all_even(x, y)
-    return evenly, evenly and in_order(x, y)
+    return all_even(x, y), in_order(x, y)
 
 
 # Sizes and checks

@@ -181,7 +181,8 @@ def transport_plan(
     -----
     The cost has a derivative on torch: the plan, and the potentials up to a constant. Nothing else has one.
     The proof takes 3 % of the time for n = m = 512 and 2048, and accurate potentials 4 %; for n < 100 both
-    together up to as much as POT itself.
+    together up to as much as POT itself: a call takes 1.3 times as long as without them for n = 64, in a batch
+    of n = 16 1.6 times, in float32, where a plan is judged once more, twice; 2.5 times for 64 x 80 even atoms.
 
     Examples
     --------
@@ -273,6 +274,7 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
 
     Equation: WFM-3. On the host, in float64: on the line by sorting; in space by assignment, right to
     rounding of its own cost, where sizes agree and weights are uniform, else by the optimal plan, proved.
+    On the line, with uneven weights, a call takes half a millisecond more than a sort that checks nothing.
     Differentiable by that plan (the envelope theorem), which solves once more: in points
     ``2 Σ_j P_ij (x_i - y_j)``, in weights the potentials, up to a constant.
 

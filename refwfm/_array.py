@@ -200,6 +200,9 @@ def _centred_sq_distances(x: Array, y: Array) -> Array:
 def _centre(x: Array) -> Array:
     """Mean of the vectors, with 0 for coordinates that are not finite, shape (..., 1, d)."""
     xp = array_namespace(x)
+    total = xp.sum(x, axis=-2, keepdims=True)
+    if all_finite(total):
+        return total / max(1, x.shape[-2])
     return xp.sum(xp.where(xp.isfinite(x), x, xp.zeros_like(x)), axis=-2, keepdims=True) / max(1, x.shape[-2])
 
 
@@ -254,7 +257,7 @@ def to_host(x: Array, /) -> np.ndarray:
 
 def off_cpu(x: Array, /) -> bool:
     """Whether the array is on another device than the CPU."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | np.generic):
         return False
     if array_api_compat.is_torch_array(x):
         return bool(x.device.type != "cpu")

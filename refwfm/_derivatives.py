@@ -10,7 +10,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from refwfm._array import Array
+from refwfm._array import Array, array_namespace, off_cpu
 
 
 def with_pullback(function: Callable[..., Array], pullback: Callable[..., Any], /, *arrays: Array) -> Array:
@@ -87,6 +87,21 @@ def refuse_gradient(name: str, /, *arrays: Array) -> None:
     """
     if any(_needs_gradient(x) for x in arrays):
         raise TypeError(f"{name} makes a NumPy array, which has no gradient: detach its tensors")
+
+
+def is_known(condition: Array, /) -> bool:
+    """Whether a condition holds everywhere; False where a device would be waited for, or JAX traces.
+
+    Equation: none. Says where work may be left out.
+
+    Examples
+    --------
+    >>> is_known(np.ones(2) > 0)
+    True
+    """
+    return not (is_traced(condition) or off_cpu(condition)) and bool(
+        array_namespace(condition).all(condition)
+    )
 
 
 def detached(x: Array, /) -> Array:

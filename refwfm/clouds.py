@@ -23,7 +23,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
-from refwfm._derivatives import refuse_gradient
+from refwfm._derivatives import is_known, refuse_gradient
 from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure
 
 EVEN = 1e3
@@ -67,7 +67,9 @@ def check_cloud(cloud: PointCloud, /, name: str = "cloud", *, validate: bool = T
         )
     if 0 in points.shape[-2:]:
         raise ValueError(f"{name} must have at least one point and one dimension; got {tuple(points.shape)}")
-    points = xp.where((weights > 0)[..., None], points, xp.zeros_like(points))
+    live = weights > 0
+    if not is_known(live):
+        points = xp.where(live[..., None], points, xp.zeros_like(points))
     if not validate or 0 in points.shape:
         return PointCloud(points, weights)
     if not all_finite(points):
@@ -116,7 +118,7 @@ def even(weights: Array, /) -> Array:
     """
     xp = check_floating(weights=weights)
     heaviest = xp.max(weights, axis=-1, keepdims=True)
-    same = xp.abs(weights - heaviest) <= EVEN * machine_eps(weights) * heaviest
+    same = weights >= heaviest - EVEN * machine_eps(weights) * heaviest
     return xp.all((weights == 0) | same, axis=-1)
 
 
@@ -154,7 +156,7 @@ def in_order(x: PointCloud, y: PointCloud, /) -> bool:
     if x.weights.shape[-1] != y.weights.shape[-1]:
         return False
     xp = array_namespace(x.weights, y.weights)
-    return all_even(x, y) and all(bool(xp.all(cloud.weights > 0)) for cloud in (x, y))
+    return all(bool(xp.all(even(part)[..., None] & (part > 0))) for part in (x.weights, y.weights))
 
 
 def all_even(*clouds: PointCloud) -> bool:

@@ -23,7 +23,7 @@ from refwfm._array import (
     to_host,
     transpose,
 )
-from refwfm._derivatives import with_pullback, without_derivative
+from refwfm._derivatives import is_differentiated, with_pullback, without_derivative
 from refwfm.clouds import check_cloud_pair, even
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
@@ -181,7 +181,8 @@ def transport_plan(
     -----
     The cost has a derivative on torch: the plan, and the potentials up to a constant. Nothing else has one.
     The proof takes 3 % of the time for n = m = 512 and 2048, and accurate potentials 4 %; for n < 100 both
-    together up to as much as POT itself.
+    together up to as much as POT itself: a call takes 1.3 times as long as without them for n = 64, in a batch
+    of n = 16 1.6 times, in float32, where a plan is judged once more, twice; 2.5 times for 64 x 80 even atoms.
 
     Examples
     --------
@@ -208,12 +209,16 @@ def transport_plan(
     total, gap, row_error, col_error = (
         asarray_like(np.asarray([one.proof[k] for one in solved]).reshape(batch), cost) for k in range(4)
     )
-    holds = np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch)
+    xp = array_namespace(cost)
+    holds = xp.asarray(
+        np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch), device=device(cost)
+    )
+    if not is_differentiated(*arrays):
+        return TransportPlan(plan, total, f, g, gap, row_error, col_error, holds)
 
     def pullback(d_total: Array, *_: Array) -> tuple[Array, Array, Array]:
         return d_total[..., None, None] * plan, d_total[..., None] * f, d_total[..., None] * g
 
-    xp = array_namespace(cost)
     cores = ((n, m), (n,), (m,))
     whole = [xp.broadcast_to(x, (*batch, *core)) for x, core in zip(arrays, cores, strict=True)]
     return TransportPlan(
@@ -224,7 +229,7 @@ def transport_plan(
         without_derivative(gap, "a proof", *arrays),
         without_derivative(row_error, "a proof", *arrays),
         without_derivative(col_error, "a proof", *arrays),
-        xp.asarray(holds, device=device(cost)),
+        holds,
     )
 
 
@@ -269,6 +274,7 @@ def sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, validate: bool = True, n
 
     Equation: WFM-3. On the host, in float64: on the line by sorting; in space by assignment, right to
     rounding of its own cost, where sizes agree and weights are uniform, else by the optimal plan, proved.
+    On the line, with uneven weights, a call takes half a millisecond more than a sort that checks nothing.
     Differentiable by that plan (the envelope theorem), which solves once more: in points
     ``2 Σ_j P_ij (x_i - y_j)``, in weights the potentials, up to a constant.
 

@@ -113,9 +113,21 @@ def prove(
     >>> [prove(cost, half, half, plan, zero, zero).gap for plan in (np.eye(2) / 2, np.eye(2)[::-1] / 2)]
     [0.0, 1.0]
     """
+    return _proof(cost, a, b, plan, f, g, _support(plan))
+
+
+def _proof(
+    cost: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    plan: np.ndarray,
+    f: np.ndarray,
+    g: np.ndarray,
+    support: tuple[np.ndarray, np.ndarray],
+) -> Proof:
     tolerance = TOLERANCE * float(np.finfo(plan.dtype).eps)
     plan, f, g = (part.astype(np.float64, copy=False) for part in (plan, f, g))
-    rows, columns = _support(plan)
+    rows, columns = support
     mass, spent = plan[rows, columns], cost[rows, columns]
     slack = spent - f[rows] - g[columns]
     sizes = np.abs(spent) + np.abs(f[rows]) + np.abs(g[columns])
@@ -262,10 +274,10 @@ def _judged(
     plan is, since its marginals are known; and of each plan the tolerance times what it costs. Where that is
     too much, as between clouds that agree but for the rounding of their weights, rational numbers decide.
     """
-    proof = prove(cost, a, b, plan, f, g)
+    on = _support(plan)
+    proof = _proof(cost, a, b, plan, f, g, on)
     f0, g0, reduced = start
     left = ROUNDING * (a @ np.abs(f - f0) + b @ np.abs(g - g0))
-    on = _support(plan)
     allowed = CERTAIN * (plan[on] @ reduced[on])
     certain = left <= allowed or (
         proof.holds and _missed(cost, a, plan, f, g, float(np.max(reduced))) <= allowed
@@ -300,8 +312,9 @@ def _simplex(
     rows, columns = _support(plan)
     mass, spent = plan[rows, columns], cost[rows, columns]
     crumbs = mass <= np.minimum(ROUNDING, CRUMB * np.minimum(a[rows], b[columns]))
-    plan[rows[crumbs], columns[crumbs]] = 0.0
-    if float(np.where(crumbs, 0.0, mass) @ spent) == 0.0:
+    if crumbs.any():
+        plan[rows[crumbs], columns[crumbs]] = mass[crumbs] = 0.0
+    if float(mass @ spent) == 0.0:
         return plan, np.zeros_like(a), np.zeros_like(b), code != 1  # no cost is negative: this is the best
     u, v = _walk(cost, u, v, plan)
     values, weights = np.concatenate([u, -v]), np.concatenate([a, b])
@@ -311,7 +324,7 @@ def _simplex(
 
 
 def _support(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows, columns = np.divmod(np.flatnonzero(plan), plan.shape[1])  # sooner than np.nonzero
+    rows, columns = np.divmod(plan.ravel().nonzero()[0], plan.shape[1])  # sooner than both at once
     return rows, columns
 
 
@@ -320,10 +333,13 @@ def _walk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Potentials, tight along a spanning tree of the pairs that nearly are, those of the plan first."""
     n, m = cost.shape
-    near = [some.start * m + np.flatnonzero(cost[some] - f[some, None] - g <= NEAR) for some in blocks(cost)]
-    pairs = np.concatenate(near)
-    if len(pairs) > 16 * (n + m):  # ties of costs in round numbers, with which POT does not round
-        pairs = np.flatnonzero(plan)
+    pairs = np.flatnonzero(plan)
+    if len(pairs) < n + m - 1:  # no tree by themselves
+        near = [
+            some.start * m + np.flatnonzero(cost[some] - f[some, None] - g <= NEAR) for some in blocks(cost)
+        ]
+        if sum(map(len, near)) <= 16 * (n + m):  # more are ties, of round numbers, where POT does not round
+            pairs = np.concatenate(near)
     rows, columns = np.divmod(pairs, m)
     length = np.where(plan[rows, columns] > 0, -1.0, np.abs(cost[rows, columns] - f[rows] - g[columns]))
     steps: list[list[tuple[float, int, float]]] = [[] for _ in range(n + m)]

@@ -21,11 +21,10 @@ from refwfm._array import (
     array_namespace,
     check_floating,
     device,
-    off_cpu,
     running_sum,
     take_along,
 )
-from refwfm._derivatives import detached, is_traced
+from refwfm._derivatives import detached, is_known
 from refwfm.clouds import even as all_equal
 from refwfm.measures import check_broadcast
 from refwfm.transport.problem import check_weights
@@ -163,14 +162,12 @@ def sort_measure(position: Array, weights: Array, /, *, even: bool = False) -> S
     [[1.0, 3.0], [0.75, 1.0], [1]]
     """
     xp = check_floating(position=position, weights=weights)
+    position = _padding_last(position, weights)
     if even:
-        ordered, level = (
-            xp.sort(_padding_last(position, weights), axis=-1, stable=False),
-            _even_levels(weights),
-        )
+        ordered, level = xp.sort(position, axis=-1, stable=False), _even_levels(weights)
     else:
-        order, level = order_and_levels(position, weights)
-        ordered = take_along(_padding_last(position, weights), order)
+        order, level = _order_and_levels(position, weights)
+        ordered = take_along(position, order)
     return Sorted(_nan_throughout(ordered), level, last_atom(weights))
 
 
@@ -185,13 +182,19 @@ def order_and_levels(position: Array, weights: Array, /) -> tuple[Array, Array]:
     >>> order.tolist(), level.tolist()
     ([1, 0], [0.75, 1.0])
     """
-    xp = check_floating(position=position, weights=weights)
-    order = xp.argsort(_padding_last(position, weights), axis=-1)
+    check_floating(position=position, weights=weights)
+    return _order_and_levels(_padding_last(position, weights), weights)
+
+
+def _order_and_levels(position: Array, weights: Array) -> tuple[Array, Array]:
+    """Order and levels of atoms whose padding has been sent to infinity."""
+    xp = array_namespace(position)
+    order = xp.argsort(position, axis=-1)
     level = running_sum(take_along(weights, order))
     level = level / level[..., -1:]
     # Of equal weights levels are known to the last digit; their derivative is that of the sums.
     equal = all_equal(weights)
-    if not (is_traced(equal) or off_cpu(equal) or bool(xp.any(equal))):  # a device is not waited for
+    if is_known(~equal):
         return order, level
     rounding = xp.where(equal[..., None], _even_levels(weights) - level, 0.0)
     return order, level + detached(rounding)
@@ -297,14 +300,15 @@ def last_atom(weights: Array, /) -> Array:
 
 
 def _padding_last(position: Array, weights: Array) -> Array:
-    xp = array_namespace(position)
-    return xp.where(weights > 0, position, xp.full_like(position, float("inf")))
+    xp, live = array_namespace(position), weights > 0
+    return position if is_known(live) else xp.where(live, position, xp.full_like(position, float("inf")))
 
 
 def _nan_throughout(position: Array) -> Array:
     """Sorted positions, all NaN if one is: a NaN that is sorted behind the padding would not be seen."""
     xp = array_namespace(position)
-    return xp.where(xp.isnan(position[..., -1:]), xp.full_like(position, float("nan")), position)
+    spoilt = xp.isnan(position[..., -1:])
+    return position if is_known(~spoilt) else xp.where(spoilt, xp.full_like(position, float("nan")), position)
 
 
 def _before(level: Array) -> Array:

@@ -514,7 +514,9 @@ def test_gradients_are_finite_differences(rng):
         return *gauge, plan(*arrays, found), transport_cost(*arrays, found), dual_value(*arrays, found)
 
     assert torch.autograd.gradcheck(
-        made, [torch.asarray(v, requires_grad=True) for v in (K, a, b, np.asarray(0.6))]
+        made,
+        [torch.asarray(v, requires_grad=True) for v in (K, a, b, np.asarray(0.6))],
+        fast_mode=True,  # in random directions
     )
     with torch.no_grad():
         found = sinkhorn(*inputs[:3], eps=inputs[3], **fixed)

@@ -18,6 +18,7 @@ LAWLESS = {
     "_derivatives.refuse_gradient": "refuses, or does nothing",
     "_derivatives.detached": "a device of differentiation: the value is its argument's",
     "_derivatives.is_differentiated": "a question about an array that its numbers do not answer",
+    "_derivatives.is_known": "a question about where an array is, that its numbers do not answer",
     "_derivatives.is_traced": "a question about an array that its numbers do not answer",
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
     "networks.bures_mlp.identity_scaling": "constants",

@@ -131,8 +131,8 @@ COLUMNS = [
 ]
 """What the fixture ``library`` goes through.
 
-JAX compiles every operation for every shape, which takes longer than all other libraries together: beside them
-it is tried in its own default, float32; alone (``REFWFM_TEST_XP=jax``) in both.
+JAX compiles every operation for every shape, which takes longer than all other libraries together: beside
+them it is tried in its own default, float32; alone (``REFWFM_TEST_XP=jax``) in both.
 """
 
 

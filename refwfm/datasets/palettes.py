@@ -86,15 +86,14 @@ def read_picture(path: str | Path, /) -> Floats:
         raise ModuleNotFoundError(
             f'reading {path} needs Pillow: pip install "refwfm[photographs]"'
         ) from error
-    with Image.open(path) as picture:
-        if picture.mode not in ("L", "LA", "RGB", "RGBA"):
-            picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")  # noqa: PLW2901
+    with Image.open(path) as file:
+        known = file.mode in ("L", "LA", "RGB", "RGBA")
+        picture = file if known else file.convert("RGBA" if "transparency" in file.info else "RGB")
         return as_colours(np.asarray(picture))
 
 
 def as_colours(picture: Any, /) -> Floats:
-    """Picture as an array (height, width, 3) in [0, 1]: of bytes or floats, grey, with an alpha channel or
-    without.
+    """Picture as an array (height, width, 3) in [0, 1]: grey, in colours, or with alpha.
 
     Grey is as much red as green and blue. Where there is an alpha channel, the picture lies on white.
 
@@ -138,7 +137,7 @@ def as_colours(picture: Any, /) -> Floats:
 
 
 def palette(picture: Floats, n: int, /, *, rng: np.random.Generator) -> Floats:
-    """Draw the colours of n pixels of a picture (height, width, 3), with replacement where it has fewer: (n, 3)."""
+    """Draw the colours of n pixels of a picture, shape (n, 3); with replacement where it has fewer."""
     pixels = np.reshape(picture, (-1, 3))
     if n < 1:
         raise ValueError(f"n must be at least 1; got {n}")
@@ -146,8 +145,7 @@ def palette(picture: Floats, n: int, /, *, rng: np.random.Generator) -> Floats:
 
 
 def crops(picture: Floats, count: int, /, *, rng: np.random.Generator, size: float = 0.4) -> list[Floats]:
-    """Draw rectangular regions of a picture, with sides of ``size`` times its own: as many pictures of their
-    own.
+    """Draw rectangular regions of a picture, with sides of ``size`` times its own.
 
     Regions of one photograph differ in their colours, as sky and roof do, and make many pairs out of few
     photographs.

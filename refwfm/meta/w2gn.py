@@ -196,8 +196,11 @@ def conjugate(
         step = xp.ones_like(value)
         for _ in range(max_halvings + 1):
             new = _project(x - step[..., None] * slope, low, high)
-            reached = potential(params, new)[0] - xp.sum(new * y, axis=-1)
-            enough = reached <= value + 0.1 * xp.sum(slope * (new - x), axis=-1)
+            reached, after, _ = potential_and_map(params, new)
+            reached, promised = reached - xp.sum(new * y, axis=-1), xp.sum(slope * (new - x), axis=-1)
+            # By convexity the value falls by no less than the slope there says, known to more digits.
+            surely = xp.sum((after - y) * (new - x), axis=-1) <= 0.1 * promised
+            enough = surely | (reached <= value + 0.1 * promised)
             if not bool(xp.any(moving & ~enough)):
                 break
             step = xp.where(enough, step, 0.5 * step)

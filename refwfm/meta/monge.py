@@ -161,9 +161,11 @@ def negative_kernels(params: Params, /) -> tuple[Array, dict[str, Array]]:
             wz = layer["wz"]
             xp = array_namespace(wz)
             below = xp.where(wz > 0, xp.zeros_like(wz), wz)  # NaN stays
-            norm = xp.sqrt(xp.sum(below * below))
-            total = total + norm
-            grads[name] = below / xp.where(norm == 0, xp.ones_like(norm), norm)
+            square = xp.sum(below * below)
+            none = square == 0  # there the root has no slope, and 0 is one of its subgradients
+            norm = xp.sqrt(xp.where(none, xp.ones_like(square), square))
+            total = total + xp.where(none, square, norm)
+            grads[name] = below / norm
     return total, grads
 
 

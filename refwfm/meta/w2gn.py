@@ -313,8 +313,9 @@ def transfer_colours(
     """
     xp, d = array_namespace(picture), picture.shape[-1]
     pixels = xp.reshape(picture, (-1, d))
-    starts = range(0, max(1, pixels.shape[0]), rows)
-    moved = [gradient_map(params, pixels[i : i + rows, :])[0] for i in starts]
+    count = pixels.shape[0]
+    starts = range(0, max(1, count), rows)
+    moved = [gradient_map(params, pixels[i : min(i + rows, count), :])[0] for i in starts]
     return xp.reshape(_project(xp.concat(moved, axis=0), low, high), picture.shape)
 
 

@@ -1,6 +1,6 @@
 """Activations of input-convex networks, with their pullbacks; the others are in ``layers``."""
 
-from refwfm._array import Array, asarray_like, check_floating
+from refwfm._array import Array, asarray_like, check_floating, nonnegative
 from refwfm.networks.layers import Pullback
 
 
@@ -45,5 +45,5 @@ def softplus(x: Array, /) -> tuple[Array, Pullback]:
     ([0.6931, 800.0], [0.5, 1.0])
     """
     xp = check_floating(x=x)
-    y = xp.logaddexp(x, xp.zeros_like(x))
+    y = nonnegative(x) + xp.log1p(xp.exp(-xp.abs(x)))  # exp(x) would overflow
     return y, lambda d_y: d_y * (0.5 * (1.0 + xp.tanh(0.5 * x)))  # 1 / (1 + exp(-x)) would overflow

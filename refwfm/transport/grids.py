@@ -243,7 +243,7 @@ def half_steps(
 ) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """The two halves of Sinkhorn's iteration: ``g = columns(f)`` and ``f = rows(g)``.
 
-    Equation: WFM-12, META-OT-2. ``minimum`` is a twin of the soft minimum, if there is one.
+    Equation: META-OT-2. ``minimum`` is a twin of the soft minimum, if there is one.
 
     Examples
     --------
@@ -293,7 +293,7 @@ def grid_sinkhorn(
 ) -> Sinkhorn:
     """Entropic transport between histograms on a grid: ``sinkhorn`` of its squared distances, axis by axis.
 
-    Equation: WFM-12, META-OT-7. The same iterates, errors and stopping rule, up to rounding.
+    Equation: META-OT-7. The same iterates, errors and stopping rule, up to rounding.
 
     Parameters
     ----------

@@ -39,7 +39,8 @@ def semidual_value(
 ) -> Array:
     """Semi-dual S(f), the dual at f and its half-step g: at most ``min ⟨K, P⟩ + eps Σ P (log P - 1)``.
 
-    Equation: META-OT-1. ``⟨f + eps log a, a⟩ + ⟨g + eps log b, b⟩ - eps``: the mass of the plan is 1.
+    Equation: META-OT-1, META-OT-3. ``⟨f + eps log a, a⟩ + ⟨g + eps log b, b⟩ - eps``: the mass of the plan is
+    1.
 
     Parameters
     ----------
@@ -92,8 +93,8 @@ def kl_dual_value(
 ) -> Array:
     """Semi-dual objective of ``min ⟨K, P⟩ + eps KL(P | a ⊗ b)``: ``⟨f, a⟩ + ⟨g(f), b⟩``.
 
-    Equation: META-OT-1. S(f) without the constant ``eps (Σ a log a + Σ b log b - 1)``, hence with the same
-    gradient: ``dual_value`` at f and its half-step. Parameters, result and derivative as for
+    Equation: META-OT-1, META-OT-3. S(f) without the constant ``eps (Σ a log a + Σ b log b - 1)``, hence with
+    the same gradient: ``dual_value`` at f and its half-step. Parameters, result and derivative as for
     ``semidual_value``.
 
     Examples

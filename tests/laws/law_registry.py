@@ -4,6 +4,7 @@
 import law_of_clouds  # noqa: F401
 import law_of_families  # noqa: F401
 import law_of_gaussians  # noqa: F401
+import law_of_meta  # noqa: F401
 import law_of_networks  # noqa: F401
 import law_of_plans  # noqa: F401
 import law_of_slices  # noqa: F401
@@ -21,6 +22,7 @@ LAWLESS = {
     "_derivatives.is_traced": "a question about an array that its numbers do not answer",
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
     "networks.bures_mlp.identity_scaling": "constants",
+    "transport.grids.unit_grid": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
     "transport._parallel.each": "one call after the other, or several at once: the values of its argument",
     "transport._parallel.members": "the same numbers with other axes",

@@ -82,7 +82,7 @@ def cloud_potential(
     [-1.0, 1.0]
     """
     x, y = check_cloud_pair(x, y)
-    check_floating(x=x.points, params=params["in"]["weight"])
+    check_floating(x=x.points, **params["point"])
     d = x.points.shape[-1]
     if params["point"]["weight"].shape[0] != d + 1:
         raise ValueError(

@@ -95,9 +95,9 @@ def potential_mlp(params: Params, a: Array, b: Array, /) -> tuple[Array, "Callab
     >>> potential_mlp(params, np.ones((5, 3)), np.ones(2))[0].shape
     (5, 3)
     """
-    out = params["out"]
-    xp = check_floating(a=a, b=b, params=out["weight"])
-    n, n_in = out["weight"].shape[1], params["hidden"]["0"]["weight"].shape[0]
+    out, first = params["out"], params["hidden"]["0"]
+    xp = check_floating(**first, a=a, b=b, out=out["weight"])
+    n, n_in = out["weight"].shape[1], first["weight"].shape[0]
     if a.ndim < 1 or b.ndim < 1 or (a.shape[-1], b.shape[-1]) != (n, n_in - n):
         raise ValueError(
             f"the parameters are for weights a (..., {n}) and b (..., {n_in - n}); "

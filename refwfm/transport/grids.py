@@ -78,7 +78,7 @@ def unit_grid(shape: tuple[int, ...], /, *, like: Array) -> Grid:
     >>> [axis.tolist() for axis in unit_grid((3, 2), like=np.zeros(0)).axes]
     [[1.0, 0.5, 0.0], [0.0, 1.0]]
     """
-    xp = array_namespace(like)
+    xp = check_floating(like=like)
     ends = [(1.0, 0.0)] + [(0.0, 1.0)] * (len(shape) - 1)
     options = {"dtype": like.dtype, "device": device(like)}
     axes = (xp.linspace(*end, n, **options) for end, n in zip(ends, shape, strict=True))
@@ -140,7 +140,7 @@ def grid_softmin(grid: Grid, potential: Array, weights: Array, eps: Array, /) ->
     [1.0, 2.0]
     """
     costs, d = axis_costs(grid), len(grid.axes)
-    xp = array_namespace(potential)
+    xp = check_floating(grid=grid.axes[0], potential=potential, weights=weights, eps=eps)
     flat = is_flat(costs, potential, eps)
     mean = _mean_cost(costs, weights, grid.shape) - xp.sum(weights * potential, axis=-1)[..., None]
     eps = xp.where(flat, xp.ones_like(eps), eps)  # any number, where it is not used
@@ -164,7 +164,7 @@ def is_flat(costs: tuple[Array, ...], potential: Array, eps: Array, /) -> Array:
     >>> bool(is_flat((np.eye(2),), np.zeros(2), np.asarray(np.inf)))
     True
     """
-    xp = array_namespace(potential)
+    xp = check_floating(potential=potential, eps=eps)
     largest = sum(xp.max(cost) for cost in costs) + xp.max(xp.abs(potential), axis=-1)
     return eps * machine_eps(potential) ** 0.5 > largest
 
@@ -196,7 +196,7 @@ def _logsumexp(x: Array) -> Array:
 def check_grid(grid: Grid, /) -> Any:
     """Raise unless a grid has axes of at least one point, of one library and dtype; return the namespace."""
     if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a Grid; got a {type(grid).__name__}")
+        raise TypeError(f"grid must be a Grid(axes); got a {type(grid).__name__}")
     if not isinstance(grid.axes, tuple) or not grid.axes:
         raise ValueError(f"grid must have a tuple of at least one axis; got {type(grid.axes).__name__}")
     xp = check_floating(**{f"grid.axes[{k}]": axis for k, axis in enumerate(grid.axes)})
@@ -271,8 +271,9 @@ def marginal(weights: Array, old: Array, new: Array, eps: Array, /) -> Array:
     >>> marginal(np.asarray([1.0, 0.0]), np.zeros(2), np.zeros(2), np.asarray(1.0)).tolist()
     [1.0, 0.0]
     """
-    step = array_namespace(old).where(weights > 0, old - new, array_namespace(old).zeros_like(old))
-    return array_namespace(old).exp(log_weights(weights) + step / eps[..., None])
+    xp = check_floating(weights=weights, old=old, new=new, eps=eps)
+    step = xp.where(weights > 0, old - new, xp.zeros_like(old))
+    return xp.exp(log_weights(weights) + step / eps[..., None])
 
 
 @np.errstate(all="ignore")  # what is not finite is in the errors
@@ -325,6 +326,7 @@ def grid_sinkhorn(
     (1, [0.3799, 0.3799])
     """
     check_iterations(tol, max_iter, check_every)
+    check_grid(grid)
     problem = check_histograms(grid, a, b, eps=eps, f_init=f_init, validate=validate)
     columns, rows = half_steps(problem, minimum)
     _, a, b, epsilon, f = problem

@@ -153,7 +153,7 @@ def semidual_value_and_gradient(
     >>> float(value), gradient.tolist()
     (2.0, [0.0])
     """
-    check_floating(f=f)
+    check_floating(f=f, a=a, b=b)
     problem = check_histograms(cost, a, b, eps=eps, f_init=f, validate=validate)
     _, a, b, epsilon, f = problem
     columns, rows = half_steps(problem, minimum)
@@ -192,7 +192,7 @@ def _entropy_terms(weights: Array) -> Array:
 
 def _kl_dual(f: Array, cost: Cost, a: Array, b: Array, **options: Any) -> tuple[Array, Problem]:
     """Value, with the derivative of the envelope theorem, and the checked problem."""
-    check_floating(f=f)
+    check_floating(f=f, a=a, b=b)
     minimum = options.pop("minimum")
     problem = check_histograms(cost, a, b, f_init=f, **options)
     xp = array_namespace(f)

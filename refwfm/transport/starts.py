@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refwfm._array import Array, array_namespace, check_floating, check_integer
-from refwfm.measures import PointCloud
+from refwfm.measures import PointCloud, check_measure
 from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.grids import Cost, Grid, Softmin, check_histograms, grid_sinkhorn, half_steps, marginal
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
@@ -43,6 +43,7 @@ def zero_potential(x: PointCloud, y: PointCloud, /) -> Array:
     >>> zero_potential(*(PointCloud(np.ones((n, 1)), np.full(n, 1 / n)) for n in (2, 1))).tolist()
     [0.0, 0.0]
     """
+    x, y = check_measure(x, PointCloud, "x"), check_measure(y, PointCloud, "y")
     check_floating(x=x.weights, y=y.weights)
     return 0.0 * (x.weights + y.weights[..., :1])
 
@@ -124,7 +125,7 @@ def usable_start(
     >>> f.tolist(), used.tolist()  # only in the second is the NaN at an atom that weighs something
     ([[0.0, 0.0], [0.0, 0.0]], [True, False])
     """
-    xp = check_floating(f=f)
+    xp = check_floating(f=f, a=a, b=b)
     problem = check_histograms(cost, a, b, eps=eps, validate=validate)
     cost, a, b, _, zeros = problem
     f = xp.where(a > 0, f, xp.zeros_like(f)) + zeros

@@ -1,11 +1,12 @@
 """Records of Meta OT: the semi-dual, starts, grids, the sphere, networks of potentials."""
 
 import numpy as np
-from law_kinds import Kind, cloud, number, positive, weights
+from law_kinds import Kind, cloud, number, positive, vectors, weights
 from law_of_networks import gradients, trained
 from law_of_plans import ENTROPIC, EPS, PROBLEM, SOLUTION, STEPS, TWO
 from law_record import record
 
+from refwfm.measures import PointCloud
 from refwfm.meta import cloud_potentials, potentials
 from refwfm.transport import grid_displacement, grids, semidual, sphere, starts
 from refwfm.transport.grids import Grid
@@ -66,19 +67,6 @@ record(
 
 # Grids: axes have no mass that could be split, nor an origin. Coordinates do not mix.
 AXES = {"rows": Kind("c", 1), "columns": Kind("T", 1)}
-GRID_SIZES = {"c": (2, 3), "T": (3,), "l": (6,)}
-
-
-def on_a_grid(function):
-    """Two axes and weights of all their points: the longer ones have zeros."""
-
-    def call(rows, columns, *rest):
-        size = rows.shape[0] * columns.shape[0]
-        return function(Grid((rows, columns)), *(part[..., :size] for part in rest))
-
-    return call
-
-
 record(
     grids.grid_points,
     AXES,
@@ -135,6 +123,7 @@ record(
     Kind("bT"),
     call=lambda plan, axis: grid_displacement.displaced_histogram(plan, Grid((axis,)), 0.25),
     drawn={"sorted": sorted_axis},
+    without="padding splitting",  # nodes are where they are
 )
 
 
@@ -195,7 +184,7 @@ record(
 
 # Networks: a unit, or an order, of atoms that the parameters do not know
 ATOMS = {"a": weights("bT"), "b": weights("bT")}
-FIXED = {"sizes": {"T": (3,)}, "without": "splitting", "ulps": 1e3}
+FIXED = {"sizes": {"T": (3,)}, "without": "padding splitting", "ulps": 1e3}
 
 
 def init(rng, *, like):
@@ -266,8 +255,8 @@ record(
     cloud_potentials.standardized,
     TWO,
     (
-        cloud("bn")._replace(points=Kind("bnd", sort="points")),
-        cloud("bm")._replace(points=Kind("bmd")),
+        PointCloud(vectors("bnd", degree=0), weights("bn")),
+        PointCloud(vectors("bmd", degree=0), weights("bm")),
         number("b", 2),
     ),
     sizes={"n": (3, 4), "m": (3, 4)},

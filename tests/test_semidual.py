@@ -118,7 +118,7 @@ def test_torch_differentiates_the_envelope(rng):
     torch = pytest.importorskip("torch")
     cost, a, b = problem(rng)
     given = [torch.tensor(x, requires_grad=True) for x in (0.2 * rng.normal(size=6), cost, a, b)]
-    assert torch.autograd.gradcheck(lambda *x: semidual_value(*x, eps=EPS), given)
+    assert torch.autograd.gradcheck(lambda *x: semidual_value(*x, eps=EPS, validate=False), given)
     a[0], a[1] = 0.0, a[0] + a[1]
     f = torch.tensor(0.2 * rng.normal(size=6), requires_grad=True)
     semidual_value(f, *map(torch.tensor, (cost, a, b)), eps=EPS).backward()

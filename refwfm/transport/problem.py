@@ -80,6 +80,7 @@ def check_weights(weights: Array, name: str, /) -> Array:
     total = xp.sum(weights, axis=-1)
     tolerance = 1e-6 if machine_eps(weights) < 1e-10 else 1e-3
     if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
+        weights, total = detached(weights), detached(total)
         raise ValueError(
             f"{name} must be non-negative with mass 1 (unequal masses cannot be transported); got a smallest "
             f"weight of {float(xp.min(weights)):.3g} and masses from {float(xp.min(total)):.9g} to "

@@ -39,7 +39,7 @@ def test_wrong_arguments():
     grid = unit_grid((2, 2), like=np.zeros(0))
     with pytest.raises(ValueError, match=r"plan must have shape \(..., 4, 4\)"):
         displaced_histogram(np.ones((3, 3)), grid, 0.5)
-    with pytest.raises(ValueError, match="t must be from 0 to 1; got 1.5"):
+    with pytest.raises(ValueError, match=r"t must be from 0 to 1; got 1\.5"):
         displaced_histogram(np.ones((4, 4)), grid, 1.5)
     with pytest.raises(ValueError, match="strictly increase or strictly decrease"):
         axis_shares(np.asarray([0.0, 1.0, 0.5]), 0.5)
@@ -51,9 +51,7 @@ def test_coincident_points_are_not_at_distance_zero(rng):
     cost = spherical_cost(x, x)
     np.testing.assert_allclose(np.diagonal(cost), 0.01414, atol=1e-5)
     np.testing.assert_allclose(np.diagonal(spherical_cost(x, -x)), np.pi - 0.01414, atol=1e-5)
-    with pytest.raises(
-        ValueError, match="y must hold unit vectors; got a length that is off by 1: divide by it"
-    ):
+    with pytest.raises(ValueError, match="y must hold unit vectors; got a length that is off by 1"):
         spherical_cost(x, 2 * x)
     x[1] = np.nan
     assert np.isnan(spherical_cost(x, x)[1]).all()

@@ -1,4 +1,4 @@
-"""The semi-dual: what a potential is worth, its gradient, its gap; on torch the derivative of the envelope."""
+"""The semi-dual: what a potential is worth, its gradient, its gap; the derivative that torch is told."""
 
 import numpy as np
 import pytest

@@ -150,7 +150,7 @@ def sinkhorn(
         Check the values of cost and weights.
     check_every : int
         Look at the errors after iteration 1 and then after every so many. With 1, ``n_iter`` is the first at
-        which they were at most ``tol``, for a third more time.
+        which they were at most ``tol``. Each look makes the plan once.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 import numpy as np
 
 from refwfm.backends import Backend, check_device
+from refwfm.backends._grids import grid_softmin
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
 from refwfm.backends._numpy_sinkhorn import sinkhorn
@@ -31,6 +32,7 @@ def load(device: str, dtype: str, /) -> Backend:
         ops=REFERENCE._replace(
             pairwise_sq_distance=pairwise_sq_distance,
             sinkhorn=sinkhorn,
+            grid_softmin=grid_softmin,
             cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,

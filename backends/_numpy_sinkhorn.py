@@ -27,7 +27,7 @@ from refwfm.backends._numpy_ops import _n_threads, _pool
 from refwfm.backends._numpy_transformer import _LOCK, _controller, _on_all_cores
 from refwfm.transport import sinkhorn as reference
 from refwfm.transport.problem import check_problem
-from refwfm.transport.sinkhorn import TOLERANCE, Sinkhorn, certified
+from refwfm.transport.sinkhorn import CHECK_EVERY, TOLERANCE, Sinkhorn, certified
 
 BLOCK = 1 << 16
 """Elements of a block of rows: its temporaries stay in the cache of a core."""
@@ -54,15 +54,21 @@ def sinkhorn(
     f_init: np.ndarray | None = None,
     require: bool = True,
     validate: bool = True,
+    check_every: int = CHECK_EVERY,
 ) -> Sinkhorn:
-    """Twin of ``refwfm.transport.sinkhorn.sinkhorn``; ``n_iter`` counts those of the slowest pair."""
-    reference.check_iterations(tol, max_iter)
+    """Twin of ``refwfm.transport.sinkhorn.sinkhorn``; ``n_iter`` counts those of the slowest pair.
+
+    The errors are there at every iteration, so that ``check_every`` only matters where the reference solves.
+    """
+    reference.check_iterations(tol, max_iter, check_every)
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
     cost, a, b, epsilons, start = problem
     n, m = cost.shape[-2:]
     largest = np.max(np.abs(cost), axis=(-2, -1)) + np.max(np.abs(start), axis=-1)  # of each pair
     if n * m < SMALL or np.any(np.sqrt(np.finfo(cost.dtype).eps) * epsilons > 2.0 * largest):
-        return reference.iterate(problem, tol=tol, max_iter=max_iter, require=require)
+        return reference.iterate(
+            problem, tol=tol, max_iter=max_iter, require=require, check_every=check_every
+        )
     batch = epsilons.shape
     costs, a, b = (
         np.broadcast_to(x, (*batch, *x.shape[x.ndim - k :])) for x, k in ((cost, 2), (a, 1), (b, 1))

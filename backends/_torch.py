@@ -5,6 +5,7 @@ import torch
 
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device
+from refwfm.backends._grids import grid_softmin
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_sinkhorn import sinkhorn
 from refwfm.backends._torch_transformer import transformer
@@ -35,6 +36,7 @@ def load(device: str, dtype: str, /) -> Backend:
         synchronize=torch.cuda.synchronize if device.startswith("cuda") else lambda: None,
         ops=REFERENCE._replace(
             sinkhorn=sinkhorn,
+            grid_softmin=grid_softmin,
             gaussian_loss_and_grad=gaussian_loss_and_grad,
             cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,

@@ -13,6 +13,7 @@ Read the modules in this order beside the paper:
 ``interpolation``  displacement interpolation of clouds
 ``sources``        where the flow starts
 ``couplings``      which source goes with which target, and which point goes where
+``meta``           networks that predict the solution of transport problems
 ``networks``       the learned field and its derivative
 ``objectives``     the losses
 ``training``       Algorithm 1

@@ -29,7 +29,7 @@ from refwfm._array import array_namespace, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.meta import hypernetwork, icnn, monge, picnn, w2gn
+from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, potentials, w2gn
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import activations, conditioning
@@ -46,15 +46,20 @@ from refwfm.transport import (
     families,
     fields,
     gaussian_start,
+    grid_displacement,
+    grids,
     linearized,
     plans,
     problem,
     programme,
     quantiles,
     reference,
+    semidual,
     sinkhorn,
     sliced,
+    sphere,
     stability,
+    starts,
 )
 from refwfm.transport.families import Family, RandomCoupling
 
@@ -139,6 +144,11 @@ COLOURS = _DRAW.uniform(0.05, 0.95, (2, 6, 2))
 FEATURES = _random(2, 2, 3)
 PICNN, OTHER_PICNN = (_filled(picnn.init_picnn(_DRAW, 2, 3, like=LIKE, width=4, depth=2)) for _ in range(2))
 CONDITION = _random(2, 3)
+GRID = grids.Grid((np.array([0.0, 0.75, 0.25]), np.array([1.0, -0.25])))
+GRID_A, GRID_B, GRID_F = _weights(2, 6), _weights(2, 6), 0.1 * _random(2, 6)
+GRID_EPS = np.array([0.3, 0.5])
+POTENTIAL = _filled(potentials.init_potential_mlp(_DRAW, 5, 4, like=LIKE, width=3, depth=2))
+CLOUD_POTENTIAL = _filled(cloud_potentials.init_cloud_potential(_DRAW, 2, like=LIKE, width=3))
 ADAM = optim.AdamState(DENSE, optim.tree_map(np.abs, DENSE), 3)
 
 tight = partial(sinkhorn.sinkhorn, eps=1.0, tol=None, max_iter=40)
@@ -646,6 +656,45 @@ CALLS = {
     "transport.fields.inner": (fields.inner, M, X.points, Y.points),
     "transport.fields.coupling_loss": (fields.coupling_loss, _random(4, 25, 2), COUPLING, M, N),
     "transport.gaussian_start.gaussian_potential": (gaussian_start.gaussian_potential, WX, WY),
+    "transport.grid_displacement.displaced_histogram": (
+        lambda plan, grid: grid_displacement.displaced_histogram(plan, grid, 0.375),
+        GRID_A[:, :, None] * GRID_B[:, None],
+        grids.Grid((np.array([1.0, 0.75, 0.25]), np.array([-0.25, 1.0]))),
+    ),
+    "transport.grid_displacement.axis_shares": (
+        lambda axis: grid_displacement.axis_shares(axis, 0.375),
+        np.array([1.0, 0.75, 0.25]),
+    ),
+    "transport.grids.unit_grid": (lambda x: grids.unit_grid((3, 2), like=x), GRID_F),
+    "transport.grids.grid_points": (grids.grid_points, GRID),
+    "transport.grids.axis_costs": (grids.axis_costs, GRID),
+    "transport.grids.grid_softmin": (grids.grid_softmin, GRID, GRID_F, GRID_A, GRID_EPS),
+    "transport.grids.is_flat": (
+        lambda grid, f, eps: grids.is_flat(grids.axis_costs(grid), f, eps),
+        GRID,
+        GRID_F,
+        np.array([0.3, 1e12]),
+    ),
+    "transport.grids.half_steps": (
+        lambda c, a, b, f, g: tuple(
+            half(p)
+            for half, p in zip(
+                grids.half_steps(grids.check_histograms(c, a, b, eps=0.5)), (f, g), strict=True
+            )
+        ),
+        COST,
+        A,
+        B,
+        F,
+        G,
+    ),
+    "transport.grids.marginal": (grids.marginal, GRID_A, GRID_F, 0.5 * GRID_F, GRID_EPS),
+    "transport.grids.grid_sinkhorn": (
+        lambda grid, a, b: grids.grid_sinkhorn(grid, a, b, eps=0.5, tol=None, max_iter=40),
+        GRID,
+        GRID_A,
+        GRID_B,
+    ),
     "transport.linearized.align_to_reference": (partial(linearized.align_to_reference, n_jobs=1), S, ORDERED),
     "transport.linearized.align": (partial(linearized.align, n_jobs=1), S, ORDERED),
     "transport.linearized.reorder": (linearized.reorder, S, np.array([2, 0, 1, 4, 3])),
@@ -713,6 +762,16 @@ CALLS = {
         partial(reference.free_support_barycenter, n_jobs=1),
         ORDERED,
     ),
+    **{
+        f"transport.semidual.{function.__name__}": (partial(function, eps=0.5), F, COST, A, B)
+        for function in (
+            semidual.semidual_value,
+            semidual.kl_dual_value,
+            semidual.semidual_gradient,
+            semidual.semidual_value_and_gradient,
+        )
+    },
+    "transport.semidual.to_product_convention": (partial(semidual.to_product_convention, eps=0.5), F, A),
     "transport.sinkhorn.sq_euclidean_cost": (sinkhorn.sq_euclidean_cost, X.points, WY.points),
     "transport.sinkhorn.sinkhorn": (tight, COST, A, B),
     "transport.sinkhorn.iterate": (
@@ -773,6 +832,11 @@ CALLS = {
         WY,
         THETA,
     ),
+    "transport.sphere.spherical_cost": (
+        sphere.spherical_cost,
+        np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]),
+        np.array([[0.0, 1.0, 0.0], [0.8, 0.0, -0.6]]),
+    ),
     "transport.stability.stability_radius": (stability.stability_radius, S, ORDERED),
     "transport.stability.stability_radius_bound": (stability.stability_radius_bound, S, ORDERED),
     "transport.stability.assignment_gap": (stability.assignment_gap, S, ORDERED),
@@ -781,6 +845,63 @@ CALLS = {
         S,
         ORDERED,
     ),
+    "transport.starts.zero_potential": (starts.zero_potential, WX, WY),
+    "transport.starts.start_potential": (lambda x, y: starts.start_potential("gaussian", x, y), WX, WY),
+    "transport.starts.usable_start": (partial(starts.usable_start, eps=0.5), F, COST, A, B),
+    "transport.starts.warm_sinkhorn": (
+        lambda c, a, b, f: starts.warm_sinkhorn(c, a, b, f, eps=1.0, tol=None, max_iter=40),
+        COST,
+        A,
+        B,
+        F,
+    ),
+    "transport.starts.error_curve": (
+        lambda c, a, b, f: starts.error_curve(c, a, b, eps=0.5, n_iter=2, f_init=f),
+        COST,
+        A,
+        B,
+        F,
+    ),
+    "transport.starts.iterations_to": (
+        lambda e: starts.iterations_to(e, 0.25),
+        np.array([[1.0], [0.3], [0.2]]),
+    ),
+    "meta.potentials.potential_mlp": (
+        lambda params, a, b: with_pullback(lambda a, b: potentials.potential_mlp(params, a, b))(a, b),
+        POTENTIAL,
+        A,
+        B,
+    ),
+    "meta.potentials.amortisation_loss": (
+        partial(potentials.amortisation_loss, eps=0.5),
+        POTENTIAL,
+        A,
+        B,
+        COST[0],
+    ),
+    "meta.potentials.loss_and_grad": (partial(potentials.loss_and_grad, eps=0.5), POTENTIAL, A, B, COST[0]),
+    "meta.potentials.unmasked_value_and_gradient": (
+        partial(potentials.unmasked_value_and_gradient, eps=0.5),
+        F,
+        COST,
+        A,
+        B,
+    ),
+    "meta.cloud_potentials.cloud_potential": (
+        lambda params, x, y: with_pullback(
+            lambda x, y: cloud_potentials.cloud_potential(params, x, y, eps=0.5)
+        )(x, y),
+        CLOUD_POTENTIAL,
+        WX,
+        WY,
+    ),
+    "meta.cloud_potentials.cloud_loss_and_grad": (
+        partial(cloud_potentials.cloud_loss_and_grad, eps=0.5),
+        CLOUD_POTENTIAL,
+        WX,
+        WY,
+    ),
+    "meta.cloud_potentials.standardized": (cloud_potentials.standardized, WX, WY),
 }
 
 for _name in costs.COSTS:

@@ -63,6 +63,10 @@ SECTIONS = {
     "Meta transport: convex potentials": "meta_continuous",
     "Meta transport: prediction": "meta_prediction",
     "Conditional Monge maps": "meta_conditional",
+    "Semi-dual of entropic transport": "meta_discrete",
+    "Networks of potentials": "meta_networks",
+    "Warm starts": "meta_starts",
+    "Grids and the sphere": "meta_grids",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

@@ -13,6 +13,7 @@ from refwfm.sources.clouds import prefix_weights
 from refwfm.training import optim, regression
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.regression import CloudBatch, GaussianBatch
+from refwfm.transport.grids import Grid, grid_softmin
 from refwfm.transport.sinkhorn import plan, sinkhorn
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.draws import Draw
@@ -24,6 +25,7 @@ TITLES = {
     "gaussian_loss_and_grad": "loss and gradient of a training step",
     "cloud_loss_and_grad": "loss and gradient of a training step on clouds",
     "sinkhorn": "Sinkhorn",
+    "grid_softmin": "soft minimum on a grid",
     "clip_by_global_norm": "clipping of the gradient",
     "adam": "Adam",
     "ema": "running mean of the parameters",
@@ -42,6 +44,7 @@ def _item(name: str, twin: Callable[..., Any]) -> Item:
         "gaussian_loss_and_grad": _losses,
         "cloud_loss_and_grad": _cloud_losses,
         "sinkhorn": _sinkhorns,
+        "grid_softmin": _grid_softmins,
         "clip_by_global_norm": _clippings,
         "adam": _adams,
         "ema": _averages,
@@ -177,6 +180,29 @@ def sinkhorns_agree(twin: Callable[..., Any], draw: Draw) -> float:
         for function in (twin, sinkhorn)
     ]
     return float(np.sum(np.abs(plans[0] - plans[1])))
+
+
+def _grid_softmins(twin: Callable[..., Any]) -> Check:
+    return Check(
+        "the reference on the same arrays",
+        grid_softmins_agree,
+        twin,
+        {
+            "half of eps": lambda grid, p, w, eps: grid_softmin(grid, p, w, 0.5 * eps),
+            "weights dropped": lambda grid, p, w, eps: grid_softmin(grid, p, 0.0 * w + 1.0, eps),
+        },
+        roundings(300, "exponents up to 200, of which the reference keeps the rounding"),
+        dimensions=(1, 2, 3),
+    )
+
+
+def grid_softmins_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Soft minima at the points of a grid of d axes for eps from 0.01 to 1."""
+    grid = Grid(tuple(draw.rounded(draw.rng.uniform(0.0, 1.0, s)) for s in (5, 4, 3)[: draw.d]))
+    w = np.stack([draw.weights(grid.size) for _ in range(3)])
+    p, eps = 0.1 * draw.normal(3, grid.size), draw.rounded(np.array([0.01, 0.1, 1.0]))
+    p = draw.rounded(p)
+    return relative(draw.call(twin, grid, p, w, eps), draw.call(grid_softmin, grid, p, w, eps), 1.0)
 
 
 def _clippings(twin: Callable[..., Any]) -> Check:

@@ -13,6 +13,7 @@ from refwfm.measures import Gaussian
 from refwfm.training import optim, regression
 from refwfm.training.optim import AdamState, Tree
 from refwfm.training.regression import CloudBatch, GaussianBatch
+from refwfm.transport.grids import Grid, grid_softmin
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
 
 
@@ -39,7 +40,14 @@ class SinkhornSolver(Protocol):
         f_init: Array | None = None,
         require: bool = True,
         validate: bool = True,
+        check_every: int = 10,
     ) -> Sinkhorn: ...
+
+
+class GridSoftmin(Protocol):
+    """See ``transport.grids.grid_softmin``."""
+
+    def __call__(self, grid: Grid, potential: Array, weights: Array, eps: Array, /) -> Array: ...  # noqa: D102
 
 
 class GaussianLossAndGrad(Protocol):
@@ -83,6 +91,7 @@ class Ops(NamedTuple):
 
     pairwise_sq_distance: PairwiseSqDistance
     sinkhorn: SinkhornSolver
+    grid_softmin: GridSoftmin
     gaussian_loss_and_grad: GaussianLossAndGrad
     cloud_loss_and_grad: CloudLossAndGrad
     clip_by_global_norm: ClipByGlobalNorm
@@ -93,6 +102,7 @@ class Ops(NamedTuple):
 REFERENCE = Ops(
     pairwise_sq_distance,
     sinkhorn,
+    grid_softmin,
     regression.gaussian_loss_and_grad,
     regression.cloud_loss_and_grad,
     optim.clip_by_global_norm,

@@ -7,6 +7,11 @@
 ``families``        transport between families of clouds
 ``sinkhorn``        entropic plans
 ``gaussian_start``  a potential to start Sinkhorn's iteration from
+``grids``           entropic transport between histograms on a product grid, axis by axis
+``semidual``        what one potential is worth, and the gradient of that
+``starts``          starts by name, whether they are any good, errors at every iteration
+``grid_displacement``  a plan's measure on its way, as a histogram
+``sphere``          the cost of transport on the sphere
 ``entropic``        maps and a divergence from entropic plans
 ``plans``           what is done with a plan: rounding, sampling
 ``fields``          fields, rates and losses of a plan, or of a coupling of families, in textbook form

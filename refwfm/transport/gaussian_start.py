@@ -9,8 +9,9 @@ from refwfm.measures import PointCloud
 def gaussian_potential(x: PointCloud, y: PointCloud, /) -> Array:
     """Potential, at the points of x, of the optimal map between the Gaussians with the clouds' moments.
 
-    Equation: WFM-12. With the map of WFM-U4, ``T(p) = m_y + C (p - m_x)`` and ``∇f(p) = 2 (p - T(p))``:
-    ``f(p) = 2 ⟨m_x - m_y, p - m_x⟩ + ⟨p - m_x, (I - C) (p - m_x)⟩``. A good ``f_init`` for ``sinkhorn``.
+    Equation: WFM-12, META-OT-6. With the map of WFM-U4, ``T(p) = m_y + C (p - m_x)`` and ``∇f(p) = 2 (p -
+    T(p))``: ``f(p) = 2 ⟨m_x - m_y, p - m_x⟩ + ⟨p - m_x, (I - C) (p - m_x)⟩``. A good ``f_init`` for
+    ``sinkhorn``.
 
     Parameters
     ----------

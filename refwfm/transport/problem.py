@@ -58,7 +58,7 @@ def check_problem(
     eps = check_eps(eps, cost, validate=validate) * cost_scale(cost, a, b, scale_cost)
     f = xp.zeros((*eps.shape, cost.shape[-2]), dtype=cost.dtype, device=device(cost))
     if f_init is not None:
-        f = f + _check_start(f_init, a, f, validate)
+        f = f + check_start(f_init, a, f, validate)
     return Problem(cost, a, b, eps, f)
 
 
@@ -80,6 +80,7 @@ def check_weights(weights: Array, name: str, /) -> Array:
     total = xp.sum(weights, axis=-1)
     tolerance = 1e-6 if machine_eps(weights) < 1e-10 else 1e-3
     if not bool(xp.all(weights >= 0)) or not bool(xp.all(xp.abs(total - 1.0) <= tolerance)):
+        weights, total = detached(weights), detached(total)
         raise ValueError(
             f"{name} must be non-negative with mass 1 (unequal masses cannot be transported); got a smallest "
             f"weight of {float(xp.min(weights)):.3g} and masses from {float(xp.min(total)):.9g} to "
@@ -189,7 +190,8 @@ COST_SCALES: dict[str, Callable[[Array, Array, Array], Array]] = {
 """Statistics of a cost over the pairs of live atoms, by name."""
 
 
-def _check_start(f_init: Array, a: Array, f: Array, validate: bool) -> Array:
+def check_start(f_init: Array, a: Array, f: Array, validate: bool, /) -> Array:
+    """Raise unless a start fits potentials f of a problem; return it with zeros where a is 0."""
     check_floating(f_init=f_init)
     xp = array_namespace(f, f_init)
     if f_init.dtype != f.dtype or f_init.ndim < 1 or f_init.shape[-1] != f.shape[-1]:

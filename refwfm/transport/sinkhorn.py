@@ -41,7 +41,7 @@ TOLERANCE = 1e-3
 """Marginal error (of a total mass of 1) at which a solution counts as converged by default."""
 
 CHECK_EVERY = 10
-"""Iterations from one evaluation of the marginal errors to the next."""
+"""Iterations from one evaluation of the marginal errors to the next, by default."""
 
 
 class Sinkhorn(NamedTuple):
@@ -121,6 +121,7 @@ def sinkhorn(
     f_init: Array | None = None,
     require: bool = True,
     validate: bool = True,
+    check_every: int = CHECK_EVERY,
 ) -> Sinkhorn:
     """Entropic transport between weights a and b for any cost, by Sinkhorn's iteration in the log domain.
 
@@ -147,6 +148,9 @@ def sinkhorn(
         Raise when ``tol`` was not reached; otherwise say so in the result.
     validate : bool
         Check the values of cost and weights.
+    check_every : int
+        Look at the errors after iteration 1 and then after every so many. With 1, ``n_iter`` is the first at
+        which they were at most ``tol``. Each look makes the plan once.
 
     Returns
     -------
@@ -178,13 +182,15 @@ def sinkhorn(
     >>> round(float(plan(cost, half, half, sinkhorn(cost, half, half, eps=1.0))[0, 0]), 4)  # 1 / (2 + 2 / e)
     0.3655
     """
-    check_iterations(tol, max_iter)
+    check_iterations(tol, max_iter, check_every)
     problem = check_problem(cost, a, b, eps=eps, scale_cost=scale_cost, f_init=f_init, validate=validate)
-    return iterate(problem, tol=tol, max_iter=max_iter, require=require)
+    return iterate(problem, tol=tol, max_iter=max_iter, require=require, check_every=check_every)
 
 
 @np.errstate(all="ignore")  # what is not finite is in the errors
-def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: bool) -> Sinkhorn:
+def iterate(
+    problem: Problem, /, *, tol: float | None, max_iter: int, require: bool, check_every: int = CHECK_EVERY
+) -> Sinkhorn:
     """Solve a checked problem by Sinkhorn's iteration.
 
     Equation: WFM-12. Options as for ``sinkhorn``.
@@ -198,16 +204,17 @@ def iterate(problem: Problem, /, *, tol: float | None, max_iter: int, require: b
     for n_iter in range(1, max_iter + 1):
         g = softmin(transpose(cost), f, a, eps)
         f = softmin(cost, g, b, eps)
-        if n_iter == max_iter or (tol is not None and n_iter % CHECK_EVERY == 1):
+        if n_iter == max_iter or (tol is not None and (n_iter - 1) % check_every == 0):
             errors = marginal_errors(problem, f, g)
             if tol is not None and _all_below(errors, tol):
                 break
     return certified(Sinkhorn(f, g, eps, *errors, n_iter, errors[0] <= 0), tol=tol, require=require)
 
 
-def check_iterations(tol: float | None, max_iter: int, /) -> None:
-    """Raise unless ``tol`` is None or positive, and ``max_iter`` at least 1."""
+def check_iterations(tol: float | None, max_iter: int, check_every: int = CHECK_EVERY, /) -> None:
+    """Raise unless ``tol`` is None or positive, and ``max_iter`` and ``check_every`` are at least 1."""
     check_integer(max_iter, "max_iter", low=1)
+    check_integer(check_every, "check_every", low=1)
     if tol is not None and not tol > 0:
         raise ValueError(f"tol must be positive, or None for exactly max_iter iterations; got tol = {tol}")
 

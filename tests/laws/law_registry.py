@@ -4,6 +4,7 @@
 import law_of_clouds  # noqa: F401
 import law_of_families  # noqa: F401
 import law_of_gaussians  # noqa: F401
+import law_of_meta  # noqa: F401
 import law_of_networks  # noqa: F401
 import law_of_plans  # noqa: F401
 import law_of_potentials  # noqa: F401
@@ -26,6 +27,7 @@ LAWLESS = {
     "meta.monge.negative_kernels": "a norm of parameters, which have no order, no unit and no origin",
     "meta.picnn.identity_quadratic": "constants",
     "networks.bures_mlp.identity_scaling": "constants",
+    "transport.grids.unit_grid": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
     "transport._parallel.each": "one call after the other, or several at once: the values of its argument",
     "transport._parallel.members": "the same numbers with other axes",

@@ -11,7 +11,7 @@ EXPONENTS = roundings(300, "exponents up to ten, relative to the largest cost")
 
 def meta_item(number, place, title, latex, statement, functions, checks, misprints=()):
     """Item of the paper."""
-    return Item(f"META-OT-{number}", "META-OT", place, title, latex, statement, functions, checks, misprints)
+    return Item(f"META-OT-{number}", "Meta OT", place, title, latex, statement, functions, checks, misprints)
 
 
 # Oracles: the paper's convention, P = exp((f + g - K) / eps)

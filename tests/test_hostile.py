@@ -39,6 +39,7 @@ def test_case_is_well_formed(case):
     assert set(case.only) <= set(cases.DTYPES)
     assert case.only
     assert set(case.rtol) | set(case.atol) <= set(cases.DTYPES)
+    assert set(case.granted) <= {"rtol", "atol"}
     assert case.right is not None or case.error
     for name in case.error:
         assert name in {
@@ -242,6 +243,9 @@ def test_verdicts():
     assert verdict(lambda: np.nan) == WRONG
     assert verdict(lambda: [1.0]) == WRONG  # another shape
     assert verdict(lambda: "one") == WRONG
+    assert verdict(lambda: 1.001, granted={"rtol": 0.01}) == WRONG  # what others are granted is not for us
+    assert verdict(lambda: 1.001, granted={"rtol": 0.01}, strict=False) == RIGHT
+    assert verdict(lambda: 1.1, granted={"rtol": 0.01}, strict=False) == WRONG
     assert verdict(warn(1.0)) == RIGHT
     assert verdict(warn(1.1), strict=False) == WARNED
     assert verdict(warn(1.1)) == WRONG

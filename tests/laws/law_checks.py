@@ -1,6 +1,8 @@
 """The laws: for each, which functions it is about, and the assertion."""
 
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -130,6 +132,64 @@ def far(run: Run) -> None:
         run.commutes(actions.far(letter, FAR[run.dtype]), lambda kind, value: value, drop)
 
 
+def nan(run: Run) -> None:
+    """NaN in one member: an error, or NaN for this member and the same as before for those it does not concern.
+
+    What is one result of a whole family is NaN somewhere, or an error.
+    """
+    for letter in touched(run.entry):
+        try:
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+                found = run.values(run.act(actions.spoiled(letter)))
+        except ValueError as error:
+            assert re.search("finite|NaN", str(error)), f"an error about something else: {error}"
+            continue
+        if isinstance(found, type):
+            continue
+        if letter not in INDEPENDENT:
+            assert any(np.any(np.isnan(value)) for _, value in floats(run.entry, found)), f"a number: {found}"
+            continue
+        drop = actions.without_last(letter, run.length(letter))
+        agree(
+            run.entry,
+            zip_map(drop, run.entry.output, found),
+            run.before,
+            eps=run.eps,
+            size=unit(run.entry, run.arguments),
+        )
+        last = [pair for kind, value in floats(run.entry, found) for pair in last_of(letter, kind, value)]
+        assert any(np.all(spoiled) for _, spoiled in last), f"a number for a member that is NaN: {found}"
+        assert all(np.all(spoiled) for kind, spoiled in last if kind.degree), f"a number: {found}"
+
+
+def touched(entry: Record) -> list[str]:
+    """Axes of members that have data."""
+    return sorted(
+        {a for kind in kinds_in(entry.inputs) if actions.is_data(kind) for a in kind.axes} & set(MEMBERS)
+    )
+
+
+def floats(entry: Record, results: Any) -> list[tuple[Kind, np.ndarray]]:
+    """Results of floating point, with their kinds."""
+    found: list[tuple[Kind, np.ndarray]] = []
+
+    def look(kind: Kind, value: np.ndarray) -> np.ndarray:
+        if value.dtype.kind == "f":
+            found.append((kind, value))
+        return value
+
+    zip_map(look, entry.output, results)
+    return found
+
+
+def last_of(letter: str, kind: Kind, value: np.ndarray) -> Iterator[tuple[Kind, np.ndarray]]:
+    """Whether there is NaN among the numbers of the last member, for each member of other axes."""
+    for axis in actions.along(kind, letter)[:1]:
+        bad = np.take(np.isnan(value), -1, axis=axis)
+        axes = kind.axes[:axis] + kind.axes[axis + 1 :]
+        yield kind, np.any(bad, axis=tuple(k for k, name in enumerate(axes) if name not in INDEPENDENT))
+
+
 def outlier(run: Run) -> None:
     """A quarter of the mass of both goes to the same far point: it stays there, the rest as before.
 
@@ -208,6 +268,8 @@ def triangle(run: Run) -> None:
 class Law(NamedTuple):
     check: Callable[[Run], None]
     applies: Callable[[Record], bool]
+    once: bool = False
+    """Whether one example in one dtype says it all."""
 
 
 LAWS = {
@@ -218,6 +280,7 @@ LAWS = {
     "padding": Law(padding, lambda entry: bool(weighed(entry, "weights", "plan", "mask"))),
     "splitting": Law(splitting, lambda entry: bool(weighed(entry, "weights", "plan"))),
     "far": Law(far, lambda entry: bool(letters(entry.inputs) & set(INDEPENDENT))),
+    "nan": Law(nan, lambda entry: bool(touched(entry)), once=True),
     "outlier": Law(outlier, lambda entry: entry.outlier),
     "symmetry": Law(symmetry, lambda entry: bool(entry.swap)),
     "identity": Law(identity, lambda entry: entry.metric > 0),

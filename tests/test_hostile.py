@@ -13,7 +13,17 @@ from refwfm._array import to_host
 from refwfm.validation.hostile import adapters, cases, places, survey
 from refwfm.validation.hostile.adapters import Adapter, ours
 from refwfm.validation.hostile.cases import Case, Given
-from refwfm.validation.hostile.judge import ERROR, GOOD, NOT_ASKED, RIGHT, WARNED, WRONG, judge, matches
+from refwfm.validation.hostile.judge import (
+    ERROR,
+    GOOD,
+    NOT_ASKED,
+    RIGHT,
+    UNCHECKED,
+    WARNED,
+    WRONG,
+    judge,
+    matches,
+)
 from refwfm.validation.hostile.questions import QUESTIONS
 
 CASES = cases.load()
@@ -254,6 +264,8 @@ def test_verdicts():
     assert verdict(fail(KeyError("cost"))) == WRONG  # not of the kind
     assert verdict(fail(KeyError("cost")), strict=False) == ERROR
     assert verdict(lambda: 7.0, right=None) == WRONG
+    assert verdict(lambda: 7.0, right=None, strict=False) == UNCHECKED
+    assert verdict(warn(7.0), right=None, strict=False) == WARNED
     assert verdict(lambda: np.nan, right=None) == WRONG
     assert verdict(lambda: np.nan, right=None, strict=False) == ERROR
     assert verdict(lambda: np.nan, strict=False) == WRONG

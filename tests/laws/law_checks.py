@@ -133,18 +133,13 @@ def far(run: Run) -> None:
 
 
 def nan(run: Run) -> None:
-    """NaN in one member: an error, or NaN for this member and the same as before for those it does not concern.
+    """NaN in one member: an error, or NaN for this member and the same as before for the others.
 
-    What is one result of a whole family is NaN somewhere, or an error.
+    Where members make one result of a family, it has NaN in it, or is an error.
     """
     for letter in touched(run.entry):
-        try:
-            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-                found = run.values(run.act(actions.spoiled(letter)))
-        except ValueError as error:
-            assert re.search("finite|NaN", str(error)), f"an error about something else: {error}"
-            continue
-        if isinstance(found, type):
+        found = unless_refused(run, run.act(actions.spoiled(letter)))
+        if found is None:
             continue
         if letter not in INDEPENDENT:
             assert any(np.any(np.isnan(value)) for _, value in floats(run.entry, found)), f"a number: {found}"
@@ -160,6 +155,18 @@ def nan(run: Run) -> None:
         last = [pair for kind, value in floats(run.entry, found) for pair in last_of(letter, kind, value)]
         assert any(np.all(spoiled) for _, spoiled in last), f"a number for a member that is NaN: {found}"
         assert all(np.all(spoiled) for kind, spoiled in last if kind.degree), f"a number: {found}"
+
+
+def unless_refused(run: Run, arguments: dict[str, Any]) -> Any:
+    """Results for arguments with NaN, or None where an error speaks of it."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            found = run.values(arguments)
+    except ValueError as error:
+        if not re.search("finite|NaN", str(error)):
+            raise
+        return None
+    return None if isinstance(found, type) else found
 
 
 def touched(entry: Record) -> list[str]:

@@ -14,6 +14,9 @@ from refwfm.validation.hostile.cases import Case
 from refwfm.validation.hostile.questions import QUESTIONS
 
 RIGHT, ERROR, WARNED, WRONG, NOT_ASKED = "right", "clear error", "warned", "silently wrong", "not asked"
+UNCHECKED = "unchecked"
+"""Another library's number, without a message, for arguments that have no right answer, such as weights of -1/2
+or an eps below 0: its documentation says what it takes, and does not promise to look."""
 GOOD = (RIGHT, ERROR, NOT_ASKED)
 """What keeps the promise that no wrong number comes without a message, of a library that wants to keep it."""
 
@@ -29,7 +32,8 @@ class Verdict(NamedTuple):
     case : str
     where, dtype : str
     verdict : str
-        "right", "clear error", "warned", "silently wrong", or "not asked": there is no such question here.
+        "right", "clear error", "warned", "silently wrong", "unchecked", or "not asked": there is no such
+        question here.
     came : str
         The answer or the error, in short, where it is not good.
     """
@@ -76,7 +80,7 @@ def judge(
         return ERROR, short(came)  # NaN is no number, and says so
     if caught and not strict:
         return WARNED, f"{short(came)} ({' '.join(str(caught[0].message).split())})"
-    return WRONG, short(came)
+    return WRONG if strict or case.right is not None else UNCHECKED, short(came)
 
 
 def matches(case: Case, came: Any, dtype: str, granted: Mapping[str, float] = NOTHING, /) -> bool:

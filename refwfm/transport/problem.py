@@ -145,7 +145,7 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
             names = ", ".join(f"{name!r}" for name in COST_SCALES)
             raise ValueError(f"scale_cost must be None, {names} or a number; got {scale_cost!r}")
         scale = COST_SCALES[scale_cost](cost, a, b)
-        return xp.where(scale > 0, scale, xp.ones_like(scale))
+        return xp.where(scale <= 0, xp.ones_like(scale), scale)  # NaN stays NaN
     number = 1.0 if scale_cost is None else float(scale_cost)
     if not 0 < number < math.inf:
         raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")

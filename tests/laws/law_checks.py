@@ -138,23 +138,25 @@ def nan(run: Run) -> None:
     Where members make one result of a family, it has NaN in it, or is an error.
     """
     for letter in touched(run.entry):
-        found = unless_refused(run, run.act(actions.spoiled(letter)))
+        # Axes of one length grow together.
+        group = next((each for each in run.entry.same if letter in each), letter)
+        arguments = run.arguments
+        for axis in group:
+            arguments = run.act(actions.spoiled(axis), arguments)
+        found = unless_refused(run, arguments)
         if found is None:
             continue
         if letter not in INDEPENDENT:
             assert any(np.any(np.isnan(value)) for _, value in floats(run.entry, found)), f"a number: {found}"
             continue
-        drop = actions.without_last(letter, run.length(letter))
-        agree(
-            run.entry,
-            zip_map(drop, run.entry.output, found),
-            run.before,
-            eps=run.eps,
-            size=unit(run.entry, run.arguments),
-        )
-        last = [pair for kind, value in floats(run.entry, found) for pair in last_of(letter, kind, value)]
-        assert any(np.all(spoiled) for _, spoiled in last), f"a number for a member that is NaN: {found}"
-        assert all(np.all(spoiled) for kind, spoiled in last if kind.degree), f"a number: {found}"
+        others = zip_map(actions.without_last(letter, run.length(letter)), run.entry.output, found)
+        agree(run.entry, others, run.before, eps=run.eps, size=unit(run.entry, run.arguments))
+        beside = {axis for kind in kinds_in(run.entry.inputs) if letter in kind.axes for axis in kind.axes}
+        last = [
+            pair for kind, value in floats(run.entry, found) for pair in last_of(letter, beside, kind, value)
+        ]
+        assert any(np.all(bad) for _, bad in last), f"a number for a member that is NaN: {found}"
+        assert all(np.all(bad) for kind, bad in last if kind.degree), f"a number: {found}"
 
 
 def unless_refused(run: Run, arguments: dict[str, Any]) -> Any:
@@ -163,7 +165,7 @@ def unless_refused(run: Run, arguments: dict[str, Any]) -> Any:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             found = run.values(arguments)
     except ValueError as error:
-        if not re.search("finite|NaN", str(error)):
+        if not re.search("finite|nan", str(error), re.IGNORECASE):
             raise
         return None
     return None if isinstance(found, type) else found
@@ -189,12 +191,15 @@ def floats(entry: Record, results: Any) -> list[tuple[Kind, np.ndarray]]:
     return found
 
 
-def last_of(letter: str, kind: Kind, value: np.ndarray) -> Iterator[tuple[Kind, np.ndarray]]:
-    """Whether there is NaN among the numbers of the last member, for each member of other axes."""
+def last_of(
+    letter: str, beside: set[str], kind: Kind, value: np.ndarray
+) -> Iterator[tuple[Kind, np.ndarray]]:
+    """Whether NaN is among the last member's numbers, for each member of axes that are not beside it."""
     for axis in actions.along(kind, letter)[:1]:
         bad = np.take(np.isnan(value), -1, axis=axis)
         axes = kind.axes[:axis] + kind.axes[axis + 1 :]
-        yield kind, np.any(bad, axis=tuple(k for k, name in enumerate(axes) if name not in INDEPENDENT))
+        whole = tuple(k for k, name in enumerate(axes) if name in beside or name not in INDEPENDENT)
+        yield kind, np.any(bad, axis=whole)
 
 
 def outlier(run: Run) -> None:

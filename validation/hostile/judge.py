@@ -15,8 +15,8 @@ from refwfm.validation.hostile.questions import QUESTIONS
 
 RIGHT, ERROR, WARNED, WRONG, NOT_ASKED = "right", "clear error", "warned", "silently wrong", "not asked"
 UNCHECKED = "unchecked"
-"""Another library's number, without a message, for arguments that have no right answer, such as weights of -1/2
-or an eps below 0: its documentation says what it takes, and does not promise to look."""
+"""A number of another library, without a message, for arguments that have no right answer, such as an eps
+below 0: its documentation says what it takes, and does not promise to look."""
 GOOD = (RIGHT, ERROR, NOT_ASKED)
 """What keeps the promise that no wrong number comes without a message, of a library that wants to keep it."""
 

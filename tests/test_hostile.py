@@ -268,7 +268,8 @@ def test_verdicts():
     assert verdict(warn(7.0), right=None, strict=False) == WARNED
     assert verdict(lambda: np.nan, right=None) == WRONG
     assert verdict(lambda: np.nan, right=None, strict=False) == ERROR
-    assert verdict(lambda: np.nan, strict=False) == WRONG
+    assert verdict(lambda: np.nan, strict=False) == ERROR
+    assert verdict(lambda: [np.nan, 1.0], right=np.ones(2), strict=False) == WRONG
     with pytest.raises(adapters.NotAskedError):
         verdict(fail(adapters.NotAskedError()))
 

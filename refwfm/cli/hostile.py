@@ -115,7 +115,7 @@ def _table(chosen: list[Any], verdicts: list[Any], *, compared: bool) -> Table:
     table = Table(title=f"{len(chosen)} hostile inputs of {len(kinds)} kinds", box=box.SIMPLE, pad_edge=False)
     table.add_column("library" if compared else "backend", no_wrap=True)
     table.add_column("dtype", no_wrap=True)
-    shown = (RIGHT, "error", WARNED, UNCHECKED, WRONG) if compared else (RIGHT, ERROR, "wrong")
+    shown = (RIGHT, "error, NaN", WARNED, UNCHECKED, WRONG) if compared else (RIGHT, ERROR, "wrong")
     for heading in (*shown, NOT_ASKED):
         table.add_column(heading, justify="right")
     rows: dict[tuple[str, str], dict[str, int]] = {}

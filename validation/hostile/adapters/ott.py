@@ -60,7 +60,13 @@ def entropic_map(points, y, b, g, eps):
     return potentials.DualPotentials(f=f, g=None, cost_fn=costs.SqEuclidean()).transport(points)
 
 
+WORST = 1e3
+"""Condition number of covariances. Roots are iterated to 1e-3 of the whole matrix: small directions are lost."""
+
+
 def _gaussian(mean, cov):
+    if float(jnp.linalg.cond(cov)) >= WORST:
+        raise NotAskedError("OTT-JAX promises no digits there")
     return Gaussian.from_mean_and_cov(mean, cov)
 
 

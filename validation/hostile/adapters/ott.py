@@ -61,7 +61,7 @@ def entropic_map(points, y, b, g, eps):
 
 
 WORST = 1e3
-"""Condition number of covariances. Roots are iterated to 1e-3 of the whole matrix: small directions are lost."""
+"""Condition number of covariances: roots are iterated to 1e-3 of the matrix, without small directions."""
 
 
 def _gaussian(mean, cov):

@@ -25,7 +25,10 @@ def hostile(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Array library to ask on, such as numpy.", show_default="every one installed"),
+        typer.Option(
+            help="Array library to ask on, such as numpy. JAX compiles for minutes.",
+            show_default="every one installed",
+        ),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.", show_default="both")] = None,
     library: Annotated[

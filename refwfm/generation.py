@@ -133,7 +133,9 @@ def _check_velocity(mu: Gaussian, v: Any, kind: type[Tangent] | type[EuclideanTa
 
 
 def _lowest_eigenvalue(matrix: Array) -> Array:
-    return decompose(array_namespace(matrix).linalg.eigvalsh, matrix, "cov")[..., 0]
+    xp = array_namespace(matrix)
+    lowest = decompose(xp.linalg.eigvalsh, matrix, "cov")[..., 0]
+    return lowest + 0.0 * xp.max(xp.abs(matrix), axis=(-2, -1))  # LAPACK may return a number for NaN
 
 
 # Point clouds

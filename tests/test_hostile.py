@@ -13,7 +13,17 @@ from refwfm._array import to_host
 from refwfm.validation.hostile import adapters, cases, places, survey
 from refwfm.validation.hostile.adapters import Adapter, ours
 from refwfm.validation.hostile.cases import Case, Given
-from refwfm.validation.hostile.judge import ERROR, GOOD, NOT_ASKED, RIGHT, WARNED, WRONG, judge, matches
+from refwfm.validation.hostile.judge import (
+    ERROR,
+    GOOD,
+    NOT_ASKED,
+    RIGHT,
+    UNCHECKED,
+    WARNED,
+    WRONG,
+    judge,
+    matches,
+)
 from refwfm.validation.hostile.questions import QUESTIONS
 
 CASES = cases.load()
@@ -39,6 +49,7 @@ def test_case_is_well_formed(case):
     assert set(case.only) <= set(cases.DTYPES)
     assert case.only
     assert set(case.rtol) | set(case.atol) <= set(cases.DTYPES)
+    assert set(case.granted) <= {"rtol", "atol"}
     assert case.right is not None or case.error
     for name in case.error:
         assert name in {
@@ -204,10 +215,14 @@ def kernel(cost, a, b, eps):
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_broken_library_is_found_out(question, function, dtype, found):
-    chosen = [case._replace(peers=True) for case in CASES if case.asks == question]
-    adapter = broken(**{question: function})._replace(dtypes=(dtype,))
-    verdicts = {verdict.case: verdict.verdict for verdict in survey.ask_peer(adapter, chosen)}
-    assert {id: verdicts[id] for id in found if verdicts[id] not in (WRONG, WARNED)} == {}
+    chosen = [case for case in CASES if case.asks == question]
+    (numpy,) = places.find("numpy")
+    column = survey.Column("numpy", dtype)
+    asked = [
+        survey.ask(broken(**{question: function}), case, column, numpy.build, strict=True) for case in chosen
+    ]
+    verdicts = {verdict.case: verdict.verdict for verdict in asked}
+    assert {id: verdicts[id] for id in found if verdicts[id] != WRONG} == {}
     assert RIGHT in verdicts.values()  # and not for failing altogether
 
 
@@ -242,6 +257,9 @@ def test_verdicts():
     assert verdict(lambda: np.nan) == WRONG
     assert verdict(lambda: [1.0]) == WRONG  # another shape
     assert verdict(lambda: "one") == WRONG
+    assert verdict(lambda: 1.001, granted={"rtol": 0.01}) == WRONG  # what others are granted is not for us
+    assert verdict(lambda: 1.001, granted={"rtol": 0.01}, strict=False) == RIGHT
+    assert verdict(lambda: 1.1, granted={"rtol": 0.01}, strict=False) == WRONG
     assert verdict(warn(1.0)) == RIGHT
     assert verdict(warn(1.1), strict=False) == WARNED
     assert verdict(warn(1.1)) == WRONG
@@ -250,9 +268,12 @@ def test_verdicts():
     assert verdict(fail(KeyError("cost"))) == WRONG  # not of the kind
     assert verdict(fail(KeyError("cost")), strict=False) == ERROR
     assert verdict(lambda: 7.0, right=None) == WRONG
+    assert verdict(lambda: 7.0, right=None, strict=False) == UNCHECKED
+    assert verdict(warn(7.0), right=None, strict=False) == WARNED
     assert verdict(lambda: np.nan, right=None) == WRONG
     assert verdict(lambda: np.nan, right=None, strict=False) == ERROR
-    assert verdict(lambda: np.nan, strict=False) == WRONG
+    assert verdict(lambda: np.nan, strict=False) == ERROR
+    assert verdict(lambda: [np.nan, 1.0], right=np.ones(2), strict=False) == WRONG
     with pytest.raises(adapters.NotAskedError):
         verdict(fail(adapters.NotAskedError()))
 

@@ -241,6 +241,31 @@ def test_what_cannot_be_proved_is_refused(monkeypatch, rng):
         sq_wasserstein2(uniform(rng.random((2, 2))), PointCloud(rng.random((2, 2)), np.array([0.3, 0.7])))
 
 
+def test_what_failed_is_said(monkeypatch):
+    """Marginals, potentials, certainty: each by its own name and digits, and not by those that are right."""
+    cost, half = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.full(2, 0.5)
+    zero = np.zeros(2)
+
+    def said(plan):
+        monkeypatch.setattr(programme, "_simplex", lambda cost, a, b, max_iter: (plan, zero, zero, False))
+        with pytest.raises(ConvergenceError) as raised:
+            transport_plan(cost, half, half)
+        return str(raised.value)
+
+    assert "duality gap of 1 of a cost of 1;" in said(np.eye(2) / 2)
+    assert "marginal" not in said(np.eye(2) / 2)
+    assert "marginal errors 0.5 (rows) and 0.5 (columns), wanted 7.11e-15;" in said(
+        np.asarray([[0.0, 0.25], [0.25, 0.0]])
+    )
+    monkeypatch.setattr(programme, "ROUNDING", 1.0)  # potentials are not trusted
+    monkeypatch.setattr(programme, "_missed", lambda *_: 0.125)
+    assert "may cost 0.125 too much, wanted 5e-10" in str(
+        programme._judged(
+            cost + 1.0, half, half, np.eye(2)[::-1] / 2, zero + 1, zero, (zero, zero, cost + 0.5), False
+        ).proof.fault
+    )
+
+
 def test_an_assignment_beside_dear_entries_is_anew(rng):
     """The control: by SciPy alone, at once, some of these are not the best of their cheap entries."""
     cost = rng.random((30, 30))

@@ -22,7 +22,7 @@ from refwfm.runs import folders, models
 from refwfm.storage import checkpoints
 from refwfm.training import algorithm
 from refwfm.training.algorithm import trained
-from refwfm.training.config import GaussianConfig
+from refwfm.training.config import CloudConfig, GaussianConfig
 from refwfm.training.gaussians import sample
 
 TINY = GaussianConfig(steps=6, batch=4, width=4, depth=1, n_frequencies=2, label_dim=2)
@@ -409,6 +409,20 @@ def test_reading_a_model_that_is_none(tmp_path, backend):
     path = tmp_path / "other.safetensors"
     checkpoints.save(path, {"a": np.zeros(3)}, {"config": {}})
     with pytest.raises(checkpoints.CheckpointError, match=r"not of a model .* \('setting'\)"):
+        models.load_model(path, backend)
+
+
+def test_reading_clouds_without_their_shift(tmp_path, backend):
+    """A checkpoint of clouds whose shift is among the arrays, in the run's dtype, and not a number."""
+    family = datasets.clouds_from_arrays([np.asarray([[0.0, 1.0], [2.0, 4.0], [5.0, 3.0]])] * 3, name="a")
+    model, _ = models.prepare(CloudConfig(batch=2, width=8, depth=1, heads=2), family, backend)
+    path = tmp_path / "model.safetensors"
+    models.save_model(path, model, backend)
+    np.testing.assert_array_equal(models.load_model(path, backend).setting.shift, model.setting.shift)
+    arrays, about = checkpoints.load(path)
+    shift = np.asarray(about.pop("shift"), dtype=np.float32)
+    checkpoints.save(path, arrays | {"setting/shift": shift}, about)
+    with pytest.raises(checkpoints.CheckpointError, match=r"not of a model .* \('shift'\)"):
         models.load_model(path, backend)
 
 

@@ -25,7 +25,10 @@ def hostile(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Array library to ask on, such as numpy.", show_default="every one installed"),
+        typer.Option(
+            help="Array library to ask on, such as numpy. JAX compiles for minutes.",
+            show_default="every one installed",
+        ),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32.", show_default="both")] = None,
     library: Annotated[
@@ -109,23 +112,24 @@ def _progress(total: int) -> Iterator[Callable[[Any], None]]:
 
 def _table(chosen: list[Any], verdicts: list[Any], *, compared: bool) -> Table:
     """Lay out how many of each verdict there are, a row for each place or library."""
-    from refwfm.validation.hostile.judge import ERROR, NOT_ASKED, RIGHT, WARNED, WRONG
+    from refwfm.validation.hostile.judge import ERROR, NOT_ASKED, RIGHT, UNCHECKED, WARNED, WRONG
 
     kinds = {case.kind for case in chosen}
     table = Table(title=f"{len(chosen)} hostile inputs of {len(kinds)} kinds", box=box.SIMPLE, pad_edge=False)
     table.add_column("library" if compared else "backend", no_wrap=True)
     table.add_column("dtype", no_wrap=True)
-    shown = (RIGHT, "error", WARNED, WRONG) if compared else (RIGHT, ERROR, "wrong")
+    shown = (RIGHT, "error, NaN", WARNED, UNCHECKED, WRONG) if compared else (RIGHT, ERROR, "wrong")
     for heading in (*shown, NOT_ASKED):
         table.add_column(heading, justify="right")
     rows: dict[tuple[str, str], dict[str, int]] = {}
     for verdict in verdicts:
         row = rows.setdefault(
-            (verdict.where, verdict.dtype), dict.fromkeys((RIGHT, ERROR, WARNED, WRONG, NOT_ASKED), 0)
+            (verdict.where, verdict.dtype),
+            dict.fromkeys((RIGHT, ERROR, WARNED, UNCHECKED, WRONG, NOT_ASKED), 0),
         )
         row[verdict.verdict] += 1
     for (where, dtype), row in rows.items():
-        bad = [row[WARNED], row[WRONG]] if compared else [row[WARNED] + row[WRONG]]
+        bad = [row[WARNED], row[UNCHECKED], row[WRONG]] if compared else [row[WARNED] + row[WRONG]]
         cells = [Text(str(n), style="bold red" if n else "green") for n in bad]
         table.add_row(where, dtype, str(row[RIGHT]), str(row[ERROR]), *cells, str(row[NOT_ASKED]))
     return table

@@ -80,10 +80,8 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
 
     Equation: none. Wiring of a run.
     """
-    # Older checkpoints have the shift in the run's dtype.
-    shift = to_host(arrays["shift"]) if "shift" in arrays else np.asarray(numbers["shift"])
     return CloudSetting(
-        shift.astype(np.float64),
+        np.asarray(numbers["shift"], dtype=np.float64),
         numbers["unit"],
         CholeskyNormal(**arrays["source"]),
         arrays["sizes"],

@@ -130,7 +130,7 @@ def fit_scaling(mu_t: Gaussian, target: Any, /) -> dict[str, Array]:
 def _root_mean_square(values: Array) -> Array:
     xp = array_namespace(values)
     scale = xp.sqrt(xp.mean(values * values, axis=0))
-    return xp.where(scale > 0, scale, xp.ones_like(scale))
+    return xp.where(scale <= 0, xp.ones_like(scale), scale)
 
 
 def to_data_units(mu: Gaussian, setting: GaussianSetting, /) -> Gaussian:

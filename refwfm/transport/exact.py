@@ -261,8 +261,7 @@ def _require(solved: Sequence[Solved]) -> None:
                 else "no plan was proved optimal, as costs or weights span too many orders of magnitude"
             )
             raise ConvergenceError(
-                f"{why}: duality gap {one.proof.gap:.3g} of a cost of {one.proof.cost:.3g}, marginal errors "
-                f"{one.proof.row_error:.3g} (rows) and {one.proof.col_error:.3g} (columns); "
+                f"{why}: {one.proof.fault}; "
                 f"{'raise max_iter, or ' if one.stopped else ''}pass require=False to take what there is"
             )
 

@@ -146,7 +146,7 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
             names = ", ".join(f"{name!r}" for name in COST_SCALES)
             raise ValueError(f"scale_cost must be None, {names} or a number; got {scale_cost!r}")
         scale = COST_SCALES[scale_cost](cost, a, b)
-        return xp.where(scale > 0, scale, xp.ones_like(scale))
+        return xp.where(scale <= 0, xp.ones_like(scale), scale)  # NaN stays NaN
     number = 1.0 if scale_cost is None else float(scale_cost)
     if not 0 < number < math.inf:
         raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
@@ -173,7 +173,8 @@ def _median(cost: Array, a: Array, b: Array) -> Array:
     values = xp.where(_live(a, b), cost, xp.full_like(cost, math.inf))
     values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)
     middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
-    return 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
+    median = 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
+    return xp.where(xp.any(xp.isnan(values), axis=-1), math.nan, median)  # sorting puts NaN last
 
 
 def _pairs(a: Array, b: Array) -> Array:

@@ -56,7 +56,7 @@ class Proof(NamedTuple):
     """What potentials say about a plan: cost, bound on what it costs too much, L1 errors of the marginals.
 
     ``holds`` says whether all pairs are slack or tight as they must be, and the marginals right, up to
-    ``TOLERANCE`` machine epsilons. Never true of NaN.
+    ``TOLERANCE`` machine epsilons. Never true of NaN. Where it is not, ``fault`` says what failed.
     """
 
     cost: float
@@ -64,6 +64,7 @@ class Proof(NamedTuple):
     row_error: float
     col_error: float
     holds: bool
+    fault: str = ""
 
 
 class Solved(NamedTuple):
@@ -94,9 +95,9 @@ def solve(
         if dtype != np.float64:
             plan, f, g = (part.astype(dtype) for part in solved[:3])
             proof = prove(cost, a, b, plan, f, g)
-            solved = Solved(
-                plan, f, g, proof._replace(holds=proof.holds and solved.proof.holds), solved.stopped
-            )
+            if not solved.proof.holds:
+                proof = proof._replace(holds=False, fault=solved.proof.fault)
+            solved = Solved(plan, f, g, proof, solved.stopped)
     return solved
 
 
@@ -141,9 +142,13 @@ def _proof(
         holds = holds and bool(np.all(cost[some] - f[some, None] - g >= -allowed))
     row_error = float(np.abs(np.bincount(rows, mass, len(a)) - a).sum())
     col_error = float(np.abs(np.bincount(columns, mass, len(b)) - b).sum())
-    holds = holds and row_error <= tolerance and col_error <= tolerance
-    gap = float(mass @ slack + a @ np.maximum(-least, 0.0))
-    return Proof(float(mass @ spent), gap, row_error, col_error, holds)
+    total, gap = float(mass @ spent), float(mass @ slack + a @ np.maximum(-least, 0.0))
+    fault = "" if holds else f"the potentials leave a duality gap of {gap:.3g} of a cost of {total:.3g}"
+    if not (row_error <= tolerance and col_error <= tolerance):
+        fault = (
+            f"marginal errors {row_error:.3g} (rows) and {col_error:.3g} (columns), wanted {tolerance:.3g}"
+        )
+    return Proof(total, gap, row_error, col_error, not fault, fault)
 
 
 def blocks(matrix: np.ndarray, /) -> list[slice]:
@@ -279,10 +284,12 @@ def _judged(
     f0, g0, reduced = start
     left = ROUNDING * (a @ np.abs(f - f0) + b @ np.abs(g - g0))
     allowed = CERTAIN * (plan[on] @ reduced[on])
-    certain = left <= allowed or (
-        proof.holds and _missed(cost, a, plan, f, g, float(np.max(reduced))) <= allowed
-    )
-    return Solved(plan, f, g, proof._replace(holds=proof.holds and bool(certain)), stopped)
+    if proof.holds and not left <= allowed:
+        left = _missed(cost, a, plan, f, g, float(np.max(reduced)))
+        if not left <= allowed:
+            fault = f"the plan may cost {left:.3g} too much, wanted {allowed:.3g}"
+            proof = proof._replace(holds=False, fault=fault)
+    return Solved(plan, f, g, proof, stopped)
 
 
 def _missed(

@@ -241,7 +241,7 @@ def laziness_report(
     bound = stability_radius if reference.shape[0] <= ENUMERATED else stability_radius_bound
     radius, norm = bound(reference, drawn, validate=False), xp.sqrt(sq_frobenius(noise))
     lazy, exact, radius, norm = map(to_host, (lazy, exact, radius, norm))
-    ratio = np.divide(lazy, exact, out=np.where(lazy > 0, np.inf, 1.0), where=exact > 0)
+    ratio = np.divide(lazy, exact, out=np.where(lazy > 0, np.inf, 1.0), where=~(exact <= 0))
     return Laziness(
         optimal=float(np.mean(ratio <= 1.0 + 100 * machine_eps(reference))),
         mean_ratio=float(np.mean(ratio)),

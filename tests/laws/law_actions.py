@@ -90,6 +90,23 @@ def far(letter: str, distance: float) -> Action:
     return appended(letter, new)
 
 
+def is_data(kind: Kind) -> bool:
+    """Whether values are measured, rather than how much they count, when, or where they stand."""
+    return kind.degree != 0 or kind.sort in ("values", "symmetric", "cost", "points", "cleared")
+
+
+def spoiled(letter: str) -> Action:
+    """One more member, whose first number is NaN in each array of data."""
+
+    def new(kind: Kind, first: np.ndarray) -> np.ndarray:
+        if is_data(kind):
+            first = first.copy()
+            first[(0,) * first.ndim] = np.nan
+        return first
+
+    return appended(letter, new)
+
+
 def without_last(letter: str, length: int) -> Action:
     """What is left when results for added elements are dropped."""
 

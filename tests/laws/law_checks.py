@@ -1,6 +1,8 @@
 """The laws: for each, which functions it is about, and the assertion."""
 
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -130,6 +132,76 @@ def far(run: Run) -> None:
         run.commutes(actions.far(letter, FAR[run.dtype]), lambda kind, value: value, drop)
 
 
+def nan(run: Run) -> None:
+    """NaN in one member: an error, or NaN for this member and the same as before for the others.
+
+    Where members make one result of a family, it has NaN in it, or is an error.
+    """
+    for letter in touched(run.entry):
+        # Axes of one length grow together.
+        group = next((each for each in run.entry.same if letter in each), letter)
+        arguments = run.arguments
+        for axis in group:
+            arguments = run.act(actions.spoiled(axis), arguments)
+        found = unless_refused(run, arguments)
+        if found is None:
+            continue
+        if letter not in INDEPENDENT:
+            assert any(np.any(np.isnan(value)) for _, value in floats(run.entry, found)), f"a number: {found}"
+            continue
+        others = zip_map(actions.without_last(letter, run.length(letter)), run.entry.output, found)
+        agree(run.entry, others, run.before, eps=run.eps, size=unit(run.entry, run.arguments))
+        beside = {axis for kind in kinds_in(run.entry.inputs) if letter in kind.axes for axis in kind.axes}
+        last = [
+            pair for kind, value in floats(run.entry, found) for pair in last_of(letter, beside, kind, value)
+        ]
+        assert any(np.all(bad) for _, bad in last), f"a number for a member that is NaN: {found}"
+        assert all(np.all(bad) for kind, bad in last if kind.degree), f"a number: {found}"
+
+
+def unless_refused(run: Run, arguments: dict[str, Any]) -> Any:
+    """Results for arguments with NaN, or None where an error speaks of it."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            found = run.values(arguments)
+    except ValueError as error:
+        if not re.search("finite|nan", str(error), re.IGNORECASE):
+            raise
+        return None
+    return None if isinstance(found, type) else found
+
+
+def touched(entry: Record) -> list[str]:
+    """Axes of members that have data."""
+    return sorted(
+        {a for kind in kinds_in(entry.inputs) if actions.is_data(kind) for a in kind.axes} & set(MEMBERS)
+    )
+
+
+def floats(entry: Record, results: Any) -> list[tuple[Kind, np.ndarray]]:
+    """Results of floating point, with their kinds."""
+    found: list[tuple[Kind, np.ndarray]] = []
+
+    def look(kind: Kind, value: np.ndarray) -> np.ndarray:
+        if value.dtype.kind == "f":
+            found.append((kind, value))
+        return value
+
+    zip_map(look, entry.output, results)
+    return found
+
+
+def last_of(
+    letter: str, beside: set[str], kind: Kind, value: np.ndarray
+) -> Iterator[tuple[Kind, np.ndarray]]:
+    """Whether NaN is among the last member's numbers, for each member of axes that are not beside it."""
+    for axis in actions.along(kind, letter)[:1]:
+        bad = np.take(np.isnan(value), -1, axis=axis)
+        axes = kind.axes[:axis] + kind.axes[axis + 1 :]
+        whole = tuple(k for k, name in enumerate(axes) if name in beside or name not in INDEPENDENT)
+        yield kind, np.any(bad, axis=whole)
+
+
 def outlier(run: Run) -> None:
     """A quarter of the mass of both goes to the same far point: it stays there, the rest as before.
 
@@ -208,6 +280,8 @@ def triangle(run: Run) -> None:
 class Law(NamedTuple):
     check: Callable[[Run], None]
     applies: Callable[[Record], bool]
+    once: bool = False
+    """Whether one example in one dtype says it all."""
 
 
 LAWS = {
@@ -218,6 +292,7 @@ LAWS = {
     "padding": Law(padding, lambda entry: bool(weighed(entry, "weights", "plan", "mask"))),
     "splitting": Law(splitting, lambda entry: bool(weighed(entry, "weights", "plan"))),
     "far": Law(far, lambda entry: bool(letters(entry.inputs) & set(INDEPENDENT))),
+    "nan": Law(nan, lambda entry: bool(touched(entry)), once=True),
     "outlier": Law(outlier, lambda entry: entry.outlier),
     "symmetry": Law(symmetry, lambda entry: bool(entry.swap)),
     "identity": Law(identity, lambda entry: entry.metric > 0),

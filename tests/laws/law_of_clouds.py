@@ -44,11 +44,12 @@ def seeded():
 
 # Clouds
 record(clouds.even, {"weights": weights("bn")}, number("b"), without="splitting")
-record(clouds.alike, ALIKE, number(), same=ONE_SIZE)
-record(clouds.in_order, ALIKE, number(), same=ONE_SIZE)
-record(clouds.all_even, ALIKE, number())
+# Questions about weights and sizes, which points do not answer.
+record(clouds.alike, ALIKE, number(), same=ONE_SIZE, without="nan")
+record(clouds.in_order, ALIKE, number(), same=ONE_SIZE, without="nan")
+record(clouds.all_even, ALIKE, number(), without="nan")
 record(clouds.uniform, {"points": points("bnd")}, even_cloud("bn"))
-record(clouds.sizes, {"cloud": cloud("bn")}, number("b"), without="splitting")
+record(clouds.sizes, {"cloud": cloud("bn")}, number("b"), without="splitting nan")
 record(clouds.moments, {"points": points("bnd"), "weights": weights("bn")}, gaussian())
 
 # Distances
@@ -158,8 +159,9 @@ couple("rounded", ALIKE, same=ONE_SIZE, styles=UNIQUE)
 couple("entropic", TWO)
 # The only point of a cloud has targets that are as likely as they are heavy, many alike.
 couple("argmax", TWO, styles=UNIQUE, without="splitting", sizes={"n": (3, 2, 4)})
-for name in ("sampled", "sliced", "independent"):
+for name in ("sampled", "sliced"):
     couple(name, TWO, styles=UNIQUE, without=DRAWN)
+couple("independent", TWO, styles=UNIQUE, without=f"{DRAWN} nan")  # the point that is NaN may not be drawn
 for name in ("lazy", "linear"):
     couple(name, {"x": even_cloud("bn"), "y": even_cloud("bn")})
 

@@ -36,7 +36,7 @@ record(
     styles=UNIQUE,
 )
 record(families.even_family, {"clouds": cloud("kn")}, family("kn")._replace(weights=Kind("k")))
-record(families.independent_plan, TWO, plan("bnm"), swap="x y")
+record(families.independent_plan, TWO, plan("bnm"), swap="x y", without="nan")  # of weights
 record(families.optimal_plan, TWO, plan("bnm"), swap="x y", styles=UNIQUE)
 PLANS = Kind("ijnm", sort="plan", adds="nm")
 COUPLING = RandomCoupling(plan("ij"), PLANS)
@@ -47,8 +47,10 @@ record(
     call=lambda mu, nu, outer: families.random_coupling(mu, nu, outer, families.independent_plan),
 )
 COUPLED = {"coupling": COUPLING} | MU_NU
-record(families.membership_error, COUPLED, MembershipError(*4 * [number()]))
-record(families.sq_coupling_cost, COUPLED, number("", 2))
+# One member more, and they are not coupled by what couples the others.
+SAME = {"without": "nan"}
+record(families.membership_error, COUPLED, MembershipError(*4 * [number()]), **SAME)
+record(families.sq_coupling_cost, COUPLED, number("", 2), **SAME)
 
 
 def curve(coupling, mu, nu, t):
@@ -67,6 +69,7 @@ record(
     COUPLED | {"t": time._replace(axes="")},
     (points("ijnmd"), Kind("ijnm", adds="nm"), plan("ij")),
     call=curve,
+    **SAME,
 )
 
 
@@ -76,7 +79,7 @@ def loss(field, coupling, mu, nu):
     return fields.coupling_loss(field, coupling, mu, nu)
 
 
-record(fields.coupling_loss, {"field": vectors("ijnmd")} | COUPLED, number("", 2), call=loss)
+record(fields.coupling_loss, {"field": vectors("ijnmd")} | COUPLED, number("", 2), call=loss, **SAME)
 record(
     fields.inner,
     {"family": family("kn"), "u": vectors("knd"), "v": vectors("knd")},

@@ -74,16 +74,18 @@ record(
 )
 MEASURE = {"position": points("bn"), "weights": weights("bn")}
 # In their own order, in which there is no place for more points.
+# Levels are sums of weights: it is the positions that become NaN.
 IN_ORDER = {"styles": UNIQUE, "without": "padding splitting"}
+LEVELS = IN_ORDER | {"without": "padding splitting nan"}
 record(quantiles.sort_measure, MEASURE, Sorted(points("bT"), Kind("bT"), None), **IN_ORDER)
-record(quantiles.order_and_levels, MEASURE, (index("bT", "n"), Kind("bT")), **IN_ORDER)
-record(quantiles.intervals, MEASURE, (Kind("bn"), Kind("bn")), styles=UNIQUE, without="splitting")
+record(quantiles.order_and_levels, MEASURE, (index("bT", "n"), Kind("bT")), **LEVELS)
+record(quantiles.intervals, MEASURE, (Kind("bn"), Kind("bn")), styles=UNIQUE, without="splitting nan")
 record(
     quantiles.meet,
     LINES,
     (Kind("bT"), Kind("bT"), Kind("bT")),
     call=lambda x, y: quantiles.meet(quantiles.sort_measure(*x), quantiles.sort_measure(*y)),
-    **IN_ORDER,
+    **LEVELS,
 )
 record(quantiles.last_atom, {"weights": weights("bn")}, Kind("bT"), without="splitting")
 

@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import given, settings
-from law_awaited import awaited
 from law_checks import Run
 from law_compositions import COMPOSITIONS
 from law_kinds import inputs
@@ -33,8 +32,7 @@ def cases(dtypes):
     for entry in COMPOSITIONS:
         for dtype in entry.dtypes:
             if dtype in dtypes:
-                name = f"composition {entry} {dtype}"
-                yield pytest.param(entry, dtype, id=name, marks=awaited(name))
+                yield pytest.param(entry, dtype, id=f"composition {entry} {dtype}")
 
 
 @pytest.mark.parametrize(("entry", "dtype"), list(cases(("float64", "float32"))))

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FIELDS = {"id", "asks", "given", "right", "error", "names", "why", "rtol", "atol", "only", "peers"}
+FIELDS = {"id", "asks", "given", "right", "error", "names", "why", "rtol", "atol", "granted", "only", "peers"}
 DTYPES = ("float64", "float32")
 
 
@@ -66,7 +66,9 @@ class Case(NamedTuple):
         Words that an error of this package must have in its message.
     why : str
     rtol, atol : dict
-        Tolerances by dtype, where those of the question do not do.
+        Tolerances by dtype, where those of the question do not do: what a correct computation needs.
+    granted : dict
+        More generous ``rtol`` and ``atol`` that other libraries are granted.
     only : tuple of str
         Dtypes in which there is a question: what float32 cannot hold is not asked in it.
     peers : bool
@@ -83,6 +85,7 @@ class Case(NamedTuple):
     why: str
     rtol: dict[str, float]
     atol: dict[str, float]
+    granted: dict[str, float]
     only: tuple[str, ...]
     peers: bool
 
@@ -140,6 +143,7 @@ def _case(table: dict[str, Any], kind: str) -> Case:
         why=table["why"],
         rtol=table.get("rtol", {}),
         atol=table.get("atol", {}),
+        granted=table.get("granted", {}),
         only=tuple(table.get("only", DTYPES)),
         peers=table.get("peers", True),
     )

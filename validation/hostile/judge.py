@@ -2,7 +2,8 @@
 
 import builtins
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,14 @@ from refwfm.validation.hostile.cases import Case
 from refwfm.validation.hostile.questions import QUESTIONS
 
 RIGHT, ERROR, WARNED, WRONG, NOT_ASKED = "right", "clear error", "warned", "silently wrong", "not asked"
+UNCHECKED = "unchecked"
+"""A number of another library, without a message, for arguments that have no right answer, such as an eps
+below 0: its documentation says what it takes, and does not promise to look."""
 GOOD = (RIGHT, ERROR, NOT_ASKED)
 """What keeps the promise that no wrong number comes without a message, of a library that wants to keep it."""
+
+
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Verdict(NamedTuple):
@@ -25,7 +32,8 @@ class Verdict(NamedTuple):
     case : str
     where, dtype : str
     verdict : str
-        "right", "clear error", "warned", "silently wrong", or "not asked": there is no such question here.
+        "right", "clear error", "warned", "silently wrong", "unchecked", or "not asked": there is no such
+        question here.
     came : str
         The answer or the error, in short, where it is not good.
     """
@@ -65,17 +73,21 @@ def judge(
             if not strict or _clear(error, case):
                 return ERROR, said
             return WRONG, f"raised {said}"
-    if case.right is not None and matches(case, came, dtype, granted=rtol):
+    granted = {} if strict else {**case.granted, "rtol": max(rtol, case.granted.get("rtol", 0.0))}
+    if case.right is not None and matches(case, came, dtype, granted):
         return RIGHT, short(came)
-    if not strict and case.right is None and _is_nan(came):
+    if not strict and _is_nan(came):
         return ERROR, short(came)  # NaN is no number, and says so
     if caught and not strict:
         return WARNED, f"{short(came)} ({' '.join(str(caught[0].message).split())})"
-    return WRONG, short(came)
+    return WRONG if strict or case.right is not None else UNCHECKED, short(came)
 
 
-def matches(case: Case, came: Any, dtype: str, /, *, granted: float = 0.0) -> bool:
-    """Whether an answer is the right one: NaN where NaN is, infinities alike, numbers within tolerance."""
+def matches(case: Case, came: Any, dtype: str, granted: Mapping[str, float] = NOTHING, /) -> bool:
+    """Whether an answer is the right one: NaN where NaN is, infinities alike, numbers within tolerance.
+
+    ``granted`` may hold an ``rtol`` and an ``atol`` that are accepted too.
+    """
     question = QUESTIONS[case.asks]
     wanted = np.asarray(case.right, dtype=np.float64)
     try:
@@ -84,8 +96,8 @@ def matches(case: Case, came: Any, dtype: str, /, *, granted: float = 0.0) -> bo
         return False
     if found.shape != wanted.shape:
         return False
-    rtol = max(granted, case.rtol.get(dtype, question.rtol[dtype]))
-    atol = case.atol.get(dtype, question.atol[dtype])
+    rtol = max(granted.get("rtol", 0.0), case.rtol.get(dtype, question.rtol[dtype]))
+    atol = max(granted.get("atol", 0.0), case.atol.get(dtype, question.atol[dtype]))
     return bool(np.all(np.isclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True)))
 
 

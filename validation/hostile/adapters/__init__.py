@@ -16,7 +16,8 @@ and run ``refwfm hostile --library path/to/module.py:ADAPTER``. A function takes
 name (``questions`` says what is meant) and returns a number or an array. Fair means: the way that the
 library's own documentation recommends, as exact as it can be set, and no question that it does not claim to
 answer (for some arguments only: raise ``NotAskedError``). What the library says in its result, such as
-``converged``, the adapter has to pass on as a warning.
+``converged``, the adapter has to pass on as a warning. An answer of NaN counts as an error, since nobody
+takes it for a number.
 """
 
 import importlib

@@ -54,13 +54,29 @@ def sinkhorn_divergence(x, y, eps, a=None, b=None):
     return value
 
 
+FAR = 1e5
+"""Queries that the map is asked about: beyond, its derivative of a cost of squares loses its digits."""
+
+
 def entropic_map(points, y, b, g, eps):
+    if bool(jnp.any(jnp.abs(points) > FAR)):
+        raise NotAskedError("OTT-JAX promises no map that far away")
     problem = linear_problem.LinearProblem(pointcloud.PointCloud(y, y, epsilon=eps), a=b, b=b)
     f = problem.potential_fn_from_dual_vec(g, epsilon=eps, axis=1)
     return potentials.DualPotentials(f=f, g=None, cost_fn=costs.SqEuclidean()).transport(points)
 
 
+WORST = 1e3
+"""Condition number of covariances: roots are iterated to 1e-3 of the matrix, without small directions."""
+
+
+def _need_condition(cov):
+    if bool(jnp.any(jnp.linalg.cond(cov) >= WORST)):
+        raise NotAskedError("OTT-JAX promises no digits there")
+
+
 def _gaussian(mean, cov):
+    _need_condition(cov)
     return Gaussian.from_mean_and_cov(mean, cov)
 
 
@@ -83,6 +99,7 @@ def gaussian_map(cov0, cov1, m0, m1):
 
 
 def gaussian_barycenter(covs, means, weights=None):
+    _need_condition(covs)
     count, d = means.shape
     weights = jnp.full((count,), 1.0 / count) if weights is None else weights
     members = jnp.concatenate([means, covs.reshape(count, d * d)], axis=1)

@@ -7,6 +7,7 @@ from refwfm.backends._grids import grid_softmin
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
 from refwfm.backends._numpy_sinkhorn import sinkhorn
+from refwfm.backends._numpy_starts import error_curve
 from refwfm.backends._numpy_transformer import transformer
 from refwfm.training import regression
 from refwfm.training.ops import REFERENCE
@@ -33,6 +34,7 @@ def load(device: str, dtype: str, /) -> Backend:
             pairwise_sq_distance=pairwise_sq_distance,
             sinkhorn=sinkhorn,
             grid_softmin=grid_softmin,
+            error_curve=error_curve,
             cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,

@@ -81,13 +81,13 @@ def draw_interpolations(
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[call-arg]
     figure.suptitle(title, fontsize="medium")
     axes = figure.subplots(len(rows), len(times), squeeze=False)
-    for line, (label, images) in zip(axes, rows, strict=True):
+    for number, (line, (label, images)) in enumerate(zip(axes, rows, strict=True)):
         for ax, image, t in zip(line, images, times, strict=True):
             ax.imshow(image / np.max(image) if np.max(image) > 0 else image, cmap="gray_r", vmin=0, vmax=1)
             ax.set_xticks([])
             ax.set_yticks([])
             ax.spines[:].set_color("#d8dade")
-            if line is axes[0]:
+            if number == 0:
                 ax.set_title(f"t = {t:g}", fontsize="small")
         line[0].set_ylabel(label, fontsize="small", rotation=0, ha="right", va="center")
     figure.savefig(path, dpi=150)
@@ -103,7 +103,7 @@ def draw_globes(
     title: str = "",
     entries: int = 400,
 ) -> None:
-    """Save supply, demand and a plan's largest entries on the globe, a column for each plan, from two sides.
+    """Save supply, demand and a plan's largest entries on the globe: a column for each plan, both sides.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def draw_globes(
         Title -> plan (n, m).
     supply, demand : points (n, 3) and weights (n,); points (m, 3) and weights (m,)
     entries : int
-        Number of entries drawn, the largest, as arcs of great circles.
+        Number of entries drawn at most, the largest, as arcs of great circles.
     """
     figure = Figure(figsize=(4.2 * len(panels), 8.6), layout="constrained")
     figure.suptitle(title, fontsize="medium")
@@ -172,7 +172,7 @@ def _draw_arcs(
     ax: Axes, view: np.ndarray, x: np.ndarray, y: np.ndarray, plan: np.ndarray, entries: int
 ) -> None:
     largest = np.argsort(plan, axis=None)[::-1][:entries]
-    largest = largest[plan.ravel()[largest] > 0]
+    largest = largest[plan.ravel()[largest] > 1e-3 * np.max(plan)]
     if not largest.size:
         return
     i, j = np.unravel_index(largest, plan.shape)

@@ -52,5 +52,5 @@ class PairFamily:
         if self.axes is not None:
             n = int(np.prod([len(axis) for axis in self.axes]))
             return n, n
-        n, m = np.shape(self.cost)
-        return int(n), int(m)
+        n, m = np.asarray(self.cost).shape
+        return n, m

@@ -119,7 +119,7 @@ def draw_batch(
 ) -> MetaBatch:
     """Random pairs of step ``step``, and the potentials that the network corrects.
 
-    Equation: META-OT-4. The expectation over pairs in the amortisation loss.
+    Equation: none. A draw; see ``meta.potentials``.
     """
     a, b = family.draw(config.batch, seed=config.seed, step=step, stream="batch")
     a, b = asarray_like(a, setting.like), asarray_like(b, setting.like)
@@ -131,7 +131,7 @@ def loss_and_grad(
 ) -> tuple[Array, Tree]:
     """Loss on a batch, and its gradient in the parameters.
 
-    Equation: META-OT-4. See ``meta.potentials.loss_and_grad``.
+    Equation: none. Wiring of a run; see ``meta.potentials.loss_and_grad``.
     """
     return potentials.loss_and_grad(
         params,
@@ -156,7 +156,8 @@ def atoms(setting: MetaOTSetting, /) -> tuple[Array, Array] | None:
 def gaussian(setting: MetaOTSetting, a: Array, b: Array, /) -> Array:
     """Potentials (B, n) of the closed form for Gaussians with the moments of histograms (B, n) and (B, m).
 
-    Equation: META-OT-6. Of the squared Euclidean cost, whatever the cost of the pairs is, as in the paper.
+    Equation: none. Wiring of a run; see ``transport.gaussian_start``. It is the potential of the squared
+    Euclidean cost, whatever the cost of the pairs is, as in the paper.
     """
     points = atoms(setting)
     if points is None:
@@ -180,7 +181,8 @@ def baseline(config: MetaOTConfig, setting: MetaOTSetting, a: Array, b: Array, /
 def predict(config: MetaOTConfig, setting: MetaOTSetting, params: Tree, a: Array, b: Array, /) -> Array:
     """Potentials (B, n) that a trained network predicts, in the convention of ``sinkhorn``.
 
-    Equation: META-OT-4. Parameters as ``algorithm.trained`` gives them.
+    Equation: none. Wiring of a run; see ``meta.potentials.potential_mlp``. Parameters are those that
+    ``algorithm.trained`` gives.
     """
     f, _ = potential_mlp(params, a, b)
     corrected = baseline(config, setting, a, b)

@@ -27,10 +27,12 @@ SMOKE = {"steps": 4, "batch": 4, "width": 8, "depth": 1, "eps": 0.05}
 def scale(name: str, /) -> MetaScale:
     """Sizes, and how the network is trained; paper is the paper's network and training."""
     if name == "smoke":
-        return MetaScale(SMOKE, ("sphere",), (8, 30), 3, 200, 1, 1)
+        return MetaScale(SMOKE, ("sphere-pairs",), (8, 30), 3, 200, 1, 1)
     if name == "laptop":
-        return MetaScale(LAPTOP, ("sphere",), (100, 1000), 20, 8000, 1, 1)
-    return MetaScale({"baseline": "none", "out_scale": 1.0}, ("sphere",), (100, 10_000), 20, 20_000, 3, 1)
+        return MetaScale(LAPTOP, ("sphere-pairs",), (100, 1000), 20, 8000, 1, 1)
+    return MetaScale(
+        {"baseline": "none", "out_scale": 1.0}, ("sphere-pairs",), (100, 10_000), 20, 20_000, 3, 1
+    )
 
 
 def draw(outcomes: list[MetaOutcome], folder: Path, /) -> list[Path]:
@@ -40,7 +42,7 @@ def draw(outcomes: list[MetaOutcome], folder: Path, /) -> list[Path]:
     n, m = (len(places) for places in first.places)
     curves = {
         f"{n} places of supply, {m} of demand": {
-            start: each.errors for start, each in first.starts["sphere"].items()
+            start: each.errors for start, each in first.starts["sphere-pairs"].items()
         }
     }
     draw_curves(curves, files[0], title=TITLE)

@@ -70,7 +70,7 @@ def strokes(side: int = 14) -> PairFamily:
     return PairFamily(name="strokes", draw=draw, eps=IMAGE_EPS, axes=axes, about=about)
 
 
-def sphere_family(supply: int = 100, demand: int = 1000, /, *, name: str = "sphere") -> PairFamily:
+def sphere_family(supply: int = 100, demand: int = 1000, /, *, name: str = "sphere-pairs") -> PairFamily:
     """Supply and demand at fixed places of the sphere, with random weights at each step."""
     places = sphere_points(supply, demand)
 
@@ -91,7 +91,7 @@ PAIRS: dict[str, PairEntry] = {
     "mnist-pairs": PairEntry("digits, MNIST", "28 x 28", False, mnist_pairs),
     "usps-pairs": PairEntry("digits, USPS, resized", "28 x 28", False, usps_pairs),
     "strokes": PairEntry("drawn strokes, new ones at each step", "14 x 14", True, strokes),
-    "sphere": PairEntry("supply and demand on the sphere", "100, 1000", True, sphere_family),
+    "sphere-pairs": PairEntry("supply and demand on the sphere", "100, 1000", True, sphere_family),
 }
 """Families of pairs, by name."""
 

@@ -252,7 +252,7 @@ def test_training_saves_iterations(backend):
     means = {name: np.mean(each.iterations[1e-2]) for name, each in found.items()}
     assert means["meta"] < 0.65 * means["zeros"]
     assert np.mean(found["meta"].errors[0]) < 0.4 * np.mean(found["zeros"].errors[0])
-    assert found["meta"].used == 1.0
+    assert found["meta"].used > 0.5
 
 
 def test_iterations_are_those_of_the_solver(backend):

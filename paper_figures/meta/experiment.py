@@ -118,8 +118,9 @@ def run(task: MetaTask, /) -> MetaOutcome:
     starts, ms = {}, 0.0
     for name in scale.families:
         other = family if name == scale.families[0] else family_of(scale, name)
-        options = {"size": scale.pairs, "seed": task.seed, "max_iter": scale.max_iter}
-        found = compare_starts(model, other, backend, **options)
+        found = compare_starts(
+            *(model, other, backend), size=scale.pairs, seed=task.seed, max_iter=scale.max_iter
+        )
         starts[name], ms = found.starts, max(ms, found.predict_ms)
     a, b = family.draw(scale.pictured, seed=task.seed, step=0, stream="evaluation")
     plans, ways = pictured(model, a, b, backend, scale.max_iter)

@@ -77,8 +77,7 @@ def draw_interpolations(
     rows : list of (label, images (T, h, w))
     times : array (T,)
     """
-    figure = Figure(figsize=(0.85 * len(times) + 1.3, 0.87 * len(rows) + 0.7), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[call-arg]
+    figure = Figure(figsize=(0.85 * len(times) + 1.3, 0.87 * len(rows) + 0.7), layout="tight")
     figure.suptitle(title, fontsize="medium")
     axes = figure.subplots(len(rows), len(times), squeeze=False)
     for number, (line, (label, images)) in enumerate(zip(axes, rows, strict=True)):

@@ -75,7 +75,7 @@ def compare_starts(
     """Iterations that zeros, the Gaussian potential and the model's need on held-out pairs.
 
     Errors are those of float64 on the host, looked at after every iteration, whatever the run's dtype. Each
-    start is judged before it is used (``usable_start``); that costs as much as an iteration and is not counted.
+    start is judged before it is used (``usable_start``), which costs as much as an iteration, not counted.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ from refwfm.training.flows import flow_of
 from refwfm.training.ops import REFERENCE
 from refwfm.training.optim import flatten, tree_map, unflatten
 from refwfm.transport.grids import Grid, grid_points
-from refwfm.transport.semidual import semidual_gradient
+from refwfm.transport.semidual import semidual_gradient, semidual_value_and_gradient
 from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
 from refwfm.transport.starts import error_curve, iterations_to
 
@@ -312,6 +312,35 @@ def test_errors_of_the_twin_on_grids_and_of_what_is_not_finite(backend, rng):
     found = backend.ops.error_curve(cost, a, b, eps=0.05, n_iter=3, f_init=start, validate=False)
     assert np.all(np.isfinite(found[:, 0]))
     assert np.all(np.isnan(found[:, 1]))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("eps", [1e-3, 0.05, 1.0, 1e9])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+def test_semidual_of_the_twin_is_that_of_the_reference(backend, rng, batch, eps, dtype):
+    cost = sphere_family(12, 25).cost.astype(dtype)
+    a, b = rng.dirichlet(np.ones(12), batch), rng.dirichlet(np.ones(25), batch)
+    a[..., :3] = 0.0
+    for weights in (b, np.where(np.arange(25) < 4, 0.0, b)):
+        p, q = (x.astype(dtype) / x.sum(-1, keepdims=True).astype(dtype) for x in (a, weights))
+        for f in (rng.normal(size=(*batch, 12)).astype(dtype), np.zeros(12, dtype)):
+            kept = cost.copy()
+            (value, gradient), (expected, other) = (
+                each(f, cost, p, q, eps=eps, validate=False)
+                for each in (backend.ops.semidual_value_and_gradient, semidual_value_and_gradient)
+            )
+            np.testing.assert_array_equal(cost, kept)
+            assert value.shape == expected.shape == batch
+            assert (value.dtype, gradient.dtype) == (expected.dtype, other.dtype)
+            ulp = np.finfo(dtype).eps
+            np.testing.assert_allclose(
+                value, expected, rtol=0, atol=50 * ulp * max(1.0, eps if eps < 1e3 else 1.0)
+            )
+            np.testing.assert_allclose(gradient, other, rtol=0, atol=50 * ulp * max(1.0, 3 / eps))
+    nan = backend.ops.semidual_value_and_gradient(
+        np.full(12, np.nan, dtype), cost, p, q, eps=eps, validate=False
+    )
+    assert np.all(np.isnan(nan[0]))
 
 
 # Runs in folders

@@ -142,6 +142,7 @@ def loss_and_grad(
         baseline=batch.baseline,
         mask_support=config.mask_support,
         minimum=ops.grid_softmin if isinstance(setting.cost, Grid) else None,
+        semidual=ops.semidual_value_and_gradient,
     )
 
 

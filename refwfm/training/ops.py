@@ -14,6 +14,7 @@ from refwfm.training import optim, regression
 from refwfm.training.optim import AdamState, Tree
 from refwfm.training.regression import CloudBatch, GaussianBatch
 from refwfm.transport.grids import Cost, Grid, Softmin, grid_softmin
+from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
 from refwfm.transport.starts import error_curve
 
@@ -69,6 +70,23 @@ class ErrorCurve(Protocol):
     ) -> Array: ...
 
 
+class SemidualValueAndGradient(Protocol):
+    """See ``transport.semidual.semidual_value_and_gradient``."""
+
+    def __call__(  # noqa: D102
+        self,
+        f: Array,
+        cost: Cost,
+        a: Array,
+        b: Array,
+        /,
+        *,
+        eps: float | Array,
+        validate: bool = True,
+        minimum: Softmin | None = None,
+    ) -> tuple[Array, Array]: ...
+
+
 class GaussianLossAndGrad(Protocol):
     """See ``training.regression.gaussian_loss_and_grad``."""
 
@@ -112,6 +130,7 @@ class Ops(NamedTuple):
     sinkhorn: SinkhornSolver
     grid_softmin: GridSoftmin
     error_curve: ErrorCurve
+    semidual_value_and_gradient: SemidualValueAndGradient
     gaussian_loss_and_grad: GaussianLossAndGrad
     cloud_loss_and_grad: CloudLossAndGrad
     clip_by_global_norm: ClipByGlobalNorm
@@ -124,6 +143,7 @@ REFERENCE = Ops(
     sinkhorn,
     grid_softmin,
     error_curve,
+    semidual_value_and_gradient,
     regression.gaussian_loss_and_grad,
     regression.cloud_loss_and_grad,
     optim.clip_by_global_norm,

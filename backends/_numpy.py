@@ -6,7 +6,9 @@ from refwfm.backends import Backend, check_device
 from refwfm.backends._grids import grid_softmin
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
+from refwfm.backends._numpy_semidual import semidual_value_and_gradient
 from refwfm.backends._numpy_sinkhorn import sinkhorn
+from refwfm.backends._numpy_starts import error_curve
 from refwfm.backends._numpy_transformer import transformer
 from refwfm.training import regression
 from refwfm.training.ops import REFERENCE
@@ -33,6 +35,8 @@ def load(device: str, dtype: str, /) -> Backend:
             pairwise_sq_distance=pairwise_sq_distance,
             sinkhorn=sinkhorn,
             grid_softmin=grid_softmin,
+            error_curve=error_curve,
+            semidual_value_and_gradient=semidual_value_and_gradient,
             cloud_loss_and_grad=cloud_loss_and_grad,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,

@@ -69,7 +69,7 @@ def test_every_figure_has_its_parts_at_every_scale():
     for name, module in FIGURES.items():
         figure = import_module(module)
         if not name.startswith("gwfm"):
-            assert figure.KIND in ("gaussians", "clouds")
+            assert figure.KIND in ("gaussians", "clouds", "meta-ot")
             continue
         assert ("times" if name == "gwfm-table-5" else "couplings") == figure.KIND
         assert figure.TITLE.startswith("GWFM")

@@ -18,12 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from refwfm.datasets import CloudFamily, Family
+from refwfm.datasets import CloudFamily, Family, PairFamily
 from refwfm.runs.folders import TABLES
 from refwfm.runs.folders import Progress as Report
 from refwfm.storage import atomic
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import GaussianConfig
+from refwfm.training.flows import kind_of
 
 Backend = Annotated[str | None, typer.Option(help=TABLES["run"]["backend"].help)]
 """Option ``--backend`` of every command that has one."""
@@ -40,11 +41,14 @@ def say(line: str, /) -> None:
 
 def title_of(config: TrainingConfig, /) -> str:
     """What a configuration trains, in a word."""
-    return config.method if isinstance(config, GaussianConfig) else "clouds"
+    return config.method if isinstance(config, GaussianConfig) else kind_of(config)
 
 
-def family_in_words(family: Family | CloudFamily, /) -> str:
+def family_in_words(family: Family | CloudFamily | PairFamily, /) -> str:
     """How many measures, and of what size."""
+    if isinstance(family, PairFamily):
+        n, m = family.sizes
+        return f"pairs of histograms with {n} and {m} atoms, {family.about}"
     if isinstance(family, Family):
         return f"{len(family)} Gaussians in {family.dimension}-D"
     low, high = family.sizes.min(), family.sizes.max()

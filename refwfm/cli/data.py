@@ -16,6 +16,7 @@ from refwfm.cli._common import save_picture
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import (
     CATALOGUE,
+    PAIRS,
     CloudFamily,
     Family,
     build_shipped,
@@ -69,6 +70,16 @@ def list_families() -> None:
             row = [facts[heading] for heading in columns]
             table.add_row(name, *row, "yes" if entry.shipped else "-", entry.about)
         Console().print(table)
+    pairs = Table(
+        title="Pairs of histograms, for train --kind meta-ot", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    pairs.add_column("name", no_wrap=True)
+    pairs.add_column("atoms", justify="right")
+    pairs.add_column("ships", no_wrap=True)
+    pairs.add_column("about", overflow="fold")
+    for name, each in PAIRS.items():
+        pairs.add_row(name, each.atoms, "yes" if each.shipped else "-", each.about)
+    Console().print(pairs)
     _say("held out: members for evaluation only, which are the family NAME-test")
     _say("what does not ship comes from the folder REFWFM_DATA, or is downloaded where a home serves it")
     _say("N = files: as many as the files there hold")

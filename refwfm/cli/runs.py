@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import cloud_runs, gaussian_runs
+from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
 from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, load, save_family
+from refwfm.datasets import CloudFamily, load, load_pairs, save_family
 from refwfm.runs import folders, models
-from refwfm.training.config import CloudConfig
+from refwfm.training.config import CloudConfig, MetaOTConfig
 
 CLOUD = "Models of point clouds"
 
@@ -51,6 +51,11 @@ def generate(
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
+        if isinstance(model.config, MetaOTConfig):
+            raise ValueError(
+                f"{run} is a run of Meta OT: it predicts where Sinkhorn's iteration should start, and "
+                "generates nothing; refwfm evaluate measures what that saves"
+            )
         if figure is not None and model.setting.shift.shape[0] < 2:
             raise ValueError("--figure: a picture needs two coordinates; the model's measures are 1-D")
         names: list[str] = model.about["label_names"]
@@ -83,7 +88,10 @@ def evaluate(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of measures to generate for each seed (default 512, clouds 200)."),
+        typer.Option(
+            min=1,
+            help="Number of measures to generate for each seed (default 512, clouds 200), or of pairs (20).",
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, each with other sources.")] = 3,
@@ -100,12 +108,16 @@ def evaluate(
     dtype: Dtype = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Measure a trained model: min W2² to the data (Gaussians), 1-NN accuracies (clouds)."""
+    """Measure a model: min W2² to the data (Gaussians), 1-NN accuracies (clouds), iterations (Meta OT)."""
     with clear_errors():
         if emd not in ("euclidean", "squared"):
             raise ValueError(f"--emd must be euclidean or squared; got {emd!r}")
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
+        if isinstance(model.config, MetaOTConfig):
+            pairs = load_pairs(data) if data is not None else _own_data(run, model)
+            meta_runs.evaluate(model, pairs, place, size=size or meta_runs.SIZE, seeds=seeds, as_json=as_json)
+            return
         clouds = isinstance(model.config, CloudConfig)
         size = size or (200 if clouds else 512)
         numbers: dict[str, list[Any]]
@@ -164,11 +176,13 @@ def _start(run: Path, model: models.Model[Any]) -> Any:
 def _own_data(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model was trained on, or an error when it cannot be found unchanged."""
     name: str = _run_table(run).get("data", model.about["data"])
+    meta = isinstance(model.config, MetaOTConfig)
+    family: Any
     try:
-        family = load(name)
+        family = load_pairs(name) if meta else load(name)
     except (ValueError, OSError) as error:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
-    same_kind = isinstance(family, CloudFamily) == isinstance(model.config, CloudConfig)
+    same_kind = meta or isinstance(family, CloudFamily) == isinstance(model.config, CloudConfig)
     if not same_kind or models.fingerprint(model.config, family) != model.about["fingerprint"]:
         raise ValueError(
             f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"

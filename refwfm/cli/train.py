@@ -8,19 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import cloud_runs, gaussian_runs
+from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
 from refwfm.cli._common import family_in_words, say, title_of, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
-from refwfm.datasets import CATALOGUE, CloudFamily, Family, load
+from refwfm.datasets import CATALOGUE, CloudFamily, Family, PairFamily, load, load_pairs
 from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
 from refwfm.training.base_config import TrainingConfig
-from refwfm.training.config import CloudConfig, GaussianConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
 
+KINDS: dict[type, tuple[str, type[TrainingConfig]]] = {
+    Family: ("Gaussians", GaussianConfig),
+    CloudFamily: ("point clouds", CloudConfig),
+    PairFamily: ("pairs of histograms", MetaOTConfig),
+}
+"""What a family is one of, and the configuration of its runs."""
 
-@with_options(TrainingConfig, GaussianConfig, CloudConfig, RunOptions)
+
+@with_options(TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, RunOptions)
 def train(
     config: Annotated[
         Path | None,
@@ -34,7 +41,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
     **given: Any,
 ) -> None:
-    """Train a model over Gaussians or clouds; its folder holds configuration, log, checkpoints, a figure."""
+    """Train a model over Gaussians, clouds or pairs of histograms; its folder holds all that the run is."""
     with clear_errors():
         run, options, folder = _collected(config, out, given, resume=resume)
         run["reference"] = reference or run["reference"]
@@ -44,7 +51,7 @@ def train(
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
-        family = load(run["data"])
+        family = load_pairs(run["data"]) if run["kind"] == "meta-ot" else load(run["data"])
         chosen = _configuration(family, options)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
         try:
@@ -70,9 +77,12 @@ def train(
         figure = folder / "figures" / "generated.png"
         if isinstance(family, CloudFamily):
             cloud_runs.after_training(model, family, figure, source=start)
+        elif isinstance(family, PairFamily):
+            meta_runs.after_training(model, family, place, figure.with_name("errors.png"))
         else:
             gaussian_runs.after_training(model, family, place, figure)
-        say(f"the run is in {folder}; refwfm generate {shlex.quote(str(folder))} draws more")
+        more = "evaluate {} measures it" if isinstance(family, PairFamily) else "generate {} draws more"
+        say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
 
 
 def _collected(
@@ -108,24 +118,24 @@ def _source(
     return {**run, "source": name}, {**options, "source": FAMILY}, start
 
 
-def _configuration(family: Family | CloudFamily, options: dict[str, Any]) -> TrainingConfig:
-    """Configuration of the family's kind; an option of the other kind is an error."""
-    clouds = isinstance(family, CloudFamily)
-    kind = CloudConfig if clouds else GaussianConfig
-    names = {field.name for field in fields(kind)}
+def _configuration(family: Family | CloudFamily | PairFamily, options: dict[str, Any]) -> TrainingConfig:
+    """Configuration of the family's kind; an option of another kind is an error."""
+    words, kind = KINDS[type(family)]
+    names = {each: {field.name for field in fields(config)} for each, config in KINDS.values()}
     for name in options:
-        if name not in names:
-            raise ValueError(
-                f"{name} is an option for {'Gaussians' if clouds else 'point clouds'}, "
-                f"and {family.name} is a family of {'point clouds' if clouds else 'Gaussians'}"
-            )
+        if name not in names[words]:
+            others = " and ".join(each for each, known in names.items() if name in known)
+            raise ValueError(f"{name} is an option for {others}, and {family.name} is a family of {words}")
     return kind(**options)
 
 
 def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
     """Folder of a run that names none, named after its data and method."""
     data = run.get("data", RunOptions.data)
-    method = train.get("method", GaussianConfig.method if _is_gaussian(data) else "clouds")
+    if run.get("kind") == "meta-ot":
+        method = "meta-ot"
+    else:
+        method = train.get("method", GaussianConfig.method if _is_gaussian(data) else "clouds")
     return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"
 
 

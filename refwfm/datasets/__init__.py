@@ -1,8 +1,8 @@
 """The data: families of Gaussians and of point clouds, by name, or from the user's own arrays and files.
 
-``load("cities")`` is where every run starts. Most families ship inside the package; for the others
-``CATALOGUE`` says that they need the folder ``REFWFM_DATA`` or, where their home serves the file, a
-download.
+``load("cities")`` is where every run starts, and ``load_pairs("strokes")`` every run of Meta OT. Most
+families ship inside the package; for the others ``CATALOGUE`` says that they need the folder ``REFWFM_DATA``
+or, where their home serves the file, a download.
 """
 
 import os
@@ -10,6 +10,7 @@ import os
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import load_family, save_family
+from refwfm.datasets._pair_family import PairFamily
 from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
@@ -18,6 +19,8 @@ from refwfm.datasets.images import intensity_clouds, jitter_clouds, sample_from_
 from refwfm.datasets.niche_clouds import niche_clouds
 from refwfm.datasets.own_arrays import clouds_from_arrays, gaussians_from_clouds, gaussians_of
 from refwfm.datasets.own_files import read_clouds
+from refwfm.datasets.own_pairs import own_pairs
+from refwfm.datasets.pair_catalogue import PAIRS, load_pairs
 from refwfm.datasets.partial import partial_views
 from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
@@ -27,8 +30,10 @@ from refwfm.datasets.synthetic import sphere, spiral, two_moons
 __all__ = [
     "CATALOGUE",
     "NAMES",
+    "PAIRS",
     "CloudFamily",
     "Family",
+    "PairFamily",
     "build_shipped",
     "clouds_from_anndata",
     "clouds_from_arrays",
@@ -41,9 +46,11 @@ __all__ = [
     "load",
     "load_family",
     "load_niches",
+    "load_pairs",
     "neighbourhoods",
     "niche_clouds",
     "niches",
+    "own_pairs",
     "partial_views",
     "polygon_moments",
     "principal_components",

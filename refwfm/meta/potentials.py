@@ -163,6 +163,7 @@ def loss_and_grad(
     baseline: Array | None = None,
     mask_support: bool = True,
     minimum: Softmin | None = None,
+    semidual: "Callable[..., tuple[Array, Array]]" = semidual_value_and_gradient,
 ) -> tuple[Array, Params]:
     """Loss of Meta OT and its gradient, by the envelope theorem and the network's pullback.
 
@@ -184,6 +185,8 @@ def loss_and_grad(
         that the network must learn to lower their potentials (see ``to_product_convention``).
     minimum : function, optional
         A twin of ``softmin`` or ``grid_softmin``.
+    semidual : function
+        ``semidual_value_and_gradient``, or a twin of it.
 
     Returns
     -------
@@ -201,7 +204,7 @@ def loss_and_grad(
     if baseline is not None:
         check_floating(f=f, baseline=baseline)
         f = f + baseline
-    of = semidual_value_and_gradient if mask_support else unmasked_value_and_gradient
+    of = semidual if mask_support else unmasked_value_and_gradient
     value, gradient = of(f, cost, a, b, eps=eps, validate=False, minimum=minimum)
     xp, count = array_namespace(f), max(1, math.prod(value.shape))
     return -xp.sum(value) / count, pullback(gradient * (-1.0 / count))

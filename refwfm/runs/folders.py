@@ -36,8 +36,7 @@ from refwfm.runs.models import (
 from refwfm.storage import atomic
 from refwfm.training import algorithm
 from refwfm.training.algorithm import State
-from refwfm.training.config import CloudConfig, GaussianConfig
-from refwfm.training.flows import kind_of
+from refwfm.training.flows import CONFIGS, kind_of
 from refwfm.training.options import Option, check_option, check_type, option, options_of
 
 try:
@@ -53,6 +52,12 @@ KEEP = 2
 class RunOptions:
     """What a run needs besides its configuration: the table [run] of a file."""
 
+    kind: str = option(
+        "flow",
+        "What is learned: a flow that generates Gaussians or clouds, as the data are, or Meta OT, which "
+        "predicts potentials of pairs of histograms.",
+        choices=("flow", "meta-ot"),
+    )
     data: str = option(
         "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."
     )
@@ -73,7 +78,7 @@ class RunOptions:
 
 TABLES: dict[str, dict[str, Option]] = {
     "run": options_of(RunOptions),
-    "train": {**options_of(GaussianConfig), **options_of(CloudConfig)},
+    "train": {name: each for kind in CONFIGS.values() for name, each in options_of(kind).items()},
 }
 """The tables of a configuration's file, and what each may hold."""
 

@@ -16,11 +16,9 @@ class TrainingConfig:
     batch: int = option(help="Pairs of source and target in a step.", low=1)
     width: int = option(help="Width of the network's hidden layers.", low=1)
     depth: int = option(6, "Number of hidden layers, or of the transformer's blocks.", low=1)
-    n_frequencies: int = option(16, "Number of Fourier features of time.", low=1)
     learning_rate: float = option(help="Learning rate of the first step.", above=0)
     decay: float = option(0.97, "Factor on the learning rate every decay_every steps.", above=0, high=1)
     decay_every: int = option(1000, "Steps between two decays of the learning rate.", low=1)
-    conditional: bool = option(True, "Condition the model on the family's labels, where it has any.")
     clip_norm: float = option(1.0, "Bound on the norm of the gradient; 0 turns clipping off.", low=0)
     ema: float = option(
         0.999, "Decay of the running mean of the parameters, which generates; 0 turns it off.", low=0, below=1
@@ -29,3 +27,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions(TrainingConfig):
+    """What a run that learns a flow is asked for besides."""
+
+    n_frequencies: int = option(16, "Number of Fourier features of time.", low=1)
+    conditional: bool = option(True, "Condition the model on the family's labels, where it has any.")

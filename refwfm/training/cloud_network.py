@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from refwfm._array import Array
 from refwfm.networks import init_transformer, transformer
 from refwfm.networks.point_mlp import init_point_mlp, point_mlp
-from refwfm.training.base_config import TrainingConfig
+from refwfm.training.base_config import FlowOptions
 from refwfm.training.cloud_setting import CloudSetting
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
@@ -98,7 +98,7 @@ NETWORKS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkOptions(TrainingConfig):
+class NetworkOptions(FlowOptions):
     """The network of a model of clouds; the papers state neither hidden width nor number of neighbours."""
 
     PANEL: ClassVar[str] = "Network of clouds"

@@ -1,4 +1,4 @@
-"""What a run over Gaussians, and one over point clouds, is asked for; the defaults are the papers' settings.
+"""What a run over Gaussians, over clouds, or of Meta OT is asked for; defaults are the papers' settings.
 
 Every option is declared once, beside what it is an option of: what all runs share in ``base_config``, the
 network's in ``cloud_network``, the source's in ``noise``, those of plans here. The command line, its help and
@@ -11,7 +11,7 @@ from typing import ClassVar
 from refwfm.couplings.costs import COSTS
 from refwfm.couplings.inner import INNER
 from refwfm.couplings.outer import OUTER
-from refwfm.training.base_config import TrainingConfig
+from refwfm.training.base_config import FlowOptions, TrainingConfig
 from refwfm.training.cloud_network import NetworkOptions
 from refwfm.training.methods import METHODS
 from refwfm.training.noise import FAMILY, SourceOptions
@@ -22,7 +22,7 @@ ORDERED = ("linear", "lazy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianConfig(TrainingConfig):
+class GaussianConfig(FlowOptions):
     """What a run over Gaussians is asked for (WFM App. E.1; the degrees of freedom are not stated)."""
 
     PANEL: ClassVar[str] = "Models of Gaussians"
@@ -71,7 +71,12 @@ class InnerOptions:
         False, "Draw pairs from both plans with replacement (GWFM C.2); else permutations are used whole."
     )
     n_proj: int = option(64, "Number of random directions of sliced plans, drawn at each step.", low=1)
-    eps: float = option(0.002, "Entropic regularisation of inner plans, relative to scale_cost.", above=0)
+    eps: float = option(
+        0.002,
+        "Entropic regularisation of inner plans, relative to scale_cost; of Meta OT's problems, in units of "
+        "their cost (default that of the pairs).",
+        above=0,
+    )
     sinkhorn_steps: int = option(200, "Iterations of Sinkhorn for an inner plan.", low=1)
     scale_cost: str = option(
         "max", "What eps is relative to: the largest or the mean cost of a pair, or none.",
@@ -130,3 +135,40 @@ class CloudConfig(InnerOptions, OuterOptions, SourceOptions, NetworkOptions):
     def has_reference(self) -> bool:
         """Whether the setting has a reference."""
         return self.aligned or self.source == "barycentric"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaOTConfig(TrainingConfig):
+    """What a run of Meta OT is asked for (its paper's section 4.1 and public code; ours: the baseline)."""
+
+    PANEL: ClassVar[str] = "Meta OT: potentials of pairs of histograms"
+
+    steps: int = 50_000
+    batch: int = 128
+    width: int = 1024
+    depth: int = 3
+    learning_rate: float = 1e-3
+    decay: float = 1.0
+    ema: float = 0.0
+    eps: float | None = option(
+        None, "Entropic regularisation, in units of the cost (default that of the pairs).", above=0
+    )
+    baseline: str = option(
+        "gaussian",
+        "What the network corrects: the closed form for Gaussians, or none, as in the paper.",
+        choices=("gaussian", "none"),
+    )
+    out_scale: float = option(
+        0.0, "Factor on the last layer's random weights; 0 starts at the baseline, the paper's is 1.", low=0
+    )
+    mask_support: bool = option(
+        True, "Leave atoms without weight out of the loss; --no-mask-support is the paper's public code."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.mask_support and self.baseline != "none":
+            raise ValueError(
+                "mask_support = False is the paper's public code, where the network corrects nothing: "
+                f"it needs baseline = 'none'; got {self.baseline!r}"
+            )

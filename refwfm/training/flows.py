@@ -1,6 +1,7 @@
-"""The kinds of measures a model can be over: all that is particular to Gaussians, or to point clouds.
+"""The kinds of models: all that is particular to Gaussians, to point clouds, or to Meta OT.
 
-A flow is a module, ``gaussians`` or ``clouds``; ``algorithm`` and ``runs`` call only what the Protocol names.
+A flow is a module, ``gaussians``, ``clouds`` or ``meta_ot``; ``algorithm`` and ``runs`` call only what the
+Protocol names.
 """
 
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from refwfm._array import Array
-from refwfm.training import clouds, gaussians
+from refwfm.training import clouds, gaussians, meta_ot
 from refwfm.training.base_config import TrainingConfig
-from refwfm.training.config import CloudConfig, GaussianConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaOTConfig
+from refwfm.training.meta_ot import MetaBatch
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.regression import CloudBatch, GaussianBatch
@@ -20,8 +22,8 @@ from refwfm.training.regression import CloudBatch, GaussianBatch
 class Flow(Protocol):
     """What training, models and their files need to know about one kind of measure.
 
-    Settings, families and configurations are the kind's own types: ``GaussianSetting`` or ``CloudSetting``,
-    ``Gaussian`` or ``Families``, ``GaussianConfig`` or ``CloudConfig``.
+    Settings, families and configurations are the kind's own types, such as ``GaussianSetting``, ``Gaussian``
+    and ``GaussianConfig``, or ``CloudSetting``, ``Families`` and ``CloudConfig``.
     """
 
     def prepare(
@@ -47,7 +49,7 @@ class Flow(Protocol):
 
     def draw_batch(
         self, config: Any, setting: Any, family: Any, labels: np.ndarray | None, step: int, /, *, ops: Ops
-    ) -> GaussianBatch | CloudBatch:
+    ) -> GaussianBatch | CloudBatch | MetaBatch:
         """Algorithm 1 up to the regression."""
         ...
 
@@ -66,10 +68,14 @@ class Flow(Protocol):
         ...
 
 
-FLOWS: dict[str, Flow] = {"gaussians": gaussians, "clouds": clouds}
+FLOWS: dict[str, Flow] = {"gaussians": gaussians, "clouds": clouds, "meta-ot": meta_ot}
 """The flows, by their names in checkpoints."""
 
-CONFIGS: dict[str, type[TrainingConfig]] = {"gaussians": GaussianConfig, "clouds": CloudConfig}
+CONFIGS: dict[str, type[TrainingConfig]] = {
+    "gaussians": GaussianConfig,
+    "clouds": CloudConfig,
+    "meta-ot": MetaOTConfig,
+}
 """Configurations of their runs."""
 
 
@@ -81,7 +87,8 @@ def kind_of(config: TrainingConfig, /) -> str:
     for kind, each in CONFIGS.items():
         if isinstance(config, each):
             return kind
-    raise TypeError(f"config must be a GaussianConfig or a CloudConfig; got a {type(config).__name__}")
+    names = " or a ".join(each.__name__ for each in CONFIGS.values())
+    raise TypeError(f"config must be a {names}; got a {type(config).__name__}")
 
 
 def flow_of(config: TrainingConfig, /) -> Flow:

@@ -13,8 +13,10 @@ from refwfm.measures import Gaussian
 from refwfm.training import optim, regression
 from refwfm.training.optim import AdamState, Tree
 from refwfm.training.regression import CloudBatch, GaussianBatch
-from refwfm.transport.grids import Grid, grid_softmin
+from refwfm.transport.grids import Cost, Grid, Softmin, grid_softmin
+from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
+from refwfm.transport.starts import error_curve
 
 
 class PairwiseSqDistance(Protocol):
@@ -48,6 +50,41 @@ class GridSoftmin(Protocol):
     """See ``transport.grids.grid_softmin``."""
 
     def __call__(self, grid: Grid, potential: Array, weights: Array, eps: Array, /) -> Array: ...  # noqa: D102
+
+
+class ErrorCurve(Protocol):
+    """See ``transport.starts.error_curve``."""
+
+    def __call__(  # noqa: D102
+        self,
+        cost: Cost,
+        a: Array,
+        b: Array,
+        /,
+        *,
+        eps: float | Array,
+        n_iter: int,
+        f_init: Array | None = None,
+        validate: bool = True,
+        minimum: Softmin | None = None,
+    ) -> Array: ...
+
+
+class SemidualValueAndGradient(Protocol):
+    """See ``transport.semidual.semidual_value_and_gradient``."""
+
+    def __call__(  # noqa: D102
+        self,
+        f: Array,
+        cost: Cost,
+        a: Array,
+        b: Array,
+        /,
+        *,
+        eps: float | Array,
+        validate: bool = True,
+        minimum: Softmin | None = None,
+    ) -> tuple[Array, Array]: ...
 
 
 class GaussianLossAndGrad(Protocol):
@@ -92,6 +129,8 @@ class Ops(NamedTuple):
     pairwise_sq_distance: PairwiseSqDistance
     sinkhorn: SinkhornSolver
     grid_softmin: GridSoftmin
+    error_curve: ErrorCurve
+    semidual_value_and_gradient: SemidualValueAndGradient
     gaussian_loss_and_grad: GaussianLossAndGrad
     cloud_loss_and_grad: CloudLossAndGrad
     clip_by_global_norm: ClipByGlobalNorm
@@ -103,6 +142,8 @@ REFERENCE = Ops(
     pairwise_sq_distance,
     sinkhorn,
     grid_softmin,
+    error_curve,
+    semidual_value_and_gradient,
     regression.gaussian_loss_and_grad,
     regression.cloud_loss_and_grad,
     optim.clip_by_global_norm,

@@ -1,0 +1,580 @@
+"""Meta OT as a run: data of any kind, training, resuming, three starts compared, figures."""
+
+import json
+import os
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import pytest
+from command import assert_error, refwfm, succeed
+
+from refwfm import backends, datasets
+from refwfm.datasets import PairFamily, load_pairs, own_pairs
+from refwfm.datasets.pair_catalogue import image_family, sphere_family
+from refwfm.meta.potentials import potential_mlp
+from refwfm.paper_figures.meta import experiment
+from refwfm.paper_figures.meta.experiment import dense
+from refwfm.paper_figures.meta.pictures import great_circles, logarithms, view_of
+from refwfm.runs import folders, models
+from refwfm.runs.evaluate_meta import THRESHOLDS, compare_starts
+from refwfm.storage import checkpoints
+from refwfm.training import algorithm, meta_ot
+from refwfm.training.algorithm import trained
+from refwfm.training.config import MetaOTConfig
+from refwfm.training.flows import flow_of
+from refwfm.training.ops import REFERENCE
+from refwfm.training.optim import flatten, tree_map, unflatten
+from refwfm.transport.grids import Grid, grid_points
+from refwfm.transport.semidual import semidual_gradient, semidual_value_and_gradient
+from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
+from refwfm.transport.starts import error_curve, iterations_to
+
+needs_data = pytest.mark.skipif("REFWFM_DATA" not in os.environ, reason="REFWFM_DATA is not set")
+TINY = MetaOTConfig(steps=6, batch=4, width=8, depth=1)
+SMALL = ("--steps", 4, "--batch", 4, "--width", 8, "--depth", 1, "--log-every", 2)
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REFWFM_BACKEND", raising=False)
+
+
+@pytest.fixture
+def backend():
+    return backends.load("numpy", dtype="float64")
+
+
+def small_sphere():
+    return replace(sphere_family(8, 30), eps=0.05)
+
+
+def fitted(config, family, backend):
+    model, data = models.prepare(config, family, backend)
+    state = algorithm.train(config, model.setting, data, None, model.state, ops=backend.ops)
+    return model._replace(state=state)
+
+
+# Data
+
+
+@pytest.mark.parametrize("name", [name for name, each in datasets.PAIRS.items() if each.shipped])
+def test_named_pairs(name):
+    family = load_pairs(name)
+    for stream in ("batch", "evaluation"):
+        a, b = family.draw(5, seed=1, step=2, stream=stream)
+        assert (a.shape[1], b.shape[1]) == family.sizes
+        for part in (a, b):
+            assert part.shape[0] == 5
+            assert np.all(part >= 0)
+            np.testing.assert_allclose(part.sum(axis=1), 1.0)
+        again = family.draw(5, seed=1, step=2, stream=stream)
+        np.testing.assert_array_equal(a, again[0])
+        assert not np.array_equal(a, family.draw(5, seed=1, step=3, stream=stream)[0])
+    assert not np.array_equal(a, family.draw(5, seed=1, step=2, stream="batch")[0])
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["mnist-pairs", "usps-pairs"])
+def test_pairs_of_digits(name):
+    a, b = load_pairs(name).draw(3, seed=0, step=0, stream="batch")
+    assert a.shape == b.shape == (3, 784)
+    np.testing.assert_allclose(a.sum(axis=1), 1.0)
+
+
+def save(**arrays):
+    np.savez("mine.npz", **arrays)
+    return load_pairs("mine.npz")
+
+
+def test_own_images(rng):
+    images = rng.uniform(size=(30, 3, 4))
+    family = save(histograms=images)
+    assert (family.name, family.sizes, family.eps) == ("mine", (12, 12), 0.01)
+    assert [axis.tolist() for axis in family.axes] == [[1.0, 0.5, 0.0], pytest.approx([0, 1 / 3, 2 / 3, 1])]
+    rows = images.reshape(30, -1) / images.sum(axis=(1, 2))[:, None]
+    trained_on, held_out = (
+        {tuple(np.round(row, 12)) for part in family.draw(300, seed=0, step=0, stream=s) for row in part}
+        for s in ("batch", "evaluation")
+    )
+    assert trained_on == {tuple(np.round(row, 12)) for row in rows[:27]}
+    assert held_out == {tuple(np.round(row, 12)) for row in rows[27:]}
+
+
+def test_own_pairs_belong_together(rng):
+    a, b, x, y = (
+        rng.dirichlet(np.ones(4), 20),
+        rng.dirichlet(np.ones(3), 20),
+        rng.normal(size=(4, 2)),
+        np.eye(3)[:, :2],
+    )
+    family = save(a=a, b=b, x=x, y=y)
+    assert family.sizes == (4, 3)
+    np.testing.assert_allclose(family.cost, ((x[:, None] - y) ** 2).sum(-1))
+    assert family.eps == pytest.approx(0.01 * family.cost.mean())
+    drawn = family.draw(50, seed=0, step=0, stream="batch")
+    for row, partner in zip(*drawn, strict=True):
+        (i,) = np.flatnonzero(np.all(np.isclose(a, row), axis=1))
+        np.testing.assert_allclose(partner, b[i])
+    other = save(a=a, b=b, cost=family.cost)
+    np.testing.assert_array_equal(other.cost, family.cost)
+    assert other.points is None
+    shared = save(histograms=a, points=x)
+    np.testing.assert_allclose(shared.cost, ((x[:, None] - x) ** 2).sum(-1))
+
+
+EVEN = np.full((5, 2), 0.5)
+WRONG = {
+    "nothing": ({}, "needs either histograms, or a and b"),
+    "both": ({"histograms": EVEN, "a": EVEN, "b": EVEN}, "needs either histograms, or a and b"),
+    "one of two": ({"a": EVEN}, "needs both a and b; got only a"),
+    "no places": ({"histograms": EVEN}, "need the points of their atoms"),
+    "no cost": ({"a": EVEN, "b": EVEN}, "needs the points of the atoms"),
+    "all zero": (
+        {"histograms": np.concatenate([np.ones((3, 2, 2)), np.zeros((1, 2, 2))])},
+        "image 3 must be",
+    ),
+    "NaN": (
+        {"histograms": np.where(np.arange(12).reshape(3, 2, 2) == 5, np.nan, 1)},
+        r"got nan at \(1, 0, 1\)",
+    ),
+    "negative": ({"histograms": np.asarray([[[1.0, -1.0]], [[1.0, 1.0]]])}, "image 0 must be non-negative"),
+    "masses": ({"a": EVEN, "b": 2 * EVEN, "points": np.eye(2)}, "row 0 has 2: divide"),
+    "a negative weight": (
+        {"a": np.asarray([[1.5, -0.5]] * 3), "b": EVEN[:3], "points": np.eye(2)},
+        "-0.5 in row 0",
+    ),
+    "numbers of rows": ({"a": EVEN, "b": EVEN[:4], "points": np.eye(2)}, "as many rows; got 5 and 4"),
+    "points": ({"a": EVEN, "b": EVEN, "points": np.eye(3)}, "one row for each of 2 atoms"),
+    "x without y": ({"a": EVEN, "b": EVEN, "x": np.eye(2)}, "needs both x and y; got only x"),
+    "dimensions": (
+        {"a": EVEN, "b": EVEN, "x": np.eye(2), "y": np.ones((2, 3))},
+        "one dimension; got 2 and 3",
+    ),
+    "twice": ({"a": EVEN, "b": EVEN, "points": np.eye(2), "x": np.eye(2), "y": np.eye(2)}, "one of the two"),
+    "cost": ({"a": EVEN, "b": EVEN, "cost": np.ones((2, 3))}, r"shape \(2, 2\).*got \(2, 3\)"),
+    "cost of NaN": ({"a": EVEN, "b": EVEN, "cost": np.full((2, 2), np.nan)}, "cost must be finite"),
+    "cost of 0": ({"a": EVEN, "b": EVEN, "cost": np.zeros((2, 2))}, "positive on average"),
+    "one row": ({"histograms": np.ones((1, 2, 2))}, "at least two rows"),
+    "words": ({"histograms": np.asarray([["a"]])}, "of real numbers"),
+    "shape": ({"histograms": np.ones(3)}, r"2-dimensional or 3-dimensional.*\(3,\)"),
+    "a stranger": ({"histograms": np.ones((2, 2, 2)), "labels": np.ones(2)}, "holds labels"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_what_is_no_pairs_is_refused(name):
+    arrays, words = WRONG[name]
+    if not arrays:
+        with pytest.raises(ValueError, match=words):
+            own_pairs()
+        return
+    with pytest.raises(ValueError, match=words) as error:
+        save(**arrays)
+    assert "mine.npz" in str(error.value)
+
+
+# The flow
+
+
+def test_a_batch_can_be_drawn_again_and_its_setting_comes_back(backend):
+    for family in (load_pairs("strokes"), small_sphere()):
+        setting, data = meta_ot.prepare(TINY, family, None, backend.asarray)
+        first, again = (meta_ot.draw_batch(TINY, setting, data, None, 3, ops=backend.ops) for _ in range(2))
+        for part, same in zip(first[:3], again[:3], strict=True):
+            np.testing.assert_array_equal(part, same)
+        arrays, numbers = meta_ot.pack(setting)
+        back = meta_ot.unpack(unflatten(flatten(arrays)), numbers)
+        assert back.eps == family.eps
+        assert back.sizes == family.sizes
+        for one, other in zip(meta_ot.atoms(setting), meta_ot.atoms(back), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert isinstance(setting.cost, np.ndarray)
+    assert flow_of(TINY) is meta_ot
+
+
+def test_untrained_predictions_are_the_baseline(backend):
+    setting, data = meta_ot.prepare(TINY, small_sphere(), None, backend.asarray)
+    params = meta_ot.init_params(TINY, setting)
+    a, b = data.draw(3, seed=0, step=0, stream="evaluation")
+    np.testing.assert_array_equal(
+        meta_ot.predict(TINY, setting, params, a, b), meta_ot.gaussian(setting, a, b)
+    )
+    plain = replace(TINY, baseline="none", out_scale=1.0)
+    params = meta_ot.init_params(plain, setting)
+    f, _ = potential_mlp(params, a, b)
+    np.testing.assert_array_equal(meta_ot.predict(plain, setting, params, a, b), f)
+    assert np.max(np.abs(f)) > 0.1
+
+
+def test_what_is_trained_without_masks_is_converted(backend):
+    """Its plan ``exp((f + g - K) / eps)`` on the support is that of the converted potential."""
+    config = replace(TINY, baseline="none", out_scale=1.0, mask_support=False)
+    setting, data = meta_ot.prepare(config, small_sphere(), None, backend.asarray)
+    params = meta_ot.init_params(config, setting)
+    a, b = data.draw(3, seed=0, step=0, stream="evaluation")
+    assert np.any(a == 0)
+    raw = np.where(a > 0, potential_mlp(params, a, b)[0], -np.inf)
+    K = np.exp((raw[..., None] - setting.cost) / setting.eps)
+    rows = np.sum(K / np.sum(K, axis=1, keepdims=True) * b[:, None], axis=-1)
+    f = meta_ot.predict(config, setting, params, a, b)
+    found = semidual_gradient(f, setting.cost, a, b, eps=setting.eps)
+    np.testing.assert_allclose(found, a - rows, atol=1e-12)
+    unconverted = semidual_gradient(potential_mlp(params, a, b)[0], setting.cost, a, b, eps=setting.eps)
+    assert np.max(np.abs(unconverted - found)) > 1e-3  # the check can see
+    batch = meta_ot.draw_batch(config, setting, data, None, 0, ops=backend.ops)
+    assert batch.baseline is None
+    loss, grads = meta_ot.loss_and_grad(config, setting, params, batch, ops=backend.ops)
+    step = tree_map(lambda p, g: p - 1e-4 * g, params, grads)
+    assert meta_ot.loss_and_grad(config, setting, step, batch, ops=backend.ops)[0] < loss
+
+
+def test_options_that_do_not_go_together_are_refused(backend):
+    with pytest.raises(ValueError, match=r"mask_support = False .* needs baseline = 'none'; got 'gaussian'"):
+        MetaOTConfig(mask_support=False)
+    with pytest.raises(ValueError, match="eps must be finite and positive; got 0"):
+        MetaOTConfig(eps=0)
+    family = own_pairs(a=EVEN, b=EVEN, cost=np.eye(2))
+    with pytest.raises(ValueError, match="needs to know where the atoms are, and pairs has only their cost"):
+        meta_ot.prepare(TINY, family, None, backend.asarray)
+    setting, _ = meta_ot.prepare(replace(TINY, baseline="none"), family, None, backend.asarray)
+    with pytest.raises(ValueError, match="not only their cost"):
+        meta_ot.gaussian(setting, EVEN, EVEN)
+    with pytest.raises(ValueError, match="Meta OT has no source"):
+        meta_ot.prepare(TINY, family, family, backend.asarray)
+
+
+def test_training_saves_iterations(backend):
+    family = replace(sphere_family(4, 10), eps=0.1)
+    config = MetaOTConfig(steps=100, batch=16, width=32, depth=2, learning_rate=1e-2, baseline="none")
+    found = compare_starts(fitted(config, family, backend), family, backend, size=20).starts
+    means = {name: np.mean(each.iterations[1e-2]) for name, each in found.items()}
+    assert means["meta"] < 0.65 * means["zeros"]
+    assert np.mean(found["meta"].errors[0]) < 0.4 * np.mean(found["zeros"].errors[0])
+    assert found["meta"].used > 0.5
+
+
+def test_iterations_are_those_of_the_solver(backend):
+    family = small_sphere()
+    found = compare_starts(fitted(TINY, family, backend), family, backend, size=4, max_iter=500)
+    a, b = family.draw(4, seed=0, step=0, stream="evaluation")
+    for threshold in THRESHOLDS:
+        for i in range(4):
+            solved = sinkhorn(family.cost, a[i], b[i], eps=family.eps, tol=threshold, check_every=1)
+            assert found.starts["zeros"].iterations[threshold][i] == solved.n_iter
+
+
+def test_a_model_that_predicts_nonsense_costs_no_more_than_zeros(backend):
+    family = small_sphere()
+    model = fitted(TINY, family, backend)
+    bad = tree_map(lambda leaf: leaf * np.nan, model.state.params)
+    found = compare_starts(model._replace(state=model.state._replace(params=bad)), family, backend, size=3)
+    np.testing.assert_array_equal(found.starts["meta"].errors, found.starts["zeros"].errors)
+    assert found.starts["meta"].used == 0.0
+
+
+def test_a_model_is_only_for_its_atoms(backend):
+    with pytest.raises(ValueError, match="with 8 and 30 atoms; those of strokes have 196 and 196"):
+        compare_starts(fitted(TINY, small_sphere(), backend), load_pairs("strokes"), backend)
+
+
+# The twin of the errors
+
+
+@pytest.mark.parametrize("eps", [1e-3, 0.05, 1.0])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+def test_errors_of_the_twin_are_those_of_the_reference(backend, rng, batch, eps):
+    cost = sphere_family(12, 25).cost
+    a, b = rng.dirichlet(np.ones(12), batch), rng.dirichlet(np.ones(25), batch)
+    a[..., :3], b[..., 5] = 0.0, 0.0
+    a, b = a / a.sum(-1, keepdims=True), b / b.sum(-1, keepdims=True)
+    for f in (None, rng.normal(size=(*batch, 12)), 1e3 * rng.normal(size=(12,))):
+        options = {"eps": eps, "n_iter": 40, "f_init": f}
+        expected, found = (curve(cost, a, b, **options) for curve in (error_curve, backend.ops.error_curve))
+        assert found.shape == expected.shape == (41, *batch)
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-13)
+        other = backend.ops.error_curve(cost, a, b, **{**options, "eps": 1.1 * eps})
+        assert not np.allclose(other, expected, rtol=1e-7, atol=1e-13)  # the check can see
+
+
+def test_errors_of_the_twin_on_grids_and_of_what_is_not_finite(backend, rng):
+    family = load_pairs("strokes")
+    grid = Grid(family.axes)
+    a, b = family.draw(2, seed=0, step=0, stream="batch")
+    options = {"eps": 0.02, "n_iter": 3}
+    np.testing.assert_array_equal(
+        backend.ops.error_curve(grid, a, b, **options), error_curve(grid, a, b, **options)
+    )
+    cost, (a, b) = small_sphere().cost, small_sphere().draw(2, seed=0, step=0, stream="batch")
+    start = np.zeros_like(a)
+    start[1] = np.nan
+    found = backend.ops.error_curve(cost, a, b, eps=0.05, n_iter=3, f_init=start, validate=False)
+    assert np.all(np.isfinite(found[:, 0]))
+    assert np.all(np.isnan(found[:, 1]))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("eps", [1e-3, 0.05, 1.0, 1e9])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+def test_semidual_of_the_twin_is_that_of_the_reference(backend, rng, batch, eps, dtype):
+    cost = sphere_family(12, 25).cost.astype(dtype)
+    a, b = rng.dirichlet(np.ones(12), batch), rng.dirichlet(np.ones(25), batch)
+    a[..., :3] = 0.0
+    for weights in (b, np.where(np.arange(25) < 4, 0.0, b)):
+        p, q = (x.astype(dtype) / x.sum(-1, keepdims=True).astype(dtype) for x in (a, weights))
+        for f in (rng.normal(size=(*batch, 12)).astype(dtype), np.zeros(12, dtype)):
+            kept = cost.copy()
+            (value, gradient), (expected, other) = (
+                each(f, cost, p, q, eps=eps, validate=False)
+                for each in (backend.ops.semidual_value_and_gradient, semidual_value_and_gradient)
+            )
+            np.testing.assert_array_equal(cost, kept)
+            assert value.shape == expected.shape == batch
+            assert (value.dtype, gradient.dtype) == (expected.dtype, other.dtype)
+            ulp = np.finfo(dtype).eps
+            np.testing.assert_allclose(
+                value, expected, rtol=0, atol=50 * ulp * max(1.0, eps if eps < 1e3 else 1.0)
+            )
+            np.testing.assert_allclose(gradient, other, rtol=0, atol=50 * ulp * max(1.0, 3 / eps))
+    nan = backend.ops.semidual_value_and_gradient(
+        np.full(12, np.nan, dtype), cost, p, q, eps=eps, validate=False
+    )
+    assert np.all(np.isnan(nan[0]))
+
+
+# Runs in folders
+
+
+def test_a_run_that_was_stopped_ends_in_the_same_numbers(tmp_path, backend):
+    family, run = small_sphere(), {"kind": "meta-ot", "data": "sphere", "dtype": "float64"}
+    options = {"run": run, "log_every": 1, "checkpoint_every": 2}
+    folders.train(TINY, family, backend, tmp_path / "whole", **options)
+
+    def stop(report):
+        if report.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folders.train(TINY, family, backend, tmp_path / "broken", progress=stop, **options)
+    folders.train(TINY, family, backend, tmp_path / "broken", resume=True, **options)
+    (whole, about), (broken, other) = (
+        checkpoints.load(models.newest_checkpoint(tmp_path / name)) for name in ("whole", "broken")
+    )
+    assert about == other
+    assert about["kind"] == "meta-ot"
+    assert whole.keys() == broken.keys()
+    for name, array in whole.items():
+        assert array.tobytes() == broken[name].tobytes(), name
+    model = models.load_model(tmp_path / "whole", backend)
+    assert model.config == TINY
+    a, b = family.draw(2, seed=0, step=0, stream="evaluation")
+    assert np.all(np.isfinite(meta_ot.predict(TINY, model.setting, trained(model.state), a, b)))
+    with pytest.raises(folders.RunError, match="width = 8"):
+        folders.train(replace(TINY, width=9), family, backend, tmp_path / "whole", resume=True, **options)
+    with pytest.raises(folders.RunError, match="trained on other data"):
+        folders.train(
+            replace(TINY, steps=9),
+            replace(family, cost=family.cost + 1.0),
+            *(backend, tmp_path / "whole"),
+            resume=True,
+            **options,
+        )
+
+
+@pytest.mark.parametrize("library", ["numpy", "strict", "torch:cpu", "jax"])
+def test_a_step_is_the_same_on_every_library(library):
+    if library.split(":")[0] not in os.environ.get("REFWFM_TEST_XP", "numpy,array_api_strict").replace(
+        "array_api_strict", "strict"
+    ):
+        pytest.skip("not asked for")
+    expected, place = (
+        backends.load("numpy", dtype="float64", reference=True),
+        backends.load(library, dtype="float64"),
+    )
+    for family in (small_sphere(), load_pairs("strokes")):
+        config = replace(TINY, steps=2, out_scale=1.0)
+        ours, theirs = (flatten(fitted(config, family, each).state.params) for each in (place, expected))
+        for name, array in theirs.items():
+            np.testing.assert_allclose(place.to_numpy(ours[name]), array, rtol=1e-6, atol=1e-9)
+
+
+# The command
+
+
+def test_train_evaluate_and_resume_on_the_command_line(tmp_path):
+    said = succeed("train", "--kind", "meta-ot", "--data", "strokes", *SMALL)
+    folder = tmp_path / "runs" / "strokes-meta-ot"
+    assert "meta-ot on strokes: pairs of histograms with 196 and 196 atoms" in said
+    for words in ("zeros", "Gaussian", "Meta OT", "to 0.01", "refwfm evaluate runs/strokes-meta-ot"):
+        assert words in said
+    assert matplotlib.image.imread(folder / "figures" / "errors.png").shape[0] > 300
+    run, options = folders.read_config(folder / "config.toml")
+    assert (run["kind"], options["baseline"]) == ("meta-ot", "gaussian")
+    numbers = json.loads(succeed("evaluate", folder, "--size", 3, "--seeds", 2, "--json"))
+    assert len(numbers["starts"]["meta"]["iterations"]["0.01"]) == 6
+    said = succeed("evaluate", folder, "--size", 3, "--seeds", 1)
+    mean = np.mean(numbers["starts"]["zeros"]["iterations"]["0.001"][:3])
+    assert f"{mean:.1f} ± " in said
+    assert "3 held-out pairs" in said
+    succeed("train", "--resume", "--out", folder, "--steps", 6)
+    assert models.load_model(folder, backends.load("numpy")).state.step == 6
+    assert_error(refwfm("generate", folder), "run of Meta OT", "generates nothing", "refwfm evaluate")
+    assert_error(refwfm("evaluate", folder, "--data", "sphere-pairs"), "196 and 196 atoms")
+    assert_error(refwfm("evaluate", folder, "--data", "cities"), "unknown family of pairs 'cities'")
+
+
+def test_own_pairs_on_the_command_line(tmp_path, rng):
+    np.savez(
+        "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
+    )
+    arguments = ("train", "--kind", "meta-ot", "--data", "mine.npz", *SMALL, "--eps", 0.5)
+    assert_error(refwfm(*arguments), "baseline", "only their cost")
+    said = succeed(*arguments, "--baseline", "none", "--dtype", "float64")
+    assert "20 rows, the last 2 held out" in said
+    assert "Gaussian" not in said.split("held-out pairs of mine")[1]
+    succeed("evaluate", "runs/mine-meta-ot", "--size", 2)
+    np.savez(
+        "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
+    )
+    assert_error(refwfm("evaluate", "runs/mine-meta-ot"), "is not what the run was trained on")
+    np.savez("zero.npz", histograms=np.zeros((3, 2, 2)))
+    assert_error(refwfm("train", "--kind", "meta-ot", "--data", "zero.npz"), "zero.npz", "image 0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--kind", "meta-ot", "--data", "cities"), ("unknown family of pairs 'cities'", "strokes")),
+        (("--kind", "meta", "--data", "cities"), ("kind must be one of flow, meta-ot",)),
+        (("--kind", "meta-ot", "--data", "strokes", "--heads", 2), ("heads is an option for point clouds",)),
+        (
+            ("--kind", "meta-ot", "--data", "strokes", "--conditional"),
+            ("conditional is an option for Gaussians and point clouds", "pairs of histograms"),
+        ),
+        (("--data", "cities", "--baseline", "none"), ("baseline is an option for pairs of histograms",)),
+        (("--data", "strokes"), ("unknown family 'strokes'",)),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(arguments, words):
+    assert_error(refwfm("train", *arguments), *words)
+
+
+def test_pairs_are_listed():
+    said = succeed("data", "list")
+    for name in datasets.PAIRS:
+        assert name in said
+
+
+# Figures
+
+
+def test_digits_at_smoke_scale(tmp_path):
+    command = ("reproduce", "meta-ot-mnist", "--scale", "smoke", "--jobs", 1, "--out", tmp_path)
+    said = succeed(*command)
+    assert "4 steps of batch 4, network 1 x 8, 3 held-out pairs" in said
+    assert "0.0045 ± 0.0015" in said
+    for name in ("errors", "interpolation"):
+        picture = matplotlib.image.imread(tmp_path / f"meta-ot-mnist-{name}.png")
+        assert np.mean(picture[..., :3].min(axis=-1) < 0.5) > 0.005
+    rows = json.loads((tmp_path / "meta-ot-mnist.json").read_text())["rows"]
+    assert [row["start"] for row in rows] == ["zeros", "gaussian", "meta"]
+    assert all(len(row["iterations"]["0.01"]) == 3 for row in rows)
+    before = (tmp_path / "meta-ot-mnist.json").read_bytes()
+    succeed(*command, "--resume")
+    assert (tmp_path / "meta-ot-mnist.json").read_bytes() == before
+    assert_error(refwfm("reproduce", "meta-ot-mnist", "--data", "fours"), "has its own pairs")
+
+
+def test_the_sphere_at_smoke_scale(tmp_path):
+    said = succeed(
+        "reproduce",
+        "meta-ot-sphere",
+        "--scale",
+        "smoke",
+        "--steps",
+        2,
+        "--seeds",
+        2,
+        "--jobs",
+        1,
+        "--out",
+        tmp_path,
+    )
+    assert "2 runs at smoke scale: 2 steps" in said
+    assert "0.078 ± 0.034" in said
+    assert "11.28" in said
+    for name in ("errors", "globe"):
+        assert (tmp_path / f"meta-ot-sphere-{name}.png").stat().st_size > 10_000
+    assert len(json.loads((tmp_path / "meta-ot-sphere.json").read_text())["rows"]) == 6
+
+
+def test_what_is_drawn_is_what_the_plans_say():
+    scale = experiment.MetaScale(
+        {"steps": 2, "batch": 2, "width": 4, "depth": 1}, ("strokes",), (), 2, 2000, 1, 2
+    )
+    found = experiment.run(experiment.MetaTask(0, scale, None))
+    assert found.ways.shape == (2, 2, len(experiment.TIMES), 196)
+    converged = found.ways[:, 1]
+    np.testing.assert_allclose(converged[:, 0], found.a, atol=2e-5)
+    np.testing.assert_allclose(converged[:, -1], found.b, atol=2e-5)
+    np.testing.assert_allclose(found.ways[:, 0, -1], found.b, atol=1e-6)  # the half-step gives the columns
+    assert np.max(np.abs(found.ways[:, 0, 0] - found.a)) > 1e-4
+    sphere = scale._replace(config={**scale.config, "eps": 0.1}, families=("sphere-pairs",), sizes=(6, 20))
+    plans = experiment.run(experiment.MetaTask(0, sphere, None)).plans
+    np.testing.assert_allclose(plans.sum(axis=(-2, -1)), 1.0, rtol=1e-5)
+
+
+def test_scales_are_what_they_say():
+    from refwfm.paper_figures.meta import mnist, sphere
+
+    for figure in (mnist, sphere):
+        for name in ("smoke", "laptop", "paper"):
+            scale = figure.scale(name)
+            config = MetaOTConfig(**scale.config)
+            assert scale.pairs == (3 if name == "smoke" else 20)
+        assert (config.steps, config.batch, config.width, config.depth) == (50_000, 128, 1024, 3)
+        assert (config.baseline, config.out_scale, config.decay) == ("none", 1.0, 1.0)
+        assert set(figure.PAPER) == set(THRESHOLDS)
+    assert sphere.scale("laptop").sizes == (100, 1000)
+    assert sphere.scale("paper").sizes == (100, 10_000)
+
+
+def test_a_cost_on_a_grid_as_a_matrix():
+    grid = Grid((np.asarray([1.0, 0.0, -3.0]), np.asarray([0.0, 5.0])))
+    points = grid_points(grid)
+    np.testing.assert_allclose(dense(grid), sq_euclidean_cost(points, points))
+
+
+def test_globes(rng):
+    points = rng.normal(size=(20, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    arcs = great_circles(points[:10], points[10:], steps=8)
+    np.testing.assert_allclose(np.linalg.norm(arcs, axis=-1), 1.0)
+    np.testing.assert_allclose(arcs[:, 0], points[:10], atol=1e-12)
+    np.testing.assert_allclose(arcs[:, -1], points[10:], atol=1e-12)
+    steps = np.linalg.norm(np.diff(arcs, axis=1), axis=-1)
+    np.testing.assert_allclose(steps, np.broadcast_to(steps[:, :1], steps.shape))
+    np.testing.assert_array_equal(great_circles(points[:1], points[:1])[0, 3], points[0])
+    for some in (points, np.eye(3)[2:], np.zeros((1, 3))):
+        view = view_of(some)
+        np.testing.assert_allclose(view @ view.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(view) == pytest.approx(1.0)
+    np.testing.assert_allclose(view_of(points)[2] @ points.mean(axis=0), np.linalg.norm(points.mean(axis=0)))
+
+
+def test_logarithms_of_errors():
+    mean, spread = logarithms(np.asarray([[1e-2, 1e-4], [0.0, 1.0]]))
+    np.testing.assert_allclose(mean, [-3.0, -8.0])
+    np.testing.assert_allclose(spread, [2**0.5, 16 / 2**0.5])
+    assert logarithms(np.ones((3, 1)))[1].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_pairs_of_images_are_kept_as_they_are():
+    images = np.arange(1, 17, dtype=np.uint8).reshape(4, 2, 2)
+    family = image_family("some", images[:3], images[3:])
+    assert isinstance(family, PairFamily)
+    a, _ = family.draw(2, seed=0, step=0, stream="evaluation")
+    np.testing.assert_allclose(a, images[3].reshape(1, -1).repeat(2, axis=0) / images[3].sum())
+    assert REFERENCE.error_curve is error_curve
+    assert iterations_to(np.asarray([[1.0], [0.5]]), 0.1).tolist() == [-1]

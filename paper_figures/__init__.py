@@ -10,6 +10,8 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
     ``PAPER``: its values.
 ``couplings``
     The same, and ``SHAPE``: what the text of the second paper says.
+``colours``
+    ``STARTS`` of the hypernetwork, and ``PAPER``.
 ``times``
     ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
@@ -35,4 +37,5 @@ FIGURES = {
     "gwfm-table-3": "refwfm.paper_figures.gwfm.table_3",
     "gwfm-table-4": "refwfm.paper_figures.gwfm.table_4",
     "gwfm-table-5": "refwfm.paper_figures.gwfm.table_5",
+    "meta-ot-color": "refwfm.paper_figures.meta.colour",
 }

@@ -1,0 +1,1 @@
+"""Figures and tables of *Meta Optimal Transport*, one module each."""

@@ -69,7 +69,7 @@ class ColourScale(NamedTuple):
 
 
 SCALES = {
-    "smoke": ColourScale(1, 24, 64, 32, 30, 4, 32, 5, 60, 20, 32, 5, 2),
+    "smoke": ColourScale(1, 24, 64, 32, 30, 4, 32, 5, 60, 20, 32, 10, 2),
     "laptop": ColourScale(1, 2000, 2048, 512, 4000, 8, 256, 100, 15_001, 2000, 1024, 250, 6),
     "paper": ColourScale(3, 2000, 10_000, 512, 200_000, 8, 1024, 5000, 15_001, 2000, 1024, 250, 6),
 }
@@ -211,9 +211,9 @@ def as_rows(outcomes: list[ColourOutcome], /) -> list[dict[str, Any]]:
                 "start": o.task.start,
                 "data": o.task.data,
                 "seed": o.task.seed,
-                "pairs": [f"{first} - {second}" for first, second in o.names],
+                "held_out": [f"{first} - {second}" for first, second in o.names],
                 "kinds": o.kinds,
-                "steps": o.steps.tolist(),
+                "logged_at": o.steps.tolist(),
                 "dual_meta": o.meta.tolist(),
                 "dual_w2gn": o.w2gn.tolist(),
                 "dual_start": o.start.tolist(),
@@ -257,10 +257,10 @@ def _train(task: ColourTask, identity: Params, backend: Backend) -> tuple[Start,
     colours = colour_data.training_clouds(task.data, scale.clouds, scale.points, seed=task.seed)
     clouds = meta_icnn.read(backend.asarray(colours))
     # The identity is the one that W2GN starts from: the hypernetwork begins where W2GN does.
-    known = task.start == "identity"
-    start = (
-        Start("identity", identity) if known else meta_icnn.init_start(task.start, rng, like=clouds.points)
-    )
+    if task.start == "identity":
+        start = Start("identity", identity)
+    else:
+        start = meta_icnn.init_start(task.start, rng, like=clouds.points)
     state = meta_icnn.init_state(rng, clouds, start, width=scale.width)
     losses: list[tuple[int, float]] = []
     begun = time.perf_counter()
@@ -317,7 +317,9 @@ def _seconds_to_predict(params: Params, start: Start, points: list[Any], backend
     def once(x: Any, y: Any) -> None:
         meta_icnn.predict(params, start, meta_icnn.read(x), meta_icnn.read(y))
 
-    return np.asarray([_median_seconds(once, 5, backend, x[None], y[None]) for x, y in zip(*points)])
+    return np.asarray(
+        [_median_seconds(once, 5, backend, x[None, ...], y[None, ...]) for x, y in _each(points)]
+    )
 
 
 def _seconds_of_a_step(task: ColourTask, pair: Params, points: list[Any], backend: Backend) -> np.ndarray:
@@ -327,7 +329,11 @@ def _seconds_of_a_step(task: ColourTask, pair: Params, points: list[Any], backen
     def some(x: Any, y: Any) -> None:
         w2gn.fit(pair, x, y, rng=rng, n_steps=TIMED, batch_size=size)
 
-    return np.asarray([_median_seconds(some, 3, backend, x, y) / TIMED for x, y in zip(*points)])
+    return np.asarray([_median_seconds(some, 3, backend, x, y) / TIMED for x, y in _each(points)])
+
+
+def _each(points: list[Any]) -> list[tuple[Any, Any]]:
+    return [(points[0][i, ...], points[1][i, ...]) for i in range(points[0].shape[0])]
 
 
 def _median_seconds(f: Callable[..., None], times: int, backend: Backend, /, *given: Any) -> float:

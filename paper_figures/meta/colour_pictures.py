@@ -67,7 +67,7 @@ def draw_clouds(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, titl
     """Save clouds of colours in the cube, each point in its colour: source, images under the maps, target."""
     rows = _spread([PALETTES, PHOTOGRAPHS], outcome)
     heads = ("source", "predicted map", "fine-tuned map", "target")
-    figure = Figure(figsize=(11, 2.9 * len(rows) + 0.4), layout="constrained")
+    figure = Figure(figsize=(11, 2.6 * len(rows) + 0.4), layout="constrained")
     figure.suptitle(f"{title}: clouds of colours", fontsize="medium")
     for r, k in enumerate(rows):
         x, y = outcome.x[k][:POINTS], outcome.y[k][:POINTS]
@@ -80,8 +80,9 @@ def draw_clouds(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, titl
             for axis, name in zip("xyz", ("red", "green", "blue"), strict=True):
                 getattr(ax, f"set_{axis}lim")(0, 1)
                 getattr(ax, f"set_{axis}ticks")([])
-                getattr(ax, f"set_{axis}label")(name, fontsize="x-small", labelpad=-14)
+                getattr(ax, f"set_{axis}label")(name, fontsize="x-small", labelpad=-15)
             ax.view_init(22, -55)
+            ax.set_box_aspect((1, 1, 0.85), zoom=0.92)
             label = {0: f": {names[0]}", 3: f": {names[1]}"}.get(c, "")
             ax.set_title(heads[c] + label, fontsize="small", pad=0)
     figure.savefig(path, dpi=150)
@@ -91,7 +92,7 @@ def draw_transfer(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, ti
     """Save photographs with each other's colours: as they are, by the predicted and by the fine-tuned map."""
     rows = [k for k, i in enumerate(outcome.drawn) if outcome.kinds[i] == PHOTOGRAPHS]
     heads = ("photograph", "predicted", "fine-tuned")
-    figure = Figure(figsize=(13, 1.75 * len(rows) + 0.9), layout="constrained")
+    figure = Figure(figsize=(13, 1.85 * len(rows) + 0.75), layout="constrained")
     figure.suptitle(f"{title}, both ways", fontsize="medium")
     axes = figure.subplots(len(rows), 6, squeeze=False)
     for row, k in zip(axes, rows, strict=True):
@@ -104,7 +105,7 @@ def draw_transfer(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, ti
                 shown.append(transfer_colours(params, picture))
             for c, (head, image) in enumerate(zip(heads, shown, strict=True)):
                 ax = row[3 * side + c]
-                ax.imshow(image, interpolation="bilinear", aspect="auto")
+                ax.imshow(image, interpolation="bilinear")
                 ax.set_axis_off()
                 said = names[side] if c == 0 else f"{head}: colours of {names[1 - side]}"
                 ax.set_title(said, fontsize="small")
@@ -131,8 +132,12 @@ def _member(params: Params, k: int) -> Params:
 
 
 def _smaller(picture: np.ndarray) -> np.ndarray:
-    """Mean over blocks of pixels, so that it is about ``WIDE`` wide."""
-    times = max(1, picture.shape[1] // WIDE)
-    height, width = (length // times * times for length in picture.shape[:2])
-    blocks = picture[:height, :width].reshape(height // times, times, width // times, times, 3)
-    return blocks.mean(axis=(1, 3))
+    """The middle of a picture, three high and four wide; each pixel the mean over a block of its."""
+    unit = min(picture.shape[0] // 3, picture.shape[1] // 4)
+    times = max(1, 4 * unit // WIDE)
+    height, width = (side * unit // times for side in (3, 4))
+    top, left = (
+        (whole - times * part) // 2 for whole, part in zip(picture.shape[:2], (height, width), strict=True)
+    )
+    middle = picture[top : top + times * height, left : left + times * width]
+    return middle.reshape(height, times, width, times, 3).mean(axis=(1, 3))

@@ -10,10 +10,10 @@ from refwfm.cli._common import mean_and_spread
 from refwfm.cli._experiment import Kind, Request
 
 LEGEND = (
-    "dual value: of fixed colours of each held-out pair, from 0 to 1 over what both runs logged for it; mean ± "
+    "dual value: of fixed colours of a held-out pair, from 0 to 1 over what both runs logged for it; mean ± "
     "spread over pairs. start alone: what the hypernetwork corrects, without its correction.",
-    "seconds: for one pair, from its colours to its potentials, and for that many steps of W2GN; the paper's "
-    "are of one GPU, its pictures paintings.",
+    "s: seconds for one pair, from its colours to its potentials, and for that many steps of W2GN; the "
+    "paper's are of one GPU, its pictures paintings.",
 )
 
 
@@ -44,8 +44,8 @@ def _plan(figure: Any, asked: Request) -> tuple[list[Any], str]:
         note = '\nno photographs are installed (pip install "refwfm[photographs]"): synthetic palettes only'
     colour_data.check(data)
     words = (
-        f" at {asked.scale} scale: {scale.steps} steps of {scale.meta_batch} pairs out of {scale.clouds} clouds, "
-        f"then {scale.fit_steps} steps of W2GN for each held-out pair"
+        f" at {asked.scale} scale: {scale.steps} steps of {scale.meta_batch} pairs out of {scale.clouds} "
+        f"clouds, then {scale.fit_steps} steps of W2GN for each held-out pair"
     )
     tasks = colour_experiment.tasks_of(figure.STARTS, data, scale, asked.backend)
     return tasks, "".join([words, note, *("\nphotograph " + line for line in colour_data.licences(data))])
@@ -56,8 +56,8 @@ def _line(outcome: Any) -> str:
 
     meta, _, _ = normalised(outcome)
     return (
-        f"{outcome.task.start} start, seed {outcome.task.seed}: dual value predicted {meta[:, 0].mean():.3f}, "
-        f"fine-tuned {meta[:, -1].mean():.3f}; {outcome.train_s:.0f} s of training"
+        f"{outcome.task.start} start, seed {outcome.task.seed}: dual value predicted "
+        f"{meta[:, 0].mean():.3f}, fine-tuned {meta[:, -1].mean():.3f}; {outcome.train_s:.0f} s of training"
     )
 
 
@@ -76,10 +76,9 @@ def _table(start: str, outcomes: list[Any], paper: dict[tuple[str, str], tuple[s
     table = Table(title=f"the hypernetwork corrects: {start}", box=box.SIMPLE, pad_edge=False)
     table.add_column("", no_wrap=True)
     kinds = list(dict.fromkeys(outcomes[0].kinds))
-    for heading in ("steps", "seconds", "dual value", *(kinds if len(kinds) > 1 else ())):
+    of_each = kinds if len(kinds) > 1 else []
+    for heading in ("steps", "s", "dual value", *of_each, "paper's s", "paper's"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("paper: seconds", "dual value"):
-        table.add_column(heading, justify="right")
     meta, w2gn, alone = (np.concatenate(each) for each in zip(*map(normalised, outcomes), strict=True))
     of_kind = np.concatenate([o.kinds for o in outcomes])
     predict, step = (np.concatenate([getattr(o, name) for o in outcomes]) for name in ("predict_s", "step_s"))
@@ -87,16 +86,20 @@ def _table(start: str, outcomes: list[Any], paper: dict[tuple[str, str], tuple[s
     half = int(np.searchsorted(steps, steps[-1] / 2))
 
     def row(name: str, count: Any, seconds: Any, values: Any, published: tuple[str, str]) -> None:
-        by_kind = [mean_and_spread(values[of_kind == kind]) for kind in kinds] if len(kinds) > 1 else []
-        table.add_row(name, str(count), seconds, mean_and_spread(values), *by_kind, *published)
+        by_kind = [_dual(values[of_kind == kind]) for kind in of_each]
+        table.add_row(name, str(count), seconds, _dual(values), *by_kind, *published)
 
     row("start alone", "none", "", alone, ("", ""))
     row("predicted", "none", mean_and_spread(predict), meta[:, 0], paper["meta", "none"])
-    for name, values, key in (("predicted, fitted", meta, "meta"), ("W2GN from identity", w2gn, "w2gn")):
+    for name, values, key in (("then fitted", meta, "meta"), ("W2GN", w2gn, "w2gn")):
         for column, which in ((half, "half"), (len(steps) - 1, "all")):
             count = int(steps[column])
             row(name, count, mean_and_spread(count * step), values[:, column], paper[key, which])
     return table
+
+
+def _dual(values: np.ndarray) -> str:
+    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
 def _faster(outcomes: list[Any]) -> str:
@@ -107,6 +110,6 @@ def _faster(outcomes: list[Any]) -> str:
     trained = np.mean([o.train_s for o in outcomes])
     return (
         f"W2GN needs more than {needed.mean():.0f} steps to reach the predicted value (mean over pairs, from "
-        f"{needed.min()} to {needed.max()}): at least {mean:.0f} times as long as predicting it (least of all "
-        f"pairs {ratios.min():.0f}). Training took {trained:.0f} s."
+        f"{needed.min()} to {needed.max()}): at least {mean:.0f} times as long as predicting it (least of "
+        f"all pairs {ratios.min():.0f}). Training took {trained:.0f} s."
     )

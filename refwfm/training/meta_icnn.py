@@ -286,8 +286,8 @@ def train(
             if not np.all(np.isfinite(losses)):
                 first = int(np.argmin(np.isfinite(losses)))
                 raise NonFiniteLossError(
-                    f"the loss became {losses[first]} at step {step + 1 - len(losses) + first} (seed {seed}); "
-                    "a smaller learning_rate or max_norm helps"
+                    f"the loss became {losses[first]} at step {step + 1 - len(losses) + first} "
+                    f"(seed {seed}); a smaller learning_rate or max_norm helps"
                 )
             if report is not None:
                 report(state, float(np.mean(losses)))

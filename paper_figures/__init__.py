@@ -12,6 +12,8 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
     The same, and ``SHAPE``: what the text of the second paper says.
 ``colours``
     ``STARTS`` of the hypernetwork, and ``PAPER``.
+``conditional``
+    ``tasks(scale, steps, seeds, backend)``.
 ``times``
     ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
@@ -38,4 +40,5 @@ FIGURES = {
     "gwfm-table-4": "refwfm.paper_figures.gwfm.table_4",
     "gwfm-table-5": "refwfm.paper_figures.gwfm.table_5",
     "meta-ot-color": "refwfm.paper_figures.meta.colour",
+    "meta-ot-conditional": "refwfm.paper_figures.meta.conditional",
 }

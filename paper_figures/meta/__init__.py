@@ -1,1 +1,1 @@
-"""Figures and tables of *Meta Optimal Transport*, one module each."""
+"""Figures and tables of *Meta Optimal Transport* (Amos, Luise, Cohen, Redko, ICML 2023)."""

@@ -12,6 +12,10 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
     The same, and ``SHAPE``: what the text of the second paper says.
 ``meta-ot``
     ``scale(name)``: what is trained and measured; ``PAPER``: its seconds for each start.
+``colours``
+    ``STARTS`` of the hypernetwork, and ``PAPER``.
+``conditional``
+    ``tasks(scale, steps, seeds, backend)``.
 ``times``
     ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
@@ -39,4 +43,6 @@ FIGURES = {
     "gwfm-table-5": "refwfm.paper_figures.gwfm.table_5",
     "meta-ot-mnist": "refwfm.paper_figures.meta.mnist",
     "meta-ot-sphere": "refwfm.paper_figures.meta.sphere",
+    "meta-ot-color": "refwfm.paper_figures.meta.colour",
+    "meta-ot-conditional": "refwfm.paper_figures.meta.conditional",
 }

@@ -554,6 +554,7 @@ CALLS = {
         ADAM.second,
     ),
     "training.optim.exponential_decay": (lambda: optim.exponential_decay(3, base=0.1),),
+    "training.optim.warm_up_cosine": (lambda: optim.warm_up_cosine(3, base=0.1, warm_up=2, n_steps=9),),
     "training.optim.clip_by_global_norm": (lambda grads: optim.clip_by_global_norm(grads, 0.5), DENSE),
     "training.optim.ema": (lambda a, b: optim.ema(a, b, decay=0.75), DENSE, ADAM.second),
     "training.regression.gaussian_loss_and_grad": (

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from refwfm.cli import cloud_figures, coupling_figures, gaussian_figures, meta_figures
+from refwfm.cli import (
+    cloud_figures,
+    colour_figures,
+    conditional_figures,
+    coupling_figures,
+    gaussian_figures,
+    meta_figures,
+)
 from refwfm.cli._common import Backend, console, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._experiment import Kind, Request
@@ -20,6 +27,8 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "clouds": cloud_figures.clouds,
     "couplings": coupling_figures.couplings,
     "meta-ot": meta_figures.meta_ot,
+    "colours": colour_figures.colours,
+    "conditional": conditional_figures.conditional,
 }
 """Kinds of experiments, as the modules of ``paper_figures`` name theirs."""
 

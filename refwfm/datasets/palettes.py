@@ -37,7 +37,7 @@ PHOTOGRAPHS = {
 }
 """Photographs by name. Attribution, where the licence asks for it, is the author's name on flickr.com."""
 
-_DISTRIBUTIONS = {_SKLEARN: "scikit-learn", _SKIMAGE: "scikit-image"}
+DISTRIBUTIONS = {_SKLEARN: "scikit-learn", _SKIMAGE: "scikit-image"}
 
 
 def available_photographs() -> list[str]:
@@ -65,10 +65,10 @@ def photograph(name: str, /) -> Floats:
     package = PHOTOGRAPHS[name].package
     hint = 'pip install "refwfm[photographs]"'
     if find_spec(package) is None:
-        raise ModuleNotFoundError(f"the photograph {name!r} ships with {_DISTRIBUTIONS[package]}: {hint}")
+        raise ModuleNotFoundError(f"the photograph {name!r} ships with {DISTRIBUTIONS[package]}: {hint}")
     path = _path(name)
     if path is None:
-        raise FileNotFoundError(f"the installed {_DISTRIBUTIONS[package]} ships no {PHOTOGRAPHS[name].path}")
+        raise FileNotFoundError(f"the installed {DISTRIBUTIONS[package]} ships no {PHOTOGRAPHS[name].path}")
     return read_picture(path)
 
 

@@ -222,6 +222,22 @@ def exponential_decay(step: int, /, *, base: float, rate: float = 0.97, every: i
     return base * float(rate ** (step / every))
 
 
+def warm_up_cosine(step: int, /, *, base: float, warm_up: int, n_steps: int) -> float:
+    """Learning rate that rises linearly to ``base`` for ``warm_up`` steps, then falls to 0 along a cosine.
+
+    Equation: none. A schedule; step 0 is the first, and has a rate above 0.
+
+    Examples
+    --------
+    >>> [warm_up_cosine(step, base=1.0, warm_up=2, n_steps=6) for step in (0, 1, 2, 4)]
+    [0.5, 1.0, 1.0, 0.5]
+    """
+    if step < warm_up:
+        return float(base * (step + 1) / warm_up)
+    share = (step - warm_up) / max(1, n_steps - warm_up)
+    return float(base * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share))))
+
+
 def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     """Shorten gradients, all by the same factor, so that their common norm is at most ``max_norm``.
 

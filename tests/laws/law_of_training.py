@@ -30,3 +30,9 @@ record(
     number("", 1),
     call=lambda base: optim.exponential_decay(500, base=float(base)),
 )
+record(
+    optim.warm_up_cosine,
+    {"base": positive("", 1)},
+    number("", 1),
+    call=lambda base: optim.warm_up_cosine(500, base=float(base), warm_up=100, n_steps=2000),
+)

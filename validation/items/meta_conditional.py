@@ -4,6 +4,7 @@ import numpy as np
 
 from refwfm.meta import monge, picnn
 from refwfm.networks import activations
+from refwfm.training import monge as fitting
 from refwfm.training import optim
 from refwfm.validation import plain_potentials as plain
 from refwfm.validation import textbook
@@ -42,6 +43,7 @@ def ot_16() -> Item:
             monge.potential_loss_and_grad,
             monge.negative_kernels,
             monge.clamp_kernels,
+            fitting.fit,
             activations.leaky_relu,
             activations.leaky_slope,
             activations.softplus,

@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.meta import hypernetwork as hyper
 from refwfm.meta import icnn, w2gn
-from refwfm.training import optim
+from refwfm.training import meta_icnn, optim
 from refwfm.training import w2gn as fitting
 from refwfm.validation import plain_potentials as plain
 from refwfm.validation import textbook
@@ -41,6 +41,7 @@ def ot_13() -> Item:
             hyper.predict,
             hyper.loss_and_grad,
             hyper.gaussian_start,
+            meta_icnn.train,
         ),
         checks=(
             Check(

@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from refwfm._array import to_host
 from refwfm.clouds import alike, in_order, moments, pad, uniform
 from refwfm.couplings.costs import COSTS, outer_cost, pairwise_chamfer_cost, pairwise_frechet
-from refwfm.couplings.inner import INNER, couple
+from refwfm.couplings.inner import ENTROPIC, INNER, couple
 from refwfm.couplings.outer import match_clouds, outer_pairs, outer_plan
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
@@ -268,7 +268,8 @@ def test_on_every_library(library, inner):
         *(map_arrays(lambda p: p.astype(library.dtype), c) for c in (x, y)), inner, rng=seeded(), solve=solve
     )
     result = couple(*library.arrays((x, y)), inner, rng=seeded(), solve=solve)
-    for array, expected in zip(result, truth, strict=True):
+    assert result.n_iter == truth.n_iter == (200 if inner in ENTROPIC else 0)
+    for array, expected in zip(result[:4], truth[:4], strict=True):
         assert library.owns(array)
         scale = 1.0 + np.max(np.abs(expected))
         np.testing.assert_allclose(to_host(array), expected, rtol=0, atol=3e3 * library.eps * scale)

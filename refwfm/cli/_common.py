@@ -56,7 +56,7 @@ def family_in_words(family: Family | CloudFamily | PairFamily, /) -> str:
 
 
 class Bars(NamedTuple):
-    """What training reports to: while its data are aligned, and then after some steps."""
+    """What training reports to: while data are aligned or a start fitted, and then after some steps."""
 
     trained: Callable[[Report], None]
     aligned: Callable[[int, int], None]
@@ -78,7 +78,7 @@ def training_progress(title: str, total: int, *, quiet: bool) -> Iterator[Bars]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TextColumn("{task.fields[numbers]}"), TimeRemainingColumn()) as bar:
-        aligning = bar.add_task("aligning", total=None, numbers="", visible=False)
+        aligning = bar.add_task("preparing", total=None, numbers="", visible=False)
         training = bar.add_task(title, total=total, numbers="")
         yield Bars(
             lambda report: bar.update(training, completed=report.step, numbers=_numbers(report)),

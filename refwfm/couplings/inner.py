@@ -23,9 +23,15 @@ from refwfm.transport.sliced import lifted_plan, random_directions, sample_slice
 
 
 class Solver(Protocol):
-    """Sinkhorn's solver with all its options set."""
+    """Sinkhorn's solver with all its options set; it is given ``f_init`` where there is a start."""
 
-    def __call__(self, cost: Array, a: Array, b: Array, /) -> Sinkhorn: ...  # noqa: D102
+    def __call__(  # noqa: D102
+        self, cost: Array, a: Array, b: Array, /, *, f_init: Array = ...
+    ) -> Sinkhorn: ...
+
+
+InnerStart = Callable[[PointCloud, PointCloud, Array], Array]
+"""From two batches of clouds and their cost to the potential, at the points of the first, to start at."""
 
 
 class Coupled(NamedTuple):
@@ -37,12 +43,15 @@ class Coupled(NamedTuple):
     weights : array, shape (B, n)
     error : array, shape ()
         L1 marginal error of the worst plan behind them; 0 for exact ones.
+    n_iter : int
+        Iterations of Sinkhorn for the slowest of these plans; 0 where there are none.
     """
 
     x: Array
     y: Array
     weights: Array
     error: Array
+    n_iter: int = 0
 
 
 class Options(NamedTuple):
@@ -52,6 +61,14 @@ class Options(NamedTuple):
     solve: Solver
     n_proj: int
     replace: bool
+    start: InnerStart | None
+
+
+class Evidence(NamedTuple):
+    """Of the plans of a batch: the largest marginal error, the most iterations."""
+
+    error: Array
+    n_iter: int
 
 
 def couple(
@@ -64,6 +81,7 @@ def couple(
     solve: Solver,
     n_proj: int = 64,
     replace: bool = False,
+    start: InnerStart | None = None,
 ) -> Coupled:
     """Send every point of each cloud of x somewhere in the cloud of y that it is paired with.
 
@@ -98,6 +116,8 @@ def couple(
         Draw pairs from the plan, with replacement: for ``sampled``, ``sliced``, ``independent`` and, between
         different sizes, ``exact``. Where the plan is a map, they come from its graph. ``linear`` and ``lazy``
         are pairings of indices, which are not drawn (C.5).
+    start : callable, optional
+        Where the solver starts; at zeros when left out.
 
     Raises
     ------
@@ -123,7 +143,7 @@ def couple(
             "x and y must be batches of equally many clouds, points (B, n, d) and (B, m, d); "
             f"got {tuple(x.points.shape)} and {tuple(y.points.shape)}"
         )
-    return INNER[inner](x, y, Options(rng, solve, n_proj, replace))
+    return INNER[inner](x, y, Options(rng, solve, n_proj, replace, start))
 
 
 # The plans
@@ -145,8 +165,7 @@ def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
             "inner = 'rounded' needs pairs of clouds of equal size and uniform weights; "
             "use 'entropic' or 'exact' for others"
         )
-    cost = sq_euclidean_cost(x.points, y.points)
-    solution = options.solve(cost, x.weights, y.weights)
+    cost, solution = _solved(x, y, options)
     logs = log_plan(cost, x.weights, y.weights, solution)
     return _mapped(
         x, take_rows(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), options
@@ -154,22 +173,19 @@ def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
 
 
 def _entropic(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
-    cost = sq_euclidean_cost(x.points, y.points)
-    solution = options.solve(cost, x.weights, y.weights)
+    cost, solution = _solved(x, y, options)
     means = barycentric_projection(plan(cost, x.weights, y.weights, solution), y.points)
     return _mapped(x, means, _worst(solution), options)
 
 
 def _argmax(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
-    cost = sq_euclidean_cost(x.points, y.points)
-    solution = options.solve(cost, x.weights, y.weights)
+    cost, solution = _solved(x, y, options)
     logs = log_plan(cost, x.weights, y.weights, solution)
     return _mapped(x, take_rows(y.points, argmax_matching(logs)), _worst(solution), options)
 
 
 def _sampled(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
-    cost = sq_euclidean_cost(x.points, y.points)
-    solution = options.solve(cost, x.weights, y.weights)
+    cost, solution = _solved(x, y, options)
     entropic = plan(cost, x.weights, y.weights, solution)
     if options.replace:
         return _drawn_from(entropic, x, y, _worst(solution), options)
@@ -224,7 +240,7 @@ def _by_index(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
             "padding and with uniform weights, in the order of one reference; use 'sliced', 'exact' or "
             "'entropic' for others"
         )
-    return Coupled(x.points, y.points, x.weights, _no_error(x))
+    return Coupled(x.points, y.points, x.weights, *_no_error(x))
 
 
 INNER: dict[str, Callable[[PointCloud, PointCloud, Options], Coupled]] = {
@@ -240,30 +256,42 @@ INNER: dict[str, Callable[[PointCloud, PointCloud, Options], Coupled]] = {
 }
 
 
+ENTROPIC = ("rounded", "entropic", "argmax", "sampled")
+"""Those that Sinkhorn's iteration solves."""
+
+
+def _solved(x: PointCloud, y: PointCloud, options: Options) -> tuple[Array, Sinkhorn]:
+    """Cost of each pair, and the solution of its entropic transport."""
+    cost = sq_euclidean_cost(x.points, y.points)
+    if options.start is None:
+        return cost, options.solve(cost, x.weights, y.weights)
+    return cost, options.solve(cost, x.weights, y.weights, f_init=options.start(x, y, cost))
+
+
 # From a plan to pairs of points
 
 
-def _mapped(x: PointCloud, images: Array, error: Array, options: Options) -> Coupled:
+def _mapped(x: PointCloud, images: Array, evidence: Evidence, options: Options) -> Coupled:
     """Each point and its image, or as many pairs drawn from these."""
     xp = array_namespace(images)
     weights, live = x.weights, x.weights > 0
     if not is_known(live):
         images = xp.where(live[..., None], images, 0.0)
     if not options.replace:
-        return Coupled(x.points, images, weights, error)
+        return Coupled(x.points, images, weights, *evidence)
     rows = xp.broadcast_to(weights[:, None, :], (*weights.shape, weights.shape[-1]))
     chosen = sample_targets(rows, rng=options.rng)
-    return _paired(x, PointCloud(images, weights), Pairs(chosen, chosen), error)
+    return _paired(x, PointCloud(images, weights), Pairs(chosen, chosen), evidence)
 
 
-def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, error: Array, options: Options) -> Coupled:
+def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, evidence: Evidence, options: Options) -> Coupled:
     """As many pairs as x has points, drawn from a plan (B, n, m) with replacement."""
     xp = array_namespace(plan)
     plan = plan / xp.sum(plan, axis=(-2, -1), keepdims=True)  # one that has not converged has another mass
-    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=options.rng), error)
+    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=options.rng), evidence)
 
 
-def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, error: Array) -> Coupled:
+def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, evidence: Evidence) -> Coupled:
     """The first pairs of each cloud, as many as x has points, all of one weight."""
     xp = array_namespace(x.weights)
     n = x.weights.shape[-1]
@@ -274,13 +302,14 @@ def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, error: Array) -> Coupled
         xp.where(live[..., None], take_rows(cloud.points, chosen), 0.0)
         for cloud, chosen in zip((x, y), pairs, strict=True)
     )
-    return Coupled(starts, ends, xp.where(live, 1.0 / count, 0.0), error)
+    return Coupled(starts, ends, xp.where(live, 1.0 / count, 0.0), *evidence)
 
 
-def _no_error(x: PointCloud) -> Array:
-    return array_namespace(x.points).zeros((), dtype=x.points.dtype, device=device(x.points))
+def _no_error(x: PointCloud) -> Evidence:
+    xp = array_namespace(x.points)
+    return Evidence(xp.zeros((), dtype=x.points.dtype, device=device(x.points)), 0)
 
 
-def _worst(solution: Sinkhorn) -> Array:
+def _worst(solution: Sinkhorn) -> Evidence:
     xp = array_namespace(solution.row_error)
-    return xp.max(xp.maximum(solution.row_error, solution.col_error))
+    return Evidence(xp.max(xp.maximum(solution.row_error, solution.col_error)), solution.n_iter)

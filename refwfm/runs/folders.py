@@ -96,6 +96,7 @@ class Progress:
     loss: float
     grad_norm: float
     plan_error: float
+    plan_iterations: float
     rate: float
 
 
@@ -130,7 +131,8 @@ def train(
     progress : callable, optional
         Called at each report.
     aligned : callable, optional
-        Called with (clouds aligned, clouds in all) while a family is aligned to a reference, before training.
+        Called with (done, in all) before training, while clouds are aligned to a reference, and while a
+        network for the start of inner plans is fitted.
 
     Raises
     ------
@@ -200,6 +202,7 @@ class _Recorder:
             "loss": metrics.loss,
             "grad_norm": metrics.grad_norm,
             "plan_error": metrics.plan_error,
+            "plan_iterations": metrics.plan_iterations,
             "learning_rate": algorithm.learning_rate(config, state.step - 1),
             "steps_per_s": round(rate, 3),
         }

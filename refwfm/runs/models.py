@@ -76,7 +76,7 @@ def prepare(
     source : family, optional
         Where flows between two families start.
     progress : callable, optional
-        Called with (clouds aligned, clouds in all) where a family has to be aligned.
+        Called with (done, in all) where clouds have to be aligned, or where a start is fitted.
     """
     flow = flow_of(config)
     setting, family = flow.prepare(config, data, source, backend.asarray, progress=progress)

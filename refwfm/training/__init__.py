@@ -6,6 +6,7 @@
 ``flows``       the functions that ``gaussians`` and ``clouds`` both have
 ``config``      what a run is asked for, from ``base_config`` and ``options``
 ``cloud_fit``   what is fitted to a family of clouds, with its ``alignment``; kept in ``cloud_setting``
+``inner_start``  where the iteration for the inner plans of clouds starts
 ``noise``       where a flow between clouds starts
 ``cloud_network``     networks of clouds by name
 ``cloud_generation``  what a trained network of clouds does

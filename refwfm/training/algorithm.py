@@ -47,11 +47,13 @@ class Metrics(NamedTuple):
     ----------
     loss, grad_norm : of the batch; the means over several steps
     plan_error : L1 marginal error of the batch's worst inner plan, 0 for exact ones; the largest of several
+    plan_iterations : of Sinkhorn for the batch's slowest inner plan; the mean over several steps
     """
 
     loss: Array
     grad_norm: Array
     plan_error: Array
+    plan_iterations: float = 0.0
 
 
 class NonFiniteLossError(RuntimeError):
@@ -92,7 +94,9 @@ def step(
     if state.ema is not None:
         # The first averages would otherwise remember little but the random start.
         ema = ops.ema(state.ema, params, decay=min(config.ema, (1.0 + state.step) / (10.0 + state.step)))
-    return State(params, adam, ema, state.step + 1), Metrics(loss, norm, batch.plan_error)
+    return State(params, adam, ema, state.step + 1), Metrics(
+        loss, norm, batch.plan_error, batch.plan_iterations
+    )
 
 
 def trained(state: State, /) -> Tree:
@@ -160,6 +164,8 @@ def train(
                 )
             if report is not None:
                 worst = np.max([float(metrics.plan_error) for metrics in pending])  # NaN is the worst
-                report(state, Metrics(float(np.mean(losses)), float(np.mean(norms)), float(worst)))
+                iterations = float(np.mean([metrics.plan_iterations for metrics in pending]))
+                means = float(np.mean(losses)), float(np.mean(norms))
+                report(state, Metrics(*means, float(worst), iterations))
             pending = []
     return state

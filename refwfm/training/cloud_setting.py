@@ -7,6 +7,7 @@ import numpy as np
 from refwfm._array import Array, asarray_like, to_host
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal
+from refwfm.training.optim import Tree
 
 
 class CloudSetting(NamedTuple):
@@ -24,6 +25,8 @@ class CloudSetting(NamedTuple):
         Members of each class, empty for an unconditional model.
     reference : array, shape (n, d), or None; in these units
         The reference of linear and lazy plans, and of barycentric noise.
+    start : tree of arrays, or None
+        Parameters of the network that predicts where the inner plans start (``inner_start``).
     """
 
     shift: np.ndarray
@@ -32,6 +35,7 @@ class CloudSetting(NamedTuple):
     sizes: np.ndarray
     label_counts: np.ndarray
     reference: Array | None = None
+    start: Tree = None
 
     @property
     def like(self) -> Array:
@@ -72,6 +76,8 @@ def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     if setting.reference is not None:
         arrays["reference"] = setting.reference
+    if setting.start is not None:
+        arrays["start"] = setting.start
     return arrays, {"unit": setting.unit, "shift": setting.shift.tolist()}
 
 
@@ -87,4 +93,5 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
         arrays["sizes"],
         arrays["label_counts"],
         arrays.get("reference"),
+        arrays.get("start"),
     )

@@ -4,21 +4,26 @@ What is kept of the data is in ``cloud_setting`` and fitted in ``cloud_fit``, ne
 ``cloud_network``, sources in ``noise``, and what a trained network does in ``cloud_generation``.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from refwfm._array import array_namespace, asarray_like, device
+from refwfm._array import Array, array_namespace, asarray_like, device
 from refwfm.couplings.costs import COSTS, outer_cost
 from refwfm.couplings.inner import Solver, couple
 from refwfm.couplings.outer import outer_pairs
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import PointCloud, take
 from refwfm.sources.clouds import prefix_weights
-from refwfm.training.cloud_fit import Families, arrays_of, prepare
+from refwfm.training import cloud_fit
+from refwfm.training.alignment import Clouds, Progress
+from refwfm.training.cloud_fit import Families, arrays_of
 from refwfm.training.cloud_network import init_params, loss_and_grad
 from refwfm.training.cloud_setting import CloudSetting, pack, to_model_units, unpack
 from refwfm.training.config import CloudConfig
+from refwfm.training.inner_start import fit_start, start_of
 from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.randomness import random_stream
@@ -34,6 +39,30 @@ __all__ = [
     "prepare",
     "unpack",
 ]
+
+
+def prepare(
+    config: CloudConfig,
+    data: Clouds,
+    source: Clouds | None,
+    asarray: Callable[[Any], Array],
+    /,
+    *,
+    progress: Progress | None = None,
+) -> tuple[CloudSetting, Families]:
+    """``cloud_fit.prepare``; then, where inner plans start at a prediction, train the network for it.
+
+    Equation: none. Wiring of a run.
+    """
+    setting, family = cloud_fit.prepare(config, data, source, asarray, progress=progress)
+    if config.inner_start == "amortised":
+
+        def draw(rng: np.random.Generator) -> tuple[PointCloud, PointCloud]:
+            mu, nu, _ = _draw_pairs(config, setting, family, data.labels, rng, REFERENCE)
+            return mu, nu
+
+        setting = setting._replace(start=fit_start(config, setting, draw, progress=progress))
+    return setting, family
 
 
 def draw_batch(
@@ -56,6 +85,35 @@ def draw_batch(
         Labels of the target family.
     """
     rng = random_stream(config.seed, "batch", step)
+    # Lines 1 and 2
+    mu, nu, shown = _draw_pairs(config, setting, family, labels, rng, ops)
+    # Line 3: the inner plan, which point goes where.
+    moved = couple(
+        mu,
+        nu,
+        _inner_plan(config, setting, family),
+        rng=rng,
+        solve=_solver(config, ops),
+        n_proj=config.n_proj,
+        replace=config.replace,
+        start=start_of(config, setting),
+    )
+    # Lines 4 and 5: a time, and the points and velocities of the paths at it.
+    t = asarray_like(rng.random(config.batch), setting.like)
+    x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
+    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
+    return CloudBatch(x_t, moved.weights, velocity, t, drawn, moved.error, moved.n_iter)
+
+
+def _draw_pairs(
+    config: CloudConfig,
+    setting: CloudSetting,
+    family: Families,
+    labels: np.ndarray | None,
+    rng: np.random.Generator,
+    ops: Ops,
+) -> tuple[PointCloud, PointCloud, np.ndarray | None]:
+    """Sources and targets in pairs, and the labels that the network is shown."""
     # Line 1: targets, their sizes, and sources.
     index = rng.integers(len(family.target), size=config.batch)
     nu = to_model_units(family.target.batch(index, n_points=config.n_points, rng=rng), setting)
@@ -66,21 +124,7 @@ def draw_batch(
     mu, nu, sizes = _pair(config, mu, nu, sizes, shown, rng, ops)
     if config.source != FAMILY and config.source_size == "partner":
         mu = _cut(mu, sizes)
-    # Line 3: the inner plan, which point goes where.
-    moved = couple(
-        mu,
-        nu,
-        _inner_plan(config, setting, family),
-        rng=rng,
-        solve=_solver(config, ops),
-        n_proj=config.n_proj,
-        replace=config.replace,
-    )
-    # Lines 4 and 5: a time, and the points and velocities of the paths at it.
-    t = asarray_like(rng.random(config.batch), setting.like)
-    x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
-    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
-    return CloudBatch(x_t, moved.weights, velocity, t, drawn, moved.error)
+    return mu, nu, shown
 
 
 def _draw_sources(
@@ -167,7 +211,7 @@ def _solver(config: CloudConfig, ops: Ops) -> Solver:
         ops.sinkhorn,
         eps=config.eps,
         scale_cost=None if config.scale_cost == "none" else config.scale_cost,
-        tol=None,
+        tol=config.inner_tol or None,
         max_iter=config.sinkhorn_steps,
         require=False,
         validate=False,

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from refwfm.couplings.costs import COSTS
-from refwfm.couplings.inner import INNER
+from refwfm.couplings.inner import ENTROPIC, INNER
 from refwfm.couplings.outer import OUTER
 from refwfm.training.base_config import FlowOptions, TrainingConfig
 from refwfm.training.cloud_network import NetworkOptions
 from refwfm.training.methods import METHODS
 from refwfm.training.noise import FAMILY, SourceOptions
 from refwfm.training.options import option
+from refwfm.transport.starts import STARTS
 
 ORDERED = ("linear", "lazy")
 """Plans between clouds that are vectors in the order of one reference."""
@@ -78,6 +79,16 @@ class InnerOptions:
         above=0,
     )
     sinkhorn_steps: int = option(200, "Iterations of Sinkhorn for an inner plan.", low=1)
+    inner_tol: float = option(
+        0.0, "Marginal error at which these iterations stop before they are all done; 0: never.", low=0
+    )
+    inner_start: str = option(
+        "zeros",
+        "Where they start: at zeros, at the potential between Gaussians of the clouds' moments, or at what a "
+        "network predicts (Meta OT), which is trained before the first step.",
+        choices=STARTS,
+    )
+    start_steps: int = option(500, "Steps of training of the network of inner_start = 'amortised'.", low=1)
     scale_cost: str = option(
         "max", "What eps is relative to: the largest or the mean cost of a pair, or none.",
         choices=("max", "mean", "none"),
@@ -117,6 +128,11 @@ class CloudConfig(InnerOptions, OuterOptions, SourceOptions, NetworkOptions):
         if self.noise_low > self.noise_high:
             raise ValueError(
                 f"noise_low must not be above noise_high; got {self.noise_low} and {self.noise_high}"
+            )
+        if self.inner_start != "zeros" and self.inner not in ("auto", *ENTROPIC):
+            raise ValueError(
+                f"inner_start = {self.inner_start!r} is for plans that Sinkhorn's iteration solves: inner = "
+                f"'auto' or one of {', '.join(ENTROPIC)}; got {self.inner!r}"
             )
         for name in ("outer", "inner"):
             if getattr(self, name) == "lazy" and self.source not in ("barycentric", FAMILY):

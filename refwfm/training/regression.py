@@ -19,6 +19,7 @@ class GaussianBatch(NamedTuple):
     t: Array
     labels: Array | None
     plan_error: float = 0.0
+    plan_iterations: int = 0
 
 
 class CloudBatch(NamedTuple):
@@ -33,6 +34,8 @@ class CloudBatch(NamedTuple):
     labels : array of integers, shape (B,), or None
     plan_error : array, shape ()
         L1 marginal error of the worst inner plan.
+    plan_iterations : int
+        Iterations of Sinkhorn for the slowest.
     """
 
     points: Array
@@ -41,6 +44,7 @@ class CloudBatch(NamedTuple):
     t: Array
     labels: Array | None
     plan_error: Array | float = 0.0
+    plan_iterations: int = 0
 
 
 def gaussian_loss_and_grad(

@@ -136,7 +136,7 @@ record(
 )
 
 # Inner couplings. What is drawn depends on the order in which it is drawn.
-COUPLED = Coupled(points("bnd"), points("bnd"), weights("bn"), number())
+COUPLED = Coupled(points("bnd"), points("bnd"), weights("bn"), number(), None)
 DRAWN = "permutation padding splitting far rotation"
 
 

@@ -9,7 +9,7 @@ atoms of weight 0.
 import numpy as np
 
 from refwfm.transport import semidual as reference
-from refwfm.transport.grids import Cost, Grid, Softmin, check_histograms
+from refwfm.transport.grids import Cost, Grid, Softmin
 
 
 @np.errstate(all="ignore")  # what is not finite is in the value
@@ -24,35 +24,40 @@ def semidual_value_and_gradient(
     validate: bool = True,
     minimum: Softmin | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Twin of ``refwfm.transport.semidual.semidual_value_and_gradient``; grids are left to the reference."""
-    options = {"eps": eps, "validate": validate}
-    if isinstance(cost, Grid) or minimum is not None:
-        return reference.semidual_value_and_gradient(f, cost, a, b, minimum=minimum, **options)
-    problem = check_histograms(cost, a, b, f_init=f, **options)
-    matrix, a, b, epsilon, f = problem
-    reach = float(np.max(np.abs(matrix), initial=0.0)) + float(np.max(np.abs(f), initial=0.0))
-    if not np.all(epsilon * np.finfo(f.dtype).eps ** 0.5 < reach):  # where the reference takes means
+    """Twin of ``refwfm.transport.semidual.semidual_value_and_gradient``.
+
+    Grids, eps so large that there is nothing to exponentiate, and what is to be checked are left to the
+    reference.
+    """
+    if validate or isinstance(cost, Grid) or minimum is not None or _is_flat(f, cost, eps):
+        options = {"eps": eps, "validate": validate, "minimum": minimum}
         return reference.semidual_value_and_gradient(f, cost, a, b, **options)
-    batch, (n, m) = epsilon.shape, matrix.shape[-2:]
-    matrix, a, b, f = (
+    n, m = cost.shape[-2:]
+    batch = np.broadcast_shapes(cost.shape[:-2], *(part.shape[:-1] for part in (f, a, b)), np.shape(eps))
+    matrix, a, b, f, epsilon = (
         np.broadcast_to(part, (*batch, *shape)).reshape(-1, *shape)
-        for part, shape in ((matrix, (n, m)), (a, (n,)), (b, (m,)), (f, (n,)))
+        for part, shape in ((cost, (n, m)), (a, (n,)), (b, (m,)), (f, (n,)), (np.asarray(eps, f.dtype), ()))
     )
     value, gradient = np.empty(len(f), f.dtype), np.zeros_like(f)
-    for i, each in enumerate(epsilon.reshape(-1)):
+    for i, each in enumerate(epsilon):
         rows, columns = a[i] > 0, b[i] > 0
         live = matrix[i][rows] if np.all(columns) else matrix[i][np.ix_(rows, columns)]
         value[i], gradient[i, rows] = _member(f[i, rows], live, a[i, rows], b[i, columns], each)
     return value.reshape(batch), gradient.reshape(*batch, n)
 
 
+def _is_flat(f: np.ndarray, cost: np.ndarray, eps: float | np.ndarray) -> bool:
+    """Whether a soft minimum might be a mean (see ``transport.sinkhorn.softmin``)."""
+    reach = np.max(np.abs(cost), initial=0.0) + np.max(np.abs(f), initial=0.0)
+    return bool(np.any(np.asarray(eps) * np.finfo(f.dtype).eps ** 0.5 >= reach))
+
+
 def _member(
     f: np.ndarray, cost: np.ndarray, a: np.ndarray, b: np.ndarray, eps: np.floating
 ) -> tuple[np.floating, np.ndarray]:
     """Value and gradient where all weights are positive; ``cost`` is overwritten."""
-    np.subtract(f[:, None], cost, out=cost)
+    np.subtract((f + eps * np.log(a))[:, None], cost, out=cost)
     cost /= eps
-    cost += np.log(a)[:, None]
     top = np.max(cost, axis=0)
     cost -= top
     plan = np.exp(cost, out=cost)

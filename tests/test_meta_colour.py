@@ -144,7 +144,7 @@ def assert_drawn(path, colours):
 
 def test_the_command_without_photographs(tmp_path, no_photographs):
     said = succeed("reproduce", "meta-ot-color", "--scale", "smoke", "--jobs", 1, "--out", tmp_path)
-    assert 'no photographs are installed (pip install "refwfm[photographs]"): synthetic palettes only' in said
+    assert 'photographs are missing (pip install "refwfm[photographs]"): synthetic palettes only' in said
     for words in ("start alone", "0.90 ± 0.06", "W2GN needs more than", "gaussian", "identity"):
         assert words in said
     found = json.loads((tmp_path / "meta-ot-color.json").read_text())

@@ -41,7 +41,7 @@ def _plan(figure: Any, asked: Request) -> tuple[list[Any], str]:
         data = colour_data.PHOTOGRAPHS
     else:
         data = colour_data.PALETTES
-        note = '\nno photographs are installed (pip install "refwfm[photographs]"): synthetic palettes only'
+        note = '\nphotographs are missing (pip install "refwfm[photographs]"): synthetic palettes only'
     colour_data.check(data)
     words = (
         f" at {asked.scale} scale: {scale.steps} steps of {scale.meta_batch} pairs out of {scale.clouds} "

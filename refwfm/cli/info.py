@@ -22,6 +22,7 @@ BENCHES = {
     "train-clouds": "a training step of the transformer against plain torch",
     "one-nn": "exact 1-NN in EMD and Chamfer against loops over SciPy",
     "sliced": "sliced transport against loops over POT",
+    "meta-ot": "Sinkhorn from predicted starts against OTT-JAX and POT; the start of inner plans",
     "couplings": "couplings of a training step against exact Wasserstein on Wasserstein",
     "import-time": "the import of the package against torch's, or SciPy's",
 }

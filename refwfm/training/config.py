@@ -80,12 +80,14 @@ class InnerOptions:
     )
     sinkhorn_steps: int = option(200, "Iterations of Sinkhorn for an inner plan.", low=1)
     inner_tol: float = option(
-        0.0, "Marginal error at which these iterations stop before they are all done; 0: never.", low=0
+        0.0,
+        "Marginal error at which Sinkhorn for an inner plan stops before sinkhorn_steps; 0: never.",
+        low=0,
     )
     inner_start: str = option(
         "zeros",
-        "Where they start: at zeros, at the potential between Gaussians of the clouds' moments, or at what a "
-        "network predicts (Meta OT), which is trained before the first step.",
+        "Where Sinkhorn for an inner plan starts: at zeros, at the potential of Gaussians with the clouds' "
+        "moments, or at what a network predicts (Meta OT), which is trained before the first step.",
         choices=STARTS,
     )
     start_steps: int = option(500, "Steps of training of the network of inner_start = 'amortised'.", low=1)

@@ -59,6 +59,7 @@ class MetaBatch(NamedTuple):
     b: Array
     baseline: Array | None
     plan_error: float = 0.0
+    plan_iterations: int = 0
 
 
 def prepare(

@@ -29,7 +29,7 @@ def scale(name: str, /) -> MetaScale:
     if name == "smoke":
         return MetaScale(SMOKE, ("sphere-pairs",), (8, 30), 3, 200, 1, 1)
     if name == "laptop":
-        return MetaScale(LAPTOP, ("sphere-pairs",), (100, 1000), 20, 8000, 1, 1)
+        return MetaScale(LAPTOP, ("sphere-pairs",), (100, 1000), 20, 4000, 1, 1)
     return MetaScale(
         {"baseline": "none", "out_scale": 1.0}, ("sphere-pairs",), (100, 10_000), 20, 20_000, 3, 1
     )

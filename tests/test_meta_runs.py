@@ -19,7 +19,7 @@ from refwfm.paper_figures.meta.pictures import great_circles, logarithms, view_o
 from refwfm.runs import folders, models
 from refwfm.runs.evaluate_meta import THRESHOLDS, compare_starts
 from refwfm.storage import checkpoints
-from refwfm.training import algorithm, meta_ot
+from refwfm.training import algorithm, meta_clouds, meta_ot
 from refwfm.training.algorithm import trained
 from refwfm.training.config import MetaCloudsConfig, MetaOTConfig
 from refwfm.training.flows import flow_of
@@ -423,9 +423,7 @@ def test_train_evaluate_and_resume_on_the_command_line(tmp_path):
     assert_error(refwfm("generate", folder), "run of Meta OT", "generates nothing", "refwfm evaluate")
     assert_error(refwfm("evaluate", folder, "--data", "sphere-pairs"), "196 and 196 atoms")
     assert_error(refwfm("evaluate", folder, "--data", "nothing"), "unknown family of pairs 'nothing'")
-    assert_error(
-        refwfm("evaluate", folder, "--data", "fours"), "one of pairs of histograms", "fours are clouds"
-    )
+    assert_error(refwfm("evaluate", folder, "--data", "fours"), "pairs of histograms; data fours are clouds")
 
 
 def test_own_pairs_on_the_command_line(tmp_path, rng):
@@ -449,7 +447,7 @@ def test_own_pairs_on_the_command_line(tmp_path, rng):
 def test_clouds_are_data_too(tmp_path, rng):
     clouds = [rng.normal(size=(n, 2)) * rng.uniform(0.5, 2, 2) + 50 for n in rng.integers(3, 9, 30)]
     datasets.save_family("mine.npz", datasets.clouds_from_arrays(clouds, name="mine"))
-    arguments = ("--steps", 4, "--batch", 4, "--width", 8, "--log-every", 2)
+    arguments = ("--steps", 4, "--batch", 4, "--width", 8, "--log-every", 2, "--eps", 2)
     said = succeed("train", "--kind", "meta-ot", "--data", "mine.npz", *arguments)
     assert "meta-ot-clouds on mine: 30 clouds of 3 to 8 points in 2-D" in said
     folder = tmp_path / "runs" / "mine-meta-ot"
@@ -458,8 +456,7 @@ def test_clouds_are_data_too(tmp_path, rng):
         assert words in said
     model = models.load_model(folder, backends.load("numpy"))
     assert model.state.step == 4
-    spread = 2 * np.concatenate(clouds).var(axis=0).sum()
-    assert model.setting.eps == pytest.approx(0.01 * spread)
+    assert model.setting.eps == 2.0
     succeed("train", "--resume", "--out", folder, "--steps", 6)
     assert_error(refwfm("generate", folder), "generates nothing")
     assert_error(refwfm("evaluate", folder, "--data", "strokes"), "one of clouds; data strokes are pairs")
@@ -470,7 +467,10 @@ def test_clouds_are_solved_in_their_units(backend, rng):
     """The errors are those of the problem in data units."""
     clouds = [rng.normal(size=(n, 2)) + 50 for n in rng.integers(3, 9, 30)]
     family = datasets.clouds_from_arrays(clouds, name="mine")
-    config = MetaCloudsConfig(steps=40, batch=16, width=16, learning_rate=1e-2)
+    spread = 2 * np.concatenate(clouds).var(axis=0).sum()
+    setting, _ = meta_clouds.prepare(MetaCloudsConfig(), family, None, backend.asarray)
+    assert setting.eps == pytest.approx(0.01 * spread)
+    config = MetaCloudsConfig(steps=40, batch=16, width=16, learning_rate=1e-2, eps=0.3)
     model = fitted(config, family, backend)
     found = compare_starts(model, family, backend, size=2, seed=3).starts
     draws = random_stream(3, "evaluation", 0).integers(30, size=(2, 2))

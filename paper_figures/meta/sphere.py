@@ -18,8 +18,8 @@ PAPER = {
 """Threshold -> start -> mean and standard deviation of the paper's seconds on a GPU, with 10,000 demands."""
 
 LAPTOP = {
-    **{"steps": 4000, "batch": 32, "width": 512, "decay": 0.97, "decay_every": 40},
-    "learning_rate": 1e-3,
+    **{"steps": 5000, "batch": 32, "width": 512, "depth": 2},
+    **{"learning_rate": 3e-3, "decay": 0.97, "decay_every": 50},
 }
 SMOKE = {"steps": 4, "batch": 4, "width": 8, "depth": 1, "eps": 0.05}
 

@@ -17,10 +17,7 @@ PAPER = {
 }
 """Threshold -> start -> mean and standard deviation of the paper's seconds on a GPU."""
 
-LAPTOP = {
-    **{"steps": 1500, "batch": 64, "width": 512, "decay": 0.97, "decay_every": 15},
-    "learning_rate": 1e-3,
-}
+LAPTOP = {"steps": 1500, "batch": 64, "width": 512, "decay": 0.97, "decay_every": 15}
 SMOKE = {"steps": 4, "batch": 4, "width": 8, "depth": 1}
 
 

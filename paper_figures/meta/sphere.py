@@ -18,8 +18,8 @@ PAPER = {
 """Threshold -> start -> mean and standard deviation of the paper's seconds on a GPU, with 10,000 demands."""
 
 LAPTOP = {
-    **{"steps": 4000, "batch": 32, "width": 512, "decay": 0.97, "decay_every": 40},
-    "learning_rate": 1e-3,
+    **{"steps": 5000, "batch": 32, "width": 512, "depth": 2},
+    **{"learning_rate": 3e-3, "decay": 0.97, "decay_every": 50},
 }
 SMOKE = {"steps": 4, "batch": 4, "width": 8, "depth": 1, "eps": 0.05}
 
@@ -29,7 +29,7 @@ def scale(name: str, /) -> MetaScale:
     if name == "smoke":
         return MetaScale(SMOKE, ("sphere-pairs",), (8, 30), 3, 200, 1, 1)
     if name == "laptop":
-        return MetaScale(LAPTOP, ("sphere-pairs",), (100, 1000), 20, 8000, 1, 1)
+        return MetaScale(LAPTOP, ("sphere-pairs",), (100, 1000), 20, 4000, 1, 1)
     return MetaScale(
         {"baseline": "none", "out_scale": 1.0}, ("sphere-pairs",), (100, 10_000), 20, 20_000, 3, 1
     )

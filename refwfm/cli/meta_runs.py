@@ -10,11 +10,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from refwfm.backends import Backend
+from refwfm.cli import cloud_runs
 from refwfm.cli._common import console, say
-from refwfm.datasets import PairFamily
+from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, load, load_pairs
+from refwfm.datasets._files import read_npz
 from refwfm.runs.evaluate_meta import STARTS, THRESHOLDS, Saved, compare_starts
 from refwfm.runs.models import Model
-from refwfm.training.config import MetaOTConfig
+from refwfm.training.config import MetaCloudsConfig, MetaOTConfig
 
 SIZE = 20
 """Pairs that a model is measured on."""
@@ -28,8 +30,31 @@ NOTE = (
 )
 
 
-def after_training(model: Model[MetaOTConfig], family: PairFamily, backend: Backend, figure: Path, /) -> None:
+CONFIGS = (MetaOTConfig, MetaCloudsConfig)
+"""Configurations of runs of Meta OT."""
+
+
+def load_measures(name: str, /) -> PairFamily | CloudFamily:
+    """Pairs of histograms, or clouds to draw pairs from, by name or from a file of either kind."""
+    is_clouds = name in CATALOGUE and name not in PAIRS
+    if name.endswith(".npz"):
+        is_clouds = "format" in read_npz(Path(name))
+    if not is_clouds:
+        return load_pairs(name)
+    family = load(name)
+    if isinstance(family, Family):
+        raise ValueError(
+            f"{name} is a family of Gaussians, whose transport has closed form; Meta OT takes clouds, or "
+            f"pairs of histograms: {', '.join(PAIRS)}"
+        )
+    return family
+
+
+def after_training(
+    model: Model[Any], family: PairFamily | CloudFamily, backend: Backend, figure: Path, /
+) -> None:
     """Measure what was learned on held-out pairs; draw the errors."""
+    family = cloud_runs.held_out(family) if isinstance(family, CloudFamily) else family
     found = compare_starts(model, family, backend, size=SIZE, max_iter=QUICK)
     try:
         from refwfm.paper_figures.meta.pictures import draw_curves
@@ -46,8 +71,8 @@ def after_training(model: Model[MetaOTConfig], family: PairFamily, backend: Back
 
 
 def evaluate(
-    model: Model[MetaOTConfig],
-    family: PairFamily,
+    model: Model[Any],
+    family: PairFamily | CloudFamily,
     backend: Backend,
     /,
     *,
@@ -56,6 +81,10 @@ def evaluate(
     as_json: bool = False,
 ) -> None:
     """Print how many iterations the starts need, on all pairs of some seeds together."""
+    if isinstance(family, CloudFamily) != isinstance(model.config, MetaCloudsConfig):
+        kinds = ("pairs of histograms", "clouds")
+        made, given = kinds if isinstance(family, CloudFamily) else kinds[::-1]
+        raise ValueError(f"the model is one of {made}; data {family.name} are {given}")
     results = []
     with Progress(console=console, disable=not console.is_terminal or as_json) as bar:
         task = bar.add_task("evaluating", total=len(STARTS) * seeds)

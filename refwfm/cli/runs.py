@@ -12,9 +12,9 @@ from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
 from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, load, load_pairs, save_family
+from refwfm.datasets import CloudFamily, load, save_family
 from refwfm.runs import folders, models
-from refwfm.training.config import CloudConfig, MetaOTConfig
+from refwfm.training.config import CloudConfig, MetaCloudsConfig
 
 CLOUD = "Models of point clouds"
 
@@ -51,7 +51,7 @@ def generate(
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
-        if isinstance(model.config, MetaOTConfig):
+        if isinstance(model.config, meta_runs.CONFIGS):
             raise ValueError(
                 f"{run} is a run of Meta OT: it predicts where Sinkhorn's iteration should start, and "
                 "generates nothing; refwfm evaluate measures what that saves"
@@ -114,8 +114,10 @@ def evaluate(
             raise ValueError(f"--emd must be euclidean or squared; got {emd!r}")
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
-        if isinstance(model.config, MetaOTConfig):
-            pairs = load_pairs(data) if data is not None else _own_data(run, model)
+        if isinstance(model.config, meta_runs.CONFIGS):
+            pairs = _own_data(run, model) if data is None else meta_runs.load_measures(data)
+            if data is None and isinstance(pairs, CloudFamily):
+                pairs = cloud_runs.held_out(pairs)
             meta_runs.evaluate(model, pairs, place, size=size or meta_runs.SIZE, seeds=seeds, as_json=as_json)
             return
         clouds = isinstance(model.config, CloudConfig)
@@ -176,13 +178,14 @@ def _start(run: Path, model: models.Model[Any]) -> Any:
 def _own_data(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model was trained on, or an error when it cannot be found unchanged."""
     name: str = _run_table(run).get("data", model.about["data"])
-    meta = isinstance(model.config, MetaOTConfig)
+    meta = isinstance(model.config, meta_runs.CONFIGS)
     family: Any
     try:
-        family = load_pairs(name) if meta else load(name)
+        family = meta_runs.load_measures(name) if meta else load(name)
     except (ValueError, OSError) as error:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
-    same_kind = meta or isinstance(family, CloudFamily) == isinstance(model.config, CloudConfig)
+    clouds = isinstance(model.config, CloudConfig | MetaCloudsConfig)
+    same_kind = isinstance(family, CloudFamily) == clouds
     if not same_kind or models.fingerprint(model.config, family) != model.about["fingerprint"]:
         raise ValueError(
             f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"

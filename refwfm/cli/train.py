@@ -12,22 +12,23 @@ from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
 from refwfm.cli._common import family_in_words, say, title_of, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
-from refwfm.datasets import CATALOGUE, CloudFamily, Family, PairFamily, load, load_pairs
+from refwfm.datasets import CATALOGUE, CloudFamily, Family, PairFamily, load
 from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
 from refwfm.training.base_config import TrainingConfig
-from refwfm.training.config import CloudConfig, GaussianConfig, MetaOTConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
 
-KINDS: dict[type, tuple[str, type[TrainingConfig]]] = {
-    Family: ("Gaussians", GaussianConfig),
-    CloudFamily: ("point clouds", CloudConfig),
-    PairFamily: ("pairs of histograms", MetaOTConfig),
+KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
+    ("flow", Family): ("Gaussians", GaussianConfig),
+    ("flow", CloudFamily): ("point clouds", CloudConfig),
+    ("meta-ot", PairFamily): ("pairs of histograms", MetaOTConfig),
+    ("meta-ot", CloudFamily): ("pairs of clouds", MetaCloudsConfig),
 }
-"""What a family is one of, and the configuration of its runs."""
+"""What is learned and from what, in words, and the configuration of such runs."""
 
 
-@with_options(TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, RunOptions)
+@with_options(TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, MetaCloudsConfig, RunOptions)
 def train(
     config: Annotated[
         Path | None,
@@ -51,8 +52,9 @@ def train(
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
-        family = load_pairs(run["data"]) if run["kind"] == "meta-ot" else load(run["data"])
-        chosen = _configuration(family, options)
+        meta = run["kind"] == "meta-ot"
+        family = meta_runs.load_measures(run["data"]) if meta else load(run["data"])
+        chosen = _configuration(run["kind"], family, options)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
         try:
             title = f"{family.name} {title_of(chosen)}"
@@ -75,13 +77,13 @@ def train(
             say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {where}")
             raise typer.Exit(130) from None
         figure = folder / "figures" / "generated.png"
-        if isinstance(family, CloudFamily):
-            cloud_runs.after_training(model, family, figure, source=start)
-        elif isinstance(family, PairFamily):
+        if isinstance(family, PairFamily) or meta:
             meta_runs.after_training(model, family, place, figure.with_name("errors.png"))
+        elif isinstance(family, CloudFamily):
+            cloud_runs.after_training(model, family, figure, source=start)
         else:
             gaussian_runs.after_training(model, family, place, figure)
-        more = "evaluate {} measures it" if isinstance(family, PairFamily) else "generate {} draws more"
+        more = "evaluate {} measures it" if meta else "generate {} draws more"
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
 
 
@@ -118,9 +120,9 @@ def _source(
     return {**run, "source": name}, {**options, "source": FAMILY}, start
 
 
-def _configuration(family: Family | CloudFamily | PairFamily, options: dict[str, Any]) -> TrainingConfig:
-    """Configuration of the family's kind; an option of another kind is an error."""
-    words, kind = KINDS[type(family)]
+def _configuration(learned: str, family: Any, options: dict[str, Any]) -> TrainingConfig:
+    """Configuration of what is learned from the family; an option of another kind is an error."""
+    words, kind = KINDS[learned, type(family)]
     names = {each: {field.name for field in fields(config)} for each, config in KINDS.values()}
     for name in options:
         if name not in names[words]:

@@ -7,12 +7,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from refwfm._array import Array
+from refwfm.measures import PointCloud
+from refwfm.meta.cloud_potentials import cloud_potential
 from refwfm.runs.models import Backend, Model
-from refwfm.training import meta_ot
+from refwfm.training import meta_clouds, meta_ot
 from refwfm.training.algorithm import trained
-from refwfm.training.config import MetaOTConfig
+from refwfm.training.config import MetaCloudsConfig, MetaOTConfig
 from refwfm.training.meta_ot import MetaOTSetting
+from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.grids import Cost, Grid, Softmin
+from refwfm.transport.sinkhorn import sq_euclidean_cost
 from refwfm.transport.starts import iterations_to, usable_start
 
 THRESHOLDS = (1e-2, 1e-3, 1e-4)
@@ -61,9 +65,19 @@ class Comparison(NamedTuple):
     predict_ms: float
 
 
+class Problems(NamedTuple):
+    """Problems of transport on the host, float64: cost, weights, eps, potentials to start from by name."""
+
+    cost: Cost
+    a: np.ndarray
+    b: np.ndarray
+    eps: float
+    starts: dict[str, np.ndarray]
+
+
 def compare_starts(
-    model: Model[MetaOTConfig],
-    family: Pairs,
+    model: Model[Any],
+    family: Any,
     backend: Backend,
     /,
     *,
@@ -79,8 +93,8 @@ def compare_starts(
 
     Parameters
     ----------
-    family : PairFamily
-        Pairs on the atoms that the model was trained on.
+    family : PairFamily, or CloudFamily where the model is one of clouds
+        Pairs on the atoms that the model was trained on; clouds of the same dimension.
     size : int
         Number of pairs.
     max_iter : int
@@ -88,6 +102,20 @@ def compare_starts(
     progress : callable, optional
         Called when a start is done.
     """
+    of = clouds_to_solve if isinstance(model.config, MetaCloudsConfig) else histograms_to_solve
+    problems, seconds = of(model, family, backend, size=size, seed=seed)
+    starts = {}
+    for name in (each for each in STARTS if each in problems.starts):
+        starts[name] = saved(problems.starts[name], problems, backend, max_iter=max_iter)
+        if progress is not None:
+            progress()
+    return Comparison(starts, 1e3 * seconds / size)
+
+
+def histograms_to_solve(
+    model: Model[MetaOTConfig], family: Pairs, backend: Backend, /, *, size: int, seed: int
+) -> tuple[Problems, float]:
+    """Held-out pairs of histograms with their starts, and the seconds that predicting took."""
     if tuple(family.sizes) != tuple(model.setting.sizes):
         raise ValueError(
             f"the model is for histograms with {' and '.join(map(str, model.setting.sizes))} atoms; those of "
@@ -96,15 +124,36 @@ def compare_starts(
     a, b = family.draw(size, seed=seed, step=0, stream="evaluation")
     predicted, seconds = predict(model, a, b, backend)
     setting = on_host(model.setting, backend)
-    potentials: dict[str, np.ndarray] = {"zeros": np.zeros_like(a), "meta": predicted}
+    starts: dict[str, np.ndarray] = {"zeros": np.zeros_like(a), "meta": predicted}
     if meta_ot.atoms(setting) is not None:
-        potentials["gaussian"] = meta_ot.gaussian(setting, a, b)
-    starts = {}
-    for name in (each for each in STARTS if each in potentials):
-        starts[name] = saved(potentials[name], a, b, setting, backend, max_iter=max_iter)
-        if progress is not None:
-            progress()
-    return Comparison(starts, 1e3 * seconds / size)
+        starts["gaussian"] = meta_ot.gaussian(setting, a, b)
+    return Problems(setting.cost, a, b, setting.eps, starts), seconds
+
+
+@np.errstate(all="ignore")  # what is not finite is not used
+def clouds_to_solve(
+    model: Model[MetaCloudsConfig], family: Any, backend: Backend, /, *, size: int, seed: int
+) -> tuple[Problems, float]:
+    """Pairs of clouds with their starts, in the model's units, and the seconds that predicting took."""
+    setting = model.setting
+    if family.dimension != len(setting.shift):
+        raise ValueError(
+            f"the model is for clouds in {len(setting.shift)}-D; those of {family.name} are in "
+            f"{family.dimension}-D"
+        )
+    host = setting._replace(like=np.zeros(0))
+    x, y = meta_clouds.draw(model.config, host, family, size, seed=seed, step=0, stream="evaluation")
+    eps = setting.eps / setting.unit**2
+    pair = (PointCloud(*map(backend.asarray, cloud)) for cloud in (x, y))
+    begun = time.perf_counter()
+    predicted = backend.to_numpy(cloud_potential(trained(model.state), *pair, eps=eps)[0])
+    seconds = time.perf_counter() - begun
+    starts = {
+        "zeros": np.zeros_like(x.weights),
+        "gaussian": gaussian_potential(x, y),
+        "meta": predicted.astype(np.float64),
+    }
+    return Problems(sq_euclidean_cost(x.points, y.points), x.weights, y.weights, eps, starts), seconds
 
 
 def predict(
@@ -137,24 +186,16 @@ def softmin_of(cost: Cost, backend: Backend, /) -> Softmin | None:
     return backend.ops.grid_softmin if isinstance(cost, Grid) else None
 
 
-def saved(
-    f: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    setting: MetaOTSetting,
-    backend: Backend,
-    /,
-    *,
-    max_iter: int,
-) -> Saved:
+def saved(f: np.ndarray, problems: Problems, backend: Backend, /, *, max_iter: int) -> Saved:
     """Errors from a start f (size, n) until all pairs are below the last threshold."""
-    options: dict[str, Any] = {"eps": setting.eps, "validate": False}
-    options["minimum"] = softmin_of(setting.cost, backend)
-    f, used = usable_start(f, setting.cost, a, b, **options)
+    given = (problems.cost, problems.a, problems.b)
+    options: dict[str, Any] = {"eps": problems.eps, "validate": False}
+    options["minimum"] = softmin_of(problems.cost, backend)
+    f, used = usable_start(f, *given, **options)
     curve, n_iter = backend.ops.error_curve, min(64, max_iter)
-    errors = curve(setting.cost, a, b, f_init=f, n_iter=n_iter, **options)
+    errors = curve(*given, f_init=f, n_iter=n_iter, **options)
     while n_iter < max_iter and not np.all(np.min(errors, axis=0) <= min(THRESHOLDS)):
         n_iter = min(4 * n_iter, max_iter)
-        errors = curve(setting.cost, a, b, f_init=f, n_iter=n_iter, **options)
+        errors = curve(*given, f_init=f, n_iter=n_iter, **options)
     iterations = {threshold: iterations_to(errors, threshold) for threshold in THRESHOLDS}
     return Saved(errors, iterations, float(np.mean(used)), max_iter)

@@ -190,3 +190,23 @@ class MetaOTConfig(TrainingConfig):
                 "mask_support = False is the paper's public code, where the network corrects nothing: "
                 f"it needs baseline = 'none'; got {self.baseline!r}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaCloudsConfig(TrainingConfig):
+    """What a run of Meta OT between clouds is asked for; the paper has none."""
+
+    PANEL: ClassVar[str] = "Meta OT: potentials of pairs of clouds"
+
+    steps: int = 5000
+    batch: int = 32
+    width: int = 64
+    depth: int = option(1, "Fixed: the network between clouds has one hidden layer.", low=1, high=1)
+    learning_rate: float = 1e-3
+    ema: float = 0.0
+    eps: float | None = option(
+        None, "Entropic regularisation, in units of the cost (default that of the pairs).", above=0
+    )
+    n_points: int | None = option(
+        None, "Largest number of points of a cloud; larger ones are thinned.", low=1
+    )

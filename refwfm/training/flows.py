@@ -1,7 +1,7 @@
 """The kinds of models: all that is particular to Gaussians, to point clouds, or to Meta OT.
 
-A flow is a module, ``gaussians``, ``clouds`` or ``meta_ot``; ``algorithm`` and ``runs`` call only what the
-Protocol names.
+A flow is a module, ``gaussians``, ``clouds``, ``meta_ot`` or ``meta_clouds``; ``algorithm`` and ``runs`` call
+only what the Protocol names.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from refwfm._array import Array
-from refwfm.training import clouds, gaussians, meta_ot
+from refwfm.training import clouds, gaussians, meta_clouds, meta_ot
 from refwfm.training.base_config import TrainingConfig
-from refwfm.training.config import CloudConfig, GaussianConfig, MetaOTConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaOTConfig
+from refwfm.training.meta_clouds import CloudPairs
 from refwfm.training.meta_ot import MetaBatch
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
@@ -49,7 +50,7 @@ class Flow(Protocol):
 
     def draw_batch(
         self, config: Any, setting: Any, family: Any, labels: np.ndarray | None, step: int, /, *, ops: Ops
-    ) -> GaussianBatch | CloudBatch | MetaBatch:
+    ) -> GaussianBatch | CloudBatch | MetaBatch | CloudPairs:
         """Algorithm 1 up to the regression."""
         ...
 
@@ -68,13 +69,19 @@ class Flow(Protocol):
         ...
 
 
-FLOWS: dict[str, Flow] = {"gaussians": gaussians, "clouds": clouds, "meta-ot": meta_ot}
+FLOWS: dict[str, Flow] = {
+    "gaussians": gaussians,
+    "clouds": clouds,
+    "meta-ot": meta_ot,
+    "meta-ot-clouds": meta_clouds,
+}
 """The flows, by their names in checkpoints."""
 
 CONFIGS: dict[str, type[TrainingConfig]] = {
     "gaussians": GaussianConfig,
     "clouds": CloudConfig,
     "meta-ot": MetaOTConfig,
+    "meta-ot-clouds": MetaCloudsConfig,
 }
 """Configurations of their runs."""
 

@@ -14,7 +14,9 @@ from refwfm.training import optim, regression
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.regression import CloudBatch, GaussianBatch
 from refwfm.transport.grids import Grid, grid_softmin
+from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import plan, sinkhorn
+from refwfm.transport.starts import error_curve
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling
@@ -26,6 +28,8 @@ TITLES = {
     "cloud_loss_and_grad": "loss and gradient of a training step on clouds",
     "sinkhorn": "Sinkhorn",
     "grid_softmin": "soft minimum on a grid",
+    "semidual_value_and_gradient": "semi-dual and its gradient",
+    "error_curve": "marginal errors of Sinkhorn's iterates",
     "clip_by_global_norm": "clipping of the gradient",
     "adam": "Adam",
     "ema": "running mean of the parameters",
@@ -45,6 +49,8 @@ def _item(name: str, twin: Callable[..., Any]) -> Item:
         "cloud_loss_and_grad": _cloud_losses,
         "sinkhorn": _sinkhorns,
         "grid_softmin": _grid_softmins,
+        "semidual_value_and_gradient": _semiduals,
+        "error_curve": _error_curves,
         "clip_by_global_norm": _clippings,
         "adam": _adams,
         "ema": _averages,
@@ -180,6 +186,67 @@ def sinkhorns_agree(twin: Callable[..., Any], draw: Draw) -> float:
         for function in (twin, sinkhorn)
     ]
     return float(np.sum(np.abs(plans[0] - plans[1])))
+
+
+def _semiduals(twin: Callable[..., Any]) -> Check:
+    def of(change: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arrays, **options: semidual_value_and_gradient(*change(*arrays), **options)
+
+    return Check(
+        "the reference on the same arrays",
+        semiduals_agree,
+        twin,
+        {
+            "half the cost": of(lambda f, cost, a, b: (f, 0.5 * cost, a, b)),
+            "the sign of f": of(lambda f, cost, a, b: (-f, cost, a, b)),
+            "weights exchanged": of(lambda f, cost, a, b: (f, cost, a, b[..., ::-1])),
+        },
+        roundings(1000, "exponents up to 100, of which both keep the rounding"),
+        dimensions=(1, 2, 3),
+        repeats=1,
+    )
+
+
+def semiduals_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Value and gradient, relative to the largest, at potentials of three pairs with one dead atom each."""
+    f, cost, a, b = _three_problems(draw)
+    a[:, 1], b[:, 2] = 0.0, 0.0
+    a, b = (draw.rounded(w / w.sum(axis=-1, keepdims=True)) for w in (a, b))
+    found, truth = (
+        draw.call(function, f, cost, a, b, eps=0.5, validate=False)
+        for function in (twin, semidual_value_and_gradient)
+    )
+    return max(relative(x, y) for x, y in zip(found, truth, strict=True))
+
+
+def _three_problems(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Potentials, costs of one pair of clouds, and three pairs of weights."""
+    x, y = draw.normal(6, draw.d), draw.normal(9, draw.d)
+    cost = draw.rounded(np.sum((x[:, None] - y) ** 2, axis=-1))
+    a, b = (np.stack([draw.weights(n) for _ in range(3)]) for n in (6, 9))
+    return draw.normal(3, 6), cost, a, b
+
+
+def _error_curves(twin: Callable[..., Any]) -> Check:
+    return Check(
+        "the reference on the same arrays",
+        error_curves_agree,
+        twin,
+        {
+            "half the eps": lambda *args, eps, **options: error_curve(*args, eps=0.5 * eps, **options),
+            "weights exchanged": lambda cost, a, b, **options: error_curve(cost, a[..., ::-1], b, **options),
+        },
+        roundings(1000, "exponents up to 100, of which both keep the rounding"),
+        dimensions=(1, 2, 3),
+        repeats=1,
+    )
+
+
+def error_curves_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Errors of eight iterates, from zeros."""
+    _, cost, a, b = _three_problems(draw)
+    found, truth = (draw.call(f, cost, a, b, eps=0.5, n_iter=8) for f in (twin, error_curve))
+    return float(np.max(np.abs(found - truth)))
 
 
 def _grid_softmins(twin: Callable[..., Any]) -> Check:

@@ -4,12 +4,14 @@ import numpy as np
 import scipy.linalg
 
 from refwfm import bures, psd
+from refwfm._array import array_namespace
 from refwfm.clouds import moments
 from refwfm.measures import Gaussian, rescale
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.metrics.statistics import label_accuracy
-from refwfm.validation import textbook
-from refwfm.validation.check import EXACT, WELL, Check, Item, roundings
+from refwfm.validation import slopes, textbook
+from refwfm.validation.check import EXACT, WELL, Check, Item, Tolerance, roundings
+from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import pot_gaussian, relative, size, sqrtm
 
 
@@ -118,8 +120,50 @@ def wfm_24() -> Item:
                 },
                 roundings(300, WELL),
             ),
+            *(
+                Check(
+                    f"closed form of Gaussians that nearly agree, {name}",
+                    distance_of_near_ones,
+                    function,
+                    {
+                        "Frobenius distance of the roots": _apart_in_roots,
+                        "half of it": lambda mu, nu, function=function: 0.5 * function(mu, nu),
+                    },
+                    NEAR,
+                )
+                for name, function in (
+                    ("pairs", bures.sq_distance),
+                    ("all pairs", _matched),
+                    ("factors", _by_factors),
+                )
+            ),
+            *slopes.distance_checks(),
         ),
     )
+
+
+NEAR = Tolerance(1e-8, 5e-3, "a hundred roundings of the covariances, eps, over the distance, eps^(1/3)")
+
+
+def _matched(mu, nu):
+    return array_namespace(mu.mean).linalg.diagonal(bures.pairwise_sq_distance(mu, nu))
+
+
+def _by_factors(mu, nu):
+    return bures.factored_sq_distance(mu.mean, psd.factor(mu.cov), nu.mean, psd.factor(nu.cov))
+
+
+def _apart_in_roots(mu, nu):
+    return np.sum((sqrtm(mu.cov) - sqrtm(nu.cov)) ** 2, axis=(-2, -1))
+
+
+def distance_of_near_ones(distance, draw):
+    """``T = I + t S`` is the optimal map to ``T A T``, at distance ``t² Tr(S A S)``; relative to itself."""
+    mu, t = draw.gaussians(), draw.eps ** (1 / 3)
+    S = symmetric(draw.normal(draw.size, draw.d, draw.d))
+    T = np.eye(draw.d) + t * S
+    nu = Gaussian(mu.mean, draw.rounded(symmetric(T @ mu.cov @ T)))
+    return relative(draw.call(distance, mu, nu), t**2 * textbook.trace(S @ mu.cov @ S))
 
 
 def _distance(mu, nu, cross):

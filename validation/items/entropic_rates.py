@@ -8,6 +8,7 @@ import numpy as np
 from refwfm.measures import PointCloud
 from refwfm.transport.entropic import epsilon_schedule, sinkhorn_divergence
 from refwfm.transport.sinkhorn import sq_euclidean_cost, transport_cost
+from refwfm.validation import slopes
 from refwfm.validation.check import EXACT, Check, Item, Misprint, roundings
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -171,6 +172,7 @@ def wfm_div() -> Item:
                 dimensions=(1, 3),
                 repeats=1,
             ),
+            slopes.divergence_check(),
         ),
     )
 

@@ -55,6 +55,8 @@ class Check(NamedTuple):
         Members of a batch, and draws for each dimension.
     needs : str, optional
         A package without which the check is skipped.
+    everywhere : bool
+        False for what does not depend on the backend under audit: asked beside NumPy in float64 only.
     """
 
     oracle: str
@@ -66,6 +68,7 @@ class Check(NamedTuple):
     size: int = 3
     repeats: int = 2
     needs: str | None = None
+    everywhere: bool = True
 
 
 class Misprint(NamedTuple):
@@ -225,6 +228,8 @@ def run_check(
     tolerance = _tolerance(check, backend)
     if check.needs is not None and find_spec(check.needs) is None:
         return _skipped(check, backend, f"needs {check.needs}")
+    if not check.everywhere and (backend.name.partition(":")[0], backend.dtype) != ("numpy", "float64"):
+        return _skipped(check, backend, "the same on all backends: asked beside NumPy in float64")
     key = [seed, crc32(f"{id}: {check.oracle}".encode())]
     fewer = check
     if compiles(backend.name) and not every_draw:

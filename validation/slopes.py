@@ -1,8 +1,7 @@
 """Derivatives that functions have on torch, held against differences of their values on NumPy.
 
 Where a function hands torch the derivative of a formula (of a root, a distance, a plan), that formula is
-audited here: by values along random directions, which know nothing of it. Torch computes in float64, whatever
-the backend under audit.
+audited here: by values along random directions, which know nothing of it. Once, in float64.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from refwfm.validation import textbook
 from refwfm.validation.check import Check, Tolerance
 from refwfm.validation.draws import Draw, symmetric
 
-LIMITED = Tolerance(1e-7, 1e-7, "fourth-order differences, 1e-8, of values in float64 for every dtype")
+LIMITED = Tolerance(1e-7, 1e-7, "fourth-order differences, 1e-8, of values in float64")
 
 
 class Directed(NamedTuple):
@@ -78,6 +77,7 @@ def gradient_check(
         dimensions=dimensions,
         repeats=1,
         needs="torch",
+        everywhere=False,
     )
 
 
@@ -199,7 +199,7 @@ def divergence_check() -> Check:
     """Sinkhorn divergence."""
     return gradient_check(
         _divergence,
-        lambda draw: [*_clouds(draw), Directed(np.asarray(0.7), np.asarray(1.0))],
+        lambda draw: [*_clouds(draw), Directed(np.asarray(4.0), np.asarray(1.0))],
         {
             "half of it": lambda *arrays: 0.5 * _divergence(*arrays),
             "constant weights": detached(_divergence, 1, 3),

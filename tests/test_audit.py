@@ -40,7 +40,7 @@ def test_every_check_passes(name, dtype):
     for result in run(items, backend, controls=name == "numpy"):
         for check in result.checks:
             assert check.ok is not False, f"{result.id}, {check.oracle}: {check.note}"
-            assert check.ok or check.note.startswith("skipped: needs ")
+            assert check.ok or check.note.startswith(("skipped: needs ", "skipped: the same"))
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,14 @@ def test_a_check_without_its_oracle_is_skipped():
     result = run_check(make(needs="no_such_package"), "test", backends.load("numpy"))
     assert result.ok is None
     assert result.note == "skipped: needs no_such_package"
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("numpy", "float32"), ("strict", "float64")])
+def test_what_is_the_same_everywhere_is_asked_once(name, dtype):
+    pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
+    once = make(everywhere=False)
+    assert run_check(once, "test", backends.load("numpy", dtype="float64")).ok
+    assert run_check(once, "test", backends.load(name, dtype=dtype)).ok is None
 
 
 def test_skipped_is_not_ok(monkeypatch):

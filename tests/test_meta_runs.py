@@ -401,9 +401,7 @@ def test_a_step_is_the_same_on_every_library(library):
     ):
         ours, theirs = (flatten(fitted(config, family, each).state.params) for each in (place, plain))
         for name, array in theirs.items():
-            if array.shape != (
-                1,
-            ):  # a constant of the potential has no gradient, and Adam follows its rounding
+            if array.shape != (1,):  # a constant has no gradient: Adam follows its rounding
                 np.testing.assert_allclose(place.to_numpy(ours[name]), array, rtol=1e-6, atol=1e-9)
 
 

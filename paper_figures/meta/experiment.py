@@ -15,7 +15,8 @@ from refwfm.runs.models import Model
 from refwfm.training import algorithm
 from refwfm.training.config import MetaOTConfig
 from refwfm.transport.grid_displacement import displaced_histogram
-from refwfm.transport.grids import Grid, axis_costs, check_histograms, half_steps
+from refwfm.transport.grids import Grid, axis_costs, check_histograms, half_steps, marginal
+from refwfm.transport.problem import log_weights
 
 TIMES = np.linspace(0.0, 1.0, 9)
 CONVERGED = 1e-5
@@ -143,15 +144,17 @@ def pictured(
     for _ in range(max_iter):
         g = columns(f)
         following = rows(g)
-        if np.max(np.sum(problem.a * np.abs(np.exp((f - following) / setting.eps) - 1), axis=-1)) < CONVERGED:
+        errors = np.sum(np.abs(marginal(a, f, following, problem.eps) - a), axis=-1)
+        if np.max(errors) < CONVERGED:
             break
         f = following
     converged = f, columns(f)
     cost = dense(setting.cost)
     plans = np.stack(
         [
-            a[..., None] * np.exp((f[..., None] + g[..., None, :] - cost) / setting.eps) * b[..., None, :]
-            for f, g in (predicted, converged)
+            np.exp(log_weights(a)[..., None] + (f[..., None] + g[..., None, :] - cost) / setting.eps)
+            * b[..., None, :]
+            for f, g in ((np.where(a > 0, f, 0.0), g) for f, g in (predicted, converged))
         ],
         axis=1,
     )

@@ -30,7 +30,7 @@ def draw_curves(
     path : path
         The ending chooses the format.
     """
-    figure = Figure(figsize=(5.2 * len(panels) + 0.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(max(5.2 * len(panels), 6.2) + 0.4, 3.8), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     for ax, (name, curves) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -176,14 +176,14 @@ def _draw_arcs(
         return
     i, j = np.unravel_index(largest, plan.shape)
     arcs = great_circles(x[i], y[j]) @ view.T
-    width = 0.3 + 1.7 * np.sqrt(plan[i, j] / plan.max())
+    width = 0.2 + 0.9 * np.sqrt(plan[i, j] / plan.max())
     segments: list[Any] = []
     widths: list[float] = []
     for arc, each in zip(arcs, width, strict=True):
         both = (arc[:-1, 2] > 0) & (arc[1:, 2] > 0)
         segments += list(np.stack([arc[:-1, :2], arc[1:, :2]], axis=1)[both])
         widths += [float(each)] * int(both.sum())
-    ax.add_collection(LineCollection(segments, colors="#3d434d", linewidths=widths, alpha=0.55, zorder=2))
+    ax.add_collection(LineCollection(segments, colors="#3d434d", linewidths=widths, alpha=0.6, zorder=2))
 
 
 def great_circles(x: np.ndarray, y: np.ndarray, /, *, steps: int = 24) -> np.ndarray:

@@ -48,6 +48,8 @@ def draw(outcomes: list[MetaOutcome], folder: Path, /) -> list[Path]:
     draw_curves(curves, files[0], title=TITLE)
     supply, demand = zip(first.places, (first.a[0], first.b[0]), strict=True)
     panels = dict(zip(("predicted plan", "converged plan"), first.plans[0], strict=True))
-    title = "supply (red) and demand (blue), size by weight; the plan's largest entries"
+    title = (
+        "supply (red), demand (blue), area by weight; largest entries of the plan; both sides of the globe"
+    )
     draw_globes(panels, supply, demand, files[1], title=title)
     return files

@@ -50,10 +50,8 @@ def load_measures(name: str, /) -> PairFamily | CloudFamily:
     return family
 
 
-def after_training(
-    model: Model[Any], family: PairFamily | CloudFamily, backend: Backend, figure: Path, /
-) -> None:
-    """Measure what was learned on held-out pairs; draw the errors."""
+def after_training(model: Model[Any], family: Any, backend: Backend, figure: Path, /) -> None:
+    """Measure what was learned on held-out pairs, of a family of pairs or of clouds; draw the errors."""
     family = cloud_runs.held_out(family) if isinstance(family, CloudFamily) else family
     found = compare_starts(model, family, backend, size=SIZE, max_iter=QUICK)
     try:

@@ -266,7 +266,7 @@ def test_a_check_without_its_oracle_is_skipped():
 def test_what_is_the_same_everywhere_is_asked_once(name, dtype):
     pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
     once = make(everywhere=False)
-    assert run_check(once, "test", backends.load("numpy", dtype="float64")).ok
+    assert run_check(once, "test", backends.load("numpy", dtype="float64")).note.startswith("blind")
     assert run_check(once, "test", backends.load(name, dtype=dtype)).ok is None
 
 

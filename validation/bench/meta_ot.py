@@ -16,9 +16,10 @@ fours) and niches, 32 clouds each, at the paper's eps of 0.002 times the largest
 of 1e-2, and with the paper's 200 iterations. Iterations are those of a step's slowest plan.
 
 What came out, on one thread of a busy Intel Xeon. *Images*: the prediction needs 10.9 iterations to 1e-2,
-the Gaussian start 15.9, zeros 18.5 (to 1e-3: 31.4, 38.9, 40.2). Ours is 4 to 14 times as fast as OTT-JAX
-and 5 to 24 times as POT from the same start, but from the prediction it takes twice the time that it takes
-from zeros: over-relaxed, it saves too few iterations for the network and the check of its start.
+the Gaussian start 15.9, zeros 18.5 (to 1e-3: 31.4, 38.9, 40.2). In two runs ours was 4 to 21 times as fast
+as OTT-JAX and 5 to 31 times as POT from the like start. But over-relaxed it saves too few iterations for
+the price of a start: from the prediction, with its check, it takes 1.7 to 2.7 times the time that it takes
+from zeros, from the Gaussian start 0.9 to 2 times.
 
 *Inner plans*: the Gaussian start pays. To 1e-2 the plans of a step take 36 iterations instead of 43 and are
 1.3 times as fast (MNIST), 144 instead of 248 and 1.5 times (niches); in 200 iterations the worst error

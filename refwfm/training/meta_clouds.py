@@ -48,6 +48,7 @@ class CloudPairs(NamedTuple):
     x: PointCloud
     y: PointCloud
     plan_error: float = 0.0
+    plan_iterations: int = 0
 
 
 def prepare(

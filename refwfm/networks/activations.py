@@ -30,7 +30,7 @@ def leaky_slope(x: Array, /, *, slope: float = 0.01) -> Array:
     [0.5, 1.0]
     """
     xp = check_floating(x=x)
-    return xp.where(x > 0, asarray_like(1.0, x), asarray_like(slope, x))
+    return xp.where(xp.isnan(x), x, xp.where(x > 0, asarray_like(1.0, x), asarray_like(slope, x)))
 
 
 def softplus(x: Array, /) -> tuple[Array, Pullback]:

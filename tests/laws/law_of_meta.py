@@ -94,7 +94,7 @@ record(
     LINE | {"potential": Kind("bn", 2)} | EPS,
     Kind("b"),
     call=lambda axis, potential, eps: grids.is_flat(grids.axis_costs(Grid((axis,))), potential, eps),
-    **ON_LINE,
+    **{**ON_LINE, "without": f"{ON_LINE.get('without', '')} nan"},  # an answer yes or no
 )
 record(
     grids.grid_sinkhorn,
@@ -143,7 +143,7 @@ record(
 )
 
 # Starts
-record(starts.zero_potential, TWO, Kind("bn", 2))
+record(starts.zero_potential, TWO, Kind("bn", 2), without="nan")  # zero whatever the points
 record(
     starts.start_potential,
     TWO,
@@ -180,6 +180,7 @@ record(
     {"errors": Kind("Tb")},
     Kind("b"),
     call=lambda errors: starts.iterations_to(errors, 0.5),
+    without="nan",  # NaN is no iteration
 )
 
 # Networks: a unit, or an order, of atoms that the parameters do not know

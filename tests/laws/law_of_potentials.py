@@ -68,6 +68,7 @@ record(
     PARTS,
     call=lambda vector: parts(icnn.unravel(vector, d=2, width=1)),
     sizes={"T": (11,)},
+    without="nan",  # each parameter is in one part of the result
 )
 record(
     icnn.ravel,

@@ -1,0 +1,139 @@
+"""A family of populations: particles before and after, and under which condition."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refwfm.datasets._cloud_family import CloudFamily
+from refwfm.datasets._family import check_index, check_members
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PopulationFamily:
+    """N populations of particles on R^d, each before and after, and what is known about them.
+
+    Attributes
+    ----------
+    name : str
+    source, target : CloudFamily
+        N clouds each, of their own sizes, without weights: particles before and after. Units: see ``about``.
+    paired : bool
+        Whether row j of a source and row j of its target are the same particle.
+    marks : float64 array (total, q), or None
+        What else is known of each particle of the sources, in their order, such as one-hot kinds of cells:
+        read by the embedding, not moved.
+    conditions : float64 array (N, c)
+        What was done to each population, such as a one-hot treatment; c may be 0.
+    condition_names : tuple of c str
+    parts : int64 array (N,)
+        Positions in ``PARTS``: to train on, or held out for validation or test.
+    groups : dict of str to tuple of N str
+        What each population belongs to: "letter", "patient", "culture", "replicate", ...
+    features : tuple of d str, or empty
+    members : tuple of N str, or empty
+    about : str
+
+    Raises
+    ------
+    TypeError
+        If an array is not of numbers.
+    ValueError
+        If shapes or counts disagree, clouds carry weights, paired clouds differ in size, a value is not finite,
+        or no population is left to train on.
+    """
+
+    name: str
+    source: CloudFamily
+    target: CloudFamily
+    paired: bool = False
+    marks: NDArray[np.float64] | None = None
+    conditions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    condition_names: tuple[str, ...] = ()
+    parts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.source)
+        if len(self.target) != n or self.target.dimension != self.source.dimension:
+            raise ValueError(
+                f"family {self.name!r}: {n} sources in dimension {self.source.dimension}, but "
+                f"{len(self.target)} targets in dimension {self.target.dimension}"
+            )
+        if self.source.weights is not None or self.target.weights is not None:
+            raise ValueError(
+                f"family {self.name!r}: particles of a population all weigh the same; got weights"
+            )
+        if self.paired and (self.source.sizes != self.target.sizes).any():
+            i = int(np.argmax(self.source.sizes != self.target.sizes))
+            raise ValueError(
+                f"family {self.name!r}: paired populations need as many particles before as after; population "
+                f"{i} has {self.source.sizes[i]} and {self.target.sizes[i]}"
+            )
+        if not self.condition_names and np.size(self.conditions) == 0:
+            object.__setattr__(self, "conditions", np.zeros((n, 0)))
+        object.__setattr__(self, "conditions", self._numbers("conditions", n, len(self.condition_names)))
+        if self.marks is not None:
+            object.__setattr__(self, "marks", self._numbers("marks", len(self.source.points), None))
+        parts = np.zeros(n, np.int64) if np.size(self.parts) == 0 else np.asarray(self.parts)
+        if parts.shape != (n,) or parts.dtype.kind not in "iu" or not np.isin(parts, range(len(PARTS))).all():
+            raise ValueError(f"family {self.name!r}: parts must be {n} positions in {', '.join(PARTS)}")
+        object.__setattr__(self, "parts", parts.astype(np.int64))
+        for key, values in self.groups.items():
+            check_members(f"{self.name}, {key}", values, n, "populations")
+        check_members(self.name, self.members, n, "populations")
+        if self.features and len(self.features) != self.dimension:
+            raise ValueError(
+                f"family {self.name!r}: {len(self.features)} names for {self.dimension} features"
+            )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def dimension(self) -> int:
+        """The dimension d of the space the particles live in."""
+        return self.source.dimension
+
+    def subset(self, index: Any, /) -> Self:
+        """The populations at these positions (integers, or one bool for each), in that order."""
+        chosen = check_index(self.name, index, len(self))
+        source, offsets = self.source.subset(chosen), self.source.offsets
+        rows = [np.arange(offsets[i], offsets[i + 1]) for i in chosen]
+        return replace(
+            self,
+            source=source,
+            target=self.target.subset(chosen),
+            marks=None if self.marks is None else self.marks[np.concatenate(rows)],
+            conditions=self.conditions[chosen],
+            parts=self.parts[chosen],
+            groups={key: tuple(values[i] for i in chosen) for key, values in self.groups.items()},
+            members=tuple(self.members[i] for i in chosen) if self.members else (),
+        )
+
+    def part(self, name: str, /) -> Self:
+        """The populations of one part: "train", "validation" or "test"."""
+        if name not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(PARTS)}; got {name!r}")
+        chosen = self.parts == PARTS.index(name)
+        if not chosen.any():
+            raise ValueError(f"family {self.name!r} has no populations for {name}")
+        return self.subset(chosen)
+
+    def _numbers(self, what: str, n: int, columns: int | None) -> NDArray[np.float64]:
+        values = np.asarray(getattr(self, what))
+        if values.dtype.kind not in "fiu":
+            raise TypeError(f"family {self.name!r}: {what} must be real numbers; got {values.dtype}")
+        if values.ndim != 2 or len(values) != n or columns not in (None, values.shape[1]):
+            wanted = f"({n}, {'q' if columns is None else columns})"
+            raise ValueError(f"family {self.name!r}: {what} must have shape {wanted}; got {values.shape}")
+        if not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values).all(axis=1)))
+            raise ValueError(f"family {self.name!r}: {what} must be finite; got NaN or infinity in row {row}")
+        return values.astype(np.float64, copy=False)

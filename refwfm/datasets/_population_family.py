@@ -42,8 +42,8 @@ class PopulationFamily:
     TypeError
         If an array is not of numbers.
     ValueError
-        If shapes or counts disagree, clouds carry weights, paired clouds differ in size, a value is not finite,
-        or no population is left to train on.
+        If shapes or counts disagree, clouds carry weights, paired clouds differ in size, or a value is not
+        finite.
     """
 
     name: str
@@ -67,14 +67,12 @@ class PopulationFamily:
                 f"{len(self.target)} targets in dimension {self.target.dimension}"
             )
         if self.source.weights is not None or self.target.weights is not None:
-            raise ValueError(
-                f"family {self.name!r}: particles of a population all weigh the same; got weights"
-            )
+            raise ValueError(f"family {self.name!r}: particles of a population weigh the same; got weights")
         if self.paired and (self.source.sizes != self.target.sizes).any():
             i = int(np.argmax(self.source.sizes != self.target.sizes))
             raise ValueError(
-                f"family {self.name!r}: paired populations need as many particles before as after; population "
-                f"{i} has {self.source.sizes[i]} and {self.target.sizes[i]}"
+                f"family {self.name!r}: paired populations need as many particles before as after; "
+                f"population {i} has {self.source.sizes[i]} and {self.target.sizes[i]}"
             )
         if not self.condition_names and np.size(self.conditions) == 0:
             object.__setattr__(self, "conditions", np.zeros((n, 0)))

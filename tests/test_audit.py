@@ -363,6 +363,13 @@ def test_all_backends_are_those_installed_in_both_dtypes(monkeypatch):
     assert ("numpy", "float32") in found
 
 
+def test_a_compiling_library_is_audited_in_one_dtype_unless_another_is_asked_for(monkeypatch):
+    monkeypatch.setattr(backends, "INSTALL", {"numpy": ""})
+    monkeypatch.setattr(checks, "COMPILING", ("numpy",))
+    assert [part.dtype for part in audit.prepare("all", None, ["WFM-2"])] == ["float64"]
+    assert [part.dtype for part in audit.prepare("all", "all", ["WFM-2"])] == ["float64", "float32"]
+
+
 def test_processes_find_what_one_finds():
     parts = audit.prepare("numpy", "all", ["WFM-16", "WFM-U2"])
     audit.perform(parts, jobs=2)

@@ -70,7 +70,8 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
     backend : str, optional
         As for ``backends.load``, or "all": every one that is installed, torch on the CPU and on a GPU.
     dtype : str, optional
-        "float64", "float32" or "all". Left out: float64, for all backends both.
+        "float64", "float32" or "all". Left out: float64; for all backends both, but float64 alone for a
+        library that compiles, which needs everything a second time for another dtype.
     only : list of str
         Ids or aliases; empty: all.
 
@@ -79,9 +80,11 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
     ValueError
         If an id is unknown on every backend: names those there are.
     """
-    dtype = dtype or ("all" if backend == "all" else "float64")
-    dtypes = ("float64", "float32") if dtype == "all" else (dtype,)
+    asked = dtype or ("all" if backend == "all" else "float64")
+    dtypes = ("float64", "float32") if asked == "all" else (asked,)
     chosen = [each for kind in dtypes for each in _load(backend, kind)]
+    if dtype is None:
+        chosen = [each for each in chosen if each.dtype == "float64" or not check.compiles(each.name)]
     everything = [(each, ledger.sections(each)) for each in chosen]
     wanted = _ids(only, everything)
     parts = []

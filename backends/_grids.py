@@ -44,9 +44,8 @@ def grid_softmin(grid: Grid, potential: Array, weights: Array, eps: Array, /) ->
     mass = xp.exp(xp.where(logs < -depth, xp.full_like(logs, -math.inf), logs))
     batch, before, after = mass.shape[:-1], 1, grid.size
     for size, cost in zip(grid.shape, costs, strict=True):
-        kernel = xp.exp(
-            -xp.astype(cost, xp.float64) / eps[..., None, None]
-        )  # of one eps, or one for each member
+        # Of one eps, or one for each member.
+        kernel = xp.exp(-xp.astype(cost, xp.float64) / eps[..., None, None])
         after //= size
         mass = _along(xp.reshape(mass, (*batch, before, size, after)), kernel)
         before *= size

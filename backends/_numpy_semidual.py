@@ -8,8 +8,9 @@ atoms of weight 0.
 
 import numpy as np
 
+from refwfm._array import check_floating
 from refwfm.transport import semidual as reference
-from refwfm.transport.grids import Cost, Grid, Softmin
+from refwfm.transport.grids import Cost, Grid, Softmin, check_histograms
 
 
 @np.errstate(all="ignore")  # what is not finite is in the value
@@ -26,21 +27,22 @@ def semidual_value_and_gradient(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Twin of ``refwfm.transport.semidual.semidual_value_and_gradient``.
 
-    Grids, eps so large that there is nothing to exponentiate, and what is to be checked are left to the
-    reference.
+    Grids, eps so large that there is nothing to exponentiate, and values that are to be checked are left to
+    the reference.
     """
+    check_floating(f=f, a=a, b=b)
     if validate or isinstance(cost, Grid) or minimum is not None or _is_flat(f, cost, eps):
         options = {"eps": eps, "validate": validate, "minimum": minimum}
         return reference.semidual_value_and_gradient(f, cost, a, b, **options)
-    n, m = cost.shape[-2:]
-    batch = np.broadcast_shapes(cost.shape[:-2], *(part.shape[:-1] for part in (f, a, b)), np.shape(eps))
+    matrix, a, b, epsilon, f = check_histograms(cost, a, b, eps=eps, f_init=f, validate=False)
+    batch, (n, m) = epsilon.shape, matrix.shape[-2:]
     matrix, a, b, f, epsilon = (
         np.broadcast_to(part, (*batch, *shape)).reshape(-1, *shape)
-        for part, shape in ((cost, (n, m)), (a, (n,)), (b, (m,)), (f, (n,)), (np.asarray(eps, f.dtype), ()))
+        for part, shape in ((matrix, (n, m)), (a, (n,)), (b, (m,)), (f, (n,)), (epsilon, ()))
     )
     value, gradient = np.empty(len(f), f.dtype), np.zeros_like(f)
     for i, each in enumerate(epsilon):
-        rows, columns = a[i] > 0, b[i] > 0
+        rows, columns = a[i] != 0, b[i] != 0  # so is NaN
         live = matrix[i][rows] if np.all(columns) else matrix[i][np.ix_(rows, columns)]
         value[i], gradient[i, rows] = _member(f[i, rows], live, a[i, rows], b[i, columns], each)
     return value.reshape(batch), gradient.reshape(*batch, n)

@@ -60,7 +60,7 @@ def error_curve(
 def _curve(
     cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, eps: np.float64, n_iter: int
 ) -> np.ndarray:
-    rows, columns = a > 0, b > 0
+    rows, columns = a != 0, b != 0  # so is NaN
     a, b, f = a[rows], b[columns], f[rows]
     cost = np.ascontiguousarray(cost[np.ix_(rows, columns)])
     eps = np.asarray(eps)

@@ -1,7 +1,7 @@
 """Helpers on top of the Python array API: everything here works on any array library.
 
-The namespace, the device and the dtype of a result are those of the inputs. Nothing else in the
-package talks to ``array_api_compat``.
+The namespace, the device and the dtype of a result are those of the inputs. Beside ``_derivatives``, nothing
+else in the package talks to ``array_api_compat``.
 """
 
 import math
@@ -219,6 +219,15 @@ def _anew(distances: Array, chosen: Array, x: Array, y: Array) -> Array:
         some = slice(start, min(start + step, count))
         squares.append(sq_norm(xp.take(x, row[some], axis=0) - xp.take(y, column[some], axis=0)))
     return xpx.at(distances, chosen).set(xp.concat(squares), xp=xp)
+
+
+def summed_to(gradient: Array, shape: tuple[int, ...], /) -> Array:
+    """Gradient of a broadcast argument of this shape: summed over the axes that it did not have."""
+    xp, extra = array_namespace(gradient), gradient.ndim - len(shape)
+    axes = [
+        i for i in range(gradient.ndim) if i < extra or (shape[i - extra] == 1 and gradient.shape[i] != 1)
+    ]
+    return xp.reshape(xp.sum(gradient, axis=tuple(axes)), shape) if axes else gradient
 
 
 def nonnegative(x: Array, /) -> Array:

@@ -1,7 +1,7 @@
 """Derivatives of functions whose own operations have none, or a wrong one, where a library differentiates.
 
-On arrays that nobody differentiates, everything here is the value itself. This module alone names the
-libraries that differentiate: torch and JAX.
+On arrays that nobody differentiates, everything here is the value itself. This module alone knows how torch
+and JAX differentiate.
 """
 
 from collections.abc import Callable

@@ -124,7 +124,8 @@ def _check_members(mu: Gaussian, weights: Array | None) -> Array:
     check_floating(**{"mu.mean": mu.mean, "weights": weights})
     if tuple(weights.shape) != (n,):
         raise ValueError(f"weights must have shape ({n},), one for each member; got {tuple(weights.shape)}")
-    if not bool(xp.all(weights >= 0)) or abs(float(xp.sum(weights)) - 1.0) > 1e-3:
+    tolerance = 1e-6 if machine_eps(weights) < 1e-10 else 1e-3
+    if not bool(xp.all(weights >= 0)) or not abs(float(xp.sum(weights)) - 1.0) <= tolerance:
         raise ValueError(
             "weights must be non-negative and sum to 1; got a smallest weight of "
             f"{float(xp.min(weights)):.3g} and a sum of {float(xp.sum(weights)):.9g}"

@@ -22,6 +22,7 @@ from refwfm._array import (
     sq_distances,
     sq_frobenius,
     sq_norm,
+    summed_to,
     transpose,
 )
 from refwfm._derivatives import is_traced, with_pullback
@@ -197,9 +198,9 @@ def _pull_sq_distance(d: Array, mean0: Array, cov0: Array, mean1: Array, cov1: A
     towards = 2.0 * expand(d, 1) * (mean0 - mean1)
 
     def at(cov: Array, other: Array) -> Callable[[], Array]:
-        return lambda: _summed_to(expand(d, 2) * _slope(cov, other), cov.shape)
+        return lambda: summed_to(expand(d, 2) * _slope(cov, other), cov.shape)
 
-    return _summed_to(towards, mean0.shape), at(cov0, cov1), -_summed_to(towards, mean1.shape), at(cov1, cov0)
+    return summed_to(towards, mean0.shape), at(cov0, cov1), -summed_to(towards, mean1.shape), at(cov1, cov0)
 
 
 def _slope(cov: Array, other: Array) -> Array:
@@ -211,15 +212,6 @@ def _slope(cov: Array, other: Array) -> Array:
             "detach it, or add a multiple of the identity"
         )
     return eye(cov.shape[-1], cov) - C
-
-
-def _summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Gradient of an argument of this shape, which was broadcast."""
-    xp, extra = array_namespace(gradient), gradient.ndim - len(shape)
-    axes = [
-        i for i in range(gradient.ndim) if i < extra or (shape[i - extra] == 1 and gradient.shape[i] != 1)
-    ]
-    return xp.reshape(xp.sum(gradient, axis=tuple(axes)), shape) if axes else gradient
 
 
 def pairwise_sq_distance(mu: Gaussian, nu: Gaussian, /, *, validate: bool = True) -> Array:
@@ -359,13 +351,13 @@ def _pull_factored(d: Array, mean0: Array, factor0: Array, mean1: Array, factor1
     def at(factor0: Array, factor1: Array) -> Callable[[], Array]:
         def slope() -> Array:
             check_invertible(transpose(factor0) @ factor1, "the product of the factors")
-            return _summed_to(2.0 * expand(d, 2) * (factor0 - turned(factor0, factor1)), factor0.shape)
+            return summed_to(2.0 * expand(d, 2) * (factor0 - turned(factor0, factor1)), factor0.shape)
 
         return slope
 
     return (
-        _summed_to(towards, mean0.shape),
+        summed_to(towards, mean0.shape),
         at(factor0, factor1),
-        -_summed_to(towards, mean1.shape),
+        -summed_to(towards, mean1.shape),
         at(factor1, factor0),
     )

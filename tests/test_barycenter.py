@@ -209,6 +209,7 @@ def test_libraries_agree(library, d, rng):
         (Gaussian(np.zeros((1, 2)), np.full((1, 2, 2), np.nan)), None, "finite"),
         (Gaussian(np.zeros((1, 2)), np.eye(2)[None]), np.ones(2) / 2, r"weights must have shape \(1,\)"),
         (Gaussian(np.zeros((1, 2)), np.eye(2)[None]), np.full(1, 0.5), "sum to 1"),
+        (Gaussian(np.zeros((1, 2)), np.eye(2)[None]), np.full(1, 1.0009), "a sum of 1.0009"),
         (Gaussian(np.zeros((2, 1)), np.ones((2, 1, 1))), np.array([1.5, -0.5]), "non-negative"),
         (Gaussian(np.zeros((1, 2)), np.eye(2)[None]), np.array([np.nan]), "non-negative"),
     ],

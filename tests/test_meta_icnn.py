@@ -15,7 +15,7 @@ OPTIONS = {"seed": 3, "meta_batch": 3, "batch_size": 16, "warm_up": 5, "every": 
 def small(start="gaussian", n=12, dtype=np.float64, width=16):
     rng = np.random.default_rng(0)
     clouds = meta_icnn.read(palettes.synthetic_palettes(n, 48, rng=rng).astype(dtype))
-    start = meta_icnn.init_start(start, rng, like=clouds.points, width=8, pretraining=30)
+    start = meta_icnn.init_start(start, rng, like=clouds.points, width=8, pretraining=30, require=False)
     return meta_icnn.init_state(rng, clouds, start, width=width), clouds, start
 
 
@@ -51,7 +51,9 @@ def test_the_identity_is_trained_and_the_random_pair_is_not():
     x = rng.uniform(size=(200, 3))
     losses = []
     for kind in ("random", "identity"):
-        start = meta_icnn.init_start(kind, np.random.default_rng(1), like=like, width=8, pretraining=300)
+        start = meta_icnn.init_start(
+            kind, np.random.default_rng(1), like=like, width=8, pretraining=300, require=False
+        )
         losses.append(float(w2gn.identity_loss_and_grad(start.pair, x)[0]))
     assert losses[1] < 0.3 * losses[0]
 

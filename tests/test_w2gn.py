@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refwfm import bures, bures_metric, clouds
+from refwfm.evidence import ConvergenceError
 from refwfm.meta import icnn, w2gn
 from refwfm.training import optim
 from refwfm.training import w2gn as fitting
+from refwfm.training.algorithm import NonFiniteLossError
 from refwfm.validation import plain_potentials as plain
 
 
@@ -155,6 +157,17 @@ def test_pretraining_moves_points_by_less_than_a_hundredth():
     for params in pair.values():
         moved = icnn.gradient_map(params, x)[0] - x
         assert np.sqrt(np.mean(moved**2)) < 1e-2
+
+
+def test_pretraining_that_stops_too_early_or_breaks_says_so():
+    rng = np.random.default_rng(0)
+    pair = w2gn.init_pair(rng, like=np.zeros(0), width=4)
+    with pytest.raises(ConvergenceError, match=r"not the identity after 2 steps: loss .*, wanted 0.0001"):
+        fitting.pretrain_identity(pair, rng=rng, n_steps=2, batch_size=8)
+    assert fitting.pretrain_identity(pair, rng=rng, n_steps=2, batch_size=8, require=False)[2] == 2
+    broken = {**pair, "conjugate": {**pair["conjugate"], "linear": np.full(3, np.nan)}}
+    with pytest.raises(NonFiniteLossError, match="became nan at step 1"):
+        fitting.pretrain_identity(broken, rng=rng, n_steps=2, batch_size=8)
 
 
 def test_fit_raises_the_dual_value():

@@ -109,7 +109,7 @@ def couple(
     rng : numpy.random.Generator
         For all that is drawn.
     solve : callable
-            Solver of the entropic plans.
+        Solver of the entropic plans.
     n_proj : int
         Directions of the sliced plan, the same for all clouds.
     replace : bool

@@ -168,12 +168,12 @@ def standardized(x: PointCloud, y: PointCloud, /) -> tuple[PointCloud, PointClou
     centred = [xp.where((c.weights > 0)[..., None], c.points - middle[..., None, :], 0.0) for c in (x, y)]
     # Squares of the largest coordinate would overflow: first a unit of that size.
     largest = _largest(centred[0]) + _largest(centred[1])
-    unit = xp.where(largest > 0, largest, xp.ones_like(largest))
+    unit = xp.where(largest == 0, xp.ones_like(largest), largest)
     centred = [part / unit[..., None, None] for part in centred]
     spread = sum(
         xp.sum(c.weights * sq_norm(part), axis=-1) for c, part in zip((x, y), centred, strict=True)
     ) / (2.0 * d)
-    size = xp.where(spread > 0, spread, xp.ones_like(spread)) ** 0.5
+    size = xp.where(spread == 0, xp.ones_like(spread), spread) ** 0.5
     near, far = (
         PointCloud(part / size[..., None, None], xp.broadcast_to(c.weights, part.shape[:-1]))
         for c, part in zip((x, y), centred, strict=True)
@@ -198,7 +198,7 @@ def _moments(cloud: PointCloud) -> tuple[Array, Array]:
 
 
 def _log_ratio(eps: Array, sq_size: Array) -> Array:
-    """``log(eps / s²)`` between -20 and 20, beyond which nothing changes."""
+    """``log(eps / s²) / 10``, between -2 and 2, beyond which nothing changes."""
     xp = array_namespace(sq_size)
     ratio = xp.log(eps) - xp.log(sq_size)
     return 0.1 * xp.where(

@@ -8,19 +8,17 @@ residual network.)
 
 What it predicts is a correction to a *start*, and its last layer is zero before training:
 
-``gaussian_start``  the optimal map between the Gaussians with the clouds' moments, a closed form: what is
-left to learn is
-                    how the clouds are no Gaussians. Our choice, and the default of what trains.
-the identity        a pair that was trained to be the identity, ``training.w2gn.pretrain_identity``, the same
-for all
-                    problems: the paper's, whose hypernetwork is pre-trained to predict one. Here that holds
-                    exactly.
+- ``gaussian_start``, the optimal map between the Gaussians with the clouds' moments, a closed form: what is
+  left to learn is how the clouds are no Gaussians. Our choice, and the default of what trains.
+- the identity, a pair that was trained to be it by ``training.w2gn.pretrain_identity``, the same for all
+  problems: the paper's, whose hypernetwork is pre-trained to predict one. Here that holds exactly.
 
 References
 ----------
 Amos et al., "Meta optimal transport", 2023, section 4.2.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -224,9 +222,7 @@ def loss_and_grad(
     pair, pullback = predict(params, of_x, of_y, start)
     check_pair(pair, x, y)
     losses, d_pair = w2gn_loss_and_grad(pair, x, y, cycle=cycle, penalty=penalty)
-    size = 1
-    for length in losses.shape:
-        size *= length
+    size = math.prod(losses.shape)
     xp = array_namespace(losses)
     mean = {name: {key: grad / size for key, grad in d_params.items()} for name, d_params in d_pair.items()}
     return xp.sum(losses) / size, pullback(mean)

@@ -37,6 +37,7 @@ from refwfm._array import (
     expand,
     matvec,
     sq_norm,
+    summed_to,
     transpose,
 )
 from refwfm.networks.activations import leaky_slope, softplus
@@ -241,7 +242,7 @@ def potential_and_map(params: Params, x: Array, /) -> tuple[Array, Array, Callab
     U, c, L = params["hidden"], params["bias"], params["quadratic"]
     w, softplus_pullback = softplus(params["omega"])
     s = leaky_slope(x @ transpose(U) + c[..., None, :], slope=SLOPE)  # (..., n, width)
-    # The slopes hide a bias that is no number; c - c does not.
+    # The slopes hide an infinite bias; c - c does not.
     ridges = s @ ((w + (c - c))[..., None] * U)
     Lx = x @ transpose(L)
     affine = ridges + params["linear"][..., None, :]
@@ -263,8 +264,8 @@ def potential_and_map(params: Params, x: Array, /) -> tuple[Array, Array, Callab
             "constant": xp.sum(d_value, axis=-1),
             "quadratic": 2.0 * (L @ outer),
         }
-        shared = {name: _summed_to(grad, params[name].shape) for name, grad in d_params.items()}
-        return shared, g * gradient + hessian_product(params, e)
+        shared = {name: summed_to(grad, params[name].shape) for name, grad in d_params.items()}
+        return shared, summed_to(g * gradient + hessian_product(params, e), tuple(x.shape))
 
     return value, gradient, pullback
 
@@ -311,12 +312,3 @@ def quadratic_parameters(A: Array, q: Array, /, *, width: int = 128) -> Params:
     }
     params |= {"linear": q, "quadratic": psd.sqrtm(0.5 * A)}
     return {name: params[name] for name in CORE_AXES}
-
-
-def _summed_to(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Gradient of what was broadcast: summed over the axes that it did not have."""
-    xp, extra = array_namespace(grad), grad.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        extra + i for i, size in enumerate(shape) if size == 1 and grad.shape[extra + i] != 1
-    )
-    return xp.reshape(xp.sum(grad, axis=axes), shape) if axes else grad

@@ -159,7 +159,7 @@ def conjugate(
     least a tenth of what the slope promises (Armijo). In the box the conjugate is finite even where ψ has no
     quadratic part. A point stops when its own mean squared move is below ``tol``. (In the published code all
     stop together, when the mean over the points is: there the answer for one depends on the others.) An
-    inexact x̂ only lowers the value.
+    inexact x̂ only lowers ``⟨x̂, y⟩ - ψ(x̂)``; a small move is no proof of a small slope where ψ is nearly flat.
 
     Parameters
     ----------
@@ -216,7 +216,9 @@ def dual_value(params: Params, x: Array, y: Array, /, **options: float) -> Array
     """Dual value of a convex potential, ``-[E ψ(x) + E (⟨x̂, y⟩ - ψ(x̂))]`` with x̂ by ``conjugate``.
 
     Equation: META-OT-12. The larger the better. Of the optimal potential it is ``(W₂² - E‖x‖² - E‖y‖²) /
-    2``, and no potential with an exact conjugate has more. ``options`` are those of ``conjugate``.
+    2``, and no potential has more, provided that its conjugate is exact and that the box holds the x. An
+    inexact x̂ raises it: what a potential gains by a smaller ``tol`` is lost here. ``options`` are those of
+    ``conjugate``.
 
     Parameters
     ----------

@@ -231,7 +231,7 @@ def label_accuracy(member: np.ndarray, labels: np.ndarray, wanted: np.ndarray, /
     member : numpy.ndarray, shape (n,) or (n, k) with k odd
         Nearest members, nearest first: from ``nearest_gaussians.nearest`` or ``k_nearest``.
     labels : numpy.ndarray, shape (m,)
-            Labels of the reference.
+        Labels of the reference.
     wanted : numpy.ndarray, shape (n,)
         Labels that the generated ones were conditioned on, or that the held-out ones have.
 

@@ -205,7 +205,9 @@ class MetaCloudsConfig(TrainingConfig):
     learning_rate: float = 1e-3
     ema: float = 0.0
     eps: float | None = option(
-        None, "Entropic regularisation, in units of the cost (default that of the pairs).", above=0
+        None,
+        "Entropic regularisation, in units of the cost (default a hundredth of the mean squared distance).",
+        above=0,
     )
     n_points: int | None = option(
         None, "Largest number of points of a cloud; larger ones are thinned.", low=1

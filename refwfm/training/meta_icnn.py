@@ -119,6 +119,7 @@ def init_start(
     like: Array,
     width: int = 128,
     pretraining: int = 20_001,
+    require: bool = True,
 ) -> Start:
     """Draw, and for the identity train, what a hypernetwork corrects.
 
@@ -128,11 +129,15 @@ def init_start(
         A key of ``STARTS``.
     pretraining : int
         Most steps of ``pretrain_identity``, for ``"identity"``.
+    require : bool
+        Whether the identity must have been learned by then.
 
     Raises
     ------
     ValueError
         If there is no such kind.
+    NonFiniteLossError, ConvergenceError
+        As for ``pretrain_identity``.
     """
     if kind not in STARTS:
         raise ValueError(f"unknown start {kind!r}; there are {', '.join(STARTS)}")
@@ -140,7 +145,7 @@ def init_start(
         return Start(kind, networks.init_ridges(rng, d, like=like, width=width))
     pair = init_pair(rng, d, like=like, width=width)
     if kind == "identity":
-        pair, _, _ = pretrain_identity(pair, rng=rng, n_steps=pretraining)
+        pair, _, _ = pretrain_identity(pair, rng=rng, n_steps=pretraining, require=require)
     return Start(kind, pair)
 
 

@@ -5,12 +5,14 @@ References
 Amos et al., "Meta optimal transport", 2023, section 4.2 and appendix B.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from refwfm._array import Array, asarray_like, check_integer, take_rows, to_host
+from refwfm.evidence import ConvergenceError
 from refwfm.meta.w2gn import (
     CYCLE,
     PENALTY,
@@ -21,6 +23,7 @@ from refwfm.meta.w2gn import (
 )
 from refwfm.networks.layers import Params
 from refwfm.training import optim
+from refwfm.training.algorithm import NonFiniteLossError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -34,7 +37,7 @@ class Fit(NamedTuple):
     pair : dict
         ``potential`` and ``conjugate``.
     steps : NumPy array of integers, shape (k,)
-        When there was a look: 0, ``every``, ..., ``n_steps``.
+        When there was a look: 0, ``every``, 2 ``every``, ..., and ``n_steps``.
     values : NumPy array, shape (..., k)
         Dual values then; empty where none were asked for.
     """
@@ -56,6 +59,7 @@ def pretrain_identity(
     b1: float = 0.9,
     b2: float = 0.999,
     penalty: float = PENALTY,
+    require: bool = True,
 ) -> tuple[Params, float, int]:
     """Train both maps of a pair to be the identity on the box ``[-0.5, 1.5]ᵈ``.
 
@@ -70,6 +74,8 @@ def pretrain_identity(
         Draws the points.
     below : float
         Bound on the running mean, with decay 0.9, of the loss; of the largest one where the pair is a batch.
+    require : bool
+        Whether to raise unless it is reached.
 
     Returns
     -------
@@ -78,6 +84,13 @@ def pretrain_identity(
         Its running mean.
     steps : int
         How many were made.
+
+    Raises
+    ------
+    NonFiniteLossError
+        If the loss is NaN or infinite: no further step is made.
+    ConvergenceError
+        If the bound is not reached in ``n_steps``, unless ``require=False``.
     """
     n_steps = check_integer(n_steps, "n_steps", low=0)
     like = pair["potential"]["linear"]
@@ -90,6 +103,13 @@ def pretrain_identity(
         loss = float(np.max(to_host(losses)))
         running = loss if steps == 0 else 0.9 * running + 0.1 * loss
         steps += 1
+        if not math.isfinite(running):
+            raise NonFiniteLossError(f"the loss of the identity became {loss} at step {steps}")
+    if require and not running < below:
+        raise ConvergenceError(
+            f"the pair is not the identity after {steps} steps: loss {running:.3g}, wanted {below:.3g}; "
+            "raise n_steps, or pass require=False to take it as it is"
+        )
     return pair, running, steps
 
 
@@ -124,7 +144,7 @@ def fit(
     rng : numpy.random.Generator
         Draws the batches.
     every : int
-        Log dual values of ``held_out`` before the first step and after each so many steps; 0 for never.
+        Log dual values of ``held_out`` before the first step, after each so many and the last; 0 for never.
     held_out : pair of arrays
         Fixed points (..., k, d) of the two measures that dual values are computed on; x and y when left out.
     report : callable, optional
@@ -139,7 +159,7 @@ def fit(
     fixed = (x, y) if held_out is None else held_out
     state, steps, values = optim.init_adam(pair), [], []
     for step in range(n_steps + 1):
-        if every and step % every == 0:
+        if every and (step % every == 0 or step == n_steps):
             steps.append(step)
             values.append(to_host(dual_value(pair["potential"], *fixed)))
         if step < n_steps:

@@ -45,9 +45,8 @@ def displaced_histogram(plan: Array, grid: Grid, t: float, /) -> Array:
     if not 0.0 <= t <= 1.0:
         raise ValueError(f"t must be from 0 to 1; got {t}")
     mass = xp.reshape(plan, (*plan.shape[:-2], *grid.shape, *grid.shape))
-    for k, axis in enumerate(
-        grid.axes
-    ):  # what is done: k axes at the end; sources and targets to do before them
+    # What is done: k axes at the end; sources and targets to do before them.
+    for k, axis in enumerate(grid.axes):
         source, target = -2 * (d - k) - k, -(d - k) - k
         lines = xp.moveaxis(mass, (source, target), (-2, -1))
         flat = xp.reshape(lines, (*lines.shape[:-2], axis.shape[0] ** 2))

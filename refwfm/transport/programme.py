@@ -355,10 +355,8 @@ def _walk(
         down = number(entry)
         steps[row].append((away, n + column, -down))
         steps[n + column].append((away, row, down))
-    height, seen = (
-        [*map(number, [*f.tolist(), *(-g).tolist()])],
-        [False] * (n + m),
-    )  # from f_i to -g_j it is K_ij down
+    # From f_i to -g_j it is K_ij down.
+    height, seen = [*map(number, [*f.tolist(), *(-g).tolist()])], [False] * (n + m)
     for root in range(n + m):
         queue = [(0.0, root, height[root])]
         while queue:  # Prim's algorithm

@@ -207,7 +207,7 @@ def uses(used, draw):
 
 def usables(usable, draw):
     """Of the solution and a constant, with NaN at padding; of noise; of NaN."""
-    cost, a, b, eps, f = (part[:1] for part in drawn(draw))
+    cost, a, b, eps, _ = (part[:1] for part in drawn(draw))
     solution = scaled_kernel(cost, a, b, eps)[1] + 3.0
     a, cost = np.pad(a, [(0, 0), (0, 1)]), np.pad(cost, [(0, 0), (0, 1), (0, 0)])
     good = np.pad(draw.rounded(solution), [(0, 0), (0, 1)], constant_values=np.nan)

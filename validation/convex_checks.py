@@ -37,13 +37,13 @@ def _apart(params: Any, x: Any, g: Any, e: Any) -> Any:
 
 
 def _first(values: np.ndarray) -> np.ndarray:
-    return (np.arange(len(values)) == 0).reshape(-1, *[1] * (values.ndim - 1))
+    return (np.arange(values.shape[2]) == 0).reshape(1, 1, -1, *[1] * (values.ndim - 3))
 
 
 def shared_is_adjoint(pullback: Any, draw: Draw) -> float:
-    """Two networks of a batch (2, 1), clouds of a batch (3, 2, 2): what is shared is summed over."""
-    params, x = plain.random_icnn(draw, 2, 1), draw.normal(3, 2, 2, 2, draw.d)
-    g, e = draw.normal(3, 2, 2, 2), draw.normal(3, 2, 2, 2, draw.d)
+    """Two networks of a batch (2, 1), clouds of a batch (1, 2, 2): what is shared is summed over."""
+    params, x = plain.random_icnn(draw, 2, 1), draw.normal(1, 2, 2, 2, draw.d)
+    g, e = draw.normal(1, 2, 2, 2), draw.normal(1, 2, 2, 2, draw.d)
     d_params, d_x = draw.call(pullback, params, x, g, e)
 
     def value(tree: Any) -> Any:

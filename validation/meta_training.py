@@ -277,13 +277,13 @@ def hyper_checks() -> tuple[Check, ...]:
 
 
 def training_is_by_hand(train: Any, draw: Draw) -> float:
-    """Three steps from each start, with a report after two steps and after the last."""
+    """Four steps from each start, with a report after three steps and after the last."""
     rng = np.random.default_rng(5)
     points = draw.rounded(draw.rng.random((3, 4, draw.d)))
     clouds = meta_icnn.read(points)
     summary, (mean, cov) = hypernetwork.summary(points), moments(points)
-    options = {"n_steps": 3, "meta_batch": 2, "batch_size": 3, "learning_rate": 0.1, "warm_up": 1}
-    options |= {"max_norm": 0.5, "every": 2}
+    options = {"n_steps": 4, "meta_batch": 2, "batch_size": 3, "learning_rate": 0.1, "warm_up": 1}
+    options |= {"max_norm": 0.5, "every": 3}
     weights = {"cycle": 2.0, "penalty": plain.PENALTY}
     worst = 0.0
     for kind in meta_icnn.STARTS:
@@ -295,7 +295,7 @@ def training_is_by_hand(train: Any, draw: Draw) -> float:
             told.append((state, loss))
 
         found = train(state, clouds, start, seed=7, report=note, **options, **weights)
-        for step in range(3):
+        for step in range(4):
             draws = random_stream(7, "batch", step)
             i, j = draws.integers(0, 3, (2, 2))
             pair = start.pair
@@ -309,12 +309,12 @@ def training_is_by_hand(train: Any, draw: Draw) -> float:
             )
             norm = math.sqrt(sum(np.sum(g**2) for g in optim.tree_leaves(grads)))
             grads = {path: g * min(1.0, 0.5 / norm) for path, g in optim.flatten(grads).items()}
-            rate = 0.1 * (1.0 if step == 0 else 0.5 * (1.0 + math.cos(math.pi * (step - 1) / 2)))
+            rate = 0.1 * (1.0 if step == 0 else 0.5 * (1.0 + math.cos(math.pi * (step - 1) / 3)))
             params = adam.step(params, optim.unflatten(grads), rate)
             losses.append(float(loss))
-            if step == 1:
+            if step == 2:
                 worst = max(worst, difference(told[0][0].params, params))
-        means = [0.5 * (losses[0] + losses[1]), losses[2]]
+        means = [sum(losses[:3]) / 3.0, losses[3]]
         worst = max(
             worst,
             difference(found.params, params),

@@ -94,7 +94,7 @@ def meta_ot_5() -> Item:
                         - np.mean(usable_start(f, cost, a, b, eps=eps)[0], axis=-1, keepdims=True)
                     ),
                 },
-                roundings(30, "a weighted mean of potentials up to ten"),
+                roundings(100, "a weighted mean of potentials up to ten"),
                 dimensions=(2,),
             ),
             Check(

@@ -103,7 +103,8 @@ def conjugate_check() -> Check:
             "all stop together": _together,
         },
         roundings(1e4, "four steps, each with a few digits of the last one's"),
-        dimensions=(2, 3),
+        dimensions=(3,),
+        repeats=1,
         everywhere=False,
     )
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import derivative
 
+from refwfm.transport.grids import Grid
 from refwfm.transport.semidual import (
     kl_dual_value,
     semidual_gradient,
@@ -127,6 +128,22 @@ def test_torch_differentiates_the_envelope(rng):
     eps = torch.tensor(EPS, dtype=torch.float64, requires_grad=True)
     with pytest.raises(RuntimeError, match="no derivative with respect to eps"):
         semidual_value(f, *map(torch.tensor, (cost, a, b)), eps=eps).backward()
+
+
+def test_torch_differentiates_weights_on_a_grid(rng):
+    """They have a derivative there too: eps, which has none, is not computed from them."""
+    torch = pytest.importorskip("torch")
+    grid = Grid((torch.asarray([0.0, 0.4, 1.0], dtype=torch.float64),))
+    given = [torch.tensor(0.2 * rng.normal(size=3), requires_grad=True)]
+    given += [torch.tensor(rng.dirichlet(np.ones(3)), requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(
+        lambda f, a, b: semidual_value(f, grid, a, b, eps=EPS, validate=False), given
+    )
+
+
+def test_a_weight_that_is_no_number_stays_so():
+    found = to_product_convention(np.ones(3), np.asarray([np.nan, 0.0, 1.0]), eps=1.0)
+    np.testing.assert_array_equal(found, [np.nan, 0.0, 1.0])
 
 
 def test_libraries_agree(library, rng):

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refwfm import bures, psd
+from refwfm._array import asarray_like
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.transport import exact
+from refwfm.transport import exact, semidual
 from refwfm.transport.entropic import sinkhorn_divergence
+from refwfm.transport.grids import Grid
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Tolerance
+from refwfm.validation.check import EXACT, Check, Tolerance
 from refwfm.validation.draws import Draw, symmetric
 
 LIMITED = Tolerance(1e-7, 1e-7, "fourth-order differences, 1e-8, of values in float64")
@@ -207,6 +209,79 @@ def divergence_check() -> Check:
         },
         dimensions=(2,),
     )
+
+
+def semidual_checks() -> tuple[Check, ...]:
+    """Value of a potential: for a cost matrix, where an atom weighs nothing, and on a grid."""
+
+    def matrix(draw: Draw) -> list[Directed]:
+        f, cost = _along(draw.normal(2, 4), draw), _along(draw.rng.random((2, 4, 5)), draw)
+        a = _weights(draw, 2, 3)
+        a = Directed(*(np.pad(part, [(0, 0), (0, 1)]) for part in a))
+        return [f, cost, a, _weights(draw, 2, 5)]
+
+    def on_grid(draw: Draw) -> list[Directed]:
+        return [_along(draw.normal(2, 6), draw), *(_weights(draw, 2, 6) for _ in range(2))]
+
+    return tuple(
+        gradient_check(
+            function,
+            arguments,
+            {
+                "half of it": lambda *arrays, f=function: 0.5 * f(*arrays),
+                **{f"constant {name}": detached(function, k) for k, name in enumerate(names)},
+            },
+            what=f"semi-dual, {what}",
+            dimensions=(1,),
+        )
+        for what, function, arguments, names in (
+            ("a cost matrix", _semidual, matrix, ("f", "cost", "a", "b")),
+            ("a grid", _grid_semidual, on_grid, ("f", "a", "b")),
+        )
+    )
+
+
+def masked_check() -> Check:
+    """Slopes at an atom without weight, of which no direction of the weights tells."""
+
+    def slopes_are_zero(slopes: Callable[..., Any], draw: Draw) -> float:
+        """What the value hands to f and a there, and to the costs of that row."""
+        f, cost, b = draw.normal(4), draw.rng.random((4, 5)), draw.weights(5)
+        f[3] = 0.0
+        return float(np.max(np.abs(np.concatenate([*slopes(f, cost, np.append(draw.weights(3), 0.0), b)]))))
+
+    def slopes(*arrays: np.ndarray) -> list[np.ndarray]:
+        import torch
+
+        tensors = [torch.asarray(each, requires_grad=True) for each in arrays]
+        value = semidual.kl_dual_value(*tensors, eps=0.7, validate=False)  # which would make the sums 1
+        d_f, d_cost, d_a, _ = torch.autograd.grad(value, tensors)
+        return [d_f.numpy()[3:], d_cost.numpy()[3], d_a.numpy()[3:]]
+
+    return Check(
+        "no slopes where there is no weight (torch)",
+        slopes_are_zero,
+        slopes,
+        {
+            "those of another atom": lambda f, cost, a, b: slopes(
+                *(part[::-1].copy() for part in (f, cost, a)), b
+            )
+        },
+        EXACT,
+        dimensions=(1,),
+        repeats=1,
+        needs="torch",
+        everywhere=False,
+    )
+
+
+def _semidual(*arrays: Any) -> Any:
+    return semidual.kl_dual_value(*arrays, eps=0.7)
+
+
+def _grid_semidual(f: Any, a: Any, b: Any) -> Any:
+    grid = Grid(tuple(asarray_like(axis, f) for axis in ([0.0, 0.4, 1.0], [0.0, 0.7])))
+    return semidual.kl_dual_value(f, grid, a, b, eps=0.7)
 
 
 def _sq_wasserstein2(*arrays: Any) -> Any:

@@ -201,9 +201,8 @@ def _log_ratio(eps: Array, sq_size: Array) -> Array:
     """``log(eps / s²) / 10``, between -2 and 2, beyond which nothing changes."""
     xp = array_namespace(sq_size)
     ratio = xp.log(eps) - xp.log(sq_size)
-    return 0.1 * xp.where(
-        ratio > 20.0, 20.0 + 0.0 * sq_size, xp.where(ratio < -20.0, -20.0 + 0.0 * sq_size, ratio)
-    )
+    most = xp.full_like(ratio, 20.0)
+    return 0.1 * xp.where(ratio > most, most, xp.where(ratio < -most, -most, ratio))
 
 
 def _summary(params: Params, cloud: PointCloud) -> tuple[Array, Callable[[Array], Params]]:

@@ -12,6 +12,8 @@ META-OT : Amos, Luise, Cohen, Redko, "Meta Optimal Transport", ICML 2023.
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from refwfm._array import Array, array_namespace, check_floating, check_integer
 from refwfm.measures import check_broadcast
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, relu
@@ -104,8 +106,8 @@ def potential_mlp(params: Params, a: Array, b: Array, /) -> tuple[Array, "Callab
             f"got {tuple(a.shape)} and {tuple(b.shape)}"
         )
     check_broadcast(a=a.shape[:-1], b=b.shape[:-1])
-    zero = 0.0 * (a[..., :1] + b[..., :1])
-    h = xp.concat([a + zero, b + zero], axis=-1)
+    batch = np.broadcast_shapes(tuple(a.shape[:-1]), tuple(b.shape[:-1]))
+    h = xp.concat([xp.broadcast_to(part, (*batch, part.shape[-1])) for part in (a, b)], axis=-1)
     pullbacks: dict[str, tuple[Pullback, Pullback]] = {}
     for name, layer in params["hidden"].items():
         z, dense_pullback = dense(layer, h)

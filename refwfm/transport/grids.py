@@ -231,7 +231,9 @@ def check_histograms(
         a, b = check_weights(a, "a"), check_weights(b, "b")
         if not all(bool(xp.all(xp.isfinite(part))) for part in axis_costs(cost)):
             raise ValueError("grid must have finite coordinates whose squared distances are finite too")
-    eps = check_eps(eps, a, validate=validate) + 0.0 * (a[..., 0] + b[..., 0])
+    batch = np.broadcast_shapes(tuple(a.shape[:-1]), tuple(b.shape[:-1]))
+    # Made of shapes alone: eps has no derivative, and must not be computed from weights, which have one.
+    eps = check_eps(eps, a, validate=validate) + xp.zeros(batch, dtype=a.dtype, device=device(a))
     f = xp.zeros((*eps.shape, cost.size), dtype=a.dtype, device=device(a))
     if f_init is not None:
         f = f + check_start(f_init, a, f, validate)

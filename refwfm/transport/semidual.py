@@ -178,10 +178,10 @@ def to_product_convention(f: Array, weights: Array, /, *, eps: float | Array) ->
     [0.0, 0.0]
     """
     xp = check_floating(f=f, weights=weights)
-    live = weights > 0
-    logs = xp.log(xp.where(live, weights, xp.ones_like(weights)))
+    dead = weights <= 0  # not so of NaN, which stays
+    logs = xp.log(xp.where(dead, xp.ones_like(weights), weights))
     eps = eps if isinstance(eps, int | float) else eps[..., None]
-    return xp.where(live, f - eps * logs, 0.0 * logs)
+    return xp.where(dead, xp.zeros_like(logs), f - eps * logs)
 
 
 def _entropy_terms(weights: Array) -> Array:
@@ -213,7 +213,7 @@ def _kl_dual(f: Array, cost: Cost, a: Array, b: Array, **options: Any) -> tuple[
         columns, rows = on(*given)
         g, scale = columns(f), d_value[..., None]
         following = rows(g)
-        ratio = xp.exp(xp.where(a > 0, f - following, 0.0 * f) / eps[..., None])  # P 1 / a
+        ratio = xp.exp(xp.where(a > 0, f - following, xp.zeros_like(f)) / eps[..., None])  # P 1 / a
 
         def plan() -> Array:
             logs = (f[..., :, None] + g[..., None, :] - parts[0]) / eps[..., None, None]
@@ -225,7 +225,7 @@ def _kl_dual(f: Array, cost: Cost, a: Array, b: Array, **options: Any) -> tuple[
             raise RuntimeError("the semi-dual has no derivative with respect to eps or a grid: detach them")
 
         d_f = scale * (a - marginal(a, f, following, eps))
-        d_a = scale * xp.where(a > 0, f - eps[..., None] * ratio, 0.0 * f)
+        d_a = scale * xp.where(a > 0, f - eps[..., None] * ratio, xp.zeros_like(f))
         rest = (plan,) if matrix else (refuse,) * len(parts)
         return (refuse, d_f, d_a, scale * g, *rest)
 

@@ -6,8 +6,8 @@ from refwfm.meta import monge, picnn
 from refwfm.networks import activations
 from refwfm.training import monge as fitting
 from refwfm.training import optim
+from refwfm.validation import meta_training, textbook
 from refwfm.validation import plain_potentials as plain
-from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_potentials import PENALTY, M, N, adjoint, largest
 from refwfm.validation.textbook import complex_step, relative
@@ -67,6 +67,25 @@ def ot_16() -> Item:
                 dimensions=SMALL,
             ),
             Check(
+                "value and slope from any quadratic, and their complex-step derivative",
+                along_is_plain,
+                _along,
+                {
+                    "from the identity": lambda params, x, c, e, A, q, g, s: _along(
+                        params, x, c, e, np.eye(x.shape[-1]), q, g, s
+                    ),
+                    "without the linear part": lambda params, x, c, e, A, q, g, s: _along(
+                        params, x, c, e, A, 0.0 * q, g, s
+                    ),
+                    "of the value alone": lambda params, x, c, e, A, q, g, s: (
+                        *_along(params, x, c, e, A, q, g, s)[:2],
+                        *_along(params, x, c, e, A, q, g, 0.0 * s)[2:],
+                    ),
+                },
+                WELL,
+                dimensions=(2,),
+            ),
+            Check(
                 "complex-step derivative of plain NumPy: loss of the map",
                 map_loss_is_adjoint,
                 lambda g, f, x, c: monge.map_loss_and_grad(g, f, x, c, penalty=PENALTY),
@@ -97,6 +116,7 @@ def ot_16() -> Item:
                 WELL,
                 dimensions=SMALL,
             ),
+            meta_training.game_check(),
         ),
     )
 
@@ -126,6 +146,38 @@ def picnn_is_plain(function, draw):
         ]
     )
     return max(relative(values, truth, largest(truth)), relative(maps, steps, largest(steps)))
+
+
+def _along(params, x, c, e, A, q, g, s):
+    value, slope, pullback = picnn.along(params, x, c, e, picnn.Quadratic(A, q))
+    return value, slope, *pullback(g, s)
+
+
+def along_is_plain(function, draw):
+    """Under two conditions, each with a quadratic of its own."""
+    params, x, c = plain.random_picnn(draw), draw.normal(2, N, draw.d), draw.normal(2, 2)
+    e, g, s, q = draw.normal(2, N, draw.d), draw.normal(2, N), draw.normal(2, N), draw.normal(2, draw.d)
+    A = draw.covariances(size=2)
+
+    def parts(tree):
+        """Values and slopes; the plain network has the identity's quadratic."""
+        found = np.zeros((2, 2, N), dtype=complex)
+        for i, j in np.ndindex(2, N):
+            z = tree["x"][i, j]
+            found[0, i, j] = plain.picnn(tree["p"], z, c[i]) - z @ z / 2 + z @ A[i] @ z / 2 + q[i] @ z
+            slope = e[i, j] @ plain.picnn_map(tree["p"], z, c[i])
+            found[1, i, j] = slope - e[i, j] @ z + e[i, j] @ (A[i] @ z + q[i])
+        return found
+
+    value, slope, d_params, d_x = draw.call(function, params, x, c, e, A, q, g, s)
+    truth = parts({"p": params, "x": x}).real
+    pulled = adjoint(
+        {"p": d_params, "x": d_x},
+        {"p": params, "x": x},
+        lambda tree: np.sum(parts(tree) * np.stack([g, s])),
+        draw,
+    )
+    return max(relative(np.stack([value, slope]), truth, largest(truth)), pulled)
 
 
 def map_loss_is_adjoint(function, draw):

@@ -8,8 +8,8 @@ from refwfm.meta import icnn, w2gn
 from refwfm.networks import activations
 from refwfm.training import optim
 from refwfm.training import w2gn as fitting
+from refwfm.validation import convex_checks, meta_training, textbook
 from refwfm.validation import plain_potentials as plain
-from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, Misprint, roundings
 from refwfm.validation.plain_potentials import PENALTY, M, N, adjoint, largest
 from refwfm.validation.textbook import complex_step, relative
@@ -94,6 +94,8 @@ def ot_10() -> Item:
                 WELL,
                 dimensions=SMALL,
             ),
+            convex_checks.shared_check(),
+            convex_checks.colour_check(),
             Check(
                 "closed form between Gaussians (SciPy roots)",
                 gaussian_map_is_held,
@@ -229,6 +231,7 @@ def ot_11() -> Item:
                 WELL,
                 dimensions=SMALL,
             ),
+            meta_training.fit_check(),
         ),
         misprints=(
             Misprint(
@@ -317,6 +320,7 @@ def ot_12() -> Item:
                 roundings(1e4, "gradient steps with contraction 1/2 until they move by 4 epsilons"),
                 dimensions=SMALL,
             ),
+            convex_checks.conjugate_check(),
             Check(
                 "closed form between Gaussians (SciPy)",
                 dual_value_of_gaussians,

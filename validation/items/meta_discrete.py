@@ -17,6 +17,7 @@ from refwfm.transport.semidual import (
     to_product_convention,
 )
 from refwfm.transport.sinkhorn import sinkhorn
+from refwfm.validation import slopes as torch_slopes
 from refwfm.validation.check import Check, Item, Misprint, Tolerance, roundings
 from refwfm.validation.entropic_problems import (
     even,
@@ -202,6 +203,8 @@ def meta_ot_2() -> Item:
                 EXPONENTS,
                 dimensions=(2,),
             ),
+            *torch_slopes.semidual_checks(),
+            torch_slopes.masked_check(),
         ),
     )
 

@@ -1,6 +1,7 @@
 """Audited formulas of Meta OT: histograms on grids, costs on the sphere."""
 
 import numpy as np
+from scipy.special import logsumexp
 
 from refwfm.transport.grid_displacement import axis_shares, displaced_histogram
 from refwfm.transport.grids import (
@@ -11,6 +12,7 @@ from refwfm.transport.grids import (
     grid_softmin,
     unit_grid,
 )
+from refwfm.transport.sinkhorn import TOLERANCE
 from refwfm.transport.sphere import spherical_cost
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.entropic_problems import (
@@ -61,6 +63,18 @@ def meta_ot_7() -> Item:
                 dimensions=(2,),
             ),
             Check(
+                "sums over all atoms (SciPy), in the limits",
+                limits,
+                grid_softmin,
+                {
+                    "half of eps": lambda grid, p, w, e: grid_softmin(grid, p, w, 0.5 * e),
+                    "the mean, whatever eps": lambda grid, p, w, e: grid_softmin(grid, p, w, np.inf * e),
+                    "the sign of the potential": lambda grid, p, w, e: grid_softmin(grid, -p, w, e),
+                },
+                roundings(1000, "exponents up to 3e4, relative to the largest cost or potential"),
+                dimensions=(2,),
+            ),
+            Check(
                 "points by loops, and their distances",
                 points_of_the_grid,
                 lambda grid: (grid_points(grid), axis_costs(grid)[0]),
@@ -105,8 +119,29 @@ def meta_ot_7() -> Item:
                 dimensions=(2,),
                 repeats=1,
             ),
+            Check(
+                "scaling by hand: when it stops, and with what errors",
+                stops,
+                grid_sinkhorn,
+                {
+                    "one iteration more": _one_more,
+                    "looked at each time": lambda *given, **options: grid_sinkhorn(
+                        *given, **options | {"check_every": 1}
+                    ),
+                    "a tolerance ten times as large": lambda *given, tol, **options: grid_sinkhorn(
+                        *given, tol=None if tol is None else 10.0 * tol, **options
+                    ),
+                },
+                ITERATED,
+                dimensions=(2,),
+                everywhere=False,
+            ),
         ),
     )
+
+
+def _one_more(*given, max_iter, **options):
+    return grid_sinkhorn(*given, max_iter=max_iter + 1, **options)
 
 
 def _grid(draw):
@@ -124,6 +159,67 @@ def kronecker(softmin, draw):
         K = np.kron(*(np.exp(-((x[:, None] - x) ** 2) / eps[k]) for x in grid.axes))
         truth.append(-eps[k] * np.log(K @ (w[k] * np.exp(p[k] / eps[k]))))
     return relative(draw.call(softmin, grid, p, w, eps), np.stack(truth))
+
+
+def limits(softmin, draw):
+    """Infinite, moderate and small eps; and on a grid so small that its costs do not count.
+
+    Potentials are 0 or less, and a column of the grid weighs nothing.
+    """
+    grid, eps = _grid(draw), draw.rounded(np.array([np.inf, 1.0, 1e-4, 1.0]))
+    w = np.pad(np.stack([draw.weights(9).reshape(3, 3) for _ in range(4)]), [(0, 0), (0, 0), (1, 0)])
+    w = w.reshape(4, 12)
+    p = draw.rounded(-draw.rng.random((4, 12)))
+    p[1], p[3, 4] = 0.0, 0.0
+    tiny = Grid(tuple(1e-8 * axis for axis in grid.axes))
+    worst = 0.0
+    for part, members in ((grid, [0, 1, 2]), (tiny, [3])):
+        found = draw.call(softmin, part, p[members], w[members], eps[members])
+        points = np.array([[y, x] for y in part.axes[0] for x in part.axes[1]])
+        cost = np.sum((points[:, None] - points) ** 2, axis=-1)
+        truth = [
+            -e * logsumexp((q - cost) / e, b=v, axis=-1) if e < np.inf else (cost - q) @ v
+            for q, v, e in zip(p[members], w[members], eps[members], strict=True)
+        ]
+        worst = max(worst, relative(found, np.stack(truth), 1.0))
+    return worst
+
+
+def stops(solve, draw):
+    """Two pairs of histograms, the second the easier; iterations, errors, potentials, verdict."""
+    grid = _grid(draw)
+    a, b = (np.stack([draw.weights(12) for _ in range(2)]) for _ in range(2))
+    eps = draw.rounded(np.array([0.1, 2.0]))
+    points = np.array([[y, x] for y in grid.axes[0] for x in grid.axes[1]])
+    K = np.exp(-np.sum((points[:, None] - points) ** 2, axis=-1) / eps[:, None, None])
+    worst = 0.0
+    for options in (
+        {"tol": 1e-3, "check_every": 3, "max_iter": 500},
+        {"tol": 1e-14, "check_every": 5, "max_iter": 8},
+        {"tol": None, "check_every": 1, "max_iter": 4},
+    ):
+        u, count = np.ones_like(a), 0
+        v = 1.0 / np.einsum("kij,ki->kj", K, a * u)
+        while True:
+            count += 1
+            u = 1.0 / np.einsum("kij,kj->ki", K, b * v)
+            following = 1.0 / np.einsum("kij,ki->kj", K, a * u)
+            errors = np.sum(np.abs(b * v / following - b), axis=-1)
+            looked = options["tol"] is not None and (count - 1) % options["check_every"] == 0
+            if count == options["max_iter"] or (looked and np.all(errors <= options["tol"])):
+                break
+            v = following
+        found = draw.call(solve, grid, a, b, eps=eps, require=False, **options)
+        if found.n_iter != count or not np.array_equal(
+            found.converged, errors <= (options["tol"] or TOLERANCE)
+        ):
+            return np.inf
+        pairs = (found.f, eps[:, None] * np.log(u)), (found.g, eps[:, None] * np.log(v))
+        worst = max(
+            worst, relative(found.col_error, errors, 1.0), relative(found.row_error, 0.0 * errors, 1.0)
+        )
+        worst = max(worst, *(relative(part, truth, 1.0) for part, truth in pairs))
+    return worst
 
 
 def points_of_the_grid(points, draw):
@@ -256,15 +352,17 @@ def meta_ot_9() -> Item:
 
 
 def _one_axis(P, grid, t):
-    """Control: columns stay where they were."""
+    """Control: columns stay where they were; on an axis, rows."""
     s = grid.shape
+    if len(s) == 1:
+        return P.sum(axis=-1)
     mass = P.reshape(-1, *s, *s).sum(axis=-1)  # by target row
     moved = np.einsum("kijl,iln->knj", mass, axis_shares(grid.axes[0], t).reshape(s[0], s[0], -1))
     return moved.reshape(len(P), -1)
 
 
 def splats(displace, draw):
-    """Plans of 12 points, bilinear by loops."""
+    """Plans of 12 points, bilinear by loops, and of three on a line."""
     rows, columns = (np.sort(draw.rounded(draw.rng.uniform(0.0, 1.0, s))) for s in (3, 4))
     grid, t = Grid((rows[::-1].copy(), columns)), 0.375
     P = draw.rounded(draw.rng.dirichlet(np.ones(144), draw.size)).reshape(-1, 12, 12)
@@ -275,7 +373,12 @@ def splats(displace, draw):
             y, x = (1 - t) * points[i] + t * points[j]
             weights = [_hats(axis, place) for axis, place in zip(grid.axes, (y, x), strict=True)]
             truth += P[:, i, j, None] * np.outer(*weights).ravel()
-    return relative(draw.call(displace, P, grid, t), truth)
+    line = draw.rounded(draw.rng.dirichlet(np.ones(9), draw.size)).reshape(-1, 3, 3)
+    along = np.array([[_hats(grid.axes[0], (1 - t) * p + t * q) for q in grid.axes[0]] for p in grid.axes[0]])
+    return max(
+        relative(draw.call(displace, P, grid, t), truth),
+        relative(draw.call(displace, line, Grid(grid.axes[:1]), t), np.einsum("kij,ijn->kn", line, along)),
+    )
 
 
 def _hats(axis, place):

@@ -17,6 +17,7 @@ from refwfm.meta.potentials import (
     unmasked_value_and_gradient,
 )
 from refwfm.training import optim
+from refwfm.validation import cloud_potential_checks
 from refwfm.validation.check import Check, Item, Misprint, Tolerance, roundings
 from refwfm.validation.entropic_problems import padded, potential_steps, problem
 from refwfm.validation.textbook import relative
@@ -51,7 +52,7 @@ def meta_ot_4() -> Item:
             cloud_loss_and_grad,
             standardized,
         ),
-        (*_histograms(), *_clouds()),
+        (*_histograms(), *_clouds(), *cloud_potential_checks.checks()),
         (
             Misprint(
                 "META-mask",

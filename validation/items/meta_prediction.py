@@ -6,14 +6,15 @@ from refwfm.meta import hypernetwork as hyper
 from refwfm.meta import icnn, w2gn
 from refwfm.training import meta_icnn, optim
 from refwfm.training import w2gn as fitting
+from refwfm.validation import first_parameters, meta_training, textbook
 from refwfm.validation import plain_potentials as plain
-from refwfm.validation import textbook
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_network import affine, positive
 from refwfm.validation.plain_potentials import PENALTY, M, N, adjoint, largest
 from refwfm.validation.textbook import relative
 
 SMALL = (1, 2, 3)
+WIDER = 0.25
 WELL = roundings(1000, "five ridges and a quadratic part at a few points; means of them")
 
 
@@ -57,22 +58,22 @@ def ot_13() -> Item:
                 dimensions=SMALL,
             ),
             Check(
-                "complex-step derivative of plain NumPy",
+                "plain NumPy: the loss, and its complex-step derivative",
                 hyper_gradient_is_adjoint,
-                lambda *given: hyper.loss_and_grad(*given, penalty=PENALTY)[1],
+                lambda *given: hyper.loss_and_grad(*given, penalty=PENALTY),
                 {
                     "of the sum over problems": lambda *given: optim.tree_map(
-                        lambda g: 2.0 * g, hyper.loss_and_grad(*given, penalty=PENALTY)[1]
-                    ),
+                        lambda g: 2.0 * g, dict(enumerate(hyper.loss_and_grad(*given, penalty=PENALTY)))
+                    ).values(),
                     "potentials exchanged": lambda *given: hyper.loss_and_grad(
                         *given[:3],
                         {"potential": given[3]["conjugate"], "conjugate": given[3]["potential"]},
                         *given[4:],
                         penalty=PENALTY,
-                    )[1],
+                    ),
                     "clouds exchanged": lambda p, s, t, start, x, y: hyper.loss_and_grad(
                         p, t, s, start, x, y, penalty=PENALTY
-                    )[1],
+                    ),
                 },
                 WELL,
                 dimensions=(1, 2),
@@ -80,14 +81,17 @@ def ot_13() -> Item:
             Check(
                 "closed form between Gaussians (SciPy)",
                 start_is_gaussian,
-                lambda mu, nu, ridges: hyper.gaussian_start(mu, nu, ridges, ridge=0.0),
+                lambda mu, nu, ridges: hyper.gaussian_start(mu, nu, ridges, ridge=WIDER),
                 {
-                    "the way back": lambda mu, nu, ridges: hyper.gaussian_start(nu, mu, ridges, ridge=0.0),
-                    "wide Gaussians": lambda mu, nu, ridges: hyper.gaussian_start(mu, nu, ridges, ridge=0.5),
+                    "the way back": lambda mu, nu, ridges: hyper.gaussian_start(nu, mu, ridges, ridge=WIDER),
+                    "as they are": lambda mu, nu, ridges: hyper.gaussian_start(mu, nu, ridges, ridge=0.0),
                 },
                 roundings(1000, "matrix roots of condition number 30"),
                 dimensions=(2, 3),
             ),
+            *meta_training.hyper_checks(),
+            first_parameters.kinds_check(),
+            first_parameters.laws_check(),
         ),
     )
 
@@ -142,8 +146,9 @@ def hyper_gradient_is_adjoint(gradient, draw):
         ]
         return sum(losses) / 2.0
 
-    found = draw.call(gradient, params, of_x, of_y, start, x, y)
-    return adjoint(found, params, value, draw)
+    loss, found = draw.call(gradient, params, of_x, of_y, start, x, y)
+    truth = float(np.real(value(params)))
+    return max(abs(float(loss) - truth) / largest(truth), adjoint(found, params, value, draw))
 
 
 def start_is_gaussian(start, draw):
@@ -156,7 +161,7 @@ def start_is_gaussian(start, draw):
     pair = draw.call(start, mu, nu, ridges)
     x, worst = draw.normal(draw.size, N, draw.d), 0.0
     for name, (first, second) in {"potential": (mu, nu), "conjugate": (nu, mu)}.items():
-        A = textbook.gelbrich_map(first.cov, second.cov)
+        A = textbook.gelbrich_map(*(each.cov + WIDER * np.eye(draw.d) for each in (first, second)))
         truth = (x - first.mean[:, None]) @ A + second.mean[:, None]
         worst = max(worst, relative(plain.over(plain.gradient, pair[name], x), truth, largest(truth)))
     return worst
@@ -191,6 +196,7 @@ def ot_14() -> Item:
                 WELL,
                 dimensions=SMALL,
             ),
+            meta_training.pretraining_check(),
         ),
     )
 

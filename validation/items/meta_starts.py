@@ -3,6 +3,7 @@
 import numpy as np
 
 from refwfm.transport.gaussian_start import gaussian_potential
+from refwfm.transport.grids import Grid
 from refwfm.transport.sinkhorn import plan, sinkhorn
 from refwfm.transport.starts import (
     error_curve,
@@ -15,6 +16,7 @@ from refwfm.transport.starts import (
 from refwfm.validation.check import EXACT, Check, Item, roundings
 from refwfm.validation.entropic_problems import (
     ITERATED,
+    plan_of,
     potential_steps,
     problem,
     scaled_kernel,
@@ -77,6 +79,40 @@ def meta_ot_5() -> Item:
                 dimensions=(2,),
             ),
             Check(
+                "less its mean, or zeros",
+                usables,
+                lambda f, cost, a, b, eps: usable_start(f, cost, a, b, eps=eps)[0],
+                {
+                    "as it was given": lambda f, cost, a, b, eps: np.where(
+                        usable_start(f, cost, a, b, eps=eps)[1][:, None], np.nan_to_num(f), 0.0
+                    ),
+                    "whatever it is worth": lambda f, cost, a, b, eps: np.nan_to_num(
+                        f - np.nansum(f * a, axis=-1, keepdims=True)
+                    ),
+                    "less its plain mean": lambda f, cost, a, b, eps: (
+                        usable_start(f, cost, a, b, eps=eps)[0]
+                        - np.mean(usable_start(f, cost, a, b, eps=eps)[0], axis=-1, keepdims=True)
+                    ),
+                },
+                roundings(100, "a weighted mean of potentials up to ten"),
+                dimensions=(2,),
+            ),
+            Check(
+                "on a grid, the solution of its costs, and whose start was used",
+                warm_grids,
+                _warm_grid,
+                {
+                    "half of eps": lambda grid, a, b, f, eps: _warm_grid(grid, a, b, f, 0.5 * eps),
+                    "not on the grid": lambda grid, a, b, f, eps: _warm_grid(
+                        Grid(grid.axes[::-1]), a, b, f, eps
+                    ),
+                    "no start": lambda grid, a, b, f, eps: _warm_grid(grid, a, b, f + np.nan, eps),
+                },
+                ITERATED,
+                dimensions=(1,),
+                repeats=1,
+            ),
+            Check(
                 "errors of plans, by sums",
                 curves,
                 lambda cost, a, b, eps, f: error_curve(cost, a, b, eps=eps, n_iter=3, f_init=f),
@@ -129,8 +165,9 @@ def _first(x, y):
 
 
 def starts(named, draw):
-    """Zeros, and what was predicted."""
+    """Zeros, and what was predicted; the first atoms weigh nothing."""
     x, y, _, _ = problem(draw)
+    x, y = (c._replace(weights=np.where(np.arange(c.weights.shape[-1]) > 0, c.weights, 0.0)) for c in (x, y))
     zeros, predicted = draw.call(named, x, y)
     return max(float(np.max(np.abs(zeros))), float(np.max(np.abs(predicted - x.points[..., 0]))))
 
@@ -166,6 +203,39 @@ def uses(used, draw):
     given = np.concatenate([given, np.nan_to_num(given[2:])])
     found = draw.call(used, given, cost, np.pad(a, [(0, 0), (0, 1)]), b, eps)
     return float(np.sum(found != np.array([False, False, True, True])))
+
+
+def usables(usable, draw):
+    """Of the solution and a constant, with NaN at padding; of noise; of NaN."""
+    cost, a, b, eps, _ = (part[:1] for part in drawn(draw))
+    solution = scaled_kernel(cost, a, b, eps)[1] + 3.0
+    a, cost = np.pad(a, [(0, 0), (0, 1)]), np.pad(cost, [(0, 0), (0, 1), (0, 0)])
+    good = np.pad(draw.rounded(solution), [(0, 0), (0, 1)], constant_values=np.nan)
+    bad, broken = np.where(np.isnan(good), 0.0, 3.0 - good), good.copy()
+    broken[:, 1] = np.nan
+    mean = np.sum(good[0, :-1] * a[0, :-1]) / np.sum(a)
+    truth = np.zeros((3, a.shape[-1]))
+    truth[0, :-1] = good[0, :-1] - mean
+    return relative(
+        draw.call(usable, np.concatenate([good, -9.0 * bad, broken]), cost, a, b, eps), truth, 1.0
+    )
+
+
+def _warm_grid(grid, a, b, f, eps):
+    found = warm_sinkhorn(grid, a, b, f, eps=eps, tol=None, max_iter=80)
+    return found.solution.f, found.solution.g, found.start_used
+
+
+def warm_grids(warm, draw):
+    """Plans of three pairs of histograms on 12 points; starts: zeros, noise, NaN."""
+    grid = Grid(tuple(draw.rounded(np.sort(draw.rng.uniform(0.0, 1.0, s))) for s in (3, 4)))
+    a, b = (np.stack([draw.weights(12) for _ in range(3)]) for _ in range(2))
+    points = np.array([[y, x] for y in grid.axes[0] for x in grid.axes[1]])
+    cost, eps = np.sum((points[:, None] - points) ** 2, axis=-1)[None], draw.rounded(np.full(3, 0.5))
+    start = np.stack([np.zeros(12), 9.0 * draw.normal(12), np.full(12, np.nan)])
+    f, g, used = draw.call(warm, grid, a, b, start, eps)
+    plans = plan_of(cost, a, b, eps, f, g)
+    return relative(plans, scaled_kernel(cost, a, b, eps)[0]) + np.sum(used != [True, False, False])
 
 
 def curves(curve, draw):

@@ -8,12 +8,10 @@ import math
 
 import numpy as np
 
-from refwfm import bures, clouds, psd
+from refwfm import bures, psd
 from refwfm.evidence import SingularCovarianceError
-from refwfm.measures import Gaussian, PointCloud
+from refwfm.measures import Gaussian
 from refwfm.metrics.nearest_gaussians import nearest
-from refwfm.metrics.straightness import path_straightness, relative_bend
-from refwfm.training import optim
 from refwfm.validation import textbook
 from refwfm.validation.check import EXACT, Check, roundings
 from refwfm.validation.draws import symmetric
@@ -68,7 +66,7 @@ def root_checks() -> tuple[Check, ...]:
 
 
 def _squares(draw):
-    """Positive definite integer matrices, every other graded, and their squares; powers of 2 on the diagonal."""
+    """Positive definite integer matrices, every other graded, and their squares."""
     bits, d = BITS[draw.dtype], draw.d
     graded = 2.0 ** np.round(np.linspace(bits, 4.0, d))
     roots = symmetric(2.0 * np.tril(draw.rng.integers(-1, 2, (draw.size, d, d)), -1))
@@ -314,7 +312,7 @@ def nearest_check() -> Check:
 
 
 def next_is_nearest(nearest, draw):
-    """How many of 40 points far from the centre of a family get another than its nearest, and of the centre."""
+    """How many of 40 points far from the centre of a family, and it, get another than the nearest."""
     n, places = 40, 1e3 + 1e-7 * draw.rng.random((2, 40))
     x, y = np.zeros((n + 1, draw.d)), np.zeros((2 * n + 1, draw.d))
     x[1:, 0], y[1 : n + 1, 0], y[n + 1 :, 0] = places[0], places[1], -places[1]

@@ -31,20 +31,20 @@ def moments_check() -> Check:
                 x.mean(axis=1), clouds.moments(x).cov * x.shape[1] / (x.shape[1] - 1)
             ),
         },
-        roundings(40, "a rounding of the mean, 20 of the covariance"),
+        roundings(40, "one rounding of the mean, forty of the covariance"),
         dimensions=(1, 3),
     )
 
 
 def moments_of_integers(moments, draw):
-    """Means relative to half a rounding, covariances to a twentieth of their size, both in roundings."""
+    """Means, 40 times: they are to be right to the last digit. Covariances, relative to the largest entry."""
     n, offset = 300, 2.0 ** round(math.log2(1.0 / draw.eps) - 5)
     near = draw.rng.integers(0, 16, (draw.size, n, draw.d)).astype(np.float64)
     mean = np.sum(near, axis=1) / n
     centred = near - mean[:, None, :]
     found = draw.call(moments, near + offset)
     error = np.max(np.abs(found.mean - offset - mean)) / offset
-    return max(40.0 / 0.75 * error, relative(found.cov, centred.mT @ centred / n) * 2.0)
+    return max(40.0 * error, relative(found.cov, centred.mT @ centred / n))
 
 
 def alike_check() -> Check:
@@ -107,7 +107,7 @@ def path_checks() -> tuple[Check, ...]:
             relative_bend,
             {
                 "always a number": lambda bend, moved: np.sum(bend) / max(np.sum(moved), 1.0),
-                "resting paths bend too": lambda bend, moved: np.sum(bend + 1.0) / np.sum(moved),
+                "resting paths bend too": lambda bend, moved: relative_bend(bend + 1.0, moved),
             },
             EXACT,
             dimensions=(2,),
@@ -140,7 +140,8 @@ def ratio_has_no_units(measure, draw):
     bend, moved = np.sum(weights * gap, axis=1), np.sum(weights * np.sum(way**2, axis=-1), axis=1)
     for units in ([0, 0], [largest, largest], [-largest, -largest], [-largest, largest], [largest, -largest]):
         share = 4.0 ** (np.array(units) - max(units))
-        found = draw.call(measure, path * 2.0 ** np.array(units)[:, None, None], weights)
+        with np.errstate(over="ignore", under="ignore"):  # bends that are no numbers
+            found = draw.call(measure, path * 2.0 ** np.array(units)[:, None, None], weights)
         worst = max(worst, abs(float(found.ratio) / (np.sum(share * bend) / np.sum(share * moved)) - 1.0))
     nothing = draw.call(measure, path[:, :0], weights[:0]), draw.call(measure, path[:, :, :0], weights[:, :0])
     return max(worst, *(abs(float(part)) for found in nothing for part in (found.ratio, np.sum(found.bend))))
@@ -176,13 +177,65 @@ def _clipped_plainly(grads, max_norm):
 
 
 def clipping_has_no_units(clip, draw):
-    """Norm, and gradients cut to a half of it, where arrays are in different units, or all entries negative."""
+    """Norm, and gradients cut to a half of it, of arrays in different units."""
     a, b, worst = draw.normal(draw.d), -1.0 - draw.rng.random(draw.d), 0.0
+    a[0] = 0.0
     largest = {"float64": 600, "float32": 80}[draw.dtype]
     for units in ((0, 0), (largest, largest), (largest, -largest), (-largest, -largest), (-largest, largest)):
-        tree = {k: draw.rounded(2.0**u * v) for (k, v), u in zip({"a": a, "b": b}.items(), units, strict=True)}
+        tree = {
+            k: draw.rounded(2.0**u * v) for (k, v), u in zip({"a": a, "b": b}.items(), units, strict=True)
+        }
         length = math.hypot(*tree["a"], *tree["b"])
         found, norm = draw.call(clip, tree, 0.5 * length)
         worst = max(worst, abs(float(norm) / length - 1.0))
         worst = max(worst, *(np.max(np.abs(found[k] - 0.5 * tree[k])) / length for k in tree))
     return worst
+
+
+def schedule_checks() -> tuple[Check, ...]:
+    """Rates that rise and fall; parameters as lists."""
+    return (
+        Check(
+            "cos², and a straight line",
+            rate_rises_and_falls,
+            optim.warm_up_cosine,
+            {
+                "no warm-up": lambda step, *, base, warm_up, n_steps: optim.warm_up_cosine(
+                    step, base=base, warm_up=0, n_steps=n_steps
+                ),
+                "half of it": lambda step, **given: 0.5 * optim.warm_up_cosine(step, **given),
+            },
+            roundings(10, "a cosine"),
+            dimensions=(1,),
+            repeats=1,
+            everywhere=False,
+        ),
+        Check(
+            "back again",
+            trees_come_back,
+            optim.unflatten,
+            {"as it is": lambda flat: flat, "without folders": lambda flat: {"in/bias": flat.get("in/bias")}},
+            EXACT,
+            dimensions=(1,),
+            repeats=1,
+            everywhere=False,
+        ),
+    )
+
+
+def rate_rises_and_falls(rate, draw):
+    """``base (k + 1) / w`` below w, ``base cos²(π s / 2)`` at the share s of what follows, 0 after the end."""
+    worst = 0.0
+    for warm_up, n_steps in ((4, 20), (0, 7), (3, 3)):
+        for step in range(25):
+            share = min(1.0, (step - warm_up) / max(1, n_steps - warm_up))
+            truth = (step + 1) / warm_up if step < warm_up else math.cos(0.5 * math.pi * share) ** 2
+            found = rate(step, base=0.25, warm_up=warm_up, n_steps=n_steps)
+            worst = max(worst, abs(found - 0.25 * truth))
+    return worst
+
+
+def trees_come_back(unflatten, draw):
+    """How many of three trees do not, from the paths of their arrays."""
+    trees = (1.0, {"bias": 2.0}, {"in": {"bias": 1.0, "weight": {"a": 3.0}}, "out": 4.0})
+    return sum(unflatten(optim.flatten(tree)) != tree for tree in trees)

@@ -193,6 +193,7 @@ def adam() -> Item:
                 roundings(100, "sums of up to 272 squares"),
             ),
             far.clipping_check(),
+            *far.schedule_checks(),
             Check(
                 "closed form of a running mean",
                 mean_is_running,

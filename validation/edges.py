@@ -50,6 +50,16 @@ def root_checks() -> tuple[Check, ...]:
             everywhere=False,
         ),
         Check(
+            "which covariances are too large",
+            variances_are_refused,
+            psd.sqrtm,
+            {"none": np.sqrt, "half of them": lambda cov: psd.sqrtm(2.0 * cov)},
+            EXACT,
+            dimensions=(2, 3),
+            repeats=1,
+            everywhere=False,
+        ),
+        Check(
             "which covariances are singular",
             inverse_root_is_refused,
             psd.inv_sqrtm,
@@ -63,6 +73,19 @@ def root_checks() -> tuple[Check, ...]:
             everywhere=False,
         ),
     )
+
+
+def variances_are_refused(sqrtm, draw):
+    """How many are refused whose sums are numbers, or not: entries up to ``max / (16 d²)``."""
+    most = np.finfo(np.float64).max / (16.0 * draw.d**2)
+    wrong = 0
+    for share in (0.9, 1.1):
+        try:
+            draw.call(sqrtm, share * most * np.eye(draw.d))
+            wrong += share > 1.0
+        except ValueError:
+            wrong += share < 1.0
+    return wrong
 
 
 def _squares(draw):
@@ -316,9 +339,13 @@ def next_is_nearest(nearest, draw):
     n, places = 40, 1e3 + 1e-7 * draw.rng.random((2, 40))
     x, y = np.zeros((n + 1, draw.d)), np.zeros((2 * n + 1, draw.d))
     x[1:, 0], y[1 : n + 1, 0], y[n + 1 :, 0] = places[0], places[1], -places[1]
-    pair = (Gaussian(z, np.broadcast_to(1e-30 * np.eye(draw.d), (len(z), draw.d, draw.d))) for z in (x, y))
-    truth = np.argmin(np.abs(x[:, None, 0] - y[:, 0]), axis=1)
-    return int(np.sum(draw.call(nearest, *pair).member != truth))
+    wrong = 0
+    for first, second in ((x, y), (-x[1:], y[1 : n + 1])):  # and of a family that is on the other side
+        cov = 1e-30 * np.eye(draw.d)
+        pair = (Gaussian(z, np.broadcast_to(cov, (len(z), *cov.shape))) for z in (first, second))
+        truth = np.argmin(np.abs(first[:, None, 0] - second[:, 0]), axis=1)
+        wrong += int(np.sum(draw.call(nearest, *pair).member != truth))
+    return wrong
 
 
 def _by_expanded_squares(x, y):

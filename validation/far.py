@@ -24,9 +24,7 @@ def moments_check() -> Check:
         moments_of_integers,
         clouds.moments,
         {
-            "mean of the squares": lambda x: Gaussian(
-                x.mean(axis=1), x.mT @ x / x.shape[1] - x.mean(axis=1)[..., None] * x.mean(axis=1)[:, None]
-            ),
+            "of the origin": lambda x: Gaussian(x.mean(axis=1), x.mT @ x / x.shape[1]),
             "divided by n - 1": lambda x: Gaussian(
                 x.mean(axis=1), clouds.moments(x).cov * x.shape[1] / (x.shape[1] - 1)
             ),
@@ -163,17 +161,20 @@ def clipping_check() -> Check:
         "math.hypot, in units far from 1",
         clipping_has_no_units,
         optim.clip_by_global_norm,
-        {"squared as it is": _clipped_plainly, "not at all": lambda g, m: (g, math.hypot(*g["a"], *g["b"]))},
+        {
+            "each array by itself": _each_by_itself,
+            "not at all": lambda g, m: (g, math.hypot(*g["a"], *g["b"])),
+        },
         roundings(30, "sums of 10 squares"),
         dimensions=(3,),
         repeats=1,
     )
 
 
-def _clipped_plainly(grads, max_norm):
-    with np.errstate(all="ignore"):
-        norm = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
-        return {key: g * np.minimum(1.0, max_norm / norm) for key, g in grads.items()}, norm
+def _each_by_itself(grads, max_norm):
+    with np.errstate(over="ignore"):  # of the factor where nothing is cut
+        parts = {key: optim.clip_by_global_norm({key: g}, max_norm)[0][key] for key, g in grads.items()}
+    return parts, optim.clip_by_global_norm(grads, max_norm)[1]
 
 
 def clipping_has_no_units(clip, draw):
@@ -224,7 +225,7 @@ def schedule_checks() -> tuple[Check, ...]:
 
 
 def rate_rises_and_falls(rate, draw):
-    """``base (k + 1) / w`` below w, ``base cos²(π s / 2)`` at the share s of what follows, 0 after the end."""
+    """``(k + 1) / w`` of the base below w, ``cos²(π s / 2)`` at the share s of what follows, then 0."""
     worst = 0.0
     for warm_up, n_steps in ((4, 20), (0, 7), (3, 3)):
         for step in range(25):

@@ -156,7 +156,7 @@ def scaling_of_constants(fit_scaling: Any, draw: Draw) -> float:
     worst = 0.0
     for unit in (1e-8, 1.0, 1e8):
         mean, cov = draw.normal(50, 2), draw.covariances(size=50)
-        cov[:, 1, 0] = cov[:, 0, 1] = 0.01 * (1.0 + 1e-14 * draw.normal(50))
+        cov[:, 1, 0] = cov[:, 0, 1] = -0.01 * (1.0 + 1e-14 * draw.normal(50))
         found = draw.call(fit_scaling, Gaussian(mean, unit * cov), (mean, cov))["input_scale"]
         deviations = [np.std(mean[:, 0]), np.std(mean[:, 1]), *(unit * np.std(cov[:, i, i]) for i in (0, 1))]
         truth = np.array([*deviations[:3], 1.0, deviations[3]])

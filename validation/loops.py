@@ -208,14 +208,14 @@ def family_checks() -> tuple[Check, ...]:
     return (
         here(
             "the recipe by hand: members in pairs",
-            lambda draw_batch, draw: _error_between_families(draw_batch, draw, "paired"),
+            members_go_in_pairs,
             flow.draw_batch,
             {"at random": other(outer="independent"), "another inner plan": other(inner="independent")},
             tolerance=CARRIED,
         ),
         here(
             "the recipe by hand: members at random",
-            lambda draw_batch, draw: _error_between_families(draw_batch, draw, "independent"),
+            members_go_at_random,
             flow.draw_batch,
             {"in pairs": other(outer="paired"), "another inner plan": other(inner="independent")},
             tolerance=CARRIED,
@@ -266,6 +266,16 @@ def _error_between_families(draw_batch: Any, draw: Draw, outer: str) -> float:
 
 def _best(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return y[scipy.optimize.linear_sum_assignment(np.sum((x[:, None] - y) ** 2, axis=-1))[1]]
+
+
+def members_go_in_pairs(draw_batch: Any, draw: Draw) -> float:
+    """Times, points and velocities of a step from each member to its partner."""
+    return _error_between_families(draw_batch, draw, "paired")
+
+
+def members_go_at_random(draw_batch: Any, draw: Draw) -> float:
+    """The same from members drawn at random."""
+    return _error_between_families(draw_batch, draw, "independent")
 
 
 def pairs_are_drawn(draw_batch: Any, draw: Draw) -> float:

@@ -9,7 +9,7 @@ from refwfm.clouds import moments
 from refwfm.measures import Gaussian, rescale
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.metrics.statistics import label_accuracy
-from refwfm.validation import edges, far, loops, slopes, textbook
+from refwfm.validation import edges, far, refusals, slopes, textbook
 from refwfm.validation.check import EXACT, WELL, Check, Item, Tolerance, roundings
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import pot_gaussian, relative, size, sqrtm
@@ -137,7 +137,7 @@ def wfm_24() -> Item:
                     ("factors", _by_factors),
                 )
             ),
-            loops.device_check(),
+            refusals.device_check(),
             far.moments_check(),
             edges.close_check(),
             *slopes.distance_checks(),

@@ -8,7 +8,6 @@ from refwfm._array import (
     array_namespace,
     check_floating,
     machine_eps,
-    matvec,
     sq_frobenius,
     symmetrize,
     to_host,
@@ -103,7 +102,7 @@ def barycenter(
             f"wanted {tol:.3g}; raise max_iter or tol, or pass require=False to take it as it is"
         )
     cov = symmetrize(L @ transpose(L))
-    return Barycenter(Gaussian(matvec(transpose(mu.mean), weights), cov), n_iter, residual, converged)
+    return Barycenter(Gaussian(weights @ mu.mean, cov), n_iter, residual, converged)
 
 
 def _relative_size(change: Array, L: Array) -> float:

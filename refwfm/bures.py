@@ -379,9 +379,7 @@ def _reaches(factor: Array, vectors: Array) -> Array:
     Rounding is ``d eps`` in units where coordinates have variance 1, times the largest eigenvalue there.
     """
     xp = array_namespace(factor)
-    largest = xp.max(xp.abs(factor), axis=(-2, -1), keepdims=True)
-    unit = factor / xp.where(largest == 0, xp.ones_like(largest), largest)
-    unit = unit / deviations(sq_norm(unit))[..., None]
+    unit = factor / deviations(sq_norm(factor))[..., None]
     rounding = vectors.shape[-1] * machine_eps(vectors) * xp.linalg.svdvals(unit)[..., :1] ** 2
     return xp.sum((unit @ vectors) ** 2, axis=-2) > rounding
 

@@ -324,11 +324,11 @@ def _added(apart: Array, factor0: Array, factor1: Array) -> Array:
     bures = traces - 2.0 * nuclear_norm(transpose(factor0) @ factor1)
     close = apart + bures < CLOSE * traces
     if is_traced(close):
-        return apart + xp.where(close, _turned_sq_distance(factor0, factor1), bures)
-    if not bool(xp.any(close)):
-        return apart + bures
-    few = (_members(F, close) for F in (factor0, factor1))
-    return apart + xpx.at(bures, close).set(_turned_sq_distance(*few), xp=xp)
+        bures = xp.where(close, _turned_sq_distance(factor0, factor1), bures)
+    elif bool(xp.any(close)):
+        few = (_members(F, close) for F in (factor0, factor1))
+        bures = xpx.at(bures, close).set(_turned_sq_distance(*few), xp=xp)
+    return apart + bures
 
 
 def _members(matrices: Array, chosen: Array) -> Array:

@@ -162,7 +162,7 @@ def sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
 
 def _pull_root(d_root: Array, cov: Array) -> tuple[Array]:
     """``R X + X R`` is what the root R loses when cov loses X."""
-    return (solve_lyapunov(sqrtm(_derivable(cov)), symmetrize(d_root)),)
+    return (solve_lyapunov(sqrtm(_derivable(cov)), d_root),)
 
 
 def inv_sqrtm(cov: Array, /, *, validate: bool = True) -> Array:
@@ -197,7 +197,7 @@ def _inverse_root(cov: Array, validate: bool) -> Array:
 
 def _pull_inverse_root(d_inverse: Array, cov: Array) -> tuple[Array]:
     inverse = inv_sqrtm(cov)
-    return (solve_lyapunov(sqrtm(cov), symmetrize(-inverse @ d_inverse @ inverse)),)
+    return (solve_lyapunov(sqrtm(cov), -inverse @ d_inverse @ inverse),)
 
 
 def _derivable(cov: Array) -> Array:
@@ -345,7 +345,7 @@ def _quotient(matrix: Array, scale: Array, unreached: float = 0.0) -> Array:
 def solve_lyapunov(cov: Array, matrix: Array, /) -> Array:
     """Symmetric S with ``S cov + cov S = matrix``; least norm where cov is singular.
 
-    Equation: WFM-9. Shapes (..., d, d), ``matrix`` symmetric.
+    Equation: WFM-9. Shapes (..., d, d), ``matrix`` symmetric; of any other its symmetric part counts.
 
     Examples
     --------

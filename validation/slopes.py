@@ -114,7 +114,7 @@ def distance_checks() -> tuple[Check, ...]:
     """Distances between Gaussians: each with each, a family with one, a family with a family, by factors."""
     cases = (
         ("pairs", _sq_distance, lambda draw: _gaussians(draw, (draw.size,), (draw.size,))),
-        ("a family and one", _sq_distance, lambda draw: _gaussians(draw, (draw.size,), ())),
+        ("a family and one", _sq_distance, lambda draw: _gaussians(draw, (draw.size,), (1,))),
         ("all pairs", _pairwise, lambda draw: _gaussians(draw, (3,), (4,))),
         ("factors", bures.factored_sq_distance, lambda draw: _factors(draw, (draw.size,), ())),
     )

@@ -113,12 +113,11 @@ def fit_scaling(mu_t: Gaussian, target: Any, /) -> dict[str, Array]:
     xp = array_namespace(mu_t.mean)
     features = xp.concat([mu_t.mean, vech(mu_t.cov)[0]], axis=-1)
     deviation = xp.std(features, axis=0)
-    size = xp.sqrt(xp.mean(features * features, axis=0))
     # A constant feature carries nothing but rounding, which must not be blown up: rounding of 1, the unit, in
-    # the means, and of the largest entry in the covariances, which may all be tiny.
+    # the means, and of the largest entry (a variance) in the covariances, which may all be tiny.
     d = mu_t.mean.shape[-1]
-    entry = xp.max(size[d:])
-    constant = deviation <= 1e-6 * xp.concat([xp.ones_like(size[:d]), entry * xp.ones_like(size[d:])])
+    units = xp.concat([xp.ones_like(deviation[:d]), xp.full_like(deviation[d:], float(xp.max(mu_t.cov)))])
+    constant = deviation <= 1e-6 * units
     return {
         "input_shift": xp.mean(features, axis=0),
         "input_scale": xp.where(constant, xp.ones_like(deviation), deviation),

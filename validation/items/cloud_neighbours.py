@@ -11,7 +11,7 @@ from refwfm.measures import PointCloud
 from refwfm.metrics.distances import pairwise_emd
 from refwfm.metrics.neighbours import nearest_clouds
 from refwfm.transport import emd
-from refwfm.validation import textbook
+from refwfm.validation import refusals, textbook
 from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
 from refwfm.validation.cloud_problems import SUMS
 from refwfm.validation.textbook import relative
@@ -135,6 +135,7 @@ def bounds_and_neighbours() -> Item:
                 roundings(100, SUMS),
                 dimensions=(2, 3),
             ),
+            refusals.search_check(),
         ),
     )
 

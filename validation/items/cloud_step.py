@@ -10,7 +10,7 @@ from refwfm.training import cloud_generation, cloud_network, clouds, noise, opti
 from refwfm.training.cloud_fit import Families
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
-from refwfm.validation import textbook
+from refwfm.validation import loops, textbook
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.cloud_problems import frechet
 from refwfm.validation.cloud_runs import (
@@ -108,6 +108,8 @@ def algorithm_1_clouds() -> Item:
                 roundings(1000, "two blocks of the transformer"),
                 dimensions=(1, 3),
             ),
+            loops.plan_check(),
+            *loops.family_checks(),
         ),
     )
 
@@ -226,6 +228,7 @@ def generation() -> Item:
                 roundings(3000, "three steps through two blocks of the transformer"),
                 dimensions=(1, 2),
             ),
+            loops.generation_check(),
         ),
     )
 

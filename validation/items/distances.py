@@ -9,7 +9,7 @@ from refwfm.clouds import moments
 from refwfm.measures import Gaussian, rescale
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.metrics.statistics import label_accuracy
-from refwfm.validation import slopes, textbook
+from refwfm.validation import edges, far, refusals, slopes, textbook
 from refwfm.validation.check import EXACT, WELL, Check, Item, Tolerance, roundings
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import pot_gaussian, relative, size, sqrtm
@@ -137,6 +137,9 @@ def wfm_24() -> Item:
                     ("factors", _by_factors),
                 )
             ),
+            refusals.device_check(),
+            far.moments_check(),
+            edges.close_check(),
             *slopes.distance_checks(),
         ),
     )
@@ -271,6 +274,7 @@ def evaluation() -> Item:
                 roundings(1000, "a difference of traces, of condition number 1000"),
                 dimensions=(2, 6),
             ),
+            edges.nearest_check(),
             Check(
                 "count",
                 accuracy_is_a_count,

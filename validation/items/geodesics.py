@@ -5,7 +5,7 @@ import numpy as np
 from refwfm import bures, psd
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
-from refwfm.validation import textbook
+from refwfm.validation import edges, textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import UNDEFINED, block, derivative, mover, relative, scaled, sqrtm
@@ -280,6 +280,7 @@ def wfm_8() -> Item:
                 roundings(100, WELL),
                 dimensions=(2, 3, 6, 16),
             ),
+            *edges.factor_checks(),
         ),
         misprints=(UNDEFINED,),
     )

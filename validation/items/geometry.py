@@ -5,7 +5,7 @@ import numpy as np
 from refwfm import bures, psd
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
-from refwfm.validation import slopes, textbook
+from refwfm.validation import edges, slopes, textbook
 from refwfm.validation.check import WELL, Check, Item, roundings
 from refwfm.validation.textbook import identity, pot_gaussian, relative, scaled, size, sqrtm
 
@@ -64,6 +64,7 @@ def wfm_u2() -> Item:
                 {"log undoes every exp": lambda mu, v: v},
                 roundings(100, "diagonal matrices"),
             ),
+            edges.map_check(),
         ),
     )
 
@@ -183,6 +184,7 @@ def wfm_u4() -> Item:
                 {"without the root": np.linalg.inv, "without the inverse": sqrtm},
                 roundings(1000, WELL),
             ),
+            *edges.root_checks(),
             *slopes.root_checks(),
         ),
     )

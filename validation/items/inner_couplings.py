@@ -6,6 +6,7 @@ from refwfm.clouds import in_order
 from refwfm.couplings.inner import couple
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align
+from refwfm.validation import far, refusals
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, solve, textbook_plan
 from refwfm.validation.enumeration import best_order, instance
@@ -51,6 +52,8 @@ def gwfm_27() -> Item:
                 roundings(30, "points are carried over as they are"),
                 dimensions=(2, 3),
             ),
+            far.alike_check(),
+            refusals.gradient_check(),
             Check(
                 "Sinkhorn in the kernel domain",
                 images_are_of_the_entropic_map,

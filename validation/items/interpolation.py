@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import Gaussian
-from refwfm.validation import textbook
+from refwfm.validation import refusals, textbook
 from refwfm.validation.check import Check, Item, differences, roundings
 from refwfm.validation.textbook import block, derivative, gelbrich_map, relative
 
@@ -55,6 +55,7 @@ def wfm_4() -> Item:
                 roundings(1000, "condition number 30, SciPy's root"),
                 dimensions=(1, 2, 3, 6),
             ),
+            refusals.time_check(),
         ),
     )
 

@@ -9,6 +9,7 @@ from refwfm.sources.clouds import CholeskyNormal
 from refwfm.training import alignment, clouds
 from refwfm.training.cloud_fit import Families
 from refwfm.training.randomness import random_stream
+from refwfm.validation import refusals
 from refwfm.validation.check import Check, Item, Tolerance
 from refwfm.validation.cloud_runs import CARRIED, CONFIG, error_of_batch, plain_setting, ragged
 from refwfm.validation.enumeration import best_order
@@ -46,6 +47,7 @@ def lazy_step() -> Item:
                 Tolerance(0.01, 0.01, "stops when an iteration lowers the objective by less than 1e-4"),
                 dimensions=(2,),
             ),
+            refusals.thin_check(),
         ),
     )
 

@@ -5,7 +5,7 @@ import numpy as np
 from refwfm import networks
 from refwfm.measures import Gaussian
 from refwfm.training import optim
-from refwfm.validation import plain_network
+from refwfm.validation import far, plain_network
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.textbook import complex_step, relative
 
@@ -192,6 +192,8 @@ def adam() -> Item:
                 },
                 roundings(100, "sums of up to 272 squares"),
             ),
+            far.clipping_check(),
+            *far.schedule_checks(),
             Check(
                 "closed form of a running mean",
                 mean_is_running,

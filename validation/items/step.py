@@ -15,7 +15,7 @@ from refwfm.training.config import GaussianConfig
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
-from refwfm.validation import textbook
+from refwfm.validation import loops, textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
 from refwfm.validation.plain_network import (
     clipped,
@@ -135,6 +135,8 @@ def algorithm_1() -> Item:
                 roundings(500, "one step of size 0.1 through five layers"),
                 dimensions=(1, 2, 3),
             ),
+            *loops.train_checks(),
+            loops.scaling_check(),
         ),
         misprints=(
             Misprint(

@@ -6,6 +6,7 @@ from refwfm.generation import generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.metrics.straightness import Straightness, path_straightness, relative_bend, straightness
 from refwfm.training import cloud_generation
+from refwfm.validation import far
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.cloud_problems import family
 from refwfm.validation.cloud_runs import (
@@ -68,6 +69,7 @@ def path_straightness_item() -> Item:
                 roundings(300, "sums of a hundred squares"),
                 dimensions=(1, 2, 3),
             ),
+            *far.path_checks(),
             Check(
                 "Algorithm 3 by hand, a plain network",
                 learned_paths_are_those_of_generation,

@@ -311,8 +311,11 @@ def derivative_of_the_frobenius_loss(loss, draw):
 def projection_is_highams(project_psd, draw):
     """``(X + |X|) / 2`` with the polar factor ``|X| = (X²)^{1/2}``, for random symmetric X."""
     matrix = draw.tangents().lift
-    return relative(
-        draw.call(project_psd, matrix), _projection(matrix), np.max(np.abs(matrix), axis=(-2, -1))
+    skew = np.tril(draw.rng.integers(-2, 3, matrix.shape), -1) / 4.0  # which changes nothing
+    size = np.max(np.abs(matrix), axis=(-2, -1)) + np.max(np.abs(skew), axis=(-2, -1))
+    return max(
+        relative(draw.call(project_psd, given), _projection(0.5 * (given + given.mT)), size)
+        for given in (matrix, draw.rounded(matrix + skew - skew.mT))
     )
 
 
@@ -323,9 +326,10 @@ def _projection(matrix):
 def step_is_projected(step, draw):
     """``m + h a``, the projection of ``Σ + h D``, and the lowest eigenvalue of that."""
     mu, v = draw.gaussians(), _euclidean_tangents(draw)
+    v.cov[0] = -2.0 * mu.cov[0]  # to no variance at all
     result, lowest = draw.call(step, mu, v, 0.5)
     cov = mu.cov + 0.5 * v.cov
-    size = np.max(np.abs(cov), axis=(-2, -1))
+    size = np.max(np.abs(mu.cov), axis=(-2, -1)) + np.max(np.abs(cov), axis=(-2, -1))
     return max(
         relative(result.mean, mu.mean + 0.5 * v.mean, 1.0 + np.max(np.abs(mu.mean), axis=-1)),
         relative(result.cov, _projection(cov), size),

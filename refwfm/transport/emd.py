@@ -112,7 +112,7 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
         reduced = cost - f[:, None]
         reduced -= g
         columns = assign(reduced)
-        if max(np.max(np.abs(f)), np.max(np.abs(g))) > RANGE * np.mean(cost[rows, columns]):
+        if np.max(np.abs(f)) > RANGE * np.mean(cost[rows, columns]):  # g is as large where f is
             columns = None
     if columns is None:
         columns = best_assignment(cost, largest)
@@ -133,8 +133,8 @@ def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Du
     """
     g = np.min(cost - f[:, None], axis=0)
     f = np.min(cost - g, axis=1)
-    largest = max(np.max(cost), np.max(np.abs(f)), np.max(np.abs(g)))
-    slack = 4.0 * (len(f) + len(g)) * np.finfo(np.float64).eps * largest
+    size = a @ np.abs(f) + b @ np.abs(g)
+    slack = 4.0 * (len(f) + len(g)) * np.finfo(np.float64).eps * size
     return Dual(f, g, float(a @ f + b @ g - slack))
 
 

@@ -133,7 +133,7 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
-    if rows.all() and columns.all():
+    if rows.all():  # then so are the columns, as many
         return best_assignment(cost, size)
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)

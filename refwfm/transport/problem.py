@@ -174,6 +174,7 @@ def _median(cost: Array, a: Array, b: Array) -> Array:
     xp, count = array_namespace(cost), _pairs(a, b)
     values = xp.where(_live(a, b), cost, xp.full_like(cost, math.inf))
     values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)
+    count = xp.broadcast_to(count, _batch(cost, a, b))
     middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
     median = 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
     return xp.where(xp.any(xp.isnan(values), axis=-1), math.nan, median)  # sorting puts NaN last

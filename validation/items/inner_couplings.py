@@ -6,6 +6,7 @@ from refwfm.clouds import in_order
 from refwfm.couplings.inner import couple
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align
+from refwfm.validation import network_corners
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, solve, textbook_plan
 from refwfm.validation.enumeration import best_order, instance
@@ -114,6 +115,7 @@ def gwfm_27() -> Item:
                 roundings(1e4, "the solver's tolerance beside rounding"),
                 dimensions=(1, 2, 3),
             ),
+            network_corners.evidence_check(),
         ),
     )
 

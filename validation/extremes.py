@@ -9,11 +9,13 @@ from functools import partial
 from itertools import permutations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from refwfm.measures import PointCloud
 from refwfm.transport import emd, exact
 from refwfm.validation.check import EXACT, Check, Tolerance, roundings
+from refwfm.validation.textbook import relative
 
 LARGEST = 1.7e308
 """Costs near the end of float64, of which sums of two overflow."""
@@ -72,7 +74,62 @@ def assignment_checks():
             repeats=3,
             everywhere=False,
         ),
+        Check(
+            "SciPy, atoms split into equal ones: equal and unequal weights beside one another",
+            distances_of_all_kinds,
+            exact.sq_wasserstein2,
+            {
+                "equal all": lambda x, y: exact.sq_wasserstein2(
+                    *(PointCloud(p, (a > 0) / np.sum(a > 0, axis=-1, keepdims=True)) for p, a in (x, y))
+                ),
+                "padding counts": lambda x, y: exact.sq_wasserstein2(
+                    *(PointCloud(p, np.full_like(a, 1.0 / a.shape[-1])) for p, a in (x, y))
+                ),
+                "masses as they are": lambda x, y: (
+                    exact.sq_wasserstein2(x, y) * np.sum(x.weights, axis=-1) ** 2
+                ),
+            },
+            Tolerance(1e-9, 1e-4, "two direct solvers, relative; weights in float32 are off by 1e-7 each"),
+            dimensions=(1, 2),
+            repeats=2,
+        ),
     )
+
+
+def distances_of_all_kinds(distance, draw):
+    """Relative, of pairs whose weights are fifths, so that points repeated make assignments of them.
+
+    Of five and four atoms and padding, all weights equal in some members; and of two and five.
+    """
+    counts = (([1, 1, 1, 1, 1], [2, 1, 1, 1, 0]), ([3, 1, 1, 0, 0], [1, 1, 1, 1, 1]))
+    alike = [np.asarray(part) for part in zip(*counts, strict=True)]
+    even = [np.asarray([[1, 1, 0]]), np.asarray([[1, 1, 1, 1]])]
+    padded = [np.asarray([[1, 1, 1, 1, 0]]), np.asarray([[1, 1, 1, 1, 1]])]
+    worst, share = 0.0, 4e-4 if draw.dtype == "float32" else 4e-7  # by which masses may be off
+    for pair in (alike, even, padded):
+        clouds = [
+            PointCloud(
+                draw.normal(*part.shape, draw.d),
+                draw.rounded(part / part.sum(axis=-1, keepdims=True) * (1.0 + share)),
+            )
+            for part in pair
+        ]
+        truth = [
+            _least(
+                *(
+                    np.repeat(c.points[k], part[k] * 20 // part[k].sum(), axis=0)
+                    for c, part in zip(clouds, pair, strict=True)
+                )
+            )
+            for k in range(len(pair[0]))
+        ]
+        worst = max(worst, relative(draw.call(distance, *clouds), truth, truth))
+    return worst
+
+
+def _least(x, y):
+    cost = cdist(x, y, "sqeuclidean")
+    return np.mean(cost[linear_sum_assignment(cost)])
 
 
 def large_costs_are_assigned(assignment, draw):
@@ -203,9 +260,16 @@ def large_potentials_are_not_used(exact_cost, draw):
         y[2:, 0] += 1.0
         cost = cdist(x, y, "sqeuclidean")
         f = np.where(np.arange(5) < 2, 0.0, change)
-        truth = np.min(_sums(cost)) / 5.0
-        worst = max(worst, abs(exact_cost(cost, _even(x), _even(y), f) / truth - 1.0))
-    return worst
+        worst = max(worst, _error(exact_cost, cost, f))
+    cost = draw.rng.random((5, 5))
+    f, g, _ = emd.dual(cost, np.full(5, 0.2), np.full(5, 0.2), np.zeros(5))
+    shift = (np.min(_sums(cost)) + np.sum(f) - np.sum(g)) / 10.0  # K + f - g then costs hardly anything
+    return max(worst, _error(exact_cost, cost, f - shift + 1e-9))
+
+
+def _error(exact_cost, cost, f):
+    cloud = _even(np.zeros((5, 1)))
+    return abs(exact_cost(cost, cloud, cloud, f) / (np.min(_sums(cost)) / 5.0) - 1.0)
 
 
 # Its bounds

@@ -8,7 +8,7 @@ from refwfm.networks.conditioning import feature_embedding
 from refwfm.networks.point_mlp import nearest_neighbours
 from refwfm.sources.clouds import cholesky
 from refwfm.transport.sinkhorn import sinkhorn
-from refwfm.validation.check import Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings
 from refwfm.validation.textbook import relative
 
 # Networks and sources
@@ -146,3 +146,35 @@ def evidence_is_of_the_worst(evidence, draw):
     columns = np.sum(u[:, :, None] * kernel * v[:, None], axis=1)
     truth = np.max(np.sum(np.abs(columns - 0.2), axis=-1))
     return abs(float(error) / truth - 1.0) if n_iter == 3 else np.inf
+
+
+def drawn_check():
+    """Pairs drawn from a plan whose mass is not quite 1."""
+
+    def drawn(x, y, seed, share):
+        def solve(cost, a, b, **options):
+            found = _solve(cost, a, b, **options)
+            return found._replace(f=found.f + found.eps[:, None] * np.log(share))
+
+        found = couple(x, y, "sampled", rng=np.random.default_rng(seed), solve=solve, replace=True)
+        return found.x, found.y
+
+    return Check(
+        "pairs of the plan of mass 1",
+        mass_does_not_matter,
+        drawn,
+        {
+            "other pairs": lambda x, y, seed, share: drawn(x, y, seed + (share != 1.0), 1.0),
+            "exchanged": lambda x, y, seed, share: drawn(x, y, seed, 1.0)[:: 1 if share == 1.0 else -1],
+        },
+        EXACT,
+        dimensions=(2,),
+        everywhere=False,
+    )
+
+
+def mass_does_not_matter(drawn, draw):
+    """Largest difference of the pairs, for plans of mass 1 and 1.0009."""
+    x, y = (PointCloud(draw.rng.standard_normal((3, 5, draw.d)), np.full((3, 5), 0.2)) for _ in range(2))
+    pairs = zip(drawn(x, y, 0, 1.0), drawn(x, y, 0, 1.0009), strict=True)
+    return max(float(np.max(np.abs(one - other))) for one, other in pairs)

@@ -25,7 +25,7 @@ from refwfm.clouds import even, moments
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.exact import MAX_ITER, transport_plan
 from refwfm.transport.problem import check_weights
-from refwfm.transport.programme import RANGE, assign, best_assignment, solve
+from refwfm.transport.programme import RANGE, assign, best_assignment, mean_cost, solve
 
 SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
 """Entropic transport that gives the potentials: sweeps at each temperature, in units of the mean cost."""
@@ -116,7 +116,7 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
             columns = None
     if columns is None:
         columns = best_assignment(cost, largest)
-    return float(np.mean(cost[rows, columns]))
+    return mean_cost(cost[rows, columns])
 
 
 def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Dual:

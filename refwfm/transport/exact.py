@@ -29,7 +29,7 @@ from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport._parallel import each, members
 from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding
-from refwfm.transport.programme import Solved, best_assignment, solve
+from refwfm.transport.programme import Solved, best_assignment, mean_cost, solve
 from refwfm.transport.quantiles import line_cost, quantile_coupling, sort_measure
 
 MAX_ITER = 10_000_000
@@ -356,7 +356,7 @@ def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, eve
     if not largest < math.inf:
         raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return float(cost[np.arange(len(a)), best_assignment(cost, largest)].sum()) / len(a)
+        return mean_cost(cost[np.arange(len(a)), best_assignment(cost, largest)])
     solved = solve(cost, a, b, max_iter=MAX_ITER)
     _require([solved])
     return solved.proof.cost

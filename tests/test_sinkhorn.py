@@ -671,3 +671,10 @@ def test_arguments_are_not_changed(rng):
     sinkhorn(*arrays, eps=0.3, f_init=start)
     for now, then in zip((*arrays, start), (*before, np.zeros(12)), strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_statistics_of_costs_whose_weights_have_no_batch_axes(rng):
+    cost, half = rng.random((3, 4, 4)), np.full(4, 0.25)
+    for name, statistic in (("max", np.max), ("mean", np.mean), ("median", np.median)):
+        found = sinkhorn(cost, half, half, eps=0.5, scale_cost=name).eps
+        np.testing.assert_allclose(found, 0.5 * statistic(cost.reshape(3, -1), axis=1), rtol=1e-15)

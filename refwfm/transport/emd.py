@@ -25,7 +25,7 @@ from refwfm.clouds import even, moments
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.exact import MAX_ITER, transport_plan
 from refwfm.transport.problem import check_weights
-from refwfm.transport.programme import RANGE, assign, best_assignment, solve
+from refwfm.transport.programme import RANGE, assign, best_assignment, mean_cost, solve
 
 SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
 """Entropic transport that gives the potentials: sweeps at each temperature, in units of the mean cost."""
@@ -112,11 +112,11 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
         reduced = cost - f[:, None]
         reduced -= g
         columns = assign(reduced)
-        if max(np.max(np.abs(f)), np.max(np.abs(g))) > RANGE * np.mean(cost[rows, columns]):
+        if np.max(np.abs(f)) > RANGE * np.mean(cost[rows, columns]):  # g is as large where f is
             columns = None
     if columns is None:
         columns = best_assignment(cost, largest)
-    return float(np.mean(cost[rows, columns]))
+    return mean_cost(cost[rows, columns])
 
 
 def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Dual:
@@ -133,8 +133,8 @@ def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Du
     """
     g = np.min(cost - f[:, None], axis=0)
     f = np.min(cost - g, axis=1)
-    largest = max(np.max(cost), np.max(np.abs(f)), np.max(np.abs(g)))
-    slack = 4.0 * (len(f) + len(g)) * np.finfo(np.float64).eps * largest
+    size = a @ np.abs(f) + b @ np.abs(g)
+    slack = 4.0 * (len(f) + len(g)) * np.finfo(np.float64).eps * size
     return Dual(f, g, float(a @ f + b @ g - slack))
 
 

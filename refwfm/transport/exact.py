@@ -29,7 +29,7 @@ from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport._parallel import each, members
 from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding
-from refwfm.transport.programme import Solved, best_assignment, solve
+from refwfm.transport.programme import Solved, best_assignment, mean_cost, solve
 from refwfm.transport.quantiles import line_cost, quantile_coupling, sort_measure
 
 MAX_ITER = 10_000_000
@@ -133,7 +133,7 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
-    if rows.all() and columns.all():
+    if rows.all():  # then so are the columns, as many
         return best_assignment(cost, size)
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)
@@ -356,7 +356,7 @@ def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, eve
     if not largest < math.inf:
         raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return float(cost[np.arange(len(a)), best_assignment(cost, largest)].sum()) / len(a)
+        return mean_cost(cost[np.arange(len(a)), best_assignment(cost, largest)])
     solved = solve(cost, a, b, max_iter=MAX_ITER)
     _require([solved])
     return solved.proof.cost

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from numbers import Real
 from typing import NamedTuple
 
+import numpy as np
+
 from refwfm._array import Array, all_finite, array_namespace, check_floating, device, machine_eps
 from refwfm._derivatives import detached
 from refwfm.measures import check_broadcast
@@ -150,17 +152,17 @@ def cost_scale(cost: Array, a: Array, b: Array, scale_cost: str | float | None, 
     number = 1.0 if scale_cost is None else float(scale_cost)
     if not 0 < number < math.inf:
         raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
-    batch = (cost[..., 0, 0] + _zeros(a, b)).shape
-    return xp.full(batch, number, dtype=cost.dtype, device=device(cost))
+    return xp.full(_batch(cost, a, b), number, dtype=cost.dtype, device=device(cost))
 
 
 def _largest(cost: Array, a: Array, b: Array) -> Array:
-    return array_namespace(cost).max(cost, axis=(-2, -1)) + _zeros(a, b)
+    xp = array_namespace(cost)
+    return xp.broadcast_to(xp.max(cost, axis=(-2, -1)), _batch(cost, a, b))
 
 
-def _zeros(a: Array, b: Array) -> Array:
-    """Zeros for all pairs of measures that broadcast."""
-    return 0.0 * (a[..., 0] + b[..., 0])
+def _batch(cost: Array, a: Array, b: Array) -> tuple[int, ...]:
+    """Leading axes of a problem, which broadcast."""
+    return np.broadcast_shapes(cost.shape[:-2], a.shape[:-1], b.shape[:-1])
 
 
 def _mean(cost: Array, a: Array, b: Array) -> Array:
@@ -172,6 +174,7 @@ def _median(cost: Array, a: Array, b: Array) -> Array:
     xp, count = array_namespace(cost), _pairs(a, b)
     values = xp.where(_live(a, b), cost, xp.full_like(cost, math.inf))
     values = xp.sort(xp.reshape(values, (*values.shape[:-2], cost.shape[-2] * cost.shape[-1])), axis=-1)
+    count = xp.broadcast_to(count, _batch(cost, a, b))
     middle = xp.stack([(count - 1) // 2, count // 2], axis=-1)
     median = 0.5 * xp.sum(xp.take_along_axis(values, middle, axis=-1), axis=-1)
     return xp.where(xp.any(xp.isnan(values), axis=-1), math.nan, median)  # sorting puts NaN last

@@ -196,6 +196,20 @@ def power_of_two(size: float, /) -> float:
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if 0.0 < size < math.inf else 1.0
 
 
+def mean_cost(spent: np.ndarray, /) -> float:
+    """Mean of costs (n,), none negative, whose sum may overflow.
+
+    Equation: none. A mean, in a unit in which nothing is rounded.
+
+    Examples
+    --------
+    >>> mean_cost(np.asarray([1.5e308, 1.5e308]))
+    1.5e+308
+    """
+    unit = power_of_two(float(np.max(spent)))
+    return unit * float(np.mean(spent / unit))
+
+
 def assign(reduced: np.ndarray, /) -> np.ndarray:
     """Columns of least total cost, for square costs that are not negative: right to rounding of their own.
 

@@ -11,7 +11,7 @@ from refwfm.measures import PointCloud
 from refwfm.metrics.distances import chamfer, compare_families, pairwise_chamfer, pairwise_emd
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.transport import emd
-from refwfm.validation import textbook
+from refwfm.validation import extremes, textbook
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.cloud_problems import SUMS, normalised, pot_matrix
 from refwfm.validation.textbook import relative
@@ -209,6 +209,7 @@ def earth_movers_distance() -> Item:
                 dimensions=(2, 3),
                 repeats=1,
             ),
+            *extremes.emd_checks(),
         ),
     )
 

@@ -11,7 +11,7 @@ from refwfm.measures import PointCloud
 from refwfm.metrics.distances import pairwise_emd
 from refwfm.metrics.neighbours import nearest_clouds
 from refwfm.transport import emd
-from refwfm.validation import refusals, textbook
+from refwfm.validation import refusals, textbook, tight_bounds
 from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
 from refwfm.validation.cloud_problems import SUMS
 from refwfm.validation.textbook import relative
@@ -98,6 +98,7 @@ def bounds_and_neighbours() -> Item:
                 dimensions=(2, 3, 6),
                 needs="ot",
             ),
+            *tight_bounds.bound_checks(),
             Check(
                 "all distances, clouds of 100 points",
                 neighbours_of_large_clouds_are_those_of_all,

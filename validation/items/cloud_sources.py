@@ -12,6 +12,7 @@ from refwfm.sources.clouds import (
     sample_standard_normal,
     sample_uniform,
 )
+from refwfm.validation import network_corners
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Misprint, roundings
 from refwfm.validation.textbook import each, relative, standard_errors
 
@@ -122,6 +123,7 @@ def app_d2() -> Item:
                 roundings(4, "a division"),
                 dimensions=(1,),
             ),
+            network_corners.graded_factor_check(),
         ),
         misprints=(
             Misprint(

@@ -12,6 +12,7 @@ from refwfm.transport.entropic import (
     entropic_map,
     extend_potential,
 )
+from refwfm.validation import corners
 from refwfm.validation.check import Check, Item, Misprint, Tolerance, differences, roundings
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -298,6 +299,7 @@ def wfm_13() -> Item:
                 differences(300, "exponents up to 30"),
                 dimensions=(1, 3),
             ),
+            corners.cold_map_check(),
         ),
         misprints=(
             Misprint(

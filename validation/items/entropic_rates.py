@@ -8,7 +8,7 @@ import numpy as np
 from refwfm.measures import PointCloud
 from refwfm.transport.entropic import epsilon_schedule, sinkhorn_divergence
 from refwfm.transport.sinkhorn import sq_euclidean_cost, transport_cost
-from refwfm.validation import slopes
+from refwfm.validation import slopes, stopping
 from refwfm.validation.check import EXACT, Check, Item, Misprint, roundings
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -173,6 +173,7 @@ def wfm_div() -> Item:
                 repeats=1,
             ),
             slopes.divergence_check(),
+            stopping.self_transport_check(),
         ),
     )
 

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.exact import TransportPlan, assignment, sq_wasserstein2, transport_plan
-from refwfm.validation import slopes, textbook
+from refwfm.validation import extremes, slopes, textbook
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 
 SOLVER = Tolerance(1e-9, 1e-4, "two direct solvers, relative: 1e-9; inputs in float32: 1e-4")
@@ -61,6 +61,7 @@ def wfm_3() -> Item:
                 roundings(300, "condition number 30, sums over 12 points"),
                 dimensions=(1, 2, 3, 6),
             ),
+            *extremes.assignment_checks(),
             slopes.exact_distance_check(),
         ),
     )
@@ -165,6 +166,7 @@ def gwfm_1() -> Item:
                 SOLVER,
                 dimensions=(2, 5),
             ),
+            extremes.padded_plan_check(),
             slopes.plan_check(),
         ),
     )

@@ -6,7 +6,7 @@ from refwfm.clouds import in_order
 from refwfm.couplings.inner import couple
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align
-from refwfm.validation import far, refusals
+from refwfm.validation import far, network_corners, refusals
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, solve, textbook_plan
 from refwfm.validation.enumeration import best_order, instance
@@ -117,6 +117,7 @@ def gwfm_27() -> Item:
                 roundings(1e4, "the solver's tolerance beside rounding"),
                 dimensions=(1, 2, 3),
             ),
+            network_corners.evidence_check(),
         ),
     )
 

@@ -8,6 +8,7 @@ from refwfm.couplings.outer import outer_plan
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import PointCloud, take
 from refwfm.transport.plans import sample_pairs
+from refwfm.validation import network_corners
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item
 from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, textbook_plan
 from refwfm.validation.families import sq_costs
@@ -56,6 +57,7 @@ def gwfm_28() -> Item:
                 dimensions=(2,),
                 repeats=1,
             ),
+            network_corners.drawn_check(),
         ),
     )
 

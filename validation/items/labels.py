@@ -3,6 +3,7 @@
 import numpy as np
 
 from refwfm import networks
+from refwfm.validation import network_corners
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_transformer import (
     HEADS,
@@ -80,6 +81,7 @@ def labels() -> Item:
                 dimensions=(2,),
                 repeats=1,
             ),
+            network_corners.absent_features_check(),
         ),
     )
 

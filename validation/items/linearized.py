@@ -6,6 +6,7 @@ from refwfm.clouds import uniform
 from refwfm.transport import linearized
 from refwfm.transport.linearized import align, align_to_reference, sq_lazy_distance
 from refwfm.transport.reference import FreeSupportBarycenter, free_support_barycenter
+from refwfm.validation import corners, stopping
 from refwfm.validation.check import EXACT, FIXED_POINT, Check, Item, roundings
 from refwfm.validation.enumeration import (
     MEANS,
@@ -21,14 +22,7 @@ from refwfm.validation.textbook import relative
 
 def items() -> list[Item]:
     """Return the items in the order of the paper."""
-    return [
-        gwfm_34(),
-        gwfm_35(),
-        gwfm_36(),
-        gwfm_38(),
-        gwfm_41(),
-        reference(),
-    ]
+    return [gwfm_34(), gwfm_35(), gwfm_36(), gwfm_38(), gwfm_41(), reference()]
 
 
 # GWFM-34, 35, 36
@@ -211,6 +205,7 @@ def gwfm_38() -> Item:
                 },
                 EXACT,
             ),
+            corners.far_alignment_check(),
         ),
     )
 
@@ -349,6 +344,7 @@ def reference() -> Item:
                 {"share of the last": _share_of_the_last},
                 roundings(10, "one quotient"),
             ),
+            stopping.barycenter_check(),
         ),
     )
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from refwfm.transport.plans import sample_pairs, sample_targets
+from refwfm.validation import corners
 from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item
 
 DRAWS = 20000
@@ -70,6 +71,7 @@ def gwfm_29() -> Item:
                 EXACT,
                 dimensions=(6, 16),
             ),
+            corners.permutation_check(),
         ),
     )
 

@@ -11,6 +11,7 @@ from refwfm.transport.plans import (
     greedy_rounding_sequential,
     marginal_error,
 )
+from refwfm.validation import corners
 from refwfm.validation.check import EXACT, Check, Item, Misprint, Tolerance, roundings
 from refwfm.validation.textbook import relative
 
@@ -179,6 +180,7 @@ def wfm_a1() -> Item:
                 EXACT,
                 dimensions=(6, 16),
             ),
+            corners.proposals_check(),
         ),
         misprints=(
             Misprint(

@@ -9,6 +9,7 @@ from refwfm.training.cloud_setting import CloudSetting
 from refwfm.training.config import CloudConfig
 from refwfm.training.ops import REFERENCE
 from refwfm.training.regression import CloudBatch
+from refwfm.validation import network_corners
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_network import affine, drifted, normalised, positive
 from refwfm.validation.plain_transformer import plain_heads
@@ -245,6 +246,7 @@ def gwfm_c7() -> Item:
                 WELL,
                 dimensions=(1, 2),
             ),
+            network_corners.neighbours_in_any_units_check(),
         ),
     )
 

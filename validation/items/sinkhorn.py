@@ -18,6 +18,7 @@ from refwfm.transport.sinkhorn import (
     sq_euclidean_cost,
     transport_cost,
 )
+from refwfm.validation import corners, stopping
 from refwfm.validation.check import Check, Item, Tolerance, roundings
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -112,7 +113,7 @@ def wfm_12() -> Item:
             cost_scale,
             log_weights,
         ),
-        checks=(*_plans(), *_values(), *_parts()),
+        checks=(*_plans(), *_values(), *_parts(), *stopping.sinkhorn_checks(), corners.nan_scale_check()),
     )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from refwfm.measures import PointCloud
 from refwfm.transport import quantiles, sliced
 from refwfm.transport.exact import assignment
+from refwfm.validation import corners
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
 from refwfm.validation.sliced_problems import (
     N_PROJ,
@@ -135,6 +136,7 @@ def gwfm_33() -> Item:
                 roundings(10, "the plan either is the right one, or costs a third more"),
                 dimensions=(2, 3),
             ),
+            corners.pairwise_powers_check(),
         ),
     )
 
@@ -214,6 +216,7 @@ def gwfm_105() -> Item:
                 SUMS,
                 needs="ot",
             ),
+            corners.scripted_directions_check(),
         ),
     )
 

@@ -5,6 +5,7 @@ import numpy as np
 from refwfm.measures import PointCloud
 from refwfm.transport import quantiles, sliced
 from refwfm.transport.plans import Pairs
+from refwfm.validation import corners
 from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
 from refwfm.validation.sliced_problems import even, instance, instances, pot_plan
 
@@ -107,6 +108,8 @@ def gwfm_106() -> Item:
                 repeats=4,
                 needs="ot",
             ),
+            corners.levels_check(),
+            corners.nan_check(),
         ),
     )
 

@@ -5,6 +5,7 @@ import numpy as np
 from refwfm.clouds import uniform
 from refwfm.transport import stability
 from refwfm.transport.linearized import align, sq_lazy_distance
+from refwfm.validation import corners
 from refwfm.validation.check import Check, Item, Misprint, roundings
 from refwfm.validation.enumeration import (
     MEANS,
@@ -190,6 +191,7 @@ def gwfm_39() -> Item:
                 },
                 roundings(100, "ratios of means of squares"),
             ),
+            corners.radius_check(),
         ),
         misprints=(
             Misprint(

@@ -23,7 +23,7 @@ from refwfm._array import sq_distances
 from refwfm.datasets._files import read_npz
 from refwfm.datasets._pair_family import Draw, Floats, PairFamily
 from refwfm.datasets.pairs import image_histograms
-from refwfm.training.randomness import random_stream
+from refwfm.training.randomness import distinct_pairs, random_stream
 from refwfm.transport.grids import unit_grid
 
 KEYS = ("histograms", "a", "b", "points", "x", "y", "cost")
@@ -103,12 +103,17 @@ def own_pairs(
 
 
 def _family(name: str, pool: tuple[Floats, ...], eps: float, **atoms: Any) -> PairFamily:
-    count, held_out = len(pool[0]), max(1, len(pool[0]) // 10)
-    if count < 2:
-        raise ValueError(f"needs at least two rows, one to train on and one to hold out; got {count}")
+    # Of one collection two make a pair; a pair of rows is one by itself.
+    count, each, words = len(pool[0]), *((2, "histograms") if len(pool) == 1 else (1, "rows"))
+    held_out = max(each, count // 10)
+    if count < 2 * each:
+        raise ValueError(
+            f"needs at least {2 * each} {words}, {each} to train on and {each} to hold out; got {count}"
+        )
     return PairFamily(
         name=name,
         draw=pool_draw(pool, count - held_out),
+        held_out=held_out * (held_out - 1) if len(pool) == 1 else held_out,
         eps=eps,
         numbers=pool,
         about=f"{count} rows, the last {held_out} held out",
@@ -118,11 +123,16 @@ def _family(name: str, pool: tuple[Floats, ...], eps: float, **atoms: Any) -> Pa
 
 def pool_draw(pool: tuple[Floats, ...], n_train: int, /) -> Draw:
     """Draw from rows: pairs of one collection, or rows of two that belong together; the last are held out."""
+    n_held_out = len(pool[0]) - n_train
 
     def draw(size: int, *, seed: int, step: int, stream: str) -> tuple[Floats, Floats]:
-        low, high = (0, n_train) if stream == "batch" else (n_train, len(pool[0]))
         rng = random_stream(seed, stream, step)
-        first, second = rng.integers(low, high, (2, size))
+        if stream == "batch":
+            first, second = rng.integers(0, n_train, (2, size))
+        elif len(pool) == 1:
+            first, second = n_train + distinct_pairs(rng, n_held_out, size)
+        else:
+            first = second = n_train + rng.permutation(n_held_out)[:size]
         return (pool[0][first], pool[0][second]) if len(pool) == 1 else (pool[0][first], pool[1][first])
 
     return draw

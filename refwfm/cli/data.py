@@ -102,6 +102,10 @@ def show(
 ) -> None:
     """Summarise a family: sizes, scales, ranks and classes; --figure draws it too."""
     with clear_errors():
+        if name in PAIRS:
+            raise ValueError(
+                f"{name} are pairs of histograms, which have no summary: refwfm train --kind meta-ot --data {name}"
+            )
         family = load(name, seed=seed)
         _summarise(family)
         if figure is not None:

@@ -30,6 +30,12 @@ NOTE = (
 )
 
 
+WHAT = (
+    f"pairs of histograms ({', '.join(PAIRS)}, or an .npz file of one's own) or a family of clouds "
+    "(refwfm data list)"
+)
+"""What Meta OT is learned from."""
+
 CONFIGS = (MetaOTConfig, MetaCloudsConfig)
 """Configurations of runs of Meta OT."""
 
@@ -44,8 +50,7 @@ def load_measures(name: str, /) -> PairFamily | CloudFamily:
     family = load(name)
     if isinstance(family, Family):
         raise ValueError(
-            f"{name} is a family of Gaussians, whose transport has closed form; Meta OT takes clouds, or "
-            f"pairs of histograms: {', '.join(PAIRS)}"
+            f"{name} is a family of Gaussians, whose transport has closed form; Meta OT takes {WHAT}"
         )
     return family
 

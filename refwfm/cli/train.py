@@ -12,7 +12,7 @@ from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
 from refwfm.cli._common import family_in_words, say, title_of, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
-from refwfm.datasets import CATALOGUE, CloudFamily, Family, PairFamily, load
+from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, load
 from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
 from refwfm.training.base_config import TrainingConfig
@@ -73,8 +73,7 @@ def train(
                     aligned=bars.aligned,
                 )
         except KeyboardInterrupt:
-            where = shlex.quote(str(folder))
-            say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {where}")
+            say(_stopped(folder))
             raise typer.Exit(130) from None
         figure = folder / "figures" / "generated.png"
         if isinstance(family, PairFamily) or meta:
@@ -87,20 +86,44 @@ def train(
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
 
 
+def _stopped(folder: Path) -> str:
+    """What is left of a run that was stopped."""
+    again = f"refwfm train --resume --out {shlex.quote(str(folder))}"
+    if any((folder / "checkpoints").glob("*.safetensors")):
+        return f"stopped; continue from the last checkpoint with: {again}"
+    if (folder / "config.toml").exists():
+        return f"stopped before the first checkpoint; start again at step 0 with: {again}"
+    return "stopped before the first step; nothing was kept"
+
+
 def _collected(
     config: Path | None, out: Path | None, given: dict[str, Any], *, resume: bool
 ) -> tuple[dict[str, Any], dict[str, Any], Path]:
     """Tables [run] and [train]: what was given, else a file's, else the defaults; and the run's folder."""
     run, options = ({}, {}) if config is None else folders.read_config(config)
+    _check_named({**run, **given}, resume=resume)
     folder = out or _default_folder({**run, **given}, {**options, **given})
-    if config is None and resume and (folder / "config.toml").exists():
-        run, options = folders.read_config(folder / "config.toml")
+    if config is None and resume:
+        if (folder / "config.toml").exists():
+            run, options = folders.read_config(folder / "config.toml")
+        elif "data" not in given:
+            raise ValueError(f"nothing to resume in {folder}: it holds no run (--out names the run's folder)")
+        _check_named({**run, **given})
     defaults = {name: each.default for name, each in TABLES["run"].items() if each.default is not None}
     run = {**defaults, **run, **{name: value for name, value in given.items() if name in TABLES["run"]}}
     run.pop("out", None)
     folders.check_run_options(run)
     options = {**options, **{name: value for name, value in given.items() if name in TABLES["train"]}}
     return run, options, folder
+
+
+def _check_named(run: dict[str, Any], *, resume: bool = False) -> None:
+    """Raise ``ValueError`` where data and what is to be learned from them are known not to go together."""
+    kind, data = run.get("kind", RunOptions.kind), run.get("data")
+    if kind == "meta-ot" and data is None and not resume:
+        raise ValueError(f"--kind meta-ot needs --data: {meta_runs.WHAT}")
+    if kind != "meta-ot" and data in PAIRS:
+        raise ValueError(f"{data} are pairs of histograms, for Meta OT: add --kind meta-ot")
 
 
 def _source(

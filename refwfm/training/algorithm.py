@@ -159,8 +159,8 @@ def train(
                 first = int(np.argmin(finite))
                 failed = state.step - len(losses) + first
                 raise NonFiniteLossError(
-                    f"the loss became {losses[first]} at step {failed} (seed {config.seed}) and its gradient's "
-                    f"norm {norms[first]}; {_advice(config, failed)}"
+                    f"the loss became {losses[first]} at step {failed} (seed {config.seed}) and its "
+                    f"gradient's norm {norms[first]}; {_advice(config, failed)}"
                 )
             if report is not None:
                 worst = np.max([float(metrics.plan_error) for metrics in pending])  # NaN is the worst

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from command import assert_error, refwfm, succeed
 from conftest import LIBRARIES
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refwfm import backends, datasets
 from refwfm.datasets import PairFamily, load_pairs, own_pairs
@@ -475,6 +477,37 @@ def test_semidual_of_the_twin_is_that_of_the_reference(backend, rng, batch, eps,
     assert np.all(np.isnan(nan[0]))
 
 
+@given(
+    seed=st.integers(0, 999),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    eps=st.sampled_from([1e-3, 0.05, 1.0, 1e6]),
+    size=st.sampled_from([1e-100, 1.0, 1e100]),
+    cleared=st.booleans(),
+)
+def test_the_twins_of_any_problem_are_their_references(seed, shape, eps, size, cleared):
+    """Semi-dual and errors, of any numbers of atoms, in any unit of the cost, some atoms without weight."""
+    rng, (n, m) = np.random.default_rng(seed), shape
+    cost, f = size * rng.uniform(size=(n, m)), size * rng.normal(size=(2, n))
+    a, b = rng.dirichlet(np.ones(n), 2), rng.dirichlet(np.ones(m), 2)
+    if cleared:
+        a[:, 1:3], b[:, 2:] = 0.0, 0.0
+        a, b = a / a.sum(-1, keepdims=True), b / b.sum(-1, keepdims=True)
+    ops, options = backends.load("numpy", dtype="float64").ops, {"eps": eps * size, "validate": False}
+    found, truth = (
+        each(f, cost, a, b, **options)
+        for each in (ops.semidual_value_and_gradient, semidual_value_and_gradient)
+    )
+    np.testing.assert_allclose(found[0], truth[0], rtol=0, atol=1e-13 * size * max(1.0, eps))
+    np.testing.assert_allclose(found[1], truth[1], rtol=0, atol=1e-14 * max(10.0, 10.0 / eps))
+    found, truth = (
+        each(cost, a, b, n_iter=5, f_init=f, **options) for each in (ops.error_curve, error_curve)
+    )
+    np.testing.assert_allclose(found, truth, rtol=1e-7, atol=1e-14 * max(10.0, 10.0 / eps))
+    if eps < 1.0 and n > 3 and m > 3 and not cleared:  # control: another eps is seen
+        other = error_curve(cost, a, b, n_iter=5, f_init=f, **{**options, "eps": 1.1 * eps * size})
+        assert not np.allclose(found, other, rtol=1e-7, atol=1e-13)
+
+
 # Runs in folders
 
 
@@ -566,11 +599,19 @@ def test_own_pairs_on_the_command_line(tmp_path, rng):
         "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
     )
     arguments = ("train", "--kind", "meta-ot", "--data", "mine.npz", *SMALL, "--eps", 0.5)
-    assert_error(refwfm(*arguments), "baseline", "only their cost")
-    said = succeed(*arguments, "--baseline", "none", "--dtype", "float64")
+    assert_error(refwfm(*arguments, "--baseline", "gaussian"), "baseline", "only their cost")
+    assert not (tmp_path / "runs").exists()
+    said = succeed(*arguments, "--dtype", "float64")
+    assert "baseline none: mine has a cost and no points" in said
     assert "20 rows, the last 2 held out" in said
+    assert "2 held-out pairs of mine" in said
     assert "Gaussian" not in said.split("held-out pairs of mine")[1]
-    succeed("evaluate", "runs/mine-meta-ot", "--size", 2)
+    assert folders.read_config(tmp_path / "runs" / "mine-meta-ot" / "config.toml")[1]["baseline"] == "none"
+    assert "baseline none" not in succeed("train", "--resume", "--out", "runs/mine-meta-ot", "--steps", 6)
+    said = succeed("evaluate", "runs/mine-meta-ot", "--size", 20, "--seeds", 3)
+    assert "\n2 held-out pairs; " in said
+    numbers = json.loads(succeed("evaluate", "runs/mine-meta-ot", "--json"))
+    assert numbers["pairs"] == len(numbers["starts"]["zeros"]["iterations"]["0.01"]) == 2
     np.savez(
         "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
     )
@@ -632,11 +673,132 @@ def test_clouds_are_solved_in_their_units(backend, rng):
             ("conditional is an option for Gaussians and point clouds", "pairs of histograms"),
         ),
         (("--data", "cities", "--baseline", "none"), ("baseline is an option for pairs of histograms",)),
-        (("--data", "strokes"), ("unknown family 'strokes'",)),
+        (("--data", "strokes"), ("strokes: pairs of histograms are for Meta OT: add --kind meta-ot",)),
+        (("--kind", "meta-ot"), ("--kind meta-ot needs --data", "strokes", "clouds")),
+        (("--resume", "--out", "nowhere"), ("nothing to resume in nowhere",)),
+        (("--resume",), ("nothing to resume in runs/cities-riemannian",)),
+        (
+            ("--kind", "meta-ot", "--data", "strokes", "--eps", 1e-12),
+            ("eps = 1e-12 is too small for float32",),
+        ),
+        (("--kind", "meta-ot", "--data", "fours", "--eps", 1e-12), ("eps = 1e-12 is too small for float32",)),
+        (("--data", "fours", "--start-steps", 5), ("--start-steps is for --inner-start amortised",)),
+        (("--data", "fours", "--inner", "exact", "--inner-tol", 0.1), ("no effect with --inner exact",)),
     ],
 )
-def test_what_does_not_go_together_is_one_line(arguments, words):
+def test_what_does_not_go_together_is_one_line(arguments, words, tmp_path):
     assert_error(refwfm("train", *arguments), *words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_data_that_are_pairs_are_known_by_their_names_and_files(tmp_path, rng):
+    np.savez("mine.npz", histograms=rng.uniform(size=(8, 2, 2)))
+    for name in ("strokes", "mine.npz"):
+        assert_error(refwfm("data", "show", name), "--kind meta-ot --data " + name)
+    assert_error(refwfm("train", "--data", "mine.npz"), "add --kind meta-ot")
+
+
+@pytest.mark.parametrize("kind", [("--kind", "meta-ot"), ()])
+def test_values_beyond_the_dtype_are_one_line_and_leave_nothing(tmp_path, kind, rng):
+    """Histograms on such points are learned all the same: the model has units of its own."""
+    points = 1e150 * rng.normal(size=(4, 2))
+    if kind:
+        np.savez("mine.npz", histograms=rng.dirichlet(np.ones(4), 40), points=points)
+        said = succeed("train", *kind, "--data", "mine.npz", *SMALL)
+        assert "12 held-out pairs of mine" in said
+        np.savez("mine.npz", histograms=rng.dirichlet(np.ones(4), 40), points=1e10 * points)
+        assert_error(
+            refwfm("train", *kind, "--data", "mine.npz", "--out", "x"), "squared distances that overflow"
+        )
+    else:
+        clouds = [1e100 * rng.normal(size=(30, 2)) for _ in range(6)]
+        datasets.save_family("mine.npz", datasets.gaussians_from_clouds(clouds, name="mine"))
+        words = "beyond the range of float32, 3.4e+38: use float64"
+        assert_error(refwfm("train", "--data", "mine.npz", "--out", "x"), words)
+    assert not (tmp_path / "x").exists()
+
+
+def test_images_of_huge_numbers_are_histograms(rng):
+    images = rng.uniform(0.5, 1.0, size=(4, 3, 3))
+    images[1:3] *= 1.7e308
+    family = save(histograms=images)
+    shrunk = images / images.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(
+        family.numbers[0], shrunk.reshape(4, 9) / shrunk.sum(axis=(1, 2))[:, None], rtol=1e-14
+    )
+    both = save(histograms=np.full((4, 2), 0.5), points=np.eye(2), cost=np.ones((2, 2)) - np.eye(2))
+    assert "cost as given, points for the Gaussian potential" in both.about
+
+
+def test_options_that_would_change_nothing_are_refused(tmp_path):
+    succeed("train", "--kind", "meta-ot", "--data", "strokes", *SMALL, "--out", "run")
+    for option, value in (("--guidance", 2), ("--steps", 9), ("--emd", "squared")):
+        assert_error(refwfm("evaluate", "run", option, value), option, "no effect on a model of Meta OT")
+    succeed("train", *SMALL, "--out", "cities")
+    assert_error(refwfm("evaluate", "cities", "--guidance", 2), "no effect on a model of Gaussians")
+    succeed("evaluate", "cities", "--size", 4, "--steps", 2, "--seeds", 1)
+
+
+def interrupted(*arguments, at):
+    """Run ``train`` and stop it at a report, or before there is one."""
+    from refwfm.runs import folders as module
+
+    patch = pytest.MonkeyPatch()
+
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    def report(self, state, metrics):
+        found(self, state, metrics)
+        if state.step >= at:
+            raise KeyboardInterrupt
+
+    found = module._Recorder.__call__
+    with patch.context() as changed:
+        changed.setattr(*((module, "prepare", stop) if at == 0 else (module._Recorder, "__call__", report)))
+        result = refwfm("train", *arguments)
+    assert result.exit_code == 130
+    return result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", [("--kind", "meta-ot", "--data", "strokes"), ("--data", "cities")])
+def test_a_stopped_run_says_what_is_left_of_it(tmp_path, kind):
+    arguments = (*kind, *SMALL, "--checkpoint-every", 4, "--steps", 8, "--out", "run")
+    assert interrupted(*arguments, at=0) == "stopped before the first step; nothing was kept"
+    assert not any(tmp_path.iterdir())
+    again = "refwfm train --resume --out run"
+    assert (
+        interrupted(*arguments, at=2)
+        == f"stopped before the first checkpoint; start again at step 0 with: {again}"
+    )
+    succeed(*again.split()[1:], "--steps", 3)
+    assert interrupted(*again.split()[2:], "--steps", 8, at=8).endswith(f"last checkpoint with: {again}")
+
+
+def test_a_start_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    """Also a loss that is NaN before the first report; a folder with other things keeps those."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("")
+    monkeypatch.setattr(
+        meta_ot, "loss_and_grad", lambda config, setting, params, batch, ops: (np.nan, params)
+    )
+    for out in ("run", "deep/er"):
+        result = refwfm("train", "--kind", "meta-ot", "--data", "strokes", *SMALL, "--out", out)
+        assert_error(result, "the loss became nan at step 0", "nothing was learned yet")
+        assert "learning_rate" not in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["meta-ot-mnist", "table-2"])
+def test_an_experiment_that_fails_leaves_no_folder(tmp_path, monkeypatch, name):
+    def fail(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("refwfm.paper_figures.processes.in_processes", fail)
+    assert_error(
+        refwfm("reproduce", name, "--scale", "smoke", "--out", tmp_path / "new" / "one"), "out of memory"
+    )
+    assert not any(tmp_path.iterdir())
 
 
 def test_pairs_are_listed():

@@ -166,11 +166,8 @@ def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
     meta = isinstance(model.config, meta_runs.CONFIGS)
     idle = sorted(asked if meta else asked - {"--steps"})
     if idle:
-        what = "models that generate" if "--steps" in idle else "models over point clouds"
-        raise ValueError(
-            f"{' and '.join(idle)} have no effect here: {what} know them, and this is one of "
-            f"{'Meta OT' if meta else 'Gaussians'}"
-        )
+        kind = "Meta OT" if meta else "Gaussians"
+        raise ValueError(f"{' and '.join(idle)}: no effect on a model of {kind}; leave it out")
 
 
 def _run_table(run: Path) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def own_pairs(
     with np.errstate(over="ignore"):
         mean = float(np.mean(matrix))
     if not 0 < mean < np.inf:
-        raise ValueError(f"the cost must be positive and finite on average; got a mean of {mean:.3g}")
+        raise ValueError(f"the cost must be positive on average, and finite; got a mean of {mean:.3g}")
     both = "" if cost is None or where is None else "; cost as given, points for the Gaussian potential alone"
     return _family(name, pool, EPS * mean, note=both, cost=matrix, points=where)
 

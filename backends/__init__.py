@@ -93,6 +93,30 @@ def load(name: str | None = None, /, *, dtype: str = "float32", reference: bool 
     return backend._replace(ops=REFERENCE) if reference else backend
 
 
+def host_array(values: Any, dtype: str, /) -> np.ndarray:
+    """Values as a NumPy array: floating ones copied to ``dtype``, others as they are.
+
+    Raises
+    ------
+    ValueError
+        If finite values are beyond the range of ``dtype``.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):
+        found = array.astype(dtype)
+    if np.finfo(array.dtype).max > np.finfo(dtype).max and not np.array_equal(
+        np.isfinite(found), np.isfinite(array)
+    ):
+        largest = np.max(np.abs(array[np.isfinite(array)]))
+        raise ValueError(
+            f"values up to {largest:.3g} are beyond the range of {dtype}, {np.finfo(dtype).max:.2g}: use "
+            "float64, or another unit"
+        )
+    return found
+
+
 def check_device(library: str, device: str, known: tuple[str, ...], /) -> str:
     """The device asked for, or the first known one if none was; raise if the library does not have it."""
     device = device or known[0]

@@ -1,10 +1,9 @@
 """CuPy on a CUDA GPU."""
 
 import cupy
-import numpy as np
 
 from refwfm._array import to_host
-from refwfm.backends import Backend, BackendError, check_device
+from refwfm.backends import Backend, BackendError, check_device, host_array
 from refwfm.training.ops import REFERENCE
 
 
@@ -16,11 +15,9 @@ def load(device: str, dtype: str, /) -> Backend:
         raise BackendError(f"cupy sees no CUDA device ({error}); use numpy, torch:cpu or jax") from None
     if count == 0:
         raise BackendError("cupy sees no CUDA device; use numpy, torch:cpu or jax")
-    kind = np.dtype(dtype)
 
     def asarray(values: object) -> object:
-        array = np.asarray(values)
-        return cupy.asarray(array, dtype=kind if array.dtype.kind == "f" else None)
+        return cupy.asarray(host_array(values, dtype))
 
     return Backend(
         name="cupy",

@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from refwfm._array import to_host
-from refwfm.backends import Backend, BackendError, check_device
+from refwfm.backends import Backend, BackendError, check_device, host_array
 from refwfm.training.ops import REFERENCE
 from refwfm.training.optim import Tree
 from refwfm.training.regression import CloudBatch, cloud_loss_and_grad, gaussian_loss_and_grad
@@ -22,11 +21,9 @@ def load(device: str, dtype: str, /) -> Backend:
         place = jax.devices("gpu" if name == "cuda" else "cpu")[0]
     except RuntimeError:
         raise BackendError("jax sees no CUDA device; use jax:cpu, or install a CUDA build of jax") from None
-    kind = jnp.dtype(dtype)
 
     def asarray(values: object) -> jax.Array:
-        array = np.asarray(values)
-        return jax.device_put(array.astype(kind) if array.dtype.kind == "f" else array, place)
+        return jax.device_put(host_array(values, dtype), place)
 
     return Backend(
         name=f"jax:{name}",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refwfm.backends import Backend, check_device
+from refwfm.backends import Backend, check_device, host_array
 from refwfm.backends._grids import grid_softmin
 from refwfm.backends._numpy_bures import pairwise_sq_distance
 from refwfm.backends._numpy_ops import adam, clip_by_global_norm, ema
@@ -18,17 +18,11 @@ from refwfm.training.regression import CloudBatch
 
 def load(device: str, dtype: str, /) -> Backend:
     """Backend record; the only device is "cpu"."""
-    kind = np.dtype(dtype)
-
-    def asarray(values: object) -> np.ndarray:
-        array = np.asarray(values)
-        return array.astype(kind) if array.dtype.kind == "f" else array
-
     return Backend(
         name="numpy",
         device=check_device("numpy", device, ("cpu",)),
         dtype=dtype,
-        asarray=asarray,
+        asarray=lambda values: host_array(values, dtype),
         to_numpy=np.asarray,
         synchronize=lambda: None,
         ops=REFERENCE._replace(

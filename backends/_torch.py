@@ -1,10 +1,9 @@
 """PyTorch, on the CPU or on a CUDA GPU."""
 
-import numpy as np
 import torch
 
 from refwfm._array import to_host
-from refwfm.backends import Backend, BackendError, check_device
+from refwfm.backends import Backend, BackendError, check_device, host_array
 from refwfm.backends._grids import grid_softmin
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_sinkhorn import sinkhorn
@@ -21,11 +20,9 @@ def load(device: str, dtype: str, /) -> Backend:
         raise BackendError("torch sees no CUDA device; use torch:cpu, or install a CUDA build of torch")
     known = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")
     device = check_device("torch", device, known)
-    kind = getattr(torch, dtype)
 
     def asarray(values: object) -> torch.Tensor:
-        array = np.asarray(values)
-        return torch.tensor(array, dtype=kind if array.dtype.kind == "f" else None, device=device)
+        return torch.tensor(host_array(values, dtype), device=device)
 
     return Backend(
         name=f"torch:{device}",

@@ -221,3 +221,14 @@ def test_pairwise_twin_checks_its_input(rng):
     with pytest.raises(ValueError, match="same dimension"):
         twin(mu, oracles.random_gaussian(rng, 2, 3))
     assert np.all(twin(mu, Gaussian(mu.mean, -mu.cov), validate=False) >= 0)
+
+
+def test_values_beyond_the_range_are_refused_without_a_warning(backend):
+    values = np.asarray([1.0, -1e39])
+    if backend.dtype == "float64":
+        assert backend.to_numpy(backend.asarray(values)).tolist() == values.tolist()
+        return
+    with pytest.raises(ValueError, match=r"up to 1e\+39 are beyond the range of float32.*use float64"):
+        backend.asarray(values)
+    kept = np.asarray([np.inf, np.nan, 3.4e38])
+    np.testing.assert_array_equal(backend.to_numpy(backend.asarray(kept)), kept.astype(np.float32))

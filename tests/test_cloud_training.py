@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from configurations import SMALL_CLOUDS
 from conftest import map_arrays
 
 from refwfm._array import to_host
@@ -22,18 +23,7 @@ from refwfm.training.noise import draw_source
 from refwfm.training.ops import REFERENCE
 from refwfm.training.regression import cloud_loss_and_grad
 
-SMALL = CloudConfig(
-    steps=4,
-    batch=6,
-    width=8,
-    depth=1,
-    heads=2,
-    hidden=8,
-    n_frequencies=2,
-    sinkhorn_steps=20,
-    ema=0.9,
-    inner="exact",
-)
+SMALL = dataclasses.replace(SMALL_CLOUDS, ema=0.9, inner="exact")
 LABELS = np.array([0, 1, 1, 2, 0])
 PLACE = load("numpy", dtype="float64", reference=True)
 

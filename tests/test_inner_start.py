@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from configurations import SMALL_CLOUDS
 
 from refwfm._array import to_host
 from refwfm.backends import load
@@ -19,19 +20,7 @@ from refwfm.training.config import CloudConfig
 from refwfm.training.inner_start import start_of
 from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
 
-CONFIG = CloudConfig(
-    steps=4,
-    batch=6,
-    width=8,
-    depth=1,
-    heads=2,
-    hidden=8,
-    n_frequencies=2,
-    eps=0.02,
-    sinkhorn_steps=20,
-    inner="entropic",
-    start_steps=30,
-)
+CONFIG = dataclasses.replace(SMALL_CLOUDS, eps=0.02, inner="entropic", start_steps=30)
 STARTS = ("zeros", "gaussian", "amortised")
 
 

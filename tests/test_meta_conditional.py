@@ -108,6 +108,8 @@ def test_the_command(tmp_path):
     assert rows[0]["logged_at"] == [0, 1, 2, 3, 4]
     picture = matplotlib.image.imread(tmp_path / "meta-ot-conditional.png")[..., :3]
     assert np.mean(np.ptp(picture, axis=-1) > 0.1) > 0.01
+    gold = np.asarray([0xD9, 0x9A, 0x00]) / 255
+    assert np.mean(np.max(np.abs(picture - gold), axis=-1) < 0.15) > 5e-4  # the source can be seen
     again = succeed("reproduce", "meta-ot-conditional", "--scale", "smoke", "--out", tmp_path, "--resume")
     assert "gaussian" in again
     kept = json.loads((tmp_path / "meta-ot-conditional.json").read_text())["rows"]

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from command import assert_error, refwfm, succeed
 from conftest import LIBRARIES
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refwfm import backends, datasets
 from refwfm.datasets import PairFamily, load_pairs, own_pairs
 from refwfm.datasets.pair_catalogue import image_family, sphere_family
+from refwfm.measures import PointCloud
 from refwfm.meta.potentials import potential_mlp
 from refwfm.paper_figures.meta import experiment
 from refwfm.paper_figures.meta.experiment import dense
@@ -27,6 +30,7 @@ from refwfm.training.flows import flow_of
 from refwfm.training.ops import REFERENCE
 from refwfm.training.optim import flatten, tree_map, unflatten
 from refwfm.training.randomness import random_stream
+from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.grids import Grid, grid_points
 from refwfm.transport.semidual import semidual_gradient, semidual_value_and_gradient
 from refwfm.transport.sinkhorn import sinkhorn, sq_euclidean_cost
@@ -158,7 +162,11 @@ WRONG = {
     "cost": ({"a": EVEN, "b": EVEN, "cost": np.ones((2, 3))}, r"shape \(2, 2\).*got \(2, 3\)"),
     "cost of NaN": ({"a": EVEN, "b": EVEN, "cost": np.full((2, 2), np.nan)}, "cost must be finite"),
     "cost of 0": ({"a": EVEN, "b": EVEN, "cost": np.zeros((2, 2))}, "positive on average"),
-    "one row": ({"histograms": np.ones((1, 2, 2))}, "at least two rows"),
+    "too few": (
+        {"histograms": np.ones((3, 2, 2))},
+        "needs at least 4 histograms, 2 to train on and 2 to hold out; got 3",
+    ),
+    "one row": ({"a": EVEN[:1], "b": EVEN[:1], "points": np.eye(2)}, "needs at least 2 rows, 1 to train on"),
     "words": ({"histograms": np.asarray([["a"]])}, "of real numbers"),
     "shape": ({"histograms": np.ones(3)}, r"2-dimensional or 3-dimensional.*\(3,\)"),
     "a stranger": ({"histograms": np.ones((2, 2, 2)), "labels": np.ones(2)}, "holds labels"),
@@ -188,7 +196,10 @@ def test_a_batch_can_be_drawn_again_and_its_setting_comes_back(backend):
             np.testing.assert_array_equal(part, same)
         arrays, numbers = meta_ot.pack(setting)
         back = meta_ot.unpack(unflatten(flatten(arrays)), numbers)
-        assert back.eps == family.eps
+        assert back.eps * back.unit == pytest.approx(family.eps, rel=1e-14)
+        assert (back.eps, back.unit) == (setting.eps, setting.unit)
+        older = meta_ot.unpack(unflatten(flatten(arrays)), {"eps": family.eps})
+        assert (older.eps, older.unit) == (family.eps, 1.0)  # it was trained in the data's units
         assert back.sizes == family.sizes
         for one, other in zip(meta_ot.atoms(setting), meta_ot.atoms(back), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -200,13 +211,17 @@ def test_untrained_predictions_are_the_baseline(backend):
     setting, data = meta_ot.prepare(TINY, small_sphere(), None, backend.asarray)
     params = meta_ot.init_params(TINY, setting)
     a, b = data.draw(3, seed=0, step=0, stream="evaluation")
-    np.testing.assert_array_equal(
-        meta_ot.predict(TINY, setting, params, a, b), meta_ot.gaussian(setting, a, b)
-    )
+    f = meta_ot.predict_in_model_units(TINY, setting, params, a, b)
+    np.testing.assert_array_equal(f, meta_ot.gaussian(setting, a, b))
+    assert not np.isclose(setting.unit, 1.0)
+    pair = zip(data.points, (a, b), strict=True)
+    clouds = (PointCloud(np.broadcast_to(at, (3, *at.shape)), weights) for at, weights in pair)
+    in_data_units = meta_ot.predict(TINY, setting, params, a, b)
+    np.testing.assert_allclose(in_data_units, gaussian_potential(*clouds), atol=1e-12)
     plain = replace(TINY, baseline="none", out_scale=1.0)
     params = meta_ot.init_params(plain, setting)
     f, _ = potential_mlp(params, a, b)
-    np.testing.assert_array_equal(meta_ot.predict(plain, setting, params, a, b), f)
+    np.testing.assert_array_equal(meta_ot.predict_in_model_units(plain, setting, params, a, b), f)
     assert np.max(np.abs(f)) > 0.1
 
 
@@ -220,7 +235,7 @@ def test_what_is_trained_without_masks_is_converted(backend):
     raw = np.where(a > 0, potential_mlp(params, a, b)[0], -np.inf)
     K = np.exp((raw[..., None] - setting.cost) / setting.eps)
     rows = np.sum(K / np.sum(K, axis=1, keepdims=True) * b[:, None], axis=-1)
-    f = meta_ot.predict(config, setting, params, a, b)
+    f = meta_ot.predict_in_model_units(config, setting, params, a, b)
     found = semidual_gradient(f, setting.cost, a, b, eps=setting.eps)
     np.testing.assert_allclose(found, a - rows, atol=1e-12)
     unconverted = semidual_gradient(potential_mlp(params, a, b)[0], setting.cost, a, b, eps=setting.eps)
@@ -255,6 +270,123 @@ def test_training_saves_iterations(backend):
     assert means["meta"] < 0.65 * means["zeros"]
     assert np.mean(found["meta"].errors[0]) < 0.4 * np.mean(found["zeros"].errors[0])
     assert found["meta"].used > 0.5
+
+
+def scaled(family, s):
+    """The same pairs with their atoms ``s`` times as far apart."""
+    return replace(
+        family,
+        eps=family.eps * s * s,
+        axes=None if family.axes is None else tuple(axis * s for axis in family.axes),
+        cost=None if family.cost is None else family.cost * s * s,
+        points=None if family.points is None else tuple(each * s for each in family.points),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("s", [1e-100, 1e-3, 1e3, 1e100])
+@pytest.mark.parametrize(
+    "options", [{}, {"baseline": "none", "out_scale": 1.0}, {"mask_support": False, "baseline": "none"}]
+)
+def test_the_unit_of_the_data_does_not_matter(dtype, s, options):
+    """Losses, iterations, and potentials times s²: the paper's unit square is no place that is preferred."""
+    place = backends.load("numpy", dtype=dtype)
+    config = replace(TINY, steps=8, learning_rate=1e-2, **options)
+    for family in (small_sphere(), *([] if options else [load_pairs("strokes")])):
+        found = []
+        for each in (family, scaled(family, s)):
+            model, data = models.prepare(config, each, place)
+            losses = []
+            state = algorithm.train(
+                *(config, model.setting, data, None, model.state),
+                ops=place.ops,
+                every=1,
+                report=lambda state, metrics, losses=losses: losses.append(metrics.loss),
+            )
+            model = model._replace(state=state)
+            starts = compare_starts(model, each, place, size=3, max_iter=300).starts
+            iterations = [start.iterations[1e-2] for start in starts.values()]
+            found.append((losses, iterations, model))
+        tolerance = 2e-3 if dtype == "float32" else 1e-6
+        np.testing.assert_allclose(found[1][0], found[0][0], rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(found[1][1], found[0][1], atol=1 if dtype == "float32" else 0)
+        if dtype == "float32" and s in (1e-100, 1e100):
+            continue  # potentials in the data's units have no float32
+        a, b = (place.asarray(part) for part in family.draw(2, seed=0, step=0, stream="evaluation"))
+        f, times = (
+            meta_ot.predict(config, model.setting, trained(model.state), a, b)[a > 0] for *_, model in found
+        )
+        np.testing.assert_allclose(times / s / s, f, rtol=tolerance, atol=5 * tolerance * np.max(np.abs(f)))
+
+
+def test_without_a_unit_that_is_fitted_training_depends_on_the_data(backend, monkeypatch):
+    """The check above can see: this is what training was before the model had units of its own."""
+    monkeypatch.setattr(meta_ot, "mean_cost", lambda data: 1.0)
+    config = replace(TINY, learning_rate=1e-2)
+    a, b = small_sphere().draw(2, seed=0, step=0, stream="evaluation")
+    f, times = (
+        meta_ot.predict(config, model.setting, trained(model.state), a, b)
+        for model in (fitted(config, scaled(small_sphere(), s), backend) for s in (1.0, 1e3))
+    )
+    assert np.max(np.abs(times / 1e6 - f)) > 0.01 * np.max(np.abs(f))
+
+
+@pytest.mark.parametrize("s", [1e-150, 1e-3, 1e3, 1e150])
+def test_the_unit_of_clouds_does_not_matter(s, rng):
+    clouds = [rng.normal(size=(n, 2)) * rng.uniform(0.5, 2, 2) for n in rng.integers(3, 9, 12)]
+    place, config = backends.load("numpy", dtype="float32"), MetaCloudsConfig(steps=20, batch=8, width=8)
+    losses = []
+    for factor in (1.0, s):
+        family = datasets.clouds_from_arrays([factor * each for each in clouds], name="some")
+        model, data = models.prepare(config, family, place)
+        losses.append([])
+        algorithm.train(
+            *(config, model.setting, data, None, model.state),
+            ops=place.ops,
+            every=1,
+            report=lambda state, metrics: losses[-1].append(metrics.loss),
+        )
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [("float32", 1e-9), ("float64", 1e-18)])
+def test_an_eps_that_rounding_would_decide_is_refused_by_name(dtype, eps):
+    place = backends.load("numpy", dtype=dtype)
+    with pytest.raises(ValueError, match=rf"eps = {eps:.3g} is too small for {dtype}.*take a larger eps"):
+        models.prepare(replace(TINY, eps=eps), load_pairs("strokes"), place)
+    models.prepare(replace(TINY, eps=1e4 * eps), load_pairs("strokes"), place)
+    clouds = datasets.clouds_from_arrays([np.eye(2), 2 * np.eye(2)], name="some")
+    with pytest.raises(ValueError, match="too small"):
+        models.prepare(MetaCloudsConfig(eps=eps), clouds, place)
+
+
+def test_each_held_out_pair_is_solved_once(backend, rng):
+    """Of few pairs all, each once; of many as many as are asked for, no two alike, none of twice the same."""
+    rows = rng.dirichlet(np.ones(4), 40)
+    of_rows = own_pairs(a=rows, b=rows[::-1], points=rng.normal(size=(4, 2)))
+    of_images = own_pairs(histograms=rows.reshape(40, 2, 2))
+    clouds = datasets.clouds_from_arrays([rng.normal(size=(4, 2)) for _ in range(3)], name="some")
+    assert (of_rows.held_out, of_images.held_out) == (4, 12)
+    for family, config, count in (
+        (of_rows, TINY, 4),
+        (of_images, TINY, 12),
+        (clouds, MetaCloudsConfig(steps=1, batch=2, width=4, eps=1.0), 6),
+    ):
+        model = fitted(replace(config, steps=1), family, backend)
+        found = compare_starts(model, family, backend, size=20, max_iter=50).starts
+        assert {each.errors.shape[1] for each in found.values()} == {count}
+        if family is clouds:
+            continue
+        for size in (3, 20):
+            a, b = family.draw(size, seed=5, step=0, stream="evaluation")
+            assert len(np.unique(np.concatenate([a, b], axis=1), axis=0)) == len(a) == min(size, count)
+            assert not np.any(np.all(a == b, axis=1))
+    assert load_pairs("strokes").held_out is None
+    one = datasets.clouds_from_arrays([np.eye(2)], name="one")
+    with pytest.raises(ValueError, match="at least two clouds; got 1"):
+        compare_starts(model, one, backend)
+    with pytest.raises(ValueError, match="at least two clouds; got 1"):
+        models.prepare(config, one, backend)
 
 
 def test_iterations_are_those_of_the_solver(backend):
@@ -343,6 +475,37 @@ def test_semidual_of_the_twin_is_that_of_the_reference(backend, rng, batch, eps,
         np.full(12, np.nan, dtype), cost, p, q, eps=eps, validate=False
     )
     assert np.all(np.isnan(nan[0]))
+
+
+@given(
+    seed=st.integers(0, 999),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    eps=st.sampled_from([1e-3, 0.05, 1.0, 1e6]),
+    size=st.sampled_from([1e-100, 1.0, 1e100]),
+    cleared=st.booleans(),
+)
+def test_the_twins_of_any_problem_are_their_references(seed, shape, eps, size, cleared):
+    """Semi-dual and errors, of any numbers of atoms, in any unit of the cost, some atoms without weight."""
+    rng, (n, m) = np.random.default_rng(seed), shape
+    cost, f = size * rng.uniform(size=(n, m)), size * rng.normal(size=(2, n))
+    a, b = rng.dirichlet(np.ones(n), 2), rng.dirichlet(np.ones(m), 2)
+    if cleared:
+        a[:, 1:3], b[:, 2:] = 0.0, 0.0
+        a, b = a / a.sum(-1, keepdims=True), b / b.sum(-1, keepdims=True)
+    ops, options = backends.load("numpy", dtype="float64").ops, {"eps": eps * size, "validate": False}
+    found, truth = (
+        each(f, cost, a, b, **options)
+        for each in (ops.semidual_value_and_gradient, semidual_value_and_gradient)
+    )
+    np.testing.assert_allclose(found[0], truth[0], rtol=0, atol=1e-13 * size * max(1.0, eps))
+    np.testing.assert_allclose(found[1], truth[1], rtol=0, atol=1e-14 * max(10.0, 10.0 / eps))
+    found, truth = (
+        each(cost, a, b, n_iter=5, f_init=f, **options) for each in (ops.error_curve, error_curve)
+    )
+    np.testing.assert_allclose(found, truth, rtol=1e-7, atol=1e-14 * max(10.0, 10.0 / eps))
+    if eps == 0.05 and n > 3 and m > 3 and not cleared:  # control: another eps is seen
+        other = error_curve(cost, a, b, n_iter=5, f_init=f, **{**options, "eps": 1.1 * eps * size})
+        assert not np.allclose(found, other, rtol=1e-7, atol=1e-13)
 
 
 # Runs in folders
@@ -436,11 +599,19 @@ def test_own_pairs_on_the_command_line(tmp_path, rng):
         "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
     )
     arguments = ("train", "--kind", "meta-ot", "--data", "mine.npz", *SMALL, "--eps", 0.5)
-    assert_error(refwfm(*arguments), "baseline", "only their cost")
-    said = succeed(*arguments, "--baseline", "none", "--dtype", "float64")
+    assert_error(refwfm(*arguments, "--baseline", "gaussian"), "baseline", "only their cost")
+    assert not (tmp_path / "runs").exists()
+    said = succeed(*arguments, "--dtype", "float64")
+    assert "baseline none: mine has a cost and no points" in said
     assert "20 rows, the last 2 held out" in said
+    assert "2 held-out pairs of mine" in said
     assert "Gaussian" not in said.split("held-out pairs of mine")[1]
-    succeed("evaluate", "runs/mine-meta-ot", "--size", 2)
+    assert folders.read_config(tmp_path / "runs" / "mine-meta-ot" / "config.toml")[1]["baseline"] == "none"
+    assert "baseline none" not in succeed("train", "--resume", "--out", "runs/mine-meta-ot", "--steps", 6)
+    said = succeed("evaluate", "runs/mine-meta-ot", "--size", 20, "--seeds", 3)
+    assert "\n2 held-out pairs; " in said
+    numbers = json.loads(succeed("evaluate", "runs/mine-meta-ot", "--json"))
+    assert numbers["pairs"] == len(numbers["starts"]["zeros"]["iterations"]["0.01"]) == 2
     np.savez(
         "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
     )
@@ -502,11 +673,128 @@ def test_clouds_are_solved_in_their_units(backend, rng):
             ("conditional is an option for Gaussians and point clouds", "pairs of histograms"),
         ),
         (("--data", "cities", "--baseline", "none"), ("baseline is an option for pairs of histograms",)),
-        (("--data", "strokes"), ("unknown family 'strokes'",)),
+        (("--data", "strokes"), ("strokes: pairs of histograms are for Meta OT: add --kind meta-ot",)),
+        (("--kind", "meta-ot"), ("--kind meta-ot needs --data", "strokes", "clouds")),
+        (("--resume", "--out", "nowhere"), ("nothing to resume in nowhere",)),
+        (("--resume",), ("nothing to resume in runs/cities-riemannian",)),
+        (("--kind", "meta-ot", "--data", "strokes", "--eps", 1e-12), ("eps = 1e-12 is too small", "float32")),
+        (("--kind", "meta-ot", "--data", "fours", "--eps", 1e-12), ("eps = 1e-12 is too small", "float64")),
+        (("--data", "fours", "--start-steps", 5), ("--start-steps is for --inner-start amortised",)),
+        (("--data", "fours", "--inner", "exact", "--inner-tol", 0.1), ("no effect with --inner exact",)),
     ],
 )
-def test_what_does_not_go_together_is_one_line(arguments, words):
+def test_what_does_not_go_together_is_one_line(arguments, words, tmp_path):
     assert_error(refwfm("train", *arguments), *words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_data_that_are_pairs_are_known_by_their_names_and_files(tmp_path, rng):
+    np.savez("mine.npz", histograms=rng.uniform(size=(8, 2, 2)))
+    for name in ("strokes", "mine.npz"):
+        assert_error(refwfm("data", "show", name), "--kind meta-ot --data " + name)
+    assert_error(refwfm("train", "--data", "mine.npz"), "add --kind meta-ot")
+
+
+@pytest.mark.parametrize("kind", [("--kind", "meta-ot"), ()])
+def test_values_beyond_the_dtype_are_one_line_and_leave_nothing(tmp_path, kind, rng):
+    """Histograms on such points are learned all the same: the model has units of its own."""
+    points = 1e150 * rng.normal(size=(4, 2))
+    if kind:
+        np.savez("mine.npz", histograms=rng.dirichlet(np.ones(4), 40), points=points)
+        said = succeed("train", *kind, "--data", "mine.npz", *SMALL)
+        assert "12 held-out pairs of mine" in said
+        np.savez("mine.npz", histograms=rng.dirichlet(np.ones(4), 40), points=1e10 * points)
+        result = refwfm("train", *kind, "--data", "mine.npz", "--out", "x")
+        assert_error(result, "squared distances that overflow")
+    else:
+        clouds = [1e100 * rng.normal(size=(30, 2)) for _ in range(6)]
+        datasets.save_family("mine.npz", datasets.gaussians_from_clouds(clouds, name="mine"))
+        words = "beyond the range of float32, 3.4e+38: use float64"
+        assert_error(refwfm("train", "--data", "mine.npz", "--out", "x"), words)
+    assert not (tmp_path / "x").exists()
+
+
+def test_images_of_huge_numbers_are_histograms(rng):
+    images = rng.uniform(0.5, 1.0, size=(4, 3, 3))
+    images[1:3] *= 1.7e308
+    family = save(histograms=images)
+    shrunk = images / images.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(
+        family.numbers[0], shrunk.reshape(4, 9) / shrunk.sum(axis=(1, 2))[:, None], rtol=1e-14
+    )
+    both = save(histograms=np.full((4, 2), 0.5), points=np.eye(2), cost=np.ones((2, 2)) - np.eye(2))
+    assert "cost as given, points for the Gaussian potential" in both.about
+
+
+def test_options_that_would_change_nothing_are_refused(tmp_path):
+    succeed("train", "--kind", "meta-ot", "--data", "strokes", *SMALL, "--out", "run")
+    for option, value in (("--guidance", 2), ("--steps", 9), ("--emd", "squared")):
+        assert_error(refwfm("evaluate", "run", option, value), option, "no effect on a model of Meta OT")
+    succeed("train", *SMALL, "--out", "cities")
+    assert_error(refwfm("evaluate", "cities", "--guidance", 2), "no effect on a model of Gaussians")
+    succeed("evaluate", "cities", "--size", 4, "--steps", 2, "--seeds", 1)
+
+
+def interrupted(*arguments, at):
+    """Run ``train`` and stop it at a report, or before there is one."""
+    from refwfm.runs import folders as module
+
+    patch = pytest.MonkeyPatch()
+
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    def report(self, state, metrics):
+        found(self, state, metrics)
+        if state.step >= at:
+            raise KeyboardInterrupt
+
+    found = module._Recorder.__call__
+    with patch.context() as changed:
+        changed.setattr(*((module, "prepare", stop) if at == 0 else (module._Recorder, "__call__", report)))
+        result = refwfm("train", *arguments)
+    assert result.exit_code == 130
+    return result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", [("--kind", "meta-ot", "--data", "strokes"), ("--data", "cities")])
+def test_a_stopped_run_says_what_is_left_of_it(tmp_path, kind):
+    arguments = (*kind, *SMALL, "--checkpoint-every", 4, "--steps", 8, "--out", "run")
+    assert interrupted(*arguments, at=0) == "stopped before the first step; nothing was kept"
+    assert not any(tmp_path.iterdir())
+    again = "refwfm train --resume --out run"
+    assert (
+        interrupted(*arguments, at=2)
+        == f"stopped before the first checkpoint; start again at step 0 with: {again}"
+    )
+    succeed(*again.split()[1:], "--steps", 3)
+    assert interrupted(*again.split()[2:], "--steps", 8, at=8).endswith(f"last checkpoint with: {again}")
+
+
+def test_a_start_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    """Also a loss that is NaN before the first report; a folder with other things keeps those."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("")
+    monkeypatch.setattr(
+        meta_ot, "loss_and_grad", lambda config, setting, params, batch, ops: (np.nan, params)
+    )
+    for out in ("run", "deep/er"):
+        result = refwfm("train", "--kind", "meta-ot", "--data", "strokes", *SMALL, "--out", out)
+        assert_error(result, "the loss became nan at step 0", "nothing was learned yet")
+        assert "learning_rate" not in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["meta-ot-mnist", "gwfm-figure-4"])
+def test_an_experiment_that_fails_leaves_no_folder(tmp_path, monkeypatch, name):
+    def fail(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("refwfm.paper_figures.processes.in_processes", fail)
+    assert_error(
+        refwfm("reproduce", name, "--scale", "smoke", "--out", tmp_path / "new" / "one"), "out of memory"
+    )
+    assert not any(tmp_path.iterdir())
 
 
 def test_pairs_are_listed():
@@ -621,9 +909,13 @@ def test_logarithms_of_errors():
 
 def test_pairs_of_images_are_kept_as_they_are():
     images = np.arange(1, 17, dtype=np.uint8).reshape(4, 2, 2)
-    family = image_family("some", images[:3], images[3:])
+    family = image_family("some", images[:2], images[2:])
     assert isinstance(family, PairFamily)
-    a, _ = family.draw(2, seed=0, step=0, stream="evaluation")
-    np.testing.assert_allclose(a, images[3].reshape(1, -1).repeat(2, axis=0) / images[3].sum())
+    a, b = family.draw(9, seed=0, step=0, stream="evaluation")
+    rows = images[2:].reshape(2, 4) / images[2:].sum(axis=(1, 2))[:, None]
+    assert sorted(map(tuple, a)) == sorted(map(tuple, b)) == sorted(map(tuple, rows))
+    assert not np.any(np.all(a == b, axis=1))
+    with pytest.raises(ValueError, match="two to evaluate; got 3 and 1"):
+        image_family("some", images[:3], images[3:])
     assert REFERENCE.error_curve is error_curve
     assert iterations_to(np.asarray([[1.0], [0.5]]), 0.1).tolist() == [-1]

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refwfm._array import to_host
 from refwfm.measures import PointCloud
-from refwfm.transport.grids import grid_points, unit_grid
-from refwfm.transport.semidual import semidual_gradient
+from refwfm.transport.grids import Grid, grid_points, unit_grid
+from refwfm.transport.semidual import semidual_gradient, semidual_value
 from refwfm.transport.sinkhorn import plan, sinkhorn, sq_euclidean_cost
 from refwfm.transport.starts import (
     error_curve,
@@ -72,6 +73,38 @@ def test_a_solution_takes_one_iteration(rng):
     assert again.start_used
     assert again.solution.n_iter == 1
     assert sinkhorn(COST, a, b, eps=EPS, check_every=1).n_iter > 3  # control
+
+
+@given(
+    st.integers(0, 99), st.floats(-10.0, 10.0), st.sampled_from([1e-100, 1.0, 1e100]), st.sampled_from([0, 1])
+)
+def test_a_constant_is_worth_as_much_as_zeros(seed, constant, size, noise):
+    """Exactly, and with the rounding of its values; what is truly worse, by little, is not used."""
+    rng = np.random.default_rng(seed)
+    a, b = pair(rng)
+    a[:3], a[3] = 0.0, a[:4].sum()
+    f = size * constant * (1.0 + noise * 1e-16 * rng.normal(size=20))
+    for cost in (COST * size, Grid(tuple(axis * size**0.5 for axis in GRID.axes))):
+        assert usable_start(f, cost, a, b, eps=EPS * size)[1]
+    worse = 1e-4 * rng.normal(size=20)
+    lower = semidual_value(worse, COST, a, b, eps=EPS) < semidual_value(0.0 * worse, COST, a, b, eps=EPS)
+    assert usable_start(worse, COST, a, b, eps=EPS)[1] == (not lower)
+
+
+def test_only_the_shape_of_a_start_is_an_error(rng):
+    a, b = pair(rng)
+    for cost in (COST, GRID):
+        with pytest.raises(ValueError, match=r"f_init must have shape \(\.\.\., 20\).*got \(19,\)"):
+            warm_sinkhorn(cost, a, b, np.zeros(19), eps=EPS)
+        with pytest.raises(TypeError, match="float32"):
+            warm_sinkhorn(cost, a, b, np.zeros(20, np.float32), eps=EPS)
+        assert warm_sinkhorn(cost, a, b, np.zeros(20), eps=EPS).start_used
+
+
+def test_a_curve_of_the_start_alone_reaches_nothing(library):
+    errors = library.array(np.zeros((1, 3)))
+    assert to_host(iterations_to(errors, 1.0)).tolist() == [-1, -1, -1]
+    assert to_host(iterations_to(errors[:, 0], 1.0)).tolist() == -1
 
 
 def test_each_member_is_judged_by_itself(rng):

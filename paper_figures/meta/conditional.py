@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from refwfm.paper_figures.meta.conditional_experiment import (
     SCALES,
@@ -17,6 +18,7 @@ KIND = "conditional"
 
 STARTS = ("identity", "gaussian")
 COLOURS = {"identity": "#33506b", "gaussian": "#c4392f"}
+SOURCE = "#d99a00"
 POINTS = 400
 
 
@@ -39,8 +41,10 @@ def draw(outcomes: list[ConditionalOutcome], folder: Path, /) -> list[Path]:
     for row, (start, o) in enumerate((start, last[start]) for start in STARTS if start in last):
         for column, h in enumerate(some):
             ax = figure.add_subplot(grid[row, 2 + column])
+            # Rings, for a map close to the identity puts its dots upon them.
+            rings = {"facecolors": "none", "edgecolors": SOURCE, "linewidths": 0.6, "label": "source"}
+            ax.scatter(*o.x[h, :POINTS].T, s=14, **rings)
             for points, colour, name in (
-                (o.x[h], "#d0d3d8", "source"),
                 (o.truth[h], "#8a8f98", "right image"),
                 (o.moved[h], COLOURS[start], "learned"),
             ):
@@ -67,6 +71,7 @@ def _draw_errors(ax: Axes, outcomes: list[ConditionalOutcome]) -> None:
         ax.plot(steps, errors.mean(axis=1), color=COLOURS[start], marker="o", markersize=3, label=start)
         low, high = errors.min(axis=1), errors.max(axis=1)
         ax.fill_between(steps, low, high, color=COLOURS[start], alpha=0.18, lw=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_yscale("log")
     ax.set_xlabel("steps of the potential")
     ax.set_ylabel("error in % of the target's variance")

@@ -1,7 +1,7 @@
 """Errors on the command line: one clear line, never a traceback."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -21,12 +21,12 @@ FLAGS = " (on the command line: --resume continues a run, --out names its folder
 
 
 @contextmanager
-def clear_errors(*, stopped: str = "stopped") -> Iterator[None]:
+def clear_errors(*, stopped: str | Callable[[], str] = "stopped") -> Iterator[None]:
     """Turn what a user can cause into one line and exit code 2, and Ctrl-C into ``stopped`` and code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        _print(Text(stopped))
+        _print(Text(stopped if isinstance(stopped, str) else stopped()))
         raise typer.Exit(130) from None
     except EXPECTED as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:

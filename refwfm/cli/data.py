@@ -27,6 +27,7 @@ from refwfm.datasets import (
     read_shapes,
     save_family,
 )
+from refwfm.datasets.own_pairs import is_pair_file
 
 app = typer.Typer(
     no_args_is_help=True, help="Families of Gaussians and of point clouds: list, show, make your own."
@@ -102,6 +103,11 @@ def show(
 ) -> None:
     """Summarise a family: sizes, scales, ranks and classes; --figure draws it too."""
     with clear_errors():
+        if name in PAIRS or is_pair_file(Path(name)):
+            raise ValueError(
+                f"{name}: pairs of histograms have no summary; refwfm train --kind meta-ot --data {name} "
+                "learns from them"
+            )
         family = load(name, seed=seed)
         _summarise(family)
         if figure is not None:

@@ -21,6 +21,7 @@ from refwfm.cli import (
 from refwfm.cli._common import Backend, console, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._experiment import Kind, Request
+from refwfm.storage import atomic
 
 KINDS: dict[str, Callable[[], Kind]] = {
     "gaussians": gaussian_figures.gaussians,
@@ -97,7 +98,13 @@ def reproduce(
     ] = False,
 ) -> None:
     """Reproduce a table or figure of the paper: our numbers beside the paper's."""
-    with clear_errors(stopped="stopped; the same command with --resume goes on after the finished runs"):
+
+    def stopped() -> str:
+        if any((out / f"{name}-runs").glob("*.npz")):
+            return "stopped; the same command with --resume goes on after the finished runs"
+        return "stopped before the first run was finished"
+
+    with clear_errors(stopped=stopped):
         from refwfm.paper_figures import FIGURES
 
         if name not in FIGURES:
@@ -114,14 +121,14 @@ def perform(asked: Request, /) -> None:
         return
     kind = KINDS[figure.KIND]()
     tasks, words = kind.plan(figure, asked)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    say(f"{figure.TITLE}\n{len(tasks)} runs{words}")
-    outcomes = _outcomes(kind, tasks, asked)
-    for part in kind.show(figure, outcomes):
-        _print(part)
-    pictures = figure.draw(outcomes, asked.out) if hasattr(figure, "draw") else []
-    _finish(asked, kind.as_rows(outcomes), pictures, start)
+    with atomic.made_folder(asked.out):
+        start = time.perf_counter()
+        say(f"{figure.TITLE}\n{len(tasks)} runs{words}")
+        outcomes = _outcomes(kind, tasks, asked)
+        for part in kind.show(figure, outcomes):
+            _print(part)
+        pictures = figure.draw(outcomes, asked.out) if hasattr(figure, "draw") else []
+        _finish(asked, kind.as_rows(outcomes), pictures, start)
 
 
 def _outcomes(kind: Kind, tasks: list[Any], asked: Request) -> list[Any]:
@@ -154,13 +161,13 @@ def _measure(figure: Any, asked: Request) -> None:
         raise ValueError(
             f"{asked.name} trains nothing: --data, --steps, --seeds and --resume have no meaning there"
         )
-    asked.out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    say(figure.TITLE)
-    rows = figure.measure(asked.scale, asked.backend)
-    for part in (coupling_figures.times(rows), *figure.SHAPE):
-        _print(part)
-    _finish(asked, rows, [], start)
+    with atomic.made_folder(asked.out):
+        start = time.perf_counter()
+        say(figure.TITLE)
+        rows = figure.measure(asked.scale, asked.backend)
+        for part in (coupling_figures.times(rows), *figure.SHAPE):
+            _print(part)
+        _finish(asked, rows, [], start)
 
 
 def _finish(asked: Request, rows: list[dict[str, Any]], pictures: list[Path], start: float) -> None:

@@ -30,6 +30,12 @@ NOTE = (
 )
 
 
+WHAT = (
+    f"pairs of histograms ({', '.join(PAIRS)}, or an .npz file of one's own) or a family of clouds "
+    "(refwfm data list)"
+)
+"""What Meta OT is learned from."""
+
 CONFIGS = (MetaOTConfig, MetaCloudsConfig)
 """Configurations of runs of Meta OT."""
 
@@ -44,8 +50,7 @@ def load_measures(name: str, /) -> PairFamily | CloudFamily:
     family = load(name)
     if isinstance(family, Family):
         raise ValueError(
-            f"{name} is a family of Gaussians, whose transport has closed form; Meta OT takes clouds, or "
-            f"pairs of histograms: {', '.join(PAIRS)}"
+            f"{name} is a family of Gaussians, whose transport has closed form; Meta OT takes {WHAT}"
         )
     return family
 
@@ -62,7 +67,7 @@ def after_training(model: Model[Any], family: Any, backend: Backend, figure: Pat
         figure.parent.mkdir(exist_ok=True)
         draw_curves({family.name: {name: each.errors for name, each in found.starts.items()}}, figure)
         say(f"wrote {figure}")
-    console.print(table(f"{SIZE} held-out pairs of {family.name}", found.starts))
+    console.print(table(f"{number_of_pairs(found.starts)} held-out pairs of {family.name}", found.starts))
     say(NOTE)
     for line in unused(found.starts):
         say(line)
@@ -84,13 +89,16 @@ def evaluate(
         made, given = kinds if isinstance(family, CloudFamily) else kinds[::-1]
         raise ValueError(f"the model is one of {made}; data {family.name} are {given}")
     results = []
+    # Draws with several seeds would repeat pairs of which there are only so many.
+    finite = isinstance(family, CloudFamily) or family.held_out is not None
+    draws = [(0, size * seeds)] if finite else [(seed, size) for seed in range(seeds)]
     with Progress(console=console, disable=not console.is_terminal or as_json) as bar:
-        task = bar.add_task("evaluating", total=len(STARTS) * seeds)
-        for seed in range(seeds):
+        task = bar.add_task("evaluating", total=len(STARTS) * len(draws))
+        for seed, count in draws:
             results.append(
                 compare_starts(
                     *(model, family, backend),
-                    size=size,
+                    size=count,
                     seed=seed,
                     max_iter=10 * QUICK,
                     progress=lambda: bar.advance(task),
@@ -101,13 +109,19 @@ def evaluate(
     if as_json:
         numbers = {name: as_numbers(each) for name, each in starts.items()}
         about = {"data": family.name, "step": model.state.step, "size": size, "seeds": seeds}
+        about["pairs"] = number_of_pairs(starts)
         say(json.dumps({**about, "starts": numbers, "predict_ms": ms}))
         return
     console.print(table(f"meta-ot on {family.name}, step {model.state.step}", starts))
-    say(f"{seeds * size} held-out pairs; {NOTE}")
+    say(f"{number_of_pairs(starts)} held-out pairs; {NOTE}")
     say(f"predicting takes {ms:.2g} ms for each pair")
     for line in unused(starts):
         say(line)
+
+
+def number_of_pairs(starts: dict[str, Saved], /) -> int:
+    """How many pairs were solved from each start: fewer than were asked for where there are no more."""
+    return int(starts["zeros"].errors.shape[1])
 
 
 def table(title: str, starts: dict[str, Saved], /) -> Table:

@@ -114,6 +114,8 @@ def evaluate(
             raise ValueError(f"--emd must be euclidean or squared; got {emd!r}")
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
+        asked = {"--steps": (steps, 50), "--guidance": (guidance, 0.0), "--emd": (emd, "euclidean")}
+        _check_effect(model, {name for name, (value, default) in asked.items() if value != default})
         if isinstance(model.config, meta_runs.CONFIGS):
             pairs = _own_data(run, model) if data is None else meta_runs.load_measures(data)
             if data is None and isinstance(pairs, CloudFamily):
@@ -155,6 +157,17 @@ def evaluate(
     console.print(table)
     note = f"; EMD: exact, of {emd} distances" if clouds else ""
     say(f"mean ± spread over {seeds} draws of {size} sources, {steps} steps{note}")
+
+
+def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
+    """Raise ``ValueError`` for options that would change nothing for a model of this kind."""
+    if isinstance(model.config, CloudConfig):
+        return
+    meta = isinstance(model.config, meta_runs.CONFIGS)
+    idle = sorted(asked if meta else asked - {"--steps"})
+    if idle:
+        kind = "Meta OT" if meta else "Gaussians"
+        raise ValueError(f"{' and '.join(idle)}: no effect on a model of {kind}; leave it out")
 
 
 def _run_table(run: Path) -> dict[str, Any]:

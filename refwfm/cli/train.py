@@ -12,7 +12,9 @@ from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
 from refwfm.cli._common import family_in_words, say, title_of, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
-from refwfm.datasets import CATALOGUE, CloudFamily, Family, PairFamily, load
+from refwfm.couplings.inner import ENTROPIC
+from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, load
+from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
 from refwfm.training.base_config import TrainingConfig
@@ -54,7 +56,9 @@ def train(
         run["backend"] = place.name
         meta = run["kind"] == "meta-ot"
         family = meta_runs.load_measures(run["data"]) if meta else load(run["data"])
+        options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options)
+        _check_effect(chosen, given)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
         try:
             title = f"{family.name} {title_of(chosen)}"
@@ -73,8 +77,7 @@ def train(
                     aligned=bars.aligned,
                 )
         except KeyboardInterrupt:
-            where = shlex.quote(str(folder))
-            say(f"stopped; continue from the last checkpoint with: refwfm train --resume --out {where}")
+            say(_stopped(folder))
             raise typer.Exit(130) from None
         figure = folder / "figures" / "generated.png"
         if isinstance(family, PairFamily) or meta:
@@ -87,20 +90,44 @@ def train(
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
 
 
+def _stopped(folder: Path) -> str:
+    """What is left of a run that was stopped."""
+    again = f"refwfm train --resume --out {shlex.quote(str(folder))}"
+    if any((folder / "checkpoints").glob("*.safetensors")):
+        return f"stopped; continue from the last checkpoint with: {again}"
+    if (folder / "config.toml").exists():
+        return f"stopped before the first checkpoint; start again at step 0 with: {again}"
+    return "stopped before the first step; nothing was kept"
+
+
 def _collected(
     config: Path | None, out: Path | None, given: dict[str, Any], *, resume: bool
 ) -> tuple[dict[str, Any], dict[str, Any], Path]:
     """Tables [run] and [train]: what was given, else a file's, else the defaults; and the run's folder."""
     run, options = ({}, {}) if config is None else folders.read_config(config)
+    _check_named({**run, **given}, resume=resume)
     folder = out or _default_folder({**run, **given}, {**options, **given})
-    if config is None and resume and (folder / "config.toml").exists():
-        run, options = folders.read_config(folder / "config.toml")
+    if config is None and resume:
+        if (folder / "config.toml").exists():
+            run, options = folders.read_config(folder / "config.toml")
+        elif "data" not in given:
+            raise ValueError(f"nothing to resume in {folder}: it holds no run (--out names the run's folder)")
+        _check_named({**run, **given})
     defaults = {name: each.default for name, each in TABLES["run"].items() if each.default is not None}
     run = {**defaults, **run, **{name: value for name, value in given.items() if name in TABLES["run"]}}
     run.pop("out", None)
     folders.check_run_options(run)
     options = {**options, **{name: value for name, value in given.items() if name in TABLES["train"]}}
     return run, options, folder
+
+
+def _check_named(run: dict[str, Any], *, resume: bool = False) -> None:
+    """Raise ``ValueError`` where data and what is to be learned from them are known not to go together."""
+    kind, data = run.get("kind", RunOptions.kind), run.get("data")
+    if kind == "meta-ot" and data is None and not resume:
+        raise ValueError(f"--kind meta-ot needs --data: {meta_runs.WHAT}")
+    if kind != "meta-ot" and data is not None and (data in PAIRS or is_pair_file(Path(data))):
+        raise ValueError(f"{data}: pairs of histograms are for Meta OT: add --kind meta-ot")
 
 
 def _source(
@@ -129,6 +156,32 @@ def _configuration(learned: str, family: Any, options: dict[str, Any]) -> Traini
             others = " and ".join(each for each, known in names.items() if name in known)
             raise ValueError(f"{name} is an option for {others}, and {family.name} is a family of {words}")
     return kind(**options)
+
+
+def _baseline(family: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """No baseline for pairs that have only a cost, unless one is asked for; say so."""
+    if not isinstance(family, PairFamily) or family.axes is not None or family.points is not None:
+        return {}
+    if "baseline" in options:
+        return {}
+    say(f"baseline none: {family.name} has a cost and no points, which the Gaussian potential would need")
+    return {"baseline": "none"}
+
+
+def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
+    """Raise ``ValueError`` for an option on the command line that would change nothing."""
+    if not isinstance(config, CloudConfig):
+        return
+    if "start_steps" in given and config.inner_start != "amortised":
+        raise ValueError(
+            f"--start-steps is for --inner-start amortised, and has no effect with {config.inner_start}"
+        )
+    for name in ("inner_tol", "sinkhorn_steps", "eps", "scale_cost"):
+        if name in given and config.inner not in ("auto", *ENTROPIC):
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for plans that Sinkhorn's iteration solves (--inner "
+                f"{', '.join(ENTROPIC)}), and has no effect with --inner {config.inner}"
+            )
 
 
 def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:

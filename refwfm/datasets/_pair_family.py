@@ -22,7 +22,8 @@ class PairFamily:
     name : str
     draw : function
         ``(size, *, seed, step, stream) -> (a, b)``: in the stream "batch" from the pairs to train on, in
-        "evaluation" from those that are held out.
+        "evaluation" from those that are held out, each at most once: fewer than ``size`` where there are no
+        more.
     eps : float. Units: cost.
         Entropic regularisation, unless a run asks for another.
     axes : tuple of arrays, or None
@@ -32,6 +33,8 @@ class PairFamily:
         Where the atoms are, if that is known besides their cost.
     numbers : tuple of arrays
         The histograms; what is drawn anew for each step has none.
+    held_out : int, or None
+        Number of distinct held-out pairs; None where they are drawn anew without end.
     about : str
     """
 
@@ -42,6 +45,7 @@ class PairFamily:
     cost: Floats | None = None
     points: tuple[Floats, Floats] | None = None
     numbers: tuple[NDArray[Any], ...] = ()
+    held_out: int | None = None
     about: str = ""
     labels: None = None
     label_names: tuple[str, ...] = ()

@@ -142,7 +142,11 @@ def _images(images: Any) -> NDArray[Any]:
 def _histograms(images: Any) -> Floats:
     """Images scaled to sum 1."""
     images = _images(images).astype(np.float64)
-    total = images.sum(axis=(1, 2), keepdims=True)
+    with np.errstate(over="ignore"):
+        total = images.sum(axis=(1, 2), keepdims=True)
+    if np.any(np.isinf(total)):  # of finite images, when a unit is too small
+        images = images / np.max(images, axis=(1, 2), keepdims=True, initial=1.0)
+        total = images.sum(axis=(1, 2), keepdims=True)
     bad = np.flatnonzero((images < 0).any(axis=(1, 2)) | ~np.isfinite(total[:, 0, 0]) | (total[:, 0, 0] <= 0))
     if bad.size:
         raise ValueError(f"image {bad[0]} must be non-negative and finite, with at least one pixel above 0")

@@ -9,7 +9,9 @@ or pairs, row i of a with row i of b::
 
     a (N, n), b (N, m)        with points (n, d), or x (n, d) and y (m, d), or cost (n, m)
 
-Of points the cost is the squared distance. A tenth of the rows, the last ones, is held out of training.
+Rows of a and b have sum 1; histograms are divided by theirs. Of points the cost is the squared distance;
+where a cost is given too, points are only for the Gaussian potential. A tenth of the rows, the last ones, is
+held out of training.
 """
 
 import os
@@ -23,7 +25,7 @@ from refwfm._array import sq_distances
 from refwfm.datasets._files import read_npz
 from refwfm.datasets._pair_family import Draw, Floats, PairFamily
 from refwfm.datasets.pairs import image_histograms
-from refwfm.training.randomness import random_stream
+from refwfm.training.randomness import distinct_pairs, random_stream
 from refwfm.transport.grids import unit_grid
 
 KEYS = ("histograms", "a", "b", "points", "x", "y", "cost")
@@ -96,36 +98,56 @@ def own_pairs(
     sizes = pool[0].shape[1], pool[-1].shape[1]
     where = _points(points, x, y, sizes)
     matrix = _cost(cost, where, sizes)
-    mean = float(np.mean(matrix))
-    if not mean > 0:
-        raise ValueError(f"the cost must be positive on average; got a mean of {mean:.3g}")
-    return _family(name, pool, EPS * mean, cost=matrix, points=where)
+    with np.errstate(over="ignore"):
+        mean = float(np.mean(matrix))
+    if not 0 < mean < np.inf:
+        raise ValueError(f"the cost must be positive on average, and finite; got a mean of {mean:.3g}")
+    both = "" if cost is None or where is None else "; cost as given, points for the Gaussian potential alone"
+    return _family(name, pool, EPS * mean, note=both, cost=matrix, points=where)
 
 
-def _family(name: str, pool: tuple[Floats, ...], eps: float, **atoms: Any) -> PairFamily:
-    count, held_out = len(pool[0]), max(1, len(pool[0]) // 10)
-    if count < 2:
-        raise ValueError(f"needs at least two rows, one to train on and one to hold out; got {count}")
+def _family(name: str, pool: tuple[Floats, ...], eps: float, *, note: str = "", **atoms: Any) -> PairFamily:
+    # Of one collection two make a pair; a pair of rows is one by itself.
+    count, each, words = len(pool[0]), *((2, "histograms") if len(pool) == 1 else (1, "rows"))
+    held_out = max(each, count // 10)
+    if count < 2 * each:
+        raise ValueError(
+            f"needs at least {2 * each} {words}, {each} to train on and {each} to hold out; got {count}"
+        )
     return PairFamily(
         name=name,
         draw=pool_draw(pool, count - held_out),
+        held_out=held_out * (held_out - 1) if len(pool) == 1 else held_out,
         eps=eps,
         numbers=pool,
-        about=f"{count} rows, the last {held_out} held out",
+        about=f"{count} rows, the last {held_out} held out{note}",
         **atoms,
     )
 
 
 def pool_draw(pool: tuple[Floats, ...], n_train: int, /) -> Draw:
     """Draw from rows: pairs of one collection, or rows of two that belong together; the last are held out."""
+    n_held_out = len(pool[0]) - n_train
 
     def draw(size: int, *, seed: int, step: int, stream: str) -> tuple[Floats, Floats]:
-        low, high = (0, n_train) if stream == "batch" else (n_train, len(pool[0]))
         rng = random_stream(seed, stream, step)
-        first, second = rng.integers(low, high, (2, size))
+        if stream == "batch":
+            first, second = rng.integers(0, n_train, (2, size))
+        elif len(pool) == 1:
+            first, second = n_train + distinct_pairs(rng, n_held_out, size)
+        else:
+            first = second = n_train + rng.permutation(n_held_out)[:size]
         return (pool[0][first], pool[0][second]) if len(pool) == 1 else (pool[0][first], pool[1][first])
 
     return draw
+
+
+def is_pair_file(path: Path, /) -> bool:
+    """Whether a file is an ``.npz`` file of pairs, by the names of its arrays."""
+    if path.suffix != ".npz" or not path.is_file():
+        return False
+    names = set(read_npz(path))
+    return bool(names) and names <= set(KEYS)
 
 
 def _check_numbers(values: NDArray[Any], name: str, ndim: tuple[int, ...]) -> None:
@@ -148,7 +170,8 @@ def _weights(values: Any, name: str) -> Floats:
     if np.any(values < 0):
         row, column = (int(i[0]) for i in np.nonzero(values < 0))
         raise ValueError(f"{name} must not be negative; got {values[row, column]:.3g} in row {row}")
-    mass = values.sum(axis=1)
+    with np.errstate(over="ignore"):
+        mass = values.sum(axis=1)
     wrong = np.flatnonzero(np.abs(mass - 1.0) > tolerance)
     if wrong.size:
         raise ValueError(
@@ -186,7 +209,11 @@ def _cost(cost: Any, points: tuple[Floats, Floats] | None, sizes: tuple[int, int
     if cost is None:
         if points is None:
             raise ValueError("needs the points of the atoms (points, or x and y), or their cost")
-        return sq_distances(*points)
+        with np.errstate(over="ignore"):
+            found = sq_distances(*points)
+        if not np.all(np.isfinite(found)):
+            raise ValueError("points so far apart have squared distances that overflow; use another unit")
+        return found
     cost = np.asarray(cost)
     _check_numbers(cost, "cost", (2,))
     if cost.shape != sizes:

@@ -11,7 +11,7 @@ from refwfm.datasets._pair_family import Floats, PairFamily
 from refwfm.datasets.digits import read_mnist, read_usps
 from refwfm.datasets.own_pairs import load_pair_file
 from refwfm.datasets.pairs import image_histograms, resize, sphere_pairs, sphere_points, stroke_images
-from refwfm.training.randomness import random_stream
+from refwfm.training.randomness import distinct_pairs, random_stream
 from refwfm.transport.grids import unit_grid
 from refwfm.transport.sphere import spherical_cost
 
@@ -31,18 +31,29 @@ class PairEntry(NamedTuple):
 def image_family(
     name: str, train: NDArray[Any], test: NDArray[Any], /, *, eps: float = IMAGE_EPS, about: str = ""
 ) -> PairFamily:
-    """Pairs of images (N, h, w), drawn independently: from some to train on, from others to evaluate.
+    """Pairs of images (N, h, w), drawn independently to train on, and distinct pairs of others to evaluate.
 
     Images are kept as they are and normalised when they are drawn: as histograms they would be larger.
     """
+    if min(len(train), len(test)) < 2:
+        raise ValueError(
+            f"{name}: needs at least two images to train on and two to evaluate; got {len(train)} "
+            f"and {len(test)}"
+        )
     axes = unit_grid(train.shape[1:], like=np.zeros(0)).axes
 
     def draw(size: int, *, seed: int, step: int, stream: str) -> tuple[Floats, Floats]:
-        pool = train if stream == "batch" else test
-        first, second = random_stream(seed, stream, step).integers(0, len(pool), (2, size))
+        rng = random_stream(seed, stream, step)
+        if stream == "batch":
+            pool, (first, second) = train, rng.integers(0, len(train), (2, size))
+        else:
+            pool, (first, second) = test, distinct_pairs(rng, len(test), size)
         return image_histograms(pool[first]), image_histograms(pool[second])
 
-    return PairFamily(name=name, draw=draw, eps=eps, axes=axes, numbers=(train, test), about=about)
+    held_out = len(test) * (len(test) - 1)
+    return PairFamily(
+        name=name, draw=draw, eps=eps, axes=axes, numbers=(train, test), held_out=held_out, about=about
+    )
 
 
 def mnist_pairs() -> PairFamily:

@@ -96,7 +96,7 @@ def compare_starts(
     family : PairFamily, or CloudFamily where the model is one of clouds
         Pairs on the atoms that the model was trained on; clouds of the same dimension.
     size : int
-        Number of pairs.
+        Number of pairs, each another one; of a family that has fewer, all.
     max_iter : int
         Where a start has not brought all pairs below the last threshold by then, no more is done.
     progress : callable, optional
@@ -109,7 +109,7 @@ def compare_starts(
         starts[name] = saved(problems.starts[name], problems, backend, max_iter=max_iter)
         if progress is not None:
             progress()
-    return Comparison(starts, 1e3 * seconds / size)
+    return Comparison(starts, 1e3 * seconds / max(1, len(problems.a)))
 
 
 def histograms_to_solve(
@@ -141,6 +141,8 @@ def clouds_to_solve(
             f"the model is for clouds in {len(setting.shift)}-D; those of {family.name} are in "
             f"{family.dimension}-D"
         )
+    if len(family) < 2:
+        raise ValueError(f"{family.name}: pairs of clouds need at least two clouds; got {len(family)}")
     host = setting._replace(like=np.zeros(0))
     x, y = meta_clouds.draw(model.config, host, family, size, seed=seed, step=0, stream="evaluation")
     eps = setting.eps / setting.unit**2
@@ -159,12 +161,12 @@ def clouds_to_solve(
 def predict(
     model: Model[MetaOTConfig], a: np.ndarray, b: np.ndarray, backend: Backend, /
 ) -> tuple[np.ndarray, float]:
-    """Potentials (size, n) that a model predicts for histograms on the host, float64; seconds it took."""
+    """Potentials (size, n) that a model predicts for histograms, in its units, float64; seconds it took."""
     arrays = backend.asarray(a), backend.asarray(b)
     params = trained(model.state)
     start = time.perf_counter()
     with np.errstate(all="ignore"):  # what is not finite is not used
-        found = backend.to_numpy(meta_ot.predict(model.config, model.setting, params, *arrays))
+        found = backend.to_numpy(meta_ot.predict_in_model_units(model.config, model.setting, params, *arrays))
     return found.astype(np.float64), time.perf_counter() - start
 
 

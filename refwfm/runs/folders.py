@@ -134,6 +134,8 @@ def train(
         Called with (done, in all) before training, while clouds are aligned to a reference, and while a
         network for the start of inner plans is fitted.
 
+    Nothing is left behind by a run that fails before its first report.
+
     Raises
     ------
     RunError
@@ -148,8 +150,12 @@ def train(
     if started and not resume:
         raise RunError(f"{folder} holds a run already; continue it with resume=True, or use another folder")
     saved = folder / "checkpoints"
-    saved.mkdir(parents=True, exist_ok=True)
-    with _only_process(folder):
+    with (
+        atomic.made_folder(folder),
+        atomic.made_folder(saved),
+        _only_process(folder),
+        _kept_once_begun(folder),
+    ):
         for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
             leftover.unlink()
         model, family = prepare(config, data, backend, source=source, progress=aligned)
@@ -225,6 +231,21 @@ class _Recorder:
         self.newest = state.step
         for old in sorted(saved.glob("*.safetensors"))[:-KEEP]:
             old.unlink()
+
+
+@contextmanager
+def _kept_once_begun(folder: Path) -> Iterator[None]:
+    """Take away the files of a new run that fails before its first report; a stopped one can be resumed."""
+    config, log = folder / "config.toml", folder / "log.jsonl"
+    new = not config.exists()
+    try:
+        yield
+    except BaseException as error:
+        begun = log.exists() or (isinstance(error, KeyboardInterrupt) and config.exists())
+        if new and not begun:
+            for file in (config, folder / ".lock"):
+                file.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

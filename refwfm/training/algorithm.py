@@ -157,10 +157,10 @@ def train(
             finite = np.isfinite(losses) & np.isfinite(norms)
             if not np.all(finite):
                 first = int(np.argmin(finite))
+                failed = state.step - len(losses) + first
                 raise NonFiniteLossError(
-                    f"the loss became {losses[first]} at step {state.step - len(losses) + first} "
-                    f"(seed {config.seed}) and its gradient's norm {norms[first]}; a smaller learning_rate "
-                    "or clip_norm helps"
+                    f"the loss became {losses[first]} at step {failed} (seed {config.seed}) and its "
+                    f"gradient's norm {norms[first]}; {_advice(config, failed)}"
                 )
             if report is not None:
                 worst = np.max([float(metrics.plan_error) for metrics in pending])  # NaN is the worst
@@ -169,3 +169,10 @@ def train(
                 report(state, Metrics(*means, float(worst), iterations))
             pending = []
     return state
+
+
+def _advice(config: TrainingConfig, step: int) -> str:
+    eps = ", or a larger eps," if getattr(config, "eps", None) is not None else ""
+    if step > 0:
+        return f"a smaller learning_rate or clip_norm{eps} helps"
+    return f"nothing was learned yet: data of another scale{eps or ','} or float64 help"

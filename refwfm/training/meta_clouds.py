@@ -13,9 +13,10 @@ from refwfm._array import Array, asarray_like
 from refwfm.measures import PointCloud
 from refwfm.meta.cloud_potentials import cloud_loss_and_grad, init_cloud_potential
 from refwfm.training.config import MetaCloudsConfig
+from refwfm.training.meta_ot import check_resolved
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
-from refwfm.training.randomness import random_stream
+from refwfm.training.randomness import distinct_pairs, random_stream
 
 EPS = 0.01
 """Entropic regularisation as a share of the mean squared distance of points of the family."""
@@ -66,11 +67,22 @@ def prepare(
     """
     if source is not None:
         raise ValueError("source: Meta OT has no source; it predicts potentials of pairs")
+    if len(data) < 2:
+        raise ValueError(f"{data.name}: pairs of clouds need at least two clouds; got {len(data)}")
     shift = np.mean(data.points, axis=0)
-    spread = float(np.mean(np.sum((data.points - shift) ** 2, axis=-1)))
-    unit = (spread / len(shift)) ** 0.5 or 1.0
-    eps = config.eps if config.eps is not None else EPS * 2.0 * (spread or 1.0)
-    return MetaCloudsSetting(shift, unit, float(eps), asarray(np.zeros(0))), data
+    largest = float(np.max(np.abs(data.points - shift))) or 1.0  # squares of large numbers overflow
+    spread = float(np.mean(np.sum(((data.points - shift) / largest) ** 2, axis=-1))) or 1.0
+    unit = largest * (spread / len(shift)) ** 0.5
+    mean_cost = 2.0 * spread * largest * largest
+    if not 0.0 < mean_cost < np.inf:
+        raise ValueError(
+            f"{data.name}: points {largest:.3g} from their mean have squared distances beyond float64; use "
+            "another unit"
+        )
+    eps = float(EPS * mean_cost if config.eps is None else config.eps)
+    setting = MetaCloudsSetting(shift, unit, eps, asarray(np.zeros(0)))
+    check_resolved(eps / mean_cost, setting.like, mean_cost)
+    return setting, data
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
@@ -119,10 +131,11 @@ def draw(
 ) -> tuple[PointCloud, PointCloud]:
     """Pairs of members of a family, drawn independently, in the model's units.
 
-    Equation: none. A draw.
+    Equation: none. A draw. In the stream "evaluation" they are distinct, each of two distinct members, and
+    fewer than ``size`` if there are no more.
     """
-    rng = random_stream(seed, stream, step)
-    index = rng.integers(len(family), size=(2, size))
+    rng, n = random_stream(seed, stream, step), len(family)
+    index = distinct_pairs(rng, n, size) if stream == "evaluation" else rng.integers(n, size=(2, size))
     x, y = (family.batch(each, n_points=config.n_points, rng=rng) for each in index)
     return _to_model_units(x, setting), _to_model_units(y, setting)
 

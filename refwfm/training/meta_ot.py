@@ -2,7 +2,8 @@
 
 The module is a ``flows.Flow``: nothing flows here, but a run is the same. A batch is pairs of histograms with
 the potentials that the network corrects; its loss is the semi-dual, and what is learned predicts where
-Sinkhorn's iteration should start.
+Sinkhorn's iteration should start. The model works in a unit of the cost that is fitted once, so that data in
+any unit give the same training.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, asarray_like, check_floating
+from refwfm._array import Array, array_namespace, asarray_like, check_floating
 from refwfm.measures import PointCloud
 from refwfm.meta import potentials
 from refwfm.meta.potentials import init_potential_mlp, potential_mlp
@@ -24,22 +25,25 @@ from refwfm.transport.semidual import to_product_convention
 
 
 class MetaOTSetting(NamedTuple):
-    """What all pairs share.
+    """What all pairs share, in the model's units.
 
     Attributes
     ----------
     cost : array (n, m), or Grid
     points : tuple of arrays (n, d) and (m, d), or None
         Where the atoms are, for the Gaussian potential; a grid knows by itself.
-    eps : float. Units: cost.
+    eps : float
     label_counts : numpy.ndarray, shape (0,)
         Pairs have no labels.
+    unit : float. Units: cost of the data.
+        The model's unit of cost, eps and potentials, their mean cost; points are in its square root.
     """
 
     cost: Cost
     points: tuple[Array, Array] | None
     eps: float
     label_counts: np.ndarray = np.zeros(0, np.int64)
+    unit: float = 1.0
 
     @property
     def like(self) -> Array:
@@ -71,21 +75,56 @@ def prepare(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[MetaOTSetting, Any]:
-    """Bring atoms and cost of a family of pairs to a backend; the family itself stays on the host.
+    """Bring atoms and cost of a family of pairs to a backend, in the model's unit; the family stays a host's.
 
     Equation: none. Wiring of a run. There is no source family, and nothing that takes long enough to report.
     """
     if source is not None:
         raise ValueError("source: Meta OT has no source; it predicts potentials of pairs")
-    cost = asarray(data.cost) if data.axes is None else Grid(tuple(map(asarray, data.axes)))
-    points = None if data.points is None else (asarray(data.points[0]), asarray(data.points[1]))
-    setting = MetaOTSetting(cost, points, float(data.eps if config.eps is None else config.eps))
+    unit = mean_cost(data)
+    length = unit**0.5
+    cost = (
+        asarray(data.cost / unit)
+        if data.axes is None
+        else Grid(tuple(asarray(axis / length) for axis in data.axes))
+    )
+    points = None if data.points is None else tuple(asarray(each / length) for each in data.points)
+    eps = float(data.eps if config.eps is None else config.eps) / unit
+    setting = MetaOTSetting(cost, points, eps, unit=unit)
+    check_resolved(eps, setting.like, unit)
     if config.baseline == "gaussian" and atoms(setting) is None:
         raise ValueError(
             f"baseline = 'gaussian' needs to know where the atoms are, and {data.name} has only their cost: "
             "give points, or baseline = 'none'"
         )
     return setting, data
+
+
+def mean_cost(data: Any, /) -> float:
+    """Mean cost (absolute value) of two atoms of a family of pairs; 1 where all are 0.
+
+    Equation: none. The unit that a model is fitted in; it has the unit of the data squared, or of their cost.
+    """
+    if data.axes is not None:  # a mean square distance is twice a variance
+        size = max(float(np.max(np.abs(axis))) for axis in data.axes) or 1.0
+        return 2.0 * float(sum(np.var(axis / size) for axis in data.axes)) * size * size or 1.0
+    size = float(np.max(np.abs(data.cost))) or 1.0
+    return float(np.mean(np.abs(data.cost) / size)) * size
+
+
+def check_resolved(eps: float, like: Array, unit: float, /) -> None:
+    """Raise ``ValueError`` if eps, in mean costs, is below what the dtype of ``like`` resolves.
+
+    Equation: none. A check. Exponents are potentials over eps; rounding of potentials would decide them.
+    """
+    finest = float(array_namespace(like).finfo(like.dtype).eps)
+    if eps < finest:
+        dtype = str(like.dtype).rpartition(".")[2]
+        other = ", or float64" if dtype == "float32" else ""
+        raise ValueError(
+            f"eps = {eps * unit:.3g} is too small for {dtype}, which knows costs, of mean {unit:.3g}, to "
+            f"{finest * unit:.1g}: take a larger eps{other}"
+        )
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
@@ -156,7 +195,7 @@ def atoms(setting: MetaOTSetting, /) -> tuple[Array, Array] | None:
 
 
 def gaussian(setting: MetaOTSetting, a: Array, b: Array, /) -> Array:
-    """Potentials (B, n) of the closed form for Gaussians with the moments of histograms (B, n) and (B, m).
+    """Potentials (B, n) of the closed form for Gaussians with the histograms' moments, in the model's units.
 
     Equation: none. Wiring of a run; see ``transport.gaussian_start``. It is the potential of the squared
     Euclidean cost, whatever the cost of the pairs is, as in the paper.
@@ -181,10 +220,19 @@ def baseline(config: MetaOTConfig, setting: MetaOTSetting, a: Array, b: Array, /
 
 
 def predict(config: MetaOTConfig, setting: MetaOTSetting, params: Tree, a: Array, b: Array, /) -> Array:
-    """Potentials (B, n) that a trained network predicts, in the convention of ``sinkhorn``.
+    """Potentials (B, n) that a trained network predicts, in the convention of ``sinkhorn``. Units: cost.
 
-    Equation: none. Wiring of a run; see ``meta.potentials.potential_mlp``. Parameters are those that
-    ``algorithm.trained`` gives.
+    Equation: none. Wiring of a run. Parameters are those that ``algorithm.trained`` gives.
+    """
+    return setting.unit * predict_in_model_units(config, setting, params, a, b)
+
+
+def predict_in_model_units(
+    config: MetaOTConfig, setting: MetaOTSetting, params: Tree, a: Array, b: Array, /
+) -> Array:
+    """Potentials (B, n) as ``predict`` returns them, for the cost and eps of the setting.
+
+    Equation: none. Wiring of a run; see ``meta.potentials.potential_mlp``.
     """
     f, _ = potential_mlp(params, a, b)
     corrected = baseline(config, setting, a, b)
@@ -207,7 +255,7 @@ def pack(setting: MetaOTSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
         arrays["cost"] = cost
     if points is not None:
         arrays["points"] = {"x": points[0], "y": points[1]}
-    return arrays, {"eps": setting.eps}
+    return arrays, {"eps": setting.eps, "unit": setting.unit}
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> MetaOTSetting:
@@ -218,4 +266,5 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> MetaOTSetting:
     axes = arrays.get("axes")
     cost = arrays["cost"] if axes is None else Grid(tuple(axes[str(k)] for k in range(len(axes))))
     points = None if "points" not in arrays else (arrays["points"]["x"], arrays["points"]["y"])
-    return MetaOTSetting(cost, points, numbers["eps"], arrays["label_counts"])
+    # Older checkpoints have no unit: theirs was that of the data.
+    return MetaOTSetting(cost, points, numbers["eps"], arrays["label_counts"], numbers.get("unit", 1.0))

@@ -10,15 +10,17 @@ META-OT : Amos, Luise, Cohen, Redko, "Meta Optimal Transport", ICML 2023.
 Thornton and Cuturi, "Rethinking Initialization of the Sinkhorn Algorithm", 2022.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, check_floating, check_integer
+from refwfm._array import Array, array_namespace, check_floating, check_integer, device
 from refwfm.measures import PointCloud, check_measure
 from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.grids import Cost, Grid, Softmin, check_histograms, grid_sinkhorn, half_steps, marginal
+from refwfm.transport.problem import check_start
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
 
 
@@ -28,6 +30,9 @@ class WarmSinkhorn(NamedTuple):
     solution: Sinkhorn
     start_used: Array
 
+
+ROUNDING = 16.0
+"""Machine epsilons, of what its sums are made of, to which the worth of a start is known."""
 
 Start = Callable[[PointCloud, PointCloud], Array]
 """From two clouds to a potential at the points of the first, in units of the squared distance."""
@@ -98,11 +103,12 @@ def usable_start(
 ) -> tuple[Array, Array]:
     """The start, less its mean under a, where it is worth as much as zeros; zeros elsewhere; and where.
 
-    Equation: META-OT-5. Judged by the semi-dual: used if finite where a is positive and ``S(f) ≥ S(0)``.
+    Equation: META-OT-5. Judged by the semi-dual: used if finite where a is positive and ``S(f) ≥ S(0)``,
+    up to rounding.
 
     Parameters
     ----------
-    f : array, shape (..., n). Units: cost. May hold NaN, infinity, anything.
+    f : array, shape (..., n), in the dtype of a and b. Units: cost. May hold NaN, infinity, anything.
     cost : array (..., n, m), or Grid
     a, b : array, shapes (..., n) and (..., m)
     eps, validate, minimum
@@ -127,18 +133,26 @@ def usable_start(
     """
     xp = check_floating(f=f, a=a, b=b)
     problem = check_histograms(cost, a, b, eps=eps, validate=validate)
-    cost, a, b, _, zeros = problem
-    f = xp.where(a > 0, f, xp.zeros_like(f)) + zeros
+    cost, a, b, epsilon, zeros = problem
+    f = check_start(f, a, zeros, False) + zeros
     sound = xp.all(xp.isfinite(f), axis=-1)
     f = xp.where(sound[..., None], f, zeros)
-    # A constant is worth nothing, and a large one would cost digits.
+    # A constant is worth nothing, and a large one would cost digits: first one of the values, which leaves
+    # exactly 0 of a constant, and then the mean.
+    top = xp.max(xp.where(a > 0, f, -math.inf + zeros), axis=-1, keepdims=True)
+    f = xp.where(a > 0, f - top, zeros)
     f = xp.where(a > 0, f - xp.sum(f * a, axis=-1, keepdims=True), zeros)
     columns, _ = half_steps(problem, minimum)
 
-    def worth(f: Array) -> Array:
-        return xp.sum(f * a, axis=-1) + xp.sum(columns(f) * b, axis=-1)
+    def worth(f: Array) -> tuple[Array, Array]:
+        g = columns(f)
+        value = xp.sum(f * a, axis=-1) + xp.sum(g * b, axis=-1)
+        return value, xp.sum(xp.abs(f) * a, axis=-1) + xp.sum(xp.abs(g) * b, axis=-1)
 
-    used = sound & (worth(f) >= worth(zeros))  # never true of NaN, in which what overflows ends
+    (value, size), (of_zeros, size_of_zeros) = worth(f), worth(zeros)
+    rounding = ROUNDING * xp.finfo(f.dtype).eps * (size + size_of_zeros + epsilon)
+    # Never true of NaN or infinity, in which what overflows ends.
+    used = sound & xp.isfinite(value - rounding) & (value >= of_zeros - rounding)
     return xp.where(used[..., None], f, zeros), used
 
 
@@ -178,7 +192,7 @@ def warm_sinkhorn(
     Raises
     ------
     ConvergenceError, ValueError
-        As ``sinkhorn`` does; but never for what is in ``f_init``.
+        As ``sinkhorn`` does; but of ``f_init`` only for its shape and dtype, never for what is in it.
 
     Examples
     --------
@@ -254,5 +268,7 @@ def iterations_to(errors: Array, threshold: float, /) -> Array:
     """
     xp = check_floating(errors=errors)
     below = errors[1:, ...] <= threshold
+    if below.shape[0] == 0:  # nothing but the start
+        return -xp.ones(below.shape[1:], dtype=xp.int64, device=device(errors))
     first = xp.argmax(xp.astype(below, xp.int64), axis=0) + 1
     return xp.where(xp.any(below, axis=0), first, -xp.ones_like(first))

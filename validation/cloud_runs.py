@@ -54,7 +54,7 @@ def ragged(members, labels=None):
 def plain_setting(source, reference=None, sizes=SIZES, label_counts=()):
     """Setting of a run in the data's own units."""
     counts = np.array(label_counts, dtype=np.int64)
-    return CloudSetting(0.0 * source.mean[0, :], 1.0, source, np.array(sizes), counts, reference)
+    return CloudSetting(np.zeros(source.mean.shape[1]), 1.0, source, np.array(sizes), counts, reference)
 
 
 def random_source(draw):

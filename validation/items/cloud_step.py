@@ -251,11 +251,11 @@ def generated_is_by_hand(sample, draw):
     options = {"size": 4, "n_steps": 3, "seed": 5, "labels": labels, "sizes": sizes}
     for weight in (0.0, 0.5):
 
-        def run(params, source, shift, weight=weight):
+        def run(params, source, weight=weight):
             setting = plain_setting(source, label_counts=(2, 2))._replace(shift=shift, unit=2.0)
             return sample(CONFIG, setting, params, guidance_weight=weight, **options)[0]
 
-        found = draw.call(run, params, source, shift)
+        found = draw.call(run, params, source)
         path, mask = path_by_hand(draw, params, source, labels, sizes, weight)
         truth = np.where(mask[..., None], 2.0 * path[-1] + shift, 0.0)
         if not np.array_equal(found.weights > 0, mask):

@@ -57,6 +57,9 @@ class Check(NamedTuple):
         A package without which the check is skipped.
     everywhere : bool
         False for what does not depend on the backend under audit: asked beside NumPy in float64 only.
+    many_shapes : bool
+        True for what meets so many shapes that it takes seconds on a library that compiles each anew: asked
+        there with ``every_draw`` only.
     """
 
     oracle: str
@@ -69,6 +72,7 @@ class Check(NamedTuple):
     repeats: int = 2
     needs: str | None = None
     everywhere: bool = True
+    many_shapes: bool = False
 
 
 class Misprint(NamedTuple):
@@ -176,9 +180,9 @@ def run(
     options: dict[str, Any] = {"seed": seed, "every_draw": every_draw, "controls": controls}
     for item in items:
         start = time.perf_counter()
-        left_out = _repeated(item) if compiles(backend.name) and not every_draw else set()
+        left_out = _left_out(item) if compiles(backend.name) and not every_draw else {}
         checks = tuple(
-            _skipped(check, backend, "another oracle checks its function; --every-draw asks this one too")
+            _skipped(check, backend, f"{left_out[check.oracle]}; --every-draw asks this one too")
             if check.oracle in left_out
             else run_check(check, item.id, backend, **options)
             for check in item.checks
@@ -191,10 +195,15 @@ def compiles(backend: str, /) -> bool:
     return backend.partition(":")[0] in COMPILING
 
 
-def _repeated(item: Item) -> set[str]:
-    """Oracles of an item that check a function that an earlier one checks."""
-    first = {check.implementation: check.oracle for check in reversed(item.checks)}
-    return {check.oracle for check in item.checks} - set(first.values())
+def _left_out(item: Item) -> dict[str, str]:
+    """Oracles of an item that a library which compiles every shape is not asked about, and why."""
+    asked = [check for check in item.checks if not check.many_shapes]
+    first = {check.implementation: check.oracle for check in reversed(asked)}
+    repeated = {check.oracle for check in asked} - set(first.values())
+    return {
+        **dict.fromkeys(repeated, "another oracle checks its function"),
+        **{check.oracle: "it meets many shapes" for check in item.checks if check.many_shapes},
+    }
 
 
 def _tolerance(check: Check, backend: Backend) -> float:

@@ -260,6 +260,7 @@ def evaluation() -> Item:
                     "the other way round": lambda x, y: nearest(y, x),
                 },
                 roundings(3000, "condition number 1000, for SciPy's root beside ours"),
+                many_shapes=True,
             ),
             Check(
                 "zero: the members of a family among themselves",

@@ -28,7 +28,7 @@ from refwfm.validation.families import (
     two_families,
 )
 
-COUPLINGS = 200
+COUPLINGS = 60
 
 
 def items() -> list[Item]:

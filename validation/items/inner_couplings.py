@@ -90,6 +90,7 @@ def gwfm_27() -> Item:
                 roundings(30, "points are carried over as they are"),
                 dimensions=(1, 2),
                 repeats=8,
+                many_shapes=True,
             ),
             Check(
                 "Sinkhorn in the kernel domain, largest entries of the rows",

@@ -56,6 +56,7 @@ def gwfm_28() -> Item:
                 STANDARD_ERRORS,
                 dimensions=(2,),
                 repeats=1,
+                many_shapes=True,
             ),
             network_corners.drawn_check(),
         ),
@@ -119,6 +120,7 @@ def gwfm_c4() -> Item:
                 STANDARD_ERRORS,
                 dimensions=(2,),
                 repeats=1,
+                everywhere=False,  # all is drawn on the host
             )
             for words, residual, inner, options, wrong in (
                 (

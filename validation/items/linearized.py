@@ -60,6 +60,8 @@ def gwfm_34() -> Item:
                     "not aligned": lambda s, x, y: linearized.pairwise_sq_lazy_distance(x.points, y.points),
                 },
                 roundings(1000, "of a difference of squares"),
+                dimensions=(1, 3, 6),
+                repeats=1,
             ),
             Check(
                 "never less than the distance",

@@ -70,6 +70,7 @@ def gwfm_26() -> Item:
                 STANDARD_ERRORS,
                 dimensions=(1,),
                 repeats=1,
+                many_shapes=True,
             ),
         ),
     )

@@ -147,6 +147,7 @@ def gwfm_24() -> Item:
                 },
                 WELL,
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
         ),
     )
@@ -196,6 +197,7 @@ def gwfm_c7() -> Item:
                 },
                 roundings(100, "differences and squares of six points"),
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "plain NumPy, one cloud and one point at a time",

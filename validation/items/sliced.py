@@ -61,6 +61,7 @@ def gwfm_32() -> Item:
                 },
                 SUMS,
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "translations: ‖v‖² / d",
@@ -124,6 +125,7 @@ def gwfm_33() -> Item:
                 },
                 roundings(3000, "of a difference of squares, relative to the least cost of a row"),
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "two Diracs each: C11's example",

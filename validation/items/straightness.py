@@ -85,6 +85,7 @@ def path_straightness_item() -> Item:
                 roundings(1e4, "differences of positions on three steps of a network"),
                 dimensions=(1, 2),
                 repeats=1,
+                many_shapes=True,
             ),
         ),
     )

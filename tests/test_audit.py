@@ -363,9 +363,9 @@ def test_all_backends_are_those_installed_in_both_dtypes(monkeypatch):
     assert ("numpy", "float32") in found
 
 
-def test_a_compiling_library_is_audited_in_one_dtype_unless_another_is_asked_for(monkeypatch):
+def test_some_libraries_are_audited_in_one_dtype_unless_another_is_asked_for(monkeypatch):
     monkeypatch.setattr(backends, "INSTALL", {"numpy": ""})
-    monkeypatch.setattr(checks, "COMPILING", ("numpy",))
+    monkeypatch.setattr(audit, "ONE_DTYPE", {"numpy": "float64"})
     assert [part.dtype for part in audit.prepare("all", None, ["WFM-2"])] == ["float64"]
     assert [part.dtype for part in audit.prepare("all", "all", ["WFM-2"])] == ["float64", "float32"]
 

@@ -55,6 +55,10 @@ QUICK = (
 FEW = 10
 """Formulas that take no longer than processes take to start."""
 
+ONE_DTYPE = {"jax": "float64", "strict": "float32"}
+"""The dtype in which a library is asked beside all others: JAX compiles everything again for another one, and
+array-api-strict is NumPy, which refuses to mix."""
+
 Task = tuple[Part, str, dict[str, Any]]
 """A section of a part, and options of ``check.run``."""
 
@@ -70,8 +74,8 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
     backend : str, optional
         As for ``backends.load``, or "all": every one that is installed, torch on the CPU and on a GPU.
     dtype : str, optional
-        "float64", "float32" or "all". Left out: float64; for all backends both, but float64 alone for a
-        library that compiles, which needs everything a second time for another dtype.
+        "float64", "float32" or "all". Left out: float64; for all backends both, or what ``ONE_DTYPE``
+        says.
     only : list of str
         Ids or aliases; empty: all.
 
@@ -84,7 +88,7 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
     dtypes = ("float64", "float32") if asked == "all" else (asked,)
     chosen = [each for kind in dtypes for each in _load(backend, kind)]
     if dtype is None:
-        chosen = [each for each in chosen if each.dtype == "float64" or not check.compiles(each.name)]
+        chosen = [each for each in chosen if ONE_DTYPE.get(_library(each), each.dtype) == each.dtype]
     everything = [(each, ledger.sections(each)) for each in chosen]
     wanted = _ids(only, everything)
     parts = []
@@ -94,6 +98,10 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
             Part(each.name, each.dtype, {title: items for title, items in kept.items() if items}, {})
         )
     return [part for part in parts if part.sections]
+
+
+def _library(backend: Backend) -> str:
+    return backend.name.partition(":")[0]
 
 
 def _load(name: str | None, dtype: str) -> list[Backend]:

@@ -28,6 +28,7 @@ def shared_check() -> Check:
         WELL,
         dimensions=(2,),
         repeats=1,
+        many_shapes=True,
     )
 
 

@@ -35,7 +35,7 @@ def verify(
         str | None,
         typer.Option(
             help="Floating type to check in: float64, float32 or all.",
-            show_default="float64; with --backend all both, jax in float64",
+            show_default="float64; with --backend all both, jax and strict one",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,

@@ -61,6 +61,7 @@ def app_c_clouds() -> Item:
                 },
                 roundings(3000, "covariances of few points, of condition up to some hundreds"),
                 dimensions=(1, 2),
+                many_shapes=True,
             ),
             Check(
                 "loops over all pairs of points",
@@ -78,6 +79,7 @@ def app_c_clouds() -> Item:
                     ),
                 },
                 SUMS,
+                many_shapes=True,
             ),
             Check(
                 "all permutations",
@@ -192,6 +194,7 @@ def gwfm_30() -> Item:
                 roundings(300, "a sum of four distances"),
                 dimensions=(2, 3),
                 size=4,
+                many_shapes=True,
             ),
         ),
     )
@@ -255,6 +258,7 @@ def gwfm_107() -> Item:
                 SUMS,
                 dimensions=(2, 3),
                 size=3,
+                many_shapes=True,
             ),
             Check(
                 "loops over pairs of clouds, by the name",

@@ -71,6 +71,7 @@ def wfm_24() -> Item:
                 },
                 roundings(300, WELL),
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "mpmath, singular covariances",
@@ -274,6 +275,7 @@ def evaluation() -> Item:
                 },
                 roundings(1000, "a difference of traces, of condition number 1000"),
                 dimensions=(2, 6),
+                many_shapes=True,
             ),
             edges.nearest_check(),
             Check(

@@ -279,6 +279,7 @@ def wfm_13() -> Item:
                 dimensions=(1,),
                 size=1,
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "finite differences, debiased",

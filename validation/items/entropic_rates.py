@@ -147,6 +147,7 @@ def wfm_div() -> Item:
                 dimensions=(2,),
                 repeats=1,
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "zero for equal clouds, in another order",

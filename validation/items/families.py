@@ -73,6 +73,7 @@ def gwfm_3() -> Item:
                 },
                 SOLVER,
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "SciPy assignment, families of single points",

@@ -169,6 +169,7 @@ def wfm_u4() -> Item:
                 roundings(500, WELL),
                 size=1,
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "SciPy sqrtm",

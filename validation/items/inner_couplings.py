@@ -77,6 +77,7 @@ def gwfm_27() -> Item:
                 },
                 roundings(1e4, "100 iterations"),
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "Sinkhorn in the kernel domain, largest entries one after the other",

@@ -62,6 +62,7 @@ def gwfm_34() -> Item:
                 roundings(1000, "of a difference of squares"),
                 dimensions=(1, 3, 6),
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "never less than the distance",

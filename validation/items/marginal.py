@@ -72,6 +72,7 @@ def wfm_18() -> Item:
                 },
                 FLUX,
                 dimensions=(1,),
+                many_shapes=True,
             ),
         ),
     )
@@ -113,6 +114,7 @@ def wfm_19() -> Item:
                 },
                 FLUX,
                 dimensions=(1,),
+                many_shapes=True,
             ),
             Check(
                 "textbook velocities and Bayes' rule, densities out of range",

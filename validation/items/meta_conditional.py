@@ -65,6 +65,7 @@ def ot_16() -> Item:
                 },
                 WELL,
                 dimensions=SMALL,
+                many_shapes=True,
             ),
             Check(
                 "value and slope from any quadratic, and their complex-step derivative",
@@ -115,6 +116,7 @@ def ot_16() -> Item:
                 },
                 WELL,
                 dimensions=SMALL,
+                many_shapes=True,
             ),
             meta_training.game_check(),
         ),

@@ -216,6 +216,7 @@ def ot_11() -> Item:
                 },
                 WELL,
                 dimensions=SMALL,
+                many_shapes=True,
             ),
             Check(
                 "complex-step derivative of plain NumPy",
@@ -230,6 +231,7 @@ def ot_11() -> Item:
                 },
                 WELL,
                 dimensions=SMALL,
+                many_shapes=True,
             ),
             meta_training.fit_check(),
         ),

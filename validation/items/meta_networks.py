@@ -100,6 +100,7 @@ def _histograms():
             },
             roundings(300, "exponents up to ten"),
             dimensions=(1,),
+            many_shapes=True,
         ),
         Check(
             "differences in a direction of the parameters",
@@ -291,6 +292,7 @@ def _clouds():
             },
             SLOPES,
             dimensions=(2,),
+            many_shapes=True,
         ),
     )
 

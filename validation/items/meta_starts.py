@@ -77,6 +77,7 @@ def meta_ot_5() -> Item:
                 },
                 EXACT,
                 dimensions=(2,),
+                many_shapes=True,
             ),
             Check(
                 "less its mean, or zeros",
@@ -111,6 +112,7 @@ def meta_ot_5() -> Item:
                 ITERATED,
                 dimensions=(1,),
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "errors of plans, by sums",

@@ -42,6 +42,7 @@ def gwfm_26() -> Item:
                 STANDARD_ERRORS,
                 dimensions=(5,),
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "all permutations",
@@ -225,6 +226,7 @@ def gwfm_b4() -> Item:
                 },
                 roundings(1e4, "differences of logarithms of numbers down to exp(-1 / eps)"),
                 dimensions=(2, 3, 5),
+                many_shapes=True,
             ),
             Check(
                 "all permutations, and the product plan",
@@ -251,6 +253,7 @@ def gwfm_b4() -> Item:
                 },
                 STOPS,
                 dimensions=(3, 5),
+                many_shapes=True,
             ),
         ),
     )

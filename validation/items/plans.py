@@ -117,6 +117,7 @@ def wfm_a1() -> Item:
                 EXACT,
                 dimensions=(1, 2, 16),
                 repeats=8,
+                many_shapes=True,
             ),
             Check(
                 "the sequential algorithm, entry after entry",

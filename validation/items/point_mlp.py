@@ -215,6 +215,7 @@ def gwfm_c7() -> Item:
                 },
                 WELL,
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "complex-step derivative of plain NumPy",

@@ -128,6 +128,7 @@ def _plans():
             dimensions=(3,),
             repeats=1,
             needs="ot",
+            many_shapes=True,
         ),
         Check(
             "closed form for two atoms each",
@@ -323,6 +324,7 @@ def _parts():
             },
             roundings(3000, "of the largest cost; moments of 12 points, in up to 6 dimensions"),
             dimensions=(1, 2, 3),
+            many_shapes=True,
         ),
         Check(
             "statistics of the live pairs, by NumPy",

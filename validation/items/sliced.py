@@ -74,6 +74,7 @@ def gwfm_32() -> Item:
                 },
                 STANDARD_ERRORS,
                 dimensions=(3, 6),
+                many_shapes=True,
             ),
         ),
     )
@@ -137,6 +138,7 @@ def gwfm_33() -> Item:
                 },
                 roundings(10, "the plan either is the right one, or costs a third more"),
                 dimensions=(2, 3),
+                many_shapes=True,
             ),
             corners.pairwise_powers_check(),
         ),
@@ -217,6 +219,7 @@ def gwfm_105() -> Item:
                 },
                 SUMS,
                 needs="ot",
+                many_shapes=True,
             ),
             corners.scripted_directions_check(),
         ),

@@ -51,6 +51,7 @@ def gwfm_106() -> Item:
                 },
                 roundings(100, "of masses of at most 1"),
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "padded clouds",

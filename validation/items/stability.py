@@ -190,6 +190,7 @@ def gwfm_39() -> Item:
                     ),
                 },
                 roundings(100, "ratios of means of squares"),
+                many_shapes=True,
             ),
             corners.radius_check(),
         ),

@@ -134,6 +134,7 @@ def algorithm_1() -> Item:
                 },
                 roundings(500, "one step of size 0.1 through five layers"),
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             *loops.train_checks(),
             loops.scaling_check(),

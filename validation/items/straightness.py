@@ -53,6 +53,7 @@ def path_straightness_item() -> Item:
                 },
                 POLYGON,
                 dimensions=(2, 4),
+                many_shapes=True,
             ),
             Check(
                 "loops over points and steps",

@@ -94,6 +94,7 @@ def pairwise_powers_check():
         dimensions=(2,),
         repeats=1,
         needs="ot",
+        many_shapes=True,
     )
 
 

@@ -49,6 +49,7 @@ def chamfer_distance() -> Item:
                     "padding as a point": lambda x, y: chamfer(*map(_live_padding, (x, y))),
                 },
                 roundings(100, SUMS),
+                many_shapes=True,
             ),
             Check(
                 "matrix of all distances, SciPy cdist, Euclidean",

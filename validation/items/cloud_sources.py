@@ -91,6 +91,7 @@ def app_d2() -> Item:
                     "signs as QR leaves them": lambda cov: -cholesky(cov),
                 },
                 roundings(300, "d up to 16"),
+                many_shapes=True,
             ),
             *(
                 Check(

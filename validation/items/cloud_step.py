@@ -81,6 +81,7 @@ def algorithm_1_clouds() -> Item:
                 },
                 CARRIED,
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "the recipe by hand, paired by moments, with labels",

@@ -95,6 +95,7 @@ def app_c_clouds() -> Item:
                 roundings(300, "a sum of five distances"),
                 dimensions=(2, 3),
                 size=5,
+                many_shapes=True,
             ),
         ),
     )
@@ -287,6 +288,7 @@ def gwfm_107() -> Item:
                 },
                 roundings(1000, "a difference of squares of numbers of the spread of the families"),
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
         ),
     )

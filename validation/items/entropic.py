@@ -81,6 +81,7 @@ def wfm_u9() -> Item:
                 },
                 roundings(300, "of the largest cost; exponents up to 30"),
                 dimensions=(1, 3),
+                many_shapes=True,
             ),
             Check(
                 "the kernel scaled until its marginals are right: f on the atoms",
@@ -101,6 +102,7 @@ def wfm_u9() -> Item:
                 },
                 ITERATED,
                 dimensions=(1, 3),
+                many_shapes=True,
             ),
             Check(
                 "the misprint's constant, eps log(n m)",

@@ -173,6 +173,7 @@ def gwfm_19() -> Item:
                 },
                 SOLVER,
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 f"{COUPLINGS} random couplings: none cheaper",

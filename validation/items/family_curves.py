@@ -339,6 +339,7 @@ def gwfm_71() -> Item:
                 SOLVER,
                 dimensions=(1, 2),
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "the bound, for random couplings",

@@ -90,7 +90,7 @@ def gwfm_27() -> Item:
                 },
                 roundings(30, "points are carried over as they are"),
                 dimensions=(1, 2),
-                repeats=8,
+                repeats=4,
                 many_shapes=True,
             ),
             Check(
@@ -105,7 +105,7 @@ def gwfm_27() -> Item:
                 },
                 roundings(30, "points are carried over as they are"),
                 dimensions=(1, 2),
-                repeats=8,
+                repeats=4,
             ),
             Check(
                 "HiGHS, clouds of unequal sizes",

@@ -331,6 +331,7 @@ def reference() -> Item:
                 FIXED_POINT,
                 dimensions=(2, 3, 6),
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "fixed point, by enumeration",

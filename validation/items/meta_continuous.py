@@ -93,6 +93,7 @@ def ot_10() -> Item:
                 },
                 WELL,
                 dimensions=SMALL,
+                many_shapes=True,
             ),
             convex_checks.shared_check(),
             convex_checks.colour_check(),
@@ -321,6 +322,7 @@ def ot_12() -> Item:
                 },
                 roundings(1e4, "gradient steps with contraction 1/2 until they move by 4 epsilons"),
                 dimensions=SMALL,
+                many_shapes=True,
             ),
             convex_checks.conjugate_check(),
             Check(

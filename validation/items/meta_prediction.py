@@ -77,6 +77,7 @@ def ot_13() -> Item:
                 },
                 WELL,
                 dimensions=(1, 2),
+                many_shapes=True,
             ),
             Check(
                 "closed form between Gaussians (SciPy)",

@@ -56,6 +56,7 @@ def one_nn() -> Item:
                 },
                 roundings(10, "a share of counts"),
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "copies, strangers",

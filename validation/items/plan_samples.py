@@ -40,6 +40,7 @@ def gwfm_29() -> Item:
                 STANDARD_ERRORS,
                 dimensions=(2, 5),
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "frequencies of each row's targets, Monte Carlo",

@@ -233,6 +233,7 @@ def gwfm_c7() -> Item:
                 },
                 WELL,
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "loss of a run with this network, by plain NumPy",

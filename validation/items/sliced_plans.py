@@ -93,6 +93,7 @@ def gwfm_106() -> Item:
                 STANDARD_ERRORS,
                 dimensions=(2, 3),
                 needs="ot",
+                many_shapes=True,
             ),
             Check(
                 "POT, on the line",
@@ -108,6 +109,7 @@ def gwfm_106() -> Item:
                 dimensions=(1,),
                 repeats=4,
                 needs="ot",
+                many_shapes=True,
             ),
             corners.levels_check(),
             corners.nan_check(),

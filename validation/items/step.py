@@ -66,6 +66,7 @@ def algorithm_1() -> Item:
                     "source and target exchanged": _exchanged,
                 },
                 roundings(500, WELL + "; Wishart draws with 4 d degrees of freedom"),
+                many_shapes=True,
             ),
             Check(
                 "the recipe by hand, matched within labels by SciPy's assignment",
@@ -119,6 +120,7 @@ def algorithm_1() -> Item:
                 },
                 roundings(300, "five layers of width 5"),
                 dimensions=(1, 2, 3),
+                many_shapes=True,
             ),
             Check(
                 "Kingma and Ba's Algorithm 1, clipping and averaging by hand",

@@ -83,6 +83,7 @@ def wfm_11() -> Item:
                 roundings(300, "an integral that is zero for the right field"),
                 dimensions=(1,),
                 repeats=1,
+                many_shapes=True,
             ),
         ),
         misprints=(

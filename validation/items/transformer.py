@@ -196,6 +196,7 @@ def network() -> Item:
                 },
                 roundings(300, "eight layers of width 6"),
                 dimensions=(1, 2, 3, 6),
+                many_shapes=True,
             ),
             Check(
                 "complex-step derivative of plain NumPy",
@@ -212,6 +213,7 @@ def network() -> Item:
                 roundings(300, "eight layers of width 6"),
                 dimensions=(1, 2, 3),
                 repeats=1,
+                many_shapes=True,
             ),
             Check(
                 "permuted clouds",

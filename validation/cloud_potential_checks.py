@@ -35,6 +35,7 @@ def checks() -> tuple[Check, ...]:
             },
             roundings(3000, "moments, a matrix root and four layers, of features up to twenty"),
             dimensions=(2,),
+            many_shapes=True,
         ),
         Check(
             "the same clouds, in a unit whose square is 0",

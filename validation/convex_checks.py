@@ -75,6 +75,7 @@ def colour_check() -> Check:
         WELL,
         dimensions=(3,),
         repeats=1,
+        many_shapes=True,
     )
 
 

@@ -311,6 +311,7 @@ def far_alignment_check():
         },
         EXACT,
         dimensions=(2, 3),
+        many_shapes=True,
     )
 
 

@@ -33,6 +33,7 @@ def sinkhorn_checks():
             roundings(1e5, "marginal errors, absolute, of exponents up to ten"),
             dimensions=(1, 2),
             repeats=1,
+            many_shapes=True,
         ),
         Check(
             "errors and potentials that are known",

@@ -74,6 +74,7 @@ def bounds_and_neighbours() -> Item:
                 Tolerance(1e-9, 1e-9, "the slack left for rounding; the clouds are nearly points"),
                 dimensions=(1, 2, 40),
                 needs="ot",
+                repeats=1,
             ),
             Check(
                 "all assignments, SciPy",
@@ -135,6 +136,7 @@ def bounds_and_neighbours() -> Item:
                 },
                 roundings(100, SUMS),
                 dimensions=(2, 3),
+                repeats=1,
             ),
             refusals.search_check(),
         ),

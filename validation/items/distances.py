@@ -262,6 +262,7 @@ def evaluation() -> Item:
                 },
                 roundings(3000, "condition number 1000, for SciPy's root beside ours"),
                 many_shapes=True,
+                repeats=1,
             ),
             Check(
                 "zero: the members of a family among themselves",

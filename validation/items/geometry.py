@@ -170,6 +170,7 @@ def wfm_u4() -> Item:
                 size=1,
                 needs="ot",
                 many_shapes=True,
+                repeats=1,
             ),
             Check(
                 "SciPy sqrtm",

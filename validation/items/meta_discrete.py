@@ -302,6 +302,7 @@ def meta_ot_3() -> Item:
                 },
                 roundings(30, "three exponentials"),
                 dimensions=(1,),
+                many_shapes=True,
             ),
             Check(
                 "SciPy's linear programme, as eps tends to 0",
@@ -321,6 +322,7 @@ def meta_ot_3() -> Item:
                 Tolerance(1e-2, 1e-2, "eps is 1/500 of the largest cost, and KL at most log 6"),
                 dimensions=(2,),
                 repeats=1,
+                many_shapes=True,
             ),
         ),
     )

@@ -335,6 +335,7 @@ def meta_ot_9() -> Item:
                 },
                 roundings(100, "sums of 144 terms"),
                 dimensions=(2,),
+                many_shapes=True,
             ),
             Check(
                 "shares of an axis, by NumPy's interpolation",

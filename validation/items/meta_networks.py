@@ -256,6 +256,7 @@ def _clouds():
             },
             roundings(3000, "of the largest cost; moments of 12 points"),
             dimensions=(1, 2),
+            many_shapes=True,
         ),
         Check(
             "moments by NumPy",

@@ -143,6 +143,7 @@ def _plans():
             ITERATED,
             dimensions=(2,),
             repeats=3,
+            many_shapes=True,
         ),
         Check(
             "closed form for Gaussians, by quadrature",

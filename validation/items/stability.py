@@ -198,6 +198,7 @@ def gwfm_39() -> Item:
                 },
                 roundings(100, "ratios of means of squares"),
                 many_shapes=True,
+                repeats=1,
             ),
             corners.radius_check(),
         ),

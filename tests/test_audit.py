@@ -396,6 +396,22 @@ def test_a_compiling_library_is_audited_on_one_draw_unless_all_are_asked_for(mon
     assert seen == [3, *sorted([1, 2, 3, 6, 16] * 2)]
 
 
+def test_other_libraries_than_numpy_are_asked_once_in_each_dimension_unless_more_is_asked_for():
+    seen = []
+
+    def dimension(implementation, draw):
+        """Note the dimension."""
+        seen.append(draw.d)
+        return 0.0 if draw.call(implementation, draw.normal(1)) is not None else math.inf
+
+    strict = backends.load("strict", dtype="float64")
+    run_check(make(dimension, {}), "test", strict)
+    assert seen == [1, 2, 3, 6, 16]
+    run_check(make(dimension, {}), "test", strict, every_draw=True)
+    run_check(make(dimension, {}), "test", backends.load("numpy", dtype="float64"))
+    assert seen[5:] == 2 * sorted([1, 2, 3, 6, 16] * 2)
+
+
 def test_overview_of_several_backends(monkeypatch):
     monkeypatch.setattr(backends, "INSTALL", {"numpy": ""})
     broken = lambda *args, **options: bures.Tangent(np.zeros((3, 1)), np.zeros((3, 1, 1)))  # noqa: E731

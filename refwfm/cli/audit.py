@@ -43,7 +43,7 @@ def verify(
         bool,
         typer.Option(
             "--every-draw",
-            help="Ask every oracle on every random draw on jax too, which compiles for each shape: minutes.",
+            help="Ask every oracle on every random draw on other libraries than NumPy too: minutes on jax.",
         ),
     ] = False,
     jobs: Annotated[

@@ -224,7 +224,7 @@ def loss_and_grad(
 def _condition(
     params: Params, batch: ParticleBatch, condition: str, told: Told | None, options: dict[str, Any]
 ) -> tuple[Array | None, Told | None, Any]:
-    """What the velocity is told of a population, what it may read of it, and the pullback to the embedding."""
+    """What the velocity is told of a population, what it may read of it, the pullback to the embedding."""
     if condition not in CONDITIONS:
         raise ValueError(f"condition must be one of {', '.join(CONDITIONS)}; got {condition!r}")
     if condition == "none":

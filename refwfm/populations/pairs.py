@@ -1,4 +1,4 @@
-"""Particles in pairs: where a flow starts, which particle goes where, the line between, which population it is."""
+"""Particles in pairs: where a flow starts, which goes where, the line between, which population it is."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -14,7 +14,7 @@ convolutional networks", 2017. Zaheer et al., "Deep Sets", 2017.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refwfm._array import Array, array_namespace, asarray_like, check_floating, check_integer, sq_norm
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, relu
@@ -43,6 +43,19 @@ class Told(NamedTuple):
     x: Array
     z: Array
     mask: Array | None = None
+
+
+def check_record(value: Any, kind: Any, name: str, /) -> None:
+    """Raise unless an argument is a record, a named tuple, of this kind.
+
+    Raises
+    ------
+    TypeError
+        If it is another tuple, or anything else.
+    """
+    if not isinstance(value, kind):
+        got = type(value).__name__
+        raise TypeError(f"{name} must be a {kind.__name__}({', '.join(kind._fields)}); got a {got}")
 
 
 def init_population_embedding(
@@ -201,6 +214,8 @@ def encode_particles(
     >>> encode_particles(params, np.asarray([[1.0], [3.0]]), np.asarray([[1], [0]]))[0].tolist()
     [[2.0], [2.0]]
     """
+    first = next(iter(params.values()))["weight"]
+    check_floating(params=first, x=x)
     xp = check_floating(x=x) if marks is None else check_floating(x=x, marks=marks)
     check_mask(mask, x)
     if marks is not None and tuple(marks.shape[:-1]) != tuple(x.shape[:-1]):
@@ -208,7 +223,6 @@ def encode_particles(
             f"marks must have shape {(*x.shape[:-1], 'q')}, as the particles; got {tuple(marks.shape)}"
         )
     z = x if marks is None else xp.concat([x, marks], axis=-1)
-    first = next(iter(params.values()))["weight"]
     if z.shape[-1] != first.shape[0]:
         raise ValueError(
             f"the parameters are for {first.shape[0]} coordinates and marks; got x {tuple(x.shape)} and "

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from refwfm._array import Array, array_namespace, check_floating
 from refwfm.networks.layers import Params
-from refwfm.populations.embedding import Told, tell
+from refwfm.populations.embedding import Told, check_record, tell
 from refwfm.populations.graphs import check_mask
 from refwfm.populations.pairs import linear_path
 from refwfm.populations.velocity import velocity
@@ -196,8 +196,8 @@ def loss_and_grad(
     >>> round(float(loss), 12), sorted(grads)  # ‖0 - (1, 1)‖²
     (2.0, ['velocity'])
     """
-    told_of = dict(embedding or {})
-    h, told, pull_told = _condition(params, batch, condition, told, told_of)
+    check_record(batch, ParticleBatch, "batch")
+    h, told, pull_told = _condition(params, batch, condition, told, dict(embedding or {}))
     wanted = set(parts)
     if not wanted or wanted - set(PARTS) or (wanted == {"embedding"} and pull_told is None):
         raise ValueError(
@@ -234,9 +234,11 @@ def _condition(
             raise ValueError("the condition 'index' needs the batch's indicator: see pairs.indicators")
         return batch.indicator, None, None
     if told is not None:
+        check_record(told, Told, "told")
         return told.h, told, None
     if batch.population is None:
         raise ValueError("the condition 'embedding' needs the batch's population, or what was told of it")
+    check_record(batch.population, Population, "population")
     x, index, marks, mask = batch.population
     told, pullback = tell(params["embedding"], x, index, marks, mask=mask, **options)
     return told.h, told, pullback

@@ -21,7 +21,7 @@ from refwfm._array import (
 )
 from refwfm.networks.activations import selu
 from refwfm.networks.layers import Params, dense, init_dense
-from refwfm.populations.embedding import Told
+from refwfm.populations.embedding import Told, check_record
 from refwfm.populations.readout import attention_readout, init_attention_readout
 
 if TYPE_CHECKING:
@@ -303,8 +303,8 @@ def _check(
     population: Told | None,
     n_time: int,
 ) -> None:
-    given = {"x": x, "t": t, "h": h, "c": c, "params": params["in"]["weight"]}
-    check_floating(**{name: part for name, part in given.items() if part is not None})
+    told = {name: part for name, part in (("h", h), ("c", c)) if part is not None}
+    check_floating(params=params["frequencies"], x=x, t=t, **told)
     d = params["frequencies"].shape[0]
     if x.ndim != 3 or x.shape[-1] != d:
         raise ValueError(f"x must have shape (B, n, d) with the parameters' d = {d}; got {tuple(x.shape)}")
@@ -318,6 +318,8 @@ def _check(
             raise ValueError(
                 f"{name} must have shape ({x.shape[0]}, q), a row per population; got {tuple(part.shape)}"
             )
+    if population is not None:
+        check_record(population, Told, "population")
     if ("readout" in params) != (population is not None):
         raise ValueError(
             "these parameters read the population's particles: give population, as embedding.tell returns it"
@@ -325,8 +327,8 @@ def _check(
             else "these parameters have no readout of particles; got a population"
         )
     read = params["readout"]["out"]["bias"].shape[0] if "readout" in params else 0
-    told = sum(part.shape[-1] for part in (h, c) if part is not None)
-    n_in = told + n_time + 2 * params["frequencies"].shape[1] + d + read
+    n_told = sum(part.shape[-1] for part in (h, c) if part is not None)
+    n_in = n_told + n_time + 2 * params["frequencies"].shape[1] + d + read
     if n_in != params["in"]["weight"].shape[0]:
         raise ValueError(
             f"the first layer of these parameters reads {params['in']['weight'].shape[0]} numbers, but h "

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import array_api_extra as xpx
+import numpy as np
 
 from refwfm._array import (
     Array,
@@ -77,7 +78,7 @@ def knn_graph(x: Array, k: int, mask: Array | None = None, /) -> Array:
     k = min(k, n - 1)
     if k == 0 or 0 in batch:
         return xp.zeros((*batch, n, k), dtype=xp.int64, device=device(x))
-    x = _unit_size(x if mask is None else xp.where(mask[..., None], x, 0.0))
+    x = x if mask is None else xp.where(mask[..., None], x, 0.0)
     return xp.concat([_nearest(x, rows, k, mask) for rows in _blocks(n, math.prod(batch))], axis=-2)
 
 
@@ -91,8 +92,8 @@ def check_mask(mask: Array | None, x: Array, /) -> None:
     """
     if mask is None:
         return
-    if not array_namespace(x).isdtype(getattr(mask, "dtype", None), "bool"):
-        kind = getattr(mask, "dtype", type(mask).__name__)
+    kind = getattr(mask, "dtype", type(mask).__name__)
+    if isinstance(kind, str) or not array_namespace(x).isdtype(kind, "bool"):
         raise TypeError(f"mask must be an array of booleans, True for live particles; got {kind}")
     if tuple(mask.shape) != tuple(x.shape[:-1]):
         raise ValueError(
@@ -105,22 +106,34 @@ def _blocks(n: int, members: int) -> Iterator[slice]:
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
-def _unit_size(x: Array) -> Array:
-    """Coordinates in a unit, a power of 2, in which squares neither overflow nor vanish."""
-    xp = array_namespace(x)
-    finite = xp.where(xp.isfinite(x), xp.abs(x), 0.0)
-    largest = xp.max(finite, axis=(-2, -1), keepdims=True)
-    exponent = xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
-    half = xp.pow(asarray_like(2.0, x), -xp.floor(0.5 * exponent))  # 2 to the whole may be out of range
-    return x * half * xp.pow(asarray_like(2.0, x), xp.floor(0.5 * exponent) - exponent)
+def _apart(some: Array, x: Array) -> Array:
+    """What orders the distances of some particles (..., r, d) from all: their squares, if these are in range.
+
+    No unit of all the data would do: squares of what is near would vanish beside one particle far away.
+    """
+    xp, limits = array_namespace(x), array_namespace(x).finfo(x.dtype)
+    size = xp.abs(x)
+    least = float(limits.smallest_normal) ** 0.5 / float(limits.eps)  # so are gaps of such numbers in range
+    if is_known((size == 0) | ((size > least) & (size < float(limits.max) ** 0.5 / (2 * x.shape[-1])))):
+        return sq_distances(some, x)
+    gaps = [xp.abs(some[..., :, None, i] - x[..., None, :, i]) for i in range(x.shape[-1])]
+    largest = gaps[0]
+    for gap in gaps[1:]:
+        largest = xp.maximum(largest, gap)
+    unit = xp.where(largest > 0, largest, xp.ones_like(largest))
+    total = xp.zeros_like(largest)
+    for gap in gaps:
+        total = total + (gap / unit) ** 2
+    return largest * xp.sqrt(total)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of particles that are not finite, or too far
 def _nearest(x: Array, rows: slice, k: int, mask: Array | None) -> Array:
     """Neighbours (..., rows, k) of some of the particles."""
     xp, n = array_namespace(x), x.shape[-2]
     every = xp.arange(n, device=device(x))
     furthest = float(xp.finfo(x.dtype).max)
-    apart = sq_distances(x[..., rows, :], x)
+    apart = _apart(x[..., rows, :], x)
     apart = xp.where(apart < furthest, apart, asarray_like(furthest, x))  # NaN, too
     others = every[rows][:, None] != every
     if mask is not None:

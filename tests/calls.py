@@ -384,7 +384,6 @@ CALLS = {
     "meta.w2gn.w2gn_loss_and_grad": (w2gn.w2gn_loss_and_grad, PAIR, X.points, Y.points),
     "networks.activations.leaky_relu": (with_pullback(activations.leaky_relu), _random(2, 3)),
     "networks.activations.leaky_slope": (activations.leaky_slope, _random(2, 3)),
-    "networks.activations.selu": (with_pullback(activations.selu), _random(2, 3)),
     "networks.activations.softplus": (with_pullback(activations.softplus), _random(2, 3)),
     "networks.attention.attention": (
         with_pullback(networks.attention),
@@ -925,6 +924,7 @@ PATHS = objective.ParticleBatch(
 )
 
 CALLS |= {
+    "networks.activations.selu": (with_pullback(activations.selu), _random(2, 3)),
     "populations.graphs.knn_graph": (lambda x, mask: graphs.knn_graph(x, 2, mask), PARTICLES, LIVE),
     "populations.graphs.neighbour_mean": (with_pullback(graphs.neighbour_mean), _random(2, 5, 3), GRAPH),
     "populations.graphs.averaging": (lambda z, graph: graphs.averaging(graph)(z)[0], _random(2, 5, 3), GRAPH),

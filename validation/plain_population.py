@@ -192,11 +192,6 @@ def particles(draw: Draw, n: int = N) -> np.ndarray:
     return draw.normal(draw.size, n, draw.d)
 
 
-def trained(params: Any) -> Any:
-    """The parameters that training changes, for differences in a direction."""
-    return {**params, "frequencies": np.zeros_like(params["frequencies"])}
-
-
 # The audit
 
 

@@ -195,7 +195,7 @@ def _summary_check(pooling):
     }
     return Check(
         f"sums over live particles: {pooling}",
-        lambda function, draw: summaries(function, draw, pooling),
+        summaries(pooling),
         masked,
         wrong,
         roundings(200, "sums of six, and their products"),
@@ -203,29 +203,35 @@ def _summary_check(pooling):
     )
 
 
-def summaries(function, draw, pooling):
-    """Summary, and its pullback of itself, of populations of six, three and one."""
-    z = draw.normal(draw.size, N, draw.d)
-    mask = np.arange(N) < np.array([[6], [3], [1]])
-    value, gradient = draw.call(function, z, mask)
-    worst = 0.0
-    for i, n in enumerate((6, 3, 1)):
-        live = z[i, :n]
-        truth = plain.summary(live, pooling)
-        slopes = np.zeros((N, draw.d))
-        for j in range(n):
-            for k in range(draw.d):
-                way = np.zeros(live.shape)
-                way[j, k] = 1.0
-                slopes[j, k] = complex_step(
-                    lambda h, live=live, way=way, truth=truth: np.sum(
-                        truth * plain.summary(live + h * way, pooling)
-                    )
-                )
-        worst = max(
-            worst, relative(value[i], truth, 1.0), relative(gradient[i], slopes, 1.0 + live.max() ** 2)
-        )
-    return worst
+def summaries(pooling):
+    """Residual of one kind of summary."""
+
+    def residual(function, draw):
+        """Summary, and its pullback of itself, of populations of six, three and one."""
+        z = draw.normal(draw.size, N, draw.d)
+        mask = np.arange(N) < np.array([[6], [3], [1]])
+        value, gradient = draw.call(function, z, mask)
+        worst = 0.0
+        for i, n in enumerate((6, 3, 1)):
+            truth, slopes = plain.summary(z[i, :n], pooling), np.zeros((N, draw.d))
+            slopes[:n] = _slopes(
+                lambda live, truth=truth: np.sum(truth * plain.summary(live, pooling)), z[i, :n]
+            )
+            size = 1.0 + z[i, :n].max() ** 2
+            worst = max(worst, relative(value[i], truth, 1.0), relative(gradient[i], slopes, size))
+        return worst
+
+    return residual
+
+
+def _slopes(function, z):
+    """By complex steps, entry by entry."""
+    slopes = np.zeros(z.shape)
+    for place in np.ndindex(z.shape):
+        way = np.zeros(z.shape)
+        way[place] = 1.0
+        slopes[place] = complex_step(lambda h, way=way: function(z + h * way))
+    return slopes
 
 
 def _embedded(params, x, index, marks):

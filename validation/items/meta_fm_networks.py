@@ -118,7 +118,7 @@ def _velocity_check(skip):
     }
     return Check(
         f"particle by particle, {'with skips' if skip else 'plain'}",
-        lambda function, draw: velocities(function, draw, skip),
+        velocities(skip),
         lambda *given: right(*given)[0],
         wrong,
         WELL,
@@ -142,10 +142,15 @@ def _by_particle(params, x, t, h, c, skip=True):
     )
 
 
-def velocities(function, draw, skip):
-    """Of each particle."""
-    given = _moving(draw, skip)
-    return relative(draw.call(function, *given), _by_particle(*given, skip))
+def velocities(skip):
+    """Residual of one kind of layers."""
+
+    def residual(function, draw):
+        """Velocity of each particle."""
+        given = _moving(draw, skip)
+        return relative(draw.call(function, *given), _by_particle(*given, skip))
+
+    return residual
 
 
 def velocity_slopes(function, draw):

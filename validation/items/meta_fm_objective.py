@@ -292,7 +292,7 @@ def _gradients():
         *(
             Check(
                 f"particle by particle, and complex steps: told {names[condition]}",
-                lambda function, draw, condition=condition: objectives(function, draw, condition),
+                objectives(condition),
                 right(condition),
                 wrong(condition),
                 LOSS,
@@ -302,7 +302,7 @@ def _gradients():
         ),
         Check(
             "particle by particle, and complex steps: told the embedding",
-            lambda function, draw: objectives(function, draw, "embedding"),
+            objectives("embedding"),
             right("embedding"),
             embedded,
             LOSS,
@@ -310,7 +310,7 @@ def _gradients():
         ),
         Check(
             "particle by particle, and complex steps: attention, and moments",
-            lambda function, draw: objectives(function, draw, "embedding", attention=4, pooling="moments"),
+            objectives("embedding", attention=4, pooling="moments"),
             right("embedding", **moments),
             {
                 "the sign": lambda params, batch: (
@@ -370,20 +370,25 @@ def _batch(draw, attention=0, pooling="mean", condition="embedding"):
     return params, batch
 
 
-def objectives(function, draw, condition, attention=0, pooling="mean"):
-    """Loss, and its slope along all parameters but the frequencies, which are not trained."""
-    params, batch = _batch(draw, attention, pooling, condition)
-    value, grads = draw.call(function, params, batch)
-    fixed = params["velocity"]["frequencies"]
+def objectives(condition, attention=0, pooling="mean"):
+    """Residual of the objective by what the velocity is told."""
 
-    def variable(tree):
-        parts = {key: part for key, part in tree["velocity"].items() if key != "frequencies"}
-        return {**tree, "velocity": parts}
+    def residual(function, draw):
+        """Loss, and its slope along all parameters but the frequencies, which are not trained."""
+        params, batch = _batch(draw, attention, pooling, condition)
+        value, grads = draw.call(function, params, batch)
+        fixed = params["velocity"]["frequencies"]
 
-    def loss(p):
-        whole = {**p, "velocity": {**p["velocity"], "frequencies": fixed}}
-        return plain.loss(whole, batch, pooling=pooling, condition=condition)
+        def loss(p):
+            whole = {**p, "velocity": {**p["velocity"], "frequencies": fixed}}
+            return plain.loss(whole, batch, pooling=pooling, condition=condition)
 
-    truth = float(np.real(loss(variable(params))))
-    slope = adjoint(variable(grads), variable(params), loss, draw)
-    return max(abs(float(value) - truth) / max(1.0, truth), slope)
+        truth = float(np.real(loss(_trained(params))))
+        slope = adjoint(_trained(grads), _trained(params), loss, draw)
+        return max(abs(float(value) - truth) / max(1.0, truth), slope)
+
+    return residual
+
+
+def _trained(tree):
+    return {**tree, "velocity": {key: x for key, x in tree["velocity"].items() if key != "frequencies"}}

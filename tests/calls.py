@@ -33,6 +33,7 @@ from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, pote
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import activations, conditioning
+from refwfm.populations import embedding, graphs, objective, pairs, readout, velocity
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
 from refwfm.sources.clouds import CholeskyNormal, PureNoise
@@ -904,6 +905,91 @@ CALLS = {
     ),
     "meta.cloud_potentials.standardized": (cloud_potentials.standardized, WX, WY),
 }
+
+GCN = _filled(embedding.init_population_embedding(_DRAW, 2, like=LIKE, width=4, depth=2, marks=1))
+PARTICLES, MARKS, LIVE = _random(2, 5, 2), _random(2, 5, 1), np.arange(5) < np.array([[5], [4]])
+GRAPH = graphs.knn_graph(PARTICLES, 2, LIVE)
+FIELD = {"n_embedding": 4, "width": 5, "depth": 2, "n_time": 4, "n_space": 3, "space_scale": 0.1}
+FIELD = _filled(
+    velocity.init_velocity(_DRAW, 2, like=LIKE, n_condition=3, attention=4, heads=2, n_particle=4, **FIELD)
+)
+TOLD = embedding.Told(_random(2, 4), PARTICLES, _random(2, 5, 4), LIVE)
+PATHS = objective.ParticleBatch(
+    _random(2, 3, 2),
+    _random(2, 3, 2),
+    _DRAW.uniform(0.0, 1.0, (2, 3)),
+    None,
+    CONDITION,
+    objective.Population(PARTICLES, GRAPH, MARKS, LIVE),
+)
+
+CALLS |= {
+    "networks.activations.selu": (with_pullback(activations.selu), _random(2, 3)),
+    "populations.graphs.knn_graph": (lambda x, mask: graphs.knn_graph(x, 2, mask), PARTICLES, LIVE),
+    "populations.graphs.neighbour_mean": (with_pullback(graphs.neighbour_mean), _random(2, 5, 3), GRAPH),
+    "populations.graphs.averaging": (lambda z, graph: graphs.averaging(graph)(z)[0], _random(2, 5, 3), GRAPH),
+    "populations.embedding.encode_particles": (
+        lambda *given: with_pullback(embedding.encode_particles)(*given[:-1], mask=given[-1]),
+        GCN,
+        PARTICLES,
+        GRAPH,
+        MARKS,
+        LIVE,
+    ),
+    "populations.embedding.population_embedding": (
+        lambda *given: with_pullback(embedding.population_embedding)(*given[:-1], mask=given[-1]),
+        GCN,
+        PARTICLES,
+        GRAPH,
+        MARKS,
+        LIVE,
+    ),
+    "populations.embedding.tell": (lambda *given: embedding.tell(*given)[0], GCN, PARTICLES, GRAPH, MARKS),
+    "populations.embedding.unit_norm": (with_pullback(embedding.unit_norm), _random(2, 3)),
+    "populations.velocity.time_features": (lambda t: velocity.time_features(t, 6), T),
+    "populations.velocity.space_features": (velocity.space_features, 0.2 * _random(2, 3), PARTICLES),
+    "populations.velocity.velocity": (
+        lambda params, x, t, h, c, told: velocity.velocity(
+            params, x, t, h, c, n_time=4, heads=2, population=told
+        )[0],
+        FIELD,
+        *PATHS[:1],
+        PATHS.t,
+        TOLD.h,
+        CONDITION,
+        TOLD,
+    ),
+    "populations.readout.attention_readout": (
+        with_pullback(partial(readout.attention_readout, heads=2)),
+        FIELD["readout"],
+        _random(2, 3, 12),
+        *TOLD[1:],
+    ),
+    "populations.pairs.linear_path": (pairs.linear_path, *PATHS[:3]),
+    "populations.pairs.start_points": (lambda x: pairs.start_points(x, "noise", rng=rng()), PARTICLES),
+    "populations.pairs.optimal_pairs": (
+        lambda x, y: pairs.optimal_pairs(x, y, 6, rng=rng()),
+        PARTICLES,
+        _random(2, 4, 2),
+    ),
+    "populations.pairs.indicators": (lambda like: pairs.indicators([2, 0], 3, like=like), LIKE),
+    "populations.objective.flow_matching_loss": (objective.flow_matching_loss, *PATHS[:2]),
+    "populations.objective.flow_matching_loss_without_constant": (
+        objective.flow_matching_loss_without_constant,
+        *PATHS[:2],
+    ),
+    "populations.objective.loss_and_grad": (
+        partial(objective.loss_and_grad, n_time=4, heads=2),
+        {"velocity": FIELD, "embedding": GCN},
+        PATHS,
+    ),
+}
+for _name in embedding.POOLING:
+    CALLS[f"populations.embedding.pool, {_name}"] = (
+        lambda z, mask, name=_name: with_pullback(partial(embedding.pool, pooling=name))(z, mask),
+        _random(2, 5, 3),
+        LIVE,
+    )
 
 for _name in costs.COSTS:
     CALLS[f"couplings.costs.outer_cost, {_name}"] = (

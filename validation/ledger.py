@@ -67,6 +67,7 @@ SECTIONS = {
     "Networks of potentials": "meta_networks",
     "Warm starts": "meta_starts",
     "Grids and the sphere": "meta_grids",
+    "Populations: oracles and metrics": "meta_fm_oracles",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

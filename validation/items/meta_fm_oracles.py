@@ -1,4 +1,4 @@
-"""Audited formulas of Meta Flow Matching: what it converges to, how particles are carried, how they are judged."""
+"""Audited formulas of Meta Flow Matching: what it converges to, how particles move and are judged."""
 
 from itertools import permutations
 

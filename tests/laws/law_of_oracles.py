@@ -2,7 +2,7 @@
 
 import numpy as np
 from law_kinds import Kind, gaussian, number, points, positive, time, vectors, weights
-from law_record import record
+from law_record import HOST, record
 
 from refwfm.metrics import populations as metrics
 from refwfm.populations import flow, oracles
@@ -87,4 +87,15 @@ record(
     FLOWED,
     points("bnd"),
     call=lambda x, target: flow.integrate(towards(target), x, n_steps=2),
+)
+record(
+    flow.integrate_adaptively,
+    FLOWED | {"atol": positive("", 1)},
+    points("bnd"),
+    call=lambda x, target, atol: (
+        flow.integrate_adaptively(towards(target), x, rtol=1e-9, atol=1e-9 * float(atol)).points
+    ),
+    without="nan",  # refused
+    dtypes=HOST,
+    ulps=1e8,  # populations share their steps, whose errors are 1e-9
 )

@@ -146,14 +146,15 @@ def compared(predicted: np.ndarray, truth: np.ndarray, /) -> np.ndarray:
 
 
 def means(outcomes: list[OracleOutcome], /) -> dict[str, dict[str, np.ndarray]]:
-    """Part -> row -> means (3,) over its populations."""
-    return {
-        part: {
-            row: np.mean([o.rows[row] for o in outcomes if o.task.part == part and row in o.rows], axis=0)
-            for row in ROWS
-        }
-        for part in dict.fromkeys(o.task.part for o in outcomes)
-    }
+    """Part -> row -> means over its populations and their standard errors (2, 3), NaN of one population."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for part in dict.fromkeys(o.task.part for o in outcomes):
+        for row in ROWS:
+            values = np.stack([o.rows[row] for o in outcomes if o.task.part == part and row in o.rows])
+            n = len(values)
+            error = np.std(values, axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(3, np.nan)
+            found.setdefault(part, {})[row] = np.stack([np.mean(values, axis=0), error])
+    return found
 
 
 def as_rows(outcomes: list[OracleOutcome], /) -> list[dict[str, Any]]:

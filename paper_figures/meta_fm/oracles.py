@@ -48,14 +48,14 @@ COLOURS = {
 }
 
 
-def fault(row: str, part: int, values: np.ndarray, /) -> str:
-    """What of a row is outside its band, such as "MMD +31 %"; nothing where all is inside."""
+def fault(row: str, part: int, values: np.ndarray, errors: np.ndarray, /) -> str:
+    """What of a row is outside its band, and its standard error, such as "MMD +31 ± 9 %"; else nothing."""
     found = []
-    for name, value, wanted, band, digit in zip(
-        METRICS, values, REFERENCE[row][part], BANDS, DIGITS, strict=True
+    for name, value, error, wanted, band, digit in zip(
+        METRICS, values, errors, REFERENCE[row][part], BANDS, DIGITS, strict=True
     ):
         if not abs(value - wanted) <= band * wanted + digit:
-            found.append(f"{name} {100 * (value / wanted - 1):+.0f} %")
+            found.append(f"{name} {100 * (value / wanted - 1):+.0f} ± {100 * error / wanted:.0f} %")
     return ", ".join(found)
 
 
@@ -71,8 +71,8 @@ def draw(outcomes: list[OracleOutcome], folder: Path, /) -> list[Path]:
         for ax, (name, colour) in zip(line, COLOURS.items(), strict=True):
             points = o.clouds[name]
             ax.scatter(*points.T, s=min(8.0, 3000 / len(points)), color=colour, linewidths=0, alpha=0.55)
-            ax.set_xlim(-5.6, 5.6)
-            ax.set_ylim(-5.6, 5.6)
+            ax.set_xlim(-5.1, 5.1)
+            ax.set_ylim(-5.1, 5.1)
             ax.set_aspect("equal")
             ax.set_xticks([])
             ax.set_yticks([])

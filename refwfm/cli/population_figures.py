@@ -47,24 +47,25 @@ def _show(figure: Any, outcomes: list[Any]) -> list[Table | str]:
     scale = outcomes[0].task.scale
     whole = "points" not in scale.recipe
 
-    def judged(row: str, number: int, values: Any) -> str:
-        return (figure.fault(row, number, values) or "yes") if whole else "-"
+    def judged(row: str, number: int, values: Any, errors: Any) -> str:
+        return (figure.fault(row, number, values, errors) or "yes") if whole else "-"
 
     for number, (part, rows) in enumerate(experiment.means(outcomes).items()):
-        for row, values in rows.items():
+        for row, (values, errors) in rows.items():
             cells = []
             for value, reference, digits in zip(
                 values, figure.REFERENCE[row][number], (3, 3, 2), strict=True
             ):
                 cells += [f"{value:.{digits}f}", f"{reference:.{digits}f}"]
             first = PARTS[part] if row == figure.ROWS[0] else ""
-            table.add_row(first, row, *cells, judged(row, number, values))
+            table.add_row(first, row, *cells, judged(row, number, values, errors))
         table.add_section()
     return [
         table,
         f"ours: {figure.FONT}, means over {scale.populations} populations of each part "
         f"({scale.noise_populations} for the row w/N); Arial: the same with the paper's font",
-        "within: W1 and W2 within 10 %, MMD² within 25 %, and half the last digit of the reference"
+        "within: W1 and W2 within 10 %, MMD² within 25 %, and half the last digit of the reference, "
+        "which is a mean of as few populations; ±: standard error of ours"
         if whole
         else f"not judged: populations of {scale.recipe['points']} points are further from each other",
         "population oracle: what a model that knows the population can reach; FM oracle: what one field for "

@@ -287,6 +287,7 @@ def gaussian_denoising_velocity(x: Array, t: Array | float, mu: Gaussian, /, *, 
     Returns
     -------
     array, shape (..., n, d). Units: data for each unit of time. 0 along directions without variance at t = 1.
+    Differentiable in x and the mean; in the covariance it has no derivative, as its eigenvectors are used.
 
     Examples
     --------

@@ -67,7 +67,8 @@ SECTIONS = {
     "Networks of potentials": "meta_networks",
     "Warm starts": "meta_starts",
     "Grids and the sphere": "meta_grids",
-    "Populations: oracles and metrics": "meta_fm_oracles",
+    "Populations: metrics and flows": "meta_fm_metrics",
+    "Populations: oracles": "meta_fm_oracles",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

@@ -31,9 +31,12 @@ from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, potentials, w2gn
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
+from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import activations, conditioning
 from refwfm.populations import embedding, graphs, objective, pairs, readout, velocity
+from refwfm.populations import flow
+from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
 from refwfm.sources.clouds import CholeskyNormal, PureNoise
@@ -990,6 +993,41 @@ for _name in embedding.POOLING:
         _random(2, 5, 3),
         LIVE,
     )
+_WIDTHS = {"sigma": 0.75, "tau": 0.25}
+CALLS |= {
+    "metrics.populations.wasserstein1": (population_metrics.wasserstein1, X.points, WY.points),
+    "metrics.populations.wasserstein2": (population_metrics.wasserstein2, X.points, Y.points),
+    "metrics.populations.sq_mmd": (population_metrics.sq_mmd, X.points, WY.points),
+    "metrics.populations.feature_correlation": (population_metrics.feature_correlation, COST[0], COST[1]),
+    "populations.oracles.denoising_velocity": (
+        lambda x, t, c, w: population_oracles.denoising_velocity(x, t, c, weights=w, **_WIDTHS),
+        *(X.points, CLOUD_T, WY.points, B),
+    ),
+    "populations.oracles.denoising_variance": (
+        lambda x, t, c, w: population_oracles.denoising_variance(x, t, c, weights=w, **_WIDTHS),
+        *(X.points, CLOUD_T, WY.points, B),
+    ),
+    "populations.oracles.sample_mixture": (
+        lambda c, w: population_oracles.sample_mixture(c, rng=rng(), size=3, tau=0.25, weights=w),
+        *(X.points, A),
+    ),
+    "populations.oracles.gaussian_denoising_velocity": (
+        lambda x, t, mu: population_oracles.gaussian_denoising_velocity(x, t, mu, sigma=0.75),
+        *(FEATURES[:1], T, MU),
+    ),
+    "populations.oracles.gaussian_denoising_map": (
+        lambda x, mu, t: population_oracles.gaussian_denoising_map(x, mu, sigma=0.75, t=t),
+        *(FEATURES[:1], MU, T),
+    ),
+    "populations.flow.integrate": (
+        lambda x: flow.integrate(lambda x, t: 0.5 * x + t[:, None, None], x, n_steps=2),
+        X.points,
+    ),
+    "populations.flow.integrate_adaptively": (
+        lambda x: flow.integrate_adaptively(lambda x, t: 0.5 * x + t[:, None, None], x).points,
+        X.points,
+    ),
+}
 
 for _name in costs.COSTS:
     CALLS[f"couplings.costs.outer_cost, {_name}"] = (

@@ -73,6 +73,8 @@ SECTIONS = {
     "Meta flow matching: features": "meta_fm_features",
     "Meta flow matching: networks": "meta_fm_networks",
     "Meta flow matching: objective": "meta_fm_objective",
+    "Populations: metrics and flows": "meta_fm_metrics",
+    "Populations: oracles": "meta_fm_oracles",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

@@ -26,9 +26,7 @@ def rows_by(*columns: NDArray[Any]) -> dict[tuple[Any, ...], NDArray[np.int64]]:
         key = np.unique(key * len(values) + codes, return_inverse=True)[1]
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    return {
-        tuple(column[rows[0]].item() for column in columns): rows for rows in np.split(order, starts[1:])
-    }
+    return {tuple(column[rows[0]].item() for column in columns): rows for rows in np.split(order, starts[1:])}
 
 
 def one_hot(values: Any, names: tuple[str, ...], /) -> NDArray[np.float64]:

@@ -201,8 +201,6 @@ class PopulationFamily:
         return values.astype(np.float64, copy=False)
 
 
-def _drawn_rows(
-    clouds: CloudFamily, i: np.int64, size: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _drawn_rows(clouds: CloudFamily, i: np.int64, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     n = int(clouds.sizes[i])
     return clouds.offsets[i] + rng.choice(n, size, replace=n < size)

@@ -54,7 +54,7 @@ def mean_shift(x0: Array, treated_means: Array, /, *, weights: Array | None = No
     """
     xp = check_floating(x0=x0, treated_means=treated_means)
     _check_particles(x0, weights, "x0")
-    _check_particles(treated_means, None, "treated_means")
+    _check_same_dimension(x0, treated_means, "treated_means")
     return x0 + (xp.mean(treated_means, axis=-2) - _mean(x0, weights))[..., None, :]
 
 
@@ -100,7 +100,7 @@ def mean_shift_by_condition(
     """
     xp = check_floating(x0=x0, condition=condition, treated_means=treated_means, conditions=conditions)
     _check_particles(x0, weights, "x0")
-    _check_particles(treated_means, None, "treated_means")
+    _check_same_dimension(x0, treated_means, "treated_means")
     n, c = treated_means.shape[0], conditions.shape[-1]
     if treated_means.ndim != 2 or tuple(conditions.shape) != (n, c):
         raise ValueError(
@@ -158,11 +158,7 @@ def ideal_shift(
     """
     check_floating(x0=x0, x1=x1)
     _check_particles(x0, weights, "x0")
-    _check_particles(x1, target_weights, "x1")
-    if x0.shape[-1] != x1.shape[-1]:
-        raise ValueError(
-            f"x0 and x1 must live in the same dimension; got {x0.shape[-1]} and {x1.shape[-1]}"
-        )
+    _check_same_dimension(x0, x1, "x1", target_weights)
     return x0 + (_mean(x1, target_weights) - _mean(x0, weights))[..., None, :]
 
 
@@ -240,3 +236,11 @@ def _check_particles(x: Array, weights: Array | None, name: str) -> None:
             raise ValueError(
                 f"weights of {name} must have shape {tuple(x.shape[:-1])}; got {tuple(weights.shape)}"
             )
+
+
+def _check_same_dimension(x0: Array, other: Array, name: str, weights: Array | None = None) -> None:
+    _check_particles(other, weights, name)
+    if x0.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"x0 and {name} must live in the same dimension; got {x0.shape[-1]} and {other.shape[-1]}"
+        )

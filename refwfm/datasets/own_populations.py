@@ -18,6 +18,9 @@ from refwfm.datasets.annotated import components_of, opened
 
 Floats = NDArray[np.float64]
 
+NO_VALUE = ("", "None", "nan", "NaT", "<NA>")
+"""How a missing value reads."""
+
 Held = float | tuple[str, Sequence[str]] | None
 """What is held out: a share of the populations, or a column and some of its values."""
 
@@ -145,8 +148,8 @@ def populations_from_anndata(
     control : str
         The value of the condition that is the control.
     basis : str, optional
-        Entry of ``obsm`` whose first ``pcs`` columns are moved. When left out it is "X_pca" if the file has it;
-        otherwise components are computed from ``X`` as it stands.
+        Entry of ``obsm`` whose first ``pcs`` columns are moved. When left out it is "X_pca" if the file has
+        it; otherwise components are computed from ``X`` as it stands.
     pcs : int
         The dimension d.
     held_out, validation : float, or (str, sequence of str), optional
@@ -169,7 +172,8 @@ def populations_from_anndata(
     for key in (*wanted.values(), *sorted(more)):
         if key is not None and key not in obs:
             raise ValueError(
-                f"{path.name} has no column {key!r} in obs; it has {', '.join(map(str, obs.columns)) or 'none'}"
+                f"{path.name} has no column {key!r} in obs; it has "
+                f"{', '.join(map(str, obs.columns)) or 'none'}"
             )
     for role, key in wanted.items():
         if key is not None:
@@ -340,7 +344,7 @@ def texts(values: Any, name: str, total: int, /) -> NDArray[np.str_]:
     given = np.asarray(values, dtype=object)
     if given.shape != (total,):
         raise ValueError(f"{name} must have one value for each of {total} cells; got shape {given.shape}")
-    _refuse_missing(np.array([v is None or v != v or str(v) in ("", "<NA>") for v in given.tolist()]), name)
+    _refuse_missing(np.array([str(value) in NO_VALUE for value in given.tolist()]), name)
     return given.astype(np.str_)
 
 

@@ -1,8 +1,8 @@
 """A drug screen as populations: control before, highest dose of each treatment after.
 
-The organoid screen of Ramos Zapatero et al. (*Cell* 2023) is mass cytometry of organoids (PDO), fibroblasts (F)
-and both together (PDOF) of ten patients. An *experiment* is what shares culture, patient, plate and replicate;
-a *population*, the cells of an experiment under one treatment at one dose.
+The organoid screen of Ramos Zapatero et al. (*Cell* 2023) is mass cytometry of organoids (PDO), fibroblasts
+(F) and both together (PDOF) of ten patients. An *experiment* is what shares culture, patient, plate and
+replicate; a *population*, the cells of an experiment under one treatment at one dose.
 """
 
 from collections.abc import Sequence
@@ -66,10 +66,10 @@ def make_pairs(
 ) -> list[Pair]:
     """Pairs of control and treated cells: in each experiment, dose 0 with the highest dose of each treatment.
 
-    Populations of fewer than ``min_cells`` are dropped first, so that the highest dose is the highest of those
-    that are left; then experiments without a control, or without a treatment. Where an experiment has several
-    controls (DMSO, AH, H2O), their cells are one control. A control at another dose, and another treatment at
-    dose 0, take no part.
+    Populations of fewer than ``min_cells`` are dropped first, so that the highest dose is the highest of
+    those that are left; then experiments without a control, or without a treatment. Where an experiment has
+    several controls (DMSO, AH, H2O), their cells are one control. A control at another dose, and another
+    treatment at dose 0, take no part.
 
     Equation: META-FM-17.
 
@@ -173,8 +173,8 @@ def replica_split(
     """Hold out one replicate of some (culture, patient, plate), for validation and for test.
 
     In each culture ``groups`` of those with at least two replicates are chosen for validation and as many
-    others for test; one replicate of each, at random, is held out. The others stay: every patient that is held
-    out is seen in training.
+    others for test; one replicate of each, at random, is held out. The others stay: every patient that is
+    held out is seen in training.
 
     Raises
     ------
@@ -182,14 +182,14 @@ def replica_split(
         If a culture has too few.
     """
     groups = check_integer(groups, "groups", low=1)
-    rng, parts = np.random.default_rng(seed), {}
+    rng, parts = np.random.default_rng(seed), dict[Experiment, int]()
     by_group = _replicates(experiments)
     for culture in sorted({each.culture for each in by_group}):
         several = [each for each in by_group.values() if each[0].culture == culture and len(each) > 1]
         if len(several) < 2 * groups:
             raise ValueError(
-                f"culture {culture}: {groups} groups (culture, patient, plate) each for validation and test need "
-                f"{2 * groups} with at least two replicates; there are {len(several)}"
+                f"culture {culture}: {groups} groups (culture, patient, plate) each for validation and test "
+                f"need {2 * groups} with at least two replicates; there are {len(several)}"
             )
         chosen = rng.choice(len(several), 2 * groups, replace=False)
         for position, i in enumerate(chosen):
@@ -224,7 +224,7 @@ def patient_split(
     ValueError
         If there is no such patient, or no replicate to spare.
     """
-    rng, parts = np.random.default_rng(seed), {}
+    rng, parts = np.random.default_rng(seed), dict[Experiment, int]()
     if test == validation:
         raise ValueError(f"test and validation must be two patients; got {test} for both")
     known = sorted({each.patient for each in experiments})
@@ -291,8 +291,9 @@ def prepare_screen(
     Returns
     -------
     Screen
-        Cells before and after are matched independently. Conditions are one-hot treatments, marks one-hot types
-        of cells where the table has them. The normalisation is fitted on the cells kept of training pairs.
+        Cells before and after are matched independently. Conditions are one-hot treatments, marks one-hot
+        types of cells where the table has them. The normalisation is fitted on the cells kept of training
+        pairs.
 
     Raises
     ------

@@ -28,7 +28,7 @@ NO_MARKERS = ("date", "batch", "index", "cellindex", "unnamed0", "time", "eventl
 """Columns of numbers that are no features."""
 
 DROPPED = ("pPKCa", "Cyclin_B1")
-"""Markers of the published tables that are left out: the first is missing, the other was the last; 43 remain."""
+"""Markers of the published tables that are left out: the first is missing there; 43 remain."""
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".h5ad")
 
@@ -98,12 +98,12 @@ def read_screen(
 
     Parameters
     ----------
-    path : path of a file, or of a folder whose tables are read one after the other in the order of their names
+    path : path of a file, or of a folder, whose tables are read in the order of their names
     columns : dict, optional
         Columns by what they are, a key of ``NAMES``, where they have other names than those there.
     markers : sequence of str, optional
-        Columns that are features. When left out: all columns of numbers that are nothing else (in AnnData: all
-        of ``var``), without ``drop``.
+        Columns that are features. When left out: all columns of numbers that are nothing else (in AnnData:
+        all of ``var``), without ``drop``.
     drop : sequence of str
         Markers to leave out; those that the table does not have are no error.
 
@@ -258,7 +258,7 @@ def _numbers(series: Any, name: str) -> NDArray[np.float64]:
 
 
 def _texts(series: Any) -> NDArray[np.str_]:
-    """Texts of a column, "" where there is none; whole numbers without a decimal point, whatever their dtype."""
+    """Texts of a column, "" where there is none; whole numbers without a point, whatever their dtype."""
     if series.dtype.kind == "f" and not (series.dropna() % 1).any():
         series = series.astype("Int64")
     return np.where(series.isna(), "", series.astype(str)).astype(np.str_)

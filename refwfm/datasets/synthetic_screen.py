@@ -7,6 +7,8 @@ direction of the treatment. A map that does not read the population moves means 
 trained. The mean of a population shows w, so that one number read from it is enough.
 """
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from refwfm.datasets.screen_table import ScreenTable
 
 CULTURES = ("F", "PDO", "PDOF")
 TREATMENTS = ("C", "O", "S")
+DOSES = (("DMSO", 0.0), *((treatment, dose) for treatment in TREATMENTS for dose in (1.0, 2.0)))
 DIMENSION = 10
 APART = 3.0
 """Half the distance between the centres of the kinds, along the first feature; their deviations are 0.5."""
@@ -24,9 +27,9 @@ STRENGTH = 1.5
 
 
 def shift_strength(fraction: NDArray[np.float64] | float, /) -> NDArray[np.float64]:
-    """How far cells move in company of a share of kind A: ``8 (w - 1/2)² - 1``, from 1 at 0 and 1 to -1 between.
+    """How far cells move in company of a share w of kind A: ``8 (w - 1/2)² - 1``.
 
-    Equation: META-FM-19. The true shift of the synthetic screen, over its strength.
+    Equation: META-FM-19. The true shift of the synthetic screen, over its strength; 1 at 0 and 1, -1 between.
     """
     return 8.0 * (np.asarray(fraction, dtype=np.float64) - 0.5) ** 2 - 1.0
 
@@ -39,12 +42,12 @@ def synthetic_table(
     cells: int = 400,
     seed: int = 0,
 ) -> ScreenTable:
-    """Cells of a synthetic screen in the form of the published tables: raw intensities and where they come from.
+    """Cells of a synthetic screen in the form of the published tables: raw intensities and their origin.
 
     Patients "1", "2", ... differ in their share of kind A, from 0.1 to 0.9; cultures and replicates differ a
-    little from their patient. There are a control (DMSO, dose 0) and three treatments at
-    doses 1 and 2, of which the first does half of what the second does. Kind A is listed before kind B, as the
-    published tables list types. ``Cell_type`` tells them apart.
+    little from their patient. There are a control (DMSO, dose 0) and three treatments at doses 1 and 2, of
+    which the first does half of what the second does. Kind A is listed before kind B, as the published tables
+    list types; ``cell_type`` tells them apart.
 
     Parameters
     ----------
@@ -66,37 +69,28 @@ def synthetic_table(
     ends = np.zeros((2, DIMENSION))
     ends[:, 0] = APART, -APART
     features, facts, kinds = [], [], []
-    for patient, share in enumerate(shares):
-        for culture in CULTURES:
-            for plate in range(plates):
-                for replicate in range(replicates):
-                    near = np.clip(share + rng.uniform(-0.06, 0.06), 0.02, 0.98)
-                    first = round(near * cells)  # exactly so many, in every population of the experiment
-                    kind = np.repeat([0, 1], [first, cells - first])
-                    for treatment, dose in _doses():
-                        drawn = ends[kind] + DEVIATION * rng.standard_normal((cells, DIMENSION))
-                        features.append(drawn + treatment_shift(treatment, dose, first / cells))
-                        facts.append(
-                            (culture, str(patient + 1), str(plate + 1), str(replicate + 1), treatment, dose)
-                        )
-                        kinds.append(np.array(["A", "B"])[kind])
-    *texts, doses = (np.repeat(np.array(column), cells) for column in zip(*facts, strict=True))
-    culture, patient_of, plate_of, replicate_of, treatment_of = texts
+    places = itertools.product(range(patients), CULTURES, range(plates), range(replicates))
+    for patient, culture, plate, replicate in places:
+        near = np.clip(shares[patient] + rng.uniform(-0.06, 0.06), 0.02, 0.98)
+        first = round(near * cells)  # exactly so many, in every population of the experiment
+        kind = np.repeat([0, 1], [first, cells - first])
+        for treatment, dose in DOSES:
+            drawn = ends[kind] + DEVIATION * rng.standard_normal((cells, DIMENSION))
+            features.append(drawn + treatment_shift(treatment, dose, first / cells))
+            facts.append((culture, str(patient + 1), str(plate + 1), str(replicate + 1), treatment, dose))
+            kinds.append(np.array(["A", "B"])[kind])
+    names = ("culture", "patient", "plate", "replicate", "treatment", "dose")
+    columns = [np.repeat(np.array(column), cells) for column in zip(*facts, strict=True)]
     return ScreenTable(
         features=COFACTOR * np.sinh(np.concatenate(features)),
         feature_names=tuple(f"marker_{i + 1}" for i in range(DIMENSION)),
-        culture=culture,
-        patient=patient_of,
-        plate=plate_of,
-        replicate=replicate_of,
-        treatment=treatment_of,
-        dose=doses.astype(np.float64),
         cell_type=np.concatenate(kinds),
+        **dict(zip(names, columns, strict=True)),
     )
 
 
 def treatment_shift(treatment: str, dose: float, fraction: float, /) -> NDArray[np.float64]:
-    """How all cells of a population move, shape (d,): along a feature of each treatment's own, by dose and share."""
+    """How all cells of a population move, shape (d,): along a feature of the treatment's own."""
     shift = np.zeros(DIMENSION)
     if treatment in TREATMENTS:
         shift[1 + TREATMENTS.index(treatment)] = STRENGTH * dose / 2 * shift_strength(fraction)
@@ -126,7 +120,3 @@ def synthetic_screen(*, split: str = "whole-patient", seed: int = 0, **options: 
         name="synthetic-screen",
         about="A synthetic screen: two kinds of cells, whose shift depends on their shares",
     )
-
-
-def _doses() -> list[tuple[str, int]]:
-    return [("DMSO", 0), *((treatment, dose) for treatment in TREATMENTS for dose in (1, 2))]

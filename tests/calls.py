@@ -33,6 +33,7 @@ from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, pote
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import activations, conditioning
+from refwfm.populations import floors
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
 from refwfm.sources.clouds import CholeskyNormal, PureNoise
@@ -903,6 +904,28 @@ CALLS = {
         WY,
     ),
     "meta.cloud_potentials.standardized": (cloud_potentials.standardized, WX, WY),
+    # Floors of populations
+    "populations.floors.identity": (floors.identity, S),
+    "populations.floors.mean_shift": (
+        lambda x0, means, w: floors.mean_shift(x0, means, weights=w),
+        WX.points,
+        S,
+        WX.weights,
+    ),
+    "populations.floors.mean_shift_by_condition": (
+        floors.mean_shift_by_condition,
+        WX.points,
+        np.eye(2),
+        S,
+        np.eye(2)[[0, 1, 1, 0, 1]],
+    ),
+    "populations.floors.ideal_shift": (
+        lambda x0, x1, w: floors.ideal_shift(x0, x1, weights=w),
+        WX.points,
+        Y.points,
+        WX.weights,
+    ),
+    "populations.floors.unread_floor": (floors.unread_floor, PLAN[0, :, :2], S),
 }
 
 for _name in costs.COSTS:

@@ -67,6 +67,8 @@ SECTIONS = {
     "Networks of potentials": "meta_networks",
     "Warm starts": "meta_starts",
     "Grids and the sphere": "meta_grids",
+    # Meta flow matching
+    "Data of populations": "meta_fm_data",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

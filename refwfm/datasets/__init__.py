@@ -1,8 +1,9 @@
 """The data: families of Gaussians and of point clouds, by name, or from the user's own arrays and files.
 
 ``load("cities")`` is where every run starts, ``load_pairs("strokes")`` every run of Meta OT, and
-``load_populations("synthetic-screen")`` every run of Meta Flow Matching. Most families ship inside the package; for the others ``CATALOGUE`` says that they need the folder ``REFWFM_DATA``
-or, where their home serves the file, a download.
+``load_populations("synthetic-screen")`` every run of Meta Flow Matching. Most families ship inside the
+package; for the others ``CATALOGUE`` says that they need the folder ``REFWFM_DATA`` or, where their home
+serves the file, a download.
 """
 
 import os

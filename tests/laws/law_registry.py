@@ -7,6 +7,7 @@ import law_of_gaussians  # noqa: F401
 import law_of_meta  # noqa: F401
 import law_of_networks  # noqa: F401
 import law_of_plans  # noqa: F401
+import law_of_populations  # noqa: F401
 import law_of_potentials  # noqa: F401
 import law_of_slices  # noqa: F401
 import law_of_training  # noqa: F401

@@ -925,7 +925,7 @@ CALLS = {
         Y.points,
         WX.weights,
     ),
-    "populations.floors.unread_floor": (floors.unread_floor, PLAN[0, :, :2], S),
+    "populations.floors.unread_floor": (floors.unread_floor, COST[0, :, :2], S),
 }
 
 for _name in costs.COSTS:

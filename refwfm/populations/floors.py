@@ -5,7 +5,7 @@ all moved by what the populations of the training set moved to on average, and, 
 know, to their own true mean.
 """
 
-from refwfm._array import Array, array_namespace, check_floating, sq_norm
+from refwfm._array import Array, array_namespace, check_floating, machine_eps, sq_norm
 from refwfm._derivatives import is_traced
 
 
@@ -213,7 +213,9 @@ def unread_floor(fractions: Array, shifts: Array, /) -> Array:
     unit = xp.max(xp.abs(shifts), axis=(-2, -1))
     unit = xp.where(unit == 0, xp.ones_like(unit), unit)
     shifts = shifts / unit[..., None, None]
-    left = shifts - fractions @ (xp.linalg.pinv(fractions) @ shifts)
+    # Fractions that differ by rounding only, as where all populations have the same, explain nothing.
+    rtol = 10 * max(fractions.shape[-2:]) * machine_eps(fractions)
+    left = shifts - fractions @ (xp.linalg.pinv(fractions, rtol=rtol) @ shifts)
     return unit * xp.sqrt(xp.mean(sq_norm(left), axis=-1))
 
 

@@ -213,7 +213,7 @@ def _frame(file: Path) -> Any:
         raise ModuleNotFoundError(f'reading {file} needs pandas: pip install "refwfm[data]"') from error
     if file.suffix != ".parquet":
         try:
-            return pd.read_csv(file)
+            return pd.read_csv(file, float_precision="round_trip")  # pandas' own way drops digits
         except ValueError as error:  # what pandas raises for an empty or broken file, too
             raise ValueError(f"{file} is not a readable CSV file ({error})") from error
     try:

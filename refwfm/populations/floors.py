@@ -213,10 +213,14 @@ def unread_floor(fractions: Array, shifts: Array, /) -> Array:
     unit = xp.max(xp.abs(shifts), axis=(-2, -1))
     unit = xp.where(unit == 0, xp.ones_like(unit), unit)
     shifts = shifts / unit[..., None, None]
+    # NaN in the fractions of one family is its own NaN: the decomposition would fail for all.
+    finite = xp.all(xp.isfinite(fractions), axis=(-2, -1))
+    fractions = xp.where(finite[..., None, None], fractions, xp.zeros_like(fractions))
     # Fractions that differ by rounding only, as where all populations have the same, explain nothing.
     rtol = 10 * max(fractions.shape[-2:]) * machine_eps(fractions)
     left = shifts - fractions @ (xp.linalg.pinv(fractions, rtol=rtol) @ shifts)
-    return unit * xp.sqrt(xp.mean(sq_norm(left), axis=-1))
+    floor = unit * xp.sqrt(xp.mean(sq_norm(left), axis=-1))
+    return xp.where(finite, floor, xp.full_like(floor, xp.nan))
 
 
 def _mean(x: Array, weights: Array | None) -> Array:

@@ -55,7 +55,7 @@ def test_doses_are_a_column_and_targets_of_their_own():
     assert family.condition_names == ("drug", "other", "dose")
     np.testing.assert_array_equal(family.conditions[:, 2], [3, 1, 10, 5])
     assert family.groups["dose"] == ("3", "1", "10", "5")
-    with pytest.raises(ValueError, match="column dose: 1 of 15 cells have no value .the first in row 2"):
+    with pytest.raises(ValueError, match=r"column dose: 1 of 15 cells have no value .the first in row 2"):
         populations_from_arrays(features, **facts, dose=np.where(np.arange(15) == 2, np.nan, dose), **PLENTY)
     with pytest.raises(TypeError, match="dose must hold numbers"):
         populations_from_arrays(features, **facts, dose=["low"] * 15, **PLENTY)
@@ -156,7 +156,7 @@ def test_what_the_option_says():
     assert held_of("0.2", "--held-out") == 0.2
     assert held_of("patient=p3,p4", "--held-out") == ("patient", ("p3", "p4"))
     for text in ("patient", "patient=", "=p3"):
-        with pytest.raises(ValueError, match="--held-out must be a share such as 0.2, or COLUMN=VALUE"):
+        with pytest.raises(ValueError, match=r"--held-out must be a share such as 0.2, or COLUMN=VALUE"):
             held_of(text, "--held-out")
 
 
@@ -227,7 +227,7 @@ def test_a_file_lacks_something(tmp_path, h5ad):
         populations_from_anndata(h5ad, **COLUMNS, pcs=2, held_out=("day", ("1",)))
     with pytest.raises(ValueError, match=r"no obsm\['X_umap'\]; it has X_pca"):
         populations_from_anndata(h5ad, **COLUMNS, pcs=2, basis="X_umap")
-    with pytest.raises(ValueError, match="pcs = 9, but .* has only 5"):
+    with pytest.raises(ValueError, match=r"pcs = 9, but .* has only 5"):
         populations_from_anndata(h5ad, **COLUMNS, pcs=9)
     data = anndata.read_h5ad(h5ad)
     data.obs["drug"] = data.obs["drug"].where(np.arange(200) != 7)

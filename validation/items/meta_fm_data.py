@@ -318,8 +318,7 @@ def fm_19() -> Item:
         19,
         "derived",
         "least error of maps that do not read the population",
-        r"\min_D\Big(\frac1N\sum_i\Big\|s_i-\sum_kf_{ik}D_k\Big\|^2\Big)^{1/2}"
-        r"\le\Big(\frac1N\sum_iW_2^2(T_\#p_i,p_i^1)\Big)^{1/2}",
+        r"\min_D\frac1N\sum_i\|s_i-\sum_kf_{ik}D_k\|^2\le\frac1N\sum_iW_2^2(T_\#p_i,p_i^1)",
         "Means of mixtures move linearly in the fractions under any one map; a parabola is out of its reach.",
         (floors.unread_floor, synthetic_screen.shift_strength),
         (

@@ -25,7 +25,7 @@ from refwfm import (
     objectives,
     psd,
 )
-from refwfm._array import array_namespace, symmetrize
+from refwfm._array import array_namespace, asarray_like, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
@@ -174,6 +174,12 @@ def drift(cloud, t):
 
 def gaussian_drift(mu, t):
     return Tangent(0.5 * mu.mean + t[:, None], 0.1 * mu.cov)
+
+
+def _one_hot(places, x):
+    """Conditions, which are names and have no derivative, in the library of x, where that is an array."""
+    rows = np.eye(2)[places]
+    return asarray_like(rows, x) if hasattr(x, "dtype") else rows
 
 
 def _square(factor):
@@ -913,11 +919,11 @@ CALLS = {
         WX.weights,
     ),
     "populations.floors.mean_shift_by_condition": (
-        floors.mean_shift_by_condition,
+        lambda x0, means: floors.mean_shift_by_condition(
+            x0, _one_hot([0, 1], x0), means, _one_hot([0, 1, 1, 0, 1], x0)
+        ),
         WX.points,
-        np.eye(2),
         S,
-        np.eye(2)[[0, 1, 1, 0, 1]],
     ),
     "populations.floors.ideal_shift": (
         lambda x0, x1, w: floors.ideal_shift(x0, x1, weights=w),

@@ -25,7 +25,7 @@ from refwfm import (
     objectives,
     psd,
 )
-from refwfm._array import array_namespace, symmetrize
+from refwfm._array import array_namespace, asarray_like, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
@@ -34,8 +34,7 @@ from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics,
 from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import activations, conditioning
-from refwfm.populations import embedding, graphs, objective, pairs, readout, velocity
-from refwfm.populations import flow
+from refwfm.populations import embedding, floors, flow, graphs, objective, pairs, readout, velocity
 from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
@@ -177,6 +176,12 @@ def drift(cloud, t):
 
 def gaussian_drift(mu, t):
     return Tangent(0.5 * mu.mean + t[:, None], 0.1 * mu.cov)
+
+
+def _one_hot(places, x):
+    """Conditions, which are names and have no derivative, in the library of x, where that is an array."""
+    rows = np.eye(2)[places]
+    return asarray_like(rows, x) if hasattr(x, "dtype") else rows
 
 
 def _square(factor):
@@ -907,6 +912,28 @@ CALLS = {
         WY,
     ),
     "meta.cloud_potentials.standardized": (cloud_potentials.standardized, WX, WY),
+    # Floors of populations
+    "populations.floors.identity": (floors.identity, S),
+    "populations.floors.mean_shift": (
+        lambda x0, means, w: floors.mean_shift(x0, means, weights=w),
+        WX.points,
+        S,
+        WX.weights,
+    ),
+    "populations.floors.mean_shift_by_condition": (
+        lambda x0, means: floors.mean_shift_by_condition(
+            x0, _one_hot([0, 1], x0), means, _one_hot([0, 1, 1, 0, 1], x0)
+        ),
+        WX.points,
+        S,
+    ),
+    "populations.floors.ideal_shift": (
+        lambda x0, x1, w: floors.ideal_shift(x0, x1, weights=w),
+        WX.points,
+        Y.points,
+        WX.weights,
+    ),
+    "populations.floors.unread_floor": (floors.unread_floor, COST[0, :, :2], S),
 }
 
 GCN = _filled(embedding.init_population_embedding(_DRAW, 2, like=LIKE, width=4, depth=2, marks=1))

@@ -75,6 +75,7 @@ SECTIONS = {
     "Meta flow matching: objective": "meta_fm_objective",
     "Populations: metrics and flows": "meta_fm_metrics",
     "Populations: oracles": "meta_fm_oracles",
+    "Data of populations": "meta_fm_data",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

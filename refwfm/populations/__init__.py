@@ -6,4 +6,7 @@
 ``velocity``   the field: features of time and space, a perceptron
 ``pairs``      where particles start, where they go, and the line between
 ``objective``  the loss by what the velocity is told, and its gradient
+``flow``       integrating the field
+``oracles``    fields in closed form: what the networks aim at
+``floors``     predictions without learning: what they must beat
 """

@@ -3,6 +3,7 @@
 # Records are entered as these are imported.
 import law_of_clouds  # noqa: F401
 import law_of_families  # noqa: F401
+import law_of_floors  # noqa: F401
 import law_of_gaussians  # noqa: F401
 import law_of_meta  # noqa: F401
 import law_of_networks  # noqa: F401

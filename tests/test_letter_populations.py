@@ -53,8 +53,8 @@ def test_up_is_up():
 
 
 def test_the_whole_family_is_the_paper_s():
-    family = population_catalogue.load_populations("letters")
-    assert len(family) == 260 == population_catalogue.POPULATIONS["letters"].populations
+    family = population_catalogue.load_populations("letter-populations")
+    assert f"{len(family)}" == population_catalogue.POPULATIONS["letter-populations"].size
     assert [len(family.part(part)) for part in ("train", "validation", "test")] == [240, 10, 10]
     assert set(family.part("validation").groups["letter"]) == {"X"}
     assert set(family.part("test").groups["letter"]) == {"Y"}
@@ -68,7 +68,7 @@ def test_the_whole_family_is_the_paper_s():
     assert kstest(noise.ravel() / 0.25, "norm").pvalue < 1e-6
     angles = {tuple(np.round(letter[0], 6)) for letter in members(letter_centres())[:10]}
     assert len(angles) == 10  # each has an angle of its own
-    with pytest.raises(ValueError, match="unknown family of populations 'emnist': expected one of letters"):
+    with pytest.raises(ValueError, match="unknown populations .emnist.: expected a path ending in .npz or one of letter-pop"):
         population_catalogue.load_populations("emnist")
 
 

@@ -16,6 +16,8 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
     ``STARTS`` of the hypernetwork, and ``PAPER``.
 ``conditional``
     ``tasks(scale, steps, seeds, backend)``.
+``oracles``
+    ``SCALES``, ``ROWS`` and ``REFERENCE``; nothing is trained.
 ``times``
     ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
@@ -45,4 +47,5 @@ FIGURES = {
     "meta-ot-sphere": "refwfm.paper_figures.meta.sphere",
     "meta-ot-color": "refwfm.paper_figures.meta.colour",
     "meta-ot-conditional": "refwfm.paper_figures.meta.conditional",
+    "meta-fm-oracles": "refwfm.paper_figures.meta_fm.oracles",
 }

@@ -12,11 +12,9 @@ float32. Of a covariance with condition κ in arbitrary axes, roots, maps and ve
 errors of about ``eps κ``, for that much do they change when its entries are rounded; in its own axes the
 error is rounding. What needs a direction below raises.
 
-**Price.** A small matrix takes the time of the calls, about 1 µs each on NumPy and 3 µs on torch. Beside a
-decomposition of the covariance itself, ``factor`` takes 1.5 times as long on NumPy, 2.5 times on torch; for
-d = 2, in closed form, up to 3 times on torch, a quarter in batches of a thousand. With the checks of what
-comes in, the functions of one small Gaussian (roots, maps, distances, paths) take 1.2 to 3 times as long on
-torch as they would without; in batches of a hundred 0.9 to 1.2 times.
+**Price.** Beside a decomposition of the covariance itself, ``factor`` of one small matrix takes 1.5 times as
+long on NumPy, 2.5 times on torch. With the checks of what comes in, roots, maps, distances and paths of one
+small Gaussian take 1.2 to 3 times as long on torch as without; in batches of a hundred 0.9 to 1.2 times.
 """
 
 import array_api_extra as xpx

@@ -25,14 +25,17 @@ from refwfm import (
     objectives,
     psd,
 )
-from refwfm._array import array_namespace, symmetrize
+from refwfm._array import array_namespace, asarray_like, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, potentials, w2gn
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
+from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import activations, conditioning
+from refwfm.populations import embedding, floors, flow, graphs, objective, pairs, readout, velocity
+from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
 from refwfm.sources.clouds import CholeskyNormal, PureNoise
@@ -173,6 +176,12 @@ def drift(cloud, t):
 
 def gaussian_drift(mu, t):
     return Tangent(0.5 * mu.mean + t[:, None], 0.1 * mu.cov)
+
+
+def _one_hot(places, x):
+    """Conditions, which are names and have no derivative, in the library of x, where that is an array."""
+    rows = np.eye(2)[places]
+    return asarray_like(rows, x) if hasattr(x, "dtype") else rows
 
 
 def _square(factor):
@@ -903,6 +912,148 @@ CALLS = {
         WY,
     ),
     "meta.cloud_potentials.standardized": (cloud_potentials.standardized, WX, WY),
+    # Floors of populations
+    "populations.floors.identity": (floors.identity, S),
+    "populations.floors.mean_shift": (
+        lambda x0, means, w: floors.mean_shift(x0, means, weights=w),
+        WX.points,
+        S,
+        WX.weights,
+    ),
+    "populations.floors.mean_shift_by_condition": (
+        lambda x0, means: floors.mean_shift_by_condition(
+            x0, _one_hot([0, 1], x0), means, _one_hot([0, 1, 1, 0, 1], x0)
+        ),
+        WX.points,
+        S,
+    ),
+    "populations.floors.ideal_shift": (
+        lambda x0, x1, w: floors.ideal_shift(x0, x1, weights=w),
+        WX.points,
+        Y.points,
+        WX.weights,
+    ),
+    "populations.floors.unread_floor": (floors.unread_floor, COST[0, :, :2], S),
+}
+
+GCN = _filled(embedding.init_population_embedding(_DRAW, 2, like=LIKE, width=4, depth=2, marks=1))
+PARTICLES, MARKS, LIVE = _random(2, 5, 2), _random(2, 5, 1), np.arange(5) < np.array([[5], [4]])
+GRAPH = graphs.knn_graph(PARTICLES, 2, LIVE)
+FIELD = {"n_embedding": 4, "width": 5, "depth": 2, "n_time": 4, "n_space": 3, "space_scale": 0.1}
+FIELD = _filled(
+    velocity.init_velocity(_DRAW, 2, like=LIKE, n_condition=3, attention=4, heads=2, n_particle=4, **FIELD)
+)
+TOLD = embedding.Told(_random(2, 4), PARTICLES, _random(2, 5, 4), LIVE)
+PATHS = objective.ParticleBatch(
+    _random(2, 3, 2),
+    _random(2, 3, 2),
+    _DRAW.uniform(0.0, 1.0, (2, 3)),
+    None,
+    CONDITION,
+    objective.Population(PARTICLES, GRAPH, MARKS, LIVE),
+)
+
+CALLS |= {
+    "networks.activations.selu": (with_pullback(activations.selu), _random(2, 3)),
+    "populations.graphs.knn_graph": (lambda x, mask: graphs.knn_graph(x, 2, mask), PARTICLES, LIVE),
+    "populations.graphs.neighbour_mean": (with_pullback(graphs.neighbour_mean), _random(2, 5, 3), GRAPH),
+    "populations.graphs.averaging": (lambda z, graph: graphs.averaging(graph)(z)[0], _random(2, 5, 3), GRAPH),
+    "populations.embedding.encode_particles": (
+        lambda *given: with_pullback(embedding.encode_particles)(*given[:-1], mask=given[-1]),
+        GCN,
+        PARTICLES,
+        GRAPH,
+        MARKS,
+        LIVE,
+    ),
+    "populations.embedding.population_embedding": (
+        lambda *given: with_pullback(embedding.population_embedding)(*given[:-1], mask=given[-1]),
+        GCN,
+        PARTICLES,
+        GRAPH,
+        MARKS,
+        LIVE,
+    ),
+    "populations.embedding.tell": (lambda *given: embedding.tell(*given)[0], GCN, PARTICLES, GRAPH, MARKS),
+    "populations.embedding.unit_norm": (with_pullback(embedding.unit_norm), _random(2, 3)),
+    "populations.velocity.time_features": (lambda t: velocity.time_features(t, 6), T),
+    "populations.velocity.space_features": (velocity.space_features, 0.2 * _random(2, 3), PARTICLES),
+    "populations.velocity.velocity": (
+        lambda params, x, t, h, c, told: velocity.velocity(
+            params, x, t, h, c, n_time=4, heads=2, population=told
+        )[0],
+        FIELD,
+        *PATHS[:1],
+        PATHS.t,
+        TOLD.h,
+        CONDITION,
+        TOLD,
+    ),
+    "populations.readout.attention_readout": (
+        with_pullback(partial(readout.attention_readout, heads=2)),
+        FIELD["readout"],
+        _random(2, 3, 12),
+        *TOLD[1:],
+    ),
+    "populations.pairs.linear_path": (pairs.linear_path, *PATHS[:3]),
+    "populations.pairs.start_points": (lambda x: pairs.start_points(x, "noise", rng=rng()), PARTICLES),
+    "populations.pairs.optimal_pairs": (
+        lambda x, y: pairs.optimal_pairs(x, y, 6, rng=rng()),
+        PARTICLES,
+        _random(2, 4, 2),
+    ),
+    "populations.pairs.indicators": (lambda like: pairs.indicators([2, 0], 3, like=like), LIKE),
+    "populations.objective.flow_matching_loss": (objective.flow_matching_loss, *PATHS[:2]),
+    "populations.objective.flow_matching_loss_without_constant": (
+        objective.flow_matching_loss_without_constant,
+        *PATHS[:2],
+    ),
+    "populations.objective.loss_and_grad": (
+        partial(objective.loss_and_grad, n_time=4, heads=2),
+        {"velocity": FIELD, "embedding": GCN},
+        PATHS,
+    ),
+}
+for _name in embedding.POOLING:
+    CALLS[f"populations.embedding.pool, {_name}"] = (
+        lambda z, mask, name=_name: with_pullback(partial(embedding.pool, pooling=name))(z, mask),
+        _random(2, 5, 3),
+        LIVE,
+    )
+_WIDTHS = {"sigma": 0.75, "tau": 0.25}
+CALLS |= {
+    "metrics.populations.wasserstein1": (population_metrics.wasserstein1, X.points, WY.points),
+    "metrics.populations.wasserstein2": (population_metrics.wasserstein2, X.points, Y.points),
+    "metrics.populations.sq_mmd": (population_metrics.sq_mmd, X.points, WY.points),
+    "metrics.populations.feature_correlation": (population_metrics.feature_correlation, COST[0], COST[1]),
+    "populations.oracles.denoising_velocity": (
+        lambda x, t, c, w: population_oracles.denoising_velocity(x, t, c, weights=w, **_WIDTHS),
+        *(X.points, CLOUD_T, WY.points, B),
+    ),
+    "populations.oracles.denoising_variance": (
+        lambda x, t, c, w: population_oracles.denoising_variance(x, t, c, weights=w, **_WIDTHS),
+        *(X.points, CLOUD_T, WY.points, B),
+    ),
+    "populations.oracles.sample_mixture": (
+        lambda c, w: population_oracles.sample_mixture(c, rng=rng(), size=3, tau=0.25, weights=w),
+        *(X.points, A),
+    ),
+    "populations.oracles.gaussian_denoising_velocity": (
+        lambda x, t, mu: population_oracles.gaussian_denoising_velocity(x, t, mu, sigma=0.75),
+        *(FEATURES[:1], T, MU),
+    ),
+    "populations.oracles.gaussian_denoising_map": (
+        lambda x, mu, t: population_oracles.gaussian_denoising_map(x, mu, sigma=0.75, t=t),
+        *(FEATURES[:1], MU, T),
+    ),
+    "populations.flow.integrate": (
+        lambda x: flow.integrate(lambda x, t: 0.5 * x + t[:, None, None], x, n_steps=2),
+        X.points,
+    ),
+    "populations.flow.integrate_adaptively": (
+        lambda x: flow.integrate_adaptively(lambda x, t: 0.5 * x + t[:, None, None], x).points,
+        X.points,
+    ),
 }
 
 for _name in costs.COSTS:

@@ -13,7 +13,7 @@ import refwfm
 from refwfm.validation import textbook
 
 PACKAGE = Path(refwfm.__file__).parent
-ROOMS = ("transport", "couplings", "sources", "metrics", "networks", "meta")
+ROOMS = ("transport", "couplings", "sources", "metrics", "networks", "meta", "populations")
 MATHEMATICS = sorted(
     [path for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__", "_array")]
     + [path for room in ROOMS for path in PACKAGE.joinpath(room).rglob("*.py") if path.stem != "__init__"]

@@ -71,6 +71,9 @@ def test_every_figure_has_its_parts_at_every_scale():
         if name.startswith("meta-ot"):
             assert figure.TITLE.startswith("Meta OT")
             continue
+        if name.startswith("meta-fm"):
+            assert figure.TITLE.startswith("Meta FM")
+            continue
         if not name.startswith("gwfm"):
             assert figure.KIND in ("gaussians", "clouds", "meta-ot")
             continue

@@ -67,6 +67,15 @@ SECTIONS = {
     "Networks of potentials": "meta_networks",
     "Warm starts": "meta_starts",
     "Grids and the sphere": "meta_grids",
+    # Meta flow matching
+    "Meta flow matching: graphs": "meta_fm_graphs",
+    "Meta flow matching: populations": "meta_fm_embedding",
+    "Meta flow matching: features": "meta_fm_features",
+    "Meta flow matching: networks": "meta_fm_networks",
+    "Meta flow matching: objective": "meta_fm_objective",
+    "Populations: metrics and flows": "meta_fm_metrics",
+    "Populations: oracles": "meta_fm_oracles",
+    "Data of populations": "meta_fm_data",
 }
 """Modules of ``refwfm.validation.items`` with a function ``items``, by the titles of their sections."""
 

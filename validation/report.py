@@ -28,6 +28,7 @@ PAPERS = {
     "WFM": "Wasserstein Flow Matching: Generative Modeling over Families of Distributions (ICML 2025)",
     "GWFM": "Generalized Wasserstein Flow Matching: Transport Plans, Everywhere, All at Once",
     "Meta OT": "Meta Optimal Transport (ICML 2023)",
+    "Meta FM": "Meta Flow Matching (ICLR 2025)",
     "CondOT": "Supervised Training of Conditional Monge Maps (NeurIPS 2022)",
 }
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from refwfm.cli._common import save_picture
 from refwfm.cli._errors import clear_errors
+from refwfm.cli.population_data import are_populations, populations, print_populations, summarise_populations
 from refwfm.datasets import (
     CATALOGUE,
     PAIRS,
@@ -23,6 +24,7 @@ from refwfm.datasets import (
     clouds_from_anndata,
     from_anndata,
     load,
+    load_populations,
     read_clouds,
     read_shapes,
     save_family,
@@ -81,6 +83,7 @@ def list_families() -> None:
     for name, each in PAIRS.items():
         pairs.add_row(name, each.atoms, "yes" if each.shipped else "-", each.about)
     Console().print(pairs)
+    print_populations()
     _say("held out: members for evaluation only, which are the family NAME-test")
     _say("what does not ship comes from the folder REFWFM_DATA, or is downloaded where a home serves it")
     _say("N = files: as many as the files there hold")
@@ -108,6 +111,11 @@ def show(
                 f"{name}: pairs of histograms have no summary; refwfm train --kind meta-ot --data {name} "
                 "learns from them"
             )
+        if are_populations(name):
+            if figure is not None:
+                raise ValueError(f"--figure draws Gaussians and clouds; {name} holds populations")
+            summarise_populations(load_populations(name, seed=seed))
+            return
         family = load(name, seed=seed)
         _summarise(family)
         if figure is not None:
@@ -220,6 +228,9 @@ def clouds(
         save_family(out, family)
         _summarise(family)
         _say(f"wrote {out}: load it by that name")
+
+
+app.command("populations")(populations)
 
 
 def _given(options: dict[str, Any], kind: str, others: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from refwfm.cli import (
     coupling_figures,
     gaussian_figures,
     meta_figures,
+    population_figures,
 )
 from refwfm.cli._common import Backend, console, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
@@ -30,6 +31,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "meta-ot": meta_figures.meta_ot,
     "colours": colour_figures.colours,
     "conditional": conditional_figures.conditional,
+    "oracles": population_figures.oracles,
 }
 """Kinds of experiments, as the modules of ``paper_figures`` name theirs."""
 

@@ -1,16 +1,18 @@
 """The data: families of Gaussians and of point clouds, by name, or from the user's own arrays and files.
 
-``load("cities")`` is where every run starts, and ``load_pairs("strokes")`` every run of Meta OT. Most
-families ship inside the package; for the others ``CATALOGUE`` says that they need the folder ``REFWFM_DATA``
-or, where their home serves the file, a download.
+``load("cities")`` is where every run starts, ``load_pairs("strokes")`` every run of Meta OT, and
+``load_populations("synthetic-screen")`` every run of Meta Flow Matching. Most families ship inside the
+package; for the others ``CATALOGUE`` says that they need the folder ``REFWFM_DATA`` or, where their home
+serves the file, a download.
 """
 
 import os
 
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
-from refwfm.datasets._files import load_family, save_family
+from refwfm.datasets._files import load_family, save_family, save_populations
 from refwfm.datasets._pair_family import PairFamily
+from refwfm.datasets._population_family import PopulationBatch, PopulationFamily
 from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
@@ -20,8 +22,12 @@ from refwfm.datasets.niche_clouds import niche_clouds
 from refwfm.datasets.own_arrays import clouds_from_arrays, gaussians_from_clouds, gaussians_of
 from refwfm.datasets.own_files import read_clouds
 from refwfm.datasets.own_pairs import own_pairs
+from refwfm.datasets.own_populations import populations_from_anndata, populations_from_arrays
 from refwfm.datasets.pair_catalogue import PAIRS, load_pairs
 from refwfm.datasets.partial import partial_views
+from refwfm.datasets.population_catalogue import POPULATIONS, load_populations
+from refwfm.datasets.screen import prepare_screen
+from refwfm.datasets.screen_table import read_screen
 from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
 from refwfm.datasets.splits import split
@@ -31,9 +37,12 @@ __all__ = [
     "CATALOGUE",
     "NAMES",
     "PAIRS",
+    "POPULATIONS",
     "CloudFamily",
     "Family",
     "PairFamily",
+    "PopulationBatch",
+    "PopulationFamily",
     "build_shipped",
     "clouds_from_anndata",
     "clouds_from_arrays",
@@ -47,17 +56,23 @@ __all__ = [
     "load_family",
     "load_niches",
     "load_pairs",
+    "load_populations",
     "neighbourhoods",
     "niche_clouds",
     "niches",
     "own_pairs",
     "partial_views",
     "polygon_moments",
+    "populations_from_anndata",
+    "populations_from_arrays",
+    "prepare_screen",
     "principal_components",
     "read_clouds",
+    "read_screen",
     "read_shapes",
     "sample_from_images",
     "save_family",
+    "save_populations",
     "sphere",
     "spiral",
     "split",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
+from refwfm.datasets._population_family import PopulationFamily
 from refwfm.measures import Gaussian
 from refwfm.storage import atomic
 
@@ -20,6 +21,12 @@ FORMATS = {
     "refwfm-clouds-1": (*FACTS, "points", "offsets", "weights"),
 }
 """Format -> the arrays in its file, besides ``format`` itself."""
+
+POPULATIONS_FORMAT = "refwfm-populations-1"
+POPULATIONS_ARRAYS = (
+    *("name", "about", "members", "features", "paired", "marks", "parts", "conditions", "condition_names"),
+    *("source_points", "source_offsets", "target_points", "target_offsets", "group_names", "group_values"),
+)
 
 
 def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -> Path:
@@ -62,7 +69,9 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         If the file is truncated, or is not a family.
     """
     path = _npz_path(path)
-    found = str(read_npz(path, ("format",))["format"])
+    found = file_format(path)
+    if found == POPULATIONS_FORMAT:
+        raise ValueError(f"{path} holds populations before and after: read it with load_populations")
     if found not in FORMATS:
         raise ValueError(f"{path} has the format {found!r}; this version reads {', '.join(FORMATS)}")
     arrays = read_npz(path, FORMATS[found])
@@ -81,6 +90,90 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         return CloudFamily(points=arrays["points"], offsets=arrays["offsets"], weights=weights, **facts)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a valid family: {error}") from error
+
+
+def save_populations(path: str | os.PathLike[str], family: PopulationFamily, /) -> Path:
+    """Write populations to a ``.npz`` file, completely or not at all; return the file's path.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end in ``.npz``.
+    OSError
+        If the folder is missing or not writable.
+    """
+    path = _npz_path(path)
+    arrays: dict[str, NDArray[Any]] = {
+        "format": np.array(POPULATIONS_FORMAT),
+        "name": np.array(family.name),
+        "about": np.array(family.about),
+        "members": np.array(family.members, dtype=np.str_),
+        "features": np.array(family.features, dtype=np.str_),
+        "paired": np.array(family.paired),
+        "marks": np.empty((0, 0)) if family.marks is None else family.marks,
+        "parts": family.parts,
+        "conditions": family.conditions,
+        "condition_names": np.array(family.condition_names, dtype=np.str_),
+        "source_points": family.source.points,
+        "source_offsets": family.source.offsets,
+        "target_points": family.target.points,
+        "target_offsets": family.target.offsets,
+        "group_names": np.array(list(family.groups), dtype=np.str_),
+        "group_values": np.array(list(family.groups.values()), dtype=np.str_).reshape(-1, len(family)),
+    }
+    atomic.write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    return path
+
+
+def load_population_file(path: str | os.PathLike[str], /) -> PopulationFamily:
+    """Read populations written by ``save_populations``. Nothing in the file is executed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, or holds no populations.
+    """
+    path = _npz_path(path)
+    found = file_format(path)
+    if found != POPULATIONS_FORMAT:
+        raise ValueError(f"{path} has the format {found!r}; populations have {POPULATIONS_FORMAT!r}")
+    arrays = read_npz(path, POPULATIONS_ARRAYS)
+    name = str(arrays["name"])
+
+    def texts(values: NDArray[Any]) -> tuple[str, ...]:
+        return tuple(str(value) for value in values)
+
+    try:
+        source, target = (
+            CloudFamily(name=name, points=arrays[f"{end}_points"], offsets=arrays[f"{end}_offsets"])
+            for end in ("source", "target")
+        )
+        return PopulationFamily(
+            name=name,
+            source=source,
+            target=target,
+            paired=bool(arrays["paired"]),
+            marks=arrays["marks"] if arrays["marks"].size else None,
+            conditions=arrays["conditions"],
+            condition_names=texts(arrays["condition_names"]),
+            parts=arrays["parts"],
+            groups={
+                str(key): texts(values)
+                for key, values in zip(arrays["group_names"], arrays["group_values"], strict=True)
+            },
+            features=texts(arrays["features"]),
+            members=texts(arrays["members"]),
+            about=str(arrays["about"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold valid populations: {error}") from error
+
+
+def file_format(path: str | os.PathLike[str], /) -> str:
+    """The format that a family's ``.npz`` file names; errors as for ``read_npz``."""
+    return str(read_npz(_npz_path(path), ("format",))["format"])
 
 
 def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, NDArray[Any]]:

@@ -1,15 +1,38 @@
 """A family of populations: particles before and after, and under which condition."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm._array import check_integer
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import check_index, check_members
 
 PARTS = ("train", "validation", "test")
+
+
+class PopulationBatch(NamedTuple):
+    """Particles drawn from B populations, n of each: NumPy arrays on the host.
+
+    Attributes
+    ----------
+    x0, x1 : float64 arrays (B, n, d)
+        Before and after. Row j of both is one particle where the family is paired; otherwise they are drawn
+        independently of each other.
+    marks : float64 array (B, n, q), or None
+        Those of the rows of ``x0``.
+    conditions : float64 array (B, c)
+    repeated : bool array (B, 2)
+        Whether the source, and the target, is smaller than n, so that it was drawn with replacement.
+    """
+
+    x0: NDArray[np.float64]
+    x1: NDArray[np.float64]
+    marks: NDArray[np.float64] | None
+    conditions: NDArray[np.float64]
+    repeated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,6 +147,47 @@ class PopulationFamily:
             raise ValueError(f"family {self.name!r} has no populations for {name}")
         return self.subset(chosen)
 
+    def draw(self, index: Any, size: int, /, *, rng: np.random.Generator) -> PopulationBatch:
+        """Particles of the populations at these positions, ``size`` of each, all equally likely.
+
+        They are drawn without replacement; from a population of fewer particles with replacement, which
+        ``repeated`` says.
+
+        Parameters
+        ----------
+        index : (B,) integers, B >= 1
+            Positions of populations; one may come more than once, and is drawn anew each time.
+        size : int, at least 1
+        rng : numpy.random.Generator
+        """
+        size = check_integer(size, "size", low=1)
+        chosen = check_index(self.name, index, len(self))
+        if not chosen.size:
+            raise ValueError(f"family {self.name!r}: index names no population to draw from")
+        before = np.stack([_drawn_rows(self.source, i, size, rng) for i in chosen])
+        if self.paired:
+            after = before + (self.target.offsets - self.source.offsets)[chosen, None]
+        else:
+            after = np.stack([_drawn_rows(self.target, i, size, rng) for i in chosen])
+        sizes = np.stack([self.source.sizes[chosen], self.target.sizes[chosen]], axis=-1)
+        return PopulationBatch(
+            x0=self.source.points[before],
+            x1=self.target.points[after],
+            marks=None if self.marks is None else self.marks[before],
+            conditions=self.conditions[chosen],
+            repeated=sizes < size,
+        )
+
+    def leaks(self, group: str, /) -> tuple[str, ...]:
+        """Values of a group, such as "patient", that are both trained on and held out, sorted."""
+        if group not in self.groups:
+            raise ValueError(
+                f"family {self.name!r} has no group {group!r}; it has {', '.join(self.groups) or 'none'}"
+            )
+        train = self.parts == PARTS.index("train")
+        values = np.asarray(self.groups[group], dtype=np.str_)
+        return tuple(str(value) for value in np.intersect1d(values[train], values[~train]))
+
     def _numbers(self, what: str, n: int, columns: int | None) -> NDArray[np.float64]:
         values = np.asarray(getattr(self, what))
         if values.dtype.kind not in "fiu":
@@ -135,3 +199,8 @@ class PopulationFamily:
             row = int(np.argmin(np.isfinite(values).all(axis=1)))
             raise ValueError(f"family {self.name!r}: {what} must be finite; got NaN or infinity in row {row}")
         return values.astype(np.float64, copy=False)
+
+
+def _drawn_rows(clouds: CloudFamily, i: np.int64, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    n = int(clouds.sizes[i])
+    return clouds.offsets[i] + rng.choice(n, size, replace=n < size)

@@ -94,6 +94,11 @@ REGISTRY: dict[str, Source] = {
         "599fa9efa6cbd736524ee1272261a2a57cc795e611efbbfc2c023197ce3b9787",
         "Zhu et al. 2018, https://bitbucket.org/qzhudfci/smfishhmrf-py",
     ),
+    "organoid_screen": _given(
+        "the folder with the tables of the organoid drug screen (.csv, .parquet or .h5ad), cells in rows",
+        None,
+        "Ramos Zapatero et al. 2023, https://doi.org/10.17632/hc8gxwks3p.1",
+    ),
     "ModelNet40": _given("the folder in ModelNet40.zip", None, MODELNET40),
     "ShapeNetCore.v2.PC15k": _given(
         "the folder in ShapeNetCore.v2.PC15k.zip", None, "https://github.com/stevenygd/PointFlow"

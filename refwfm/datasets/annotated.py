@@ -164,8 +164,8 @@ def _read_groups(
     if by == "cluster" and cluster_key is None:
         raise ValueError("clusters need cluster_key, a column of obs")
     positions = sections = clusters = None
-    with _opened(path) as data:
-        components, origin = _components(data, pcs, basis)
+    with opened(path) as data:
+        components, origin = components_of(data, pcs, basis)
         labels = None if label is None else _column(data, label)
         where = f"{len(components)} cells of {path.name}"
         if by == "cluster":
@@ -200,7 +200,7 @@ def _commonest(values: NDArray[Any]) -> str:
     return str(names[np.argmax(counts)])
 
 
-def _components(data: Any, pcs: int, basis: str | None) -> tuple[Floats, str]:
+def components_of(data: Any, pcs: int, basis: str | None) -> tuple[Floats, str]:
     """Components (N, pcs), and in words where they come from."""
     if pcs < 1:
         raise ValueError(f"pcs must be at least 1; got {pcs}")
@@ -251,7 +251,7 @@ def _list(keys: Any) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """Open an AnnData file without reading its expression matrix into memory."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")

@@ -1,7 +1,10 @@
-"""Activations of input-convex networks, with their pullbacks; the others are in ``layers``."""
+"""Activations of input-convex and self-normalising networks, with pullbacks; others are in ``layers``."""
 
 from refwfm._array import Array, asarray_like, check_floating, nonnegative
 from refwfm.networks.layers import Pullback
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+"""With these a layer keeps mean 0 and variance 1 (Klambauer et al., 2017, equation 14)."""
 
 
 def leaky_relu(x: Array, /, *, slope: float = 0.01) -> tuple[Array, Pullback]:
@@ -47,3 +50,25 @@ def softplus(x: Array, /) -> tuple[Array, Pullback]:
     xp = check_floating(x=x)
     y = nonnegative(x) + xp.log1p(xp.exp(-xp.abs(x)))  # exp(x) would overflow
     return y, lambda d_y: d_y * (0.5 * (1.0 + xp.tanh(0.5 * x)))  # 1 / (1 + exp(-x)) would overflow
+
+
+def selu(x: Array, /) -> tuple[Array, Pullback]:
+    """Self-normalising unit ``λ x`` where positive, else ``λ α (exp x - 1)``; ``pullback: d_y -> d_x``.
+
+    Equation: META-FM-5.
+
+    Examples
+    --------
+    >>> y, pullback = selu(np.asarray([-800.0, 1.0]))
+    >>> y.round(4).tolist(), pullback(np.ones(2)).round(4).tolist()
+    ([-1.7581, 1.0507], [0.0, 1.0507])
+    """
+    xp = check_floating(x=x)
+    y = SELU_SCALE * (xp.clip(x, min=0.0) + SELU_ALPHA * xp.expm1(xp.clip(x, max=0.0)))
+
+    def pullback(d_y: Array) -> Array:
+        # λ α exp x is y + λ α; where y is positive, λ: sums, for a choice takes longer than both.
+        steep = xp.astype(y > 0, y.dtype) * (SELU_SCALE * (SELU_ALPHA - 1.0))
+        return d_y * (xp.clip(y, max=0.0) + SELU_SCALE * SELU_ALPHA - steep)
+
+    return y, pullback

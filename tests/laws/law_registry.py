@@ -3,10 +3,13 @@
 # Records are entered as these are imported.
 import law_of_clouds  # noqa: F401
 import law_of_families  # noqa: F401
+import law_of_floors  # noqa: F401
 import law_of_gaussians  # noqa: F401
 import law_of_meta  # noqa: F401
 import law_of_networks  # noqa: F401
+import law_of_oracles  # noqa: F401
 import law_of_plans  # noqa: F401
+import law_of_populations  # noqa: F401
 import law_of_potentials  # noqa: F401
 import law_of_slices  # noqa: F401
 import law_of_training  # noqa: F401
@@ -27,6 +30,7 @@ LAWLESS = {
     "meta.monge.negative_kernels": "a norm of parameters, which have no order, no unit and no origin",
     "meta.picnn.identity_quadratic": "constants",
     "networks.bures_mlp.identity_scaling": "constants",
+    "populations.pairs.indicators": "constants",
     "transport.grids.unit_grid": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
     "transport._parallel.each": "one call after the other, or several at once: the values of its argument",

@@ -79,6 +79,8 @@ def _paths():
             },
             EXACT,
             dimensions=(1, 3),
+            repeats=1,
+            everywhere=False,  # plans and draws are of the host
         ),
         Check(
             "moments of many draws",

@@ -148,7 +148,7 @@ def perform(
     tasks = [
         (part, title, {**options, "controls": part is firsts[part.dtype] or title == ledger.TWINS})
         for part in sorted(parts, key=lambda part: not _compiles(part))
-        for title in part.sections
+        for title in sorted(part.sections, key=lambda title: -_size(part.sections[title]))  # long ones first
     ]
     by_name = {(part.backend, part.dtype): part for part in parts}
     for results in _in_processes(tasks, jobs) if jobs > 1 else _here(tasks):
@@ -174,6 +174,11 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[list[ItemResult]]:
             )
             for part, title, options in tasks
         )
+
+
+def _size(items: list[Item]) -> int:
+    """Number of checks and of wrong variants."""
+    return sum(1 + len(each.controls) for item in items for each in item.checks)
 
 
 def _compiles(part: Part) -> bool:

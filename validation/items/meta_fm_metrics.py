@@ -182,6 +182,7 @@ def fm_11() -> Item:
                 },
                 roundings(1000, "correlations of order 0.1 about their mean"),
                 dimensions=(4, 6, 16),
+                many_shapes=True,
             ),
         ),
     )

@@ -97,6 +97,7 @@ def fm_12() -> Item:
                     ),
                 },
                 WELL,
+                many_shapes=True,
             ),
             Check(
                 "moments of the mixture",

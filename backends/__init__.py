@@ -106,9 +106,7 @@ def host_array(values: Any, dtype: str, /) -> np.ndarray:
         return array
     with np.errstate(over="ignore"):
         found = array.astype(dtype)
-    if np.finfo(array.dtype).max > np.finfo(dtype).max and not np.array_equal(
-        np.isfinite(found), np.isfinite(array)
-    ):
+    if not np.all(np.isfinite(found)) and np.any(np.isfinite(array) & ~np.isfinite(found)):
         largest = np.max(np.abs(array[np.isfinite(array)]))
         raise ValueError(
             f"values up to {largest:.3g} are beyond the range of {dtype}, {np.finfo(dtype).max:.2g}: use "

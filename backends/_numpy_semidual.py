@@ -28,7 +28,8 @@ def semidual_value_and_gradient(
     """Twin of ``refwfm.transport.semidual.semidual_value_and_gradient``.
 
     Grids, eps so large that there is nothing to exponentiate, and values that are to be checked are left to
-    the reference.
+    the reference. The check of shapes rewrites the cost where an atom weighs nothing: a third more time
+    for a batch of eight and n = 128.
     """
     check_floating(f=f, a=a, b=b)
     if validate or isinstance(cost, Grid) or minimum is not None or _is_flat(f, cost, eps):

@@ -100,7 +100,7 @@ def meta_fm_3() -> Item:
         3,
         "section 4, population embedding; public code",
         "embedding of a population",
-        r"h=\frac{\bar z}{\|\bar z\|},\quad \bar z=\frac1n\sum_jz_j,\quad"
+        r"h=\frac{\bar z}{\|\bar z\|},\quad \bar z=\frac1n\sum_jz_j,\quad "
         r"\ \partial h=\frac{I-hh^\top}{\|\bar z\|}\,\partial\bar z",
         "The mean over the particles, divided by its norm. Other summaries are ours.",
         (population_embedding, pool, unit_norm, tell),

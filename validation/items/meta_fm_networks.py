@@ -29,7 +29,7 @@ def meta_fm_6() -> Item:
         6,
         "appendix, architecture; public code",
         "network of the velocity",
-        r"o=\mathrm{selu}(W[h,\mathrm{time},\mathrm{space},x,c]+b),\quad"
+        r"o=\mathrm{selu}(W[h,\mathrm{time},\mathrm{space},x,c]+b),\quad "
         r"\ o\leftarrow\mathrm{selu}(Wo+b+o),\quad v=Wo+b",
         "A perceptron of SELU layers, with or without skips, that reads all it is told.",
         (velocity,),

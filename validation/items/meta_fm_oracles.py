@@ -57,7 +57,7 @@ def fm_12() -> Item:
         paper=PAPER,
         place="specification, closed-form oracle",
         title="velocity that flow matching converges to",
-        latex=r"v^\star_t(x)=-\frac{(1-t)\sigma^2}{s_t^2}\Big(x-\sum_jw_jc_j\Big),\quad"
+        latex=r"v^\star_t(x)=-\frac{(1-t)\sigma^2}{s_t^2}\Big(x-\sum_jw_jc_j\Big),\quad "
         r"s_t^2=\tau^2+(1-t)^2\sigma^2,\; w=\mathrm{softmax}_j\big(\log p_j-\|x-c_j\|^2/2s_t^2\big)",
         statement="The mean velocity of noisy particles is a multiple of the score of their law.",
         functions=(velocity, oracles.sample_mixture),
@@ -156,7 +156,7 @@ def fm_13() -> Item:
         paper=PAPER,
         place="specification, closed-form oracle",
         title="velocity and flow between Gaussians",
-        latex=r"v^\star=-(1-t)\sigma^2(\Sigma+(1-t)^2\sigma^2I)^{-1}(x-m),\quad"
+        latex=r"v^\star=-(1-t)\sigma^2(\Sigma+(1-t)^2\sigma^2I)^{-1}(x-m),\quad "
         r"x-m\mapsto\Sigma^{1/2}(\Sigma+\sigma^2I)^{-1/2}(x-m)",
         statement="The flow of the mean velocity carries the noisy Gaussian to the Gaussian.",
         functions=(velocity, carry),

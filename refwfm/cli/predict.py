@@ -103,10 +103,8 @@ def _moved(
     model: models.Model[MetaFMConfig], each: _Given, asked: Floats | None, steps: int, rng: Any
 ) -> Floats:
     condition = each.condition if asked is None else asked
-    if condition is None:
-        condition = population_prediction.named_condition(
-            model.setting, None
-        )  # an error where the model has conditions
+    if condition is None:  # an error where the model has conditions
+        condition = population_prediction.named_condition(model.setting, None)
     try:
         points = population_prediction.predict(
             *(model.config, model.setting, trained(model.state), each.points),

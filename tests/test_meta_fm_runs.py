@@ -369,6 +369,18 @@ def test_killed_and_resumed_a_run_ends_with_the_very_same_numbers(tmp_path):
     assert_same_end(folder, tmp_path / "whole")
 
 
+def test_a_deep_model_from_a_file_is_the_one_that_was_saved(tmp_path, backend):
+    """Files sort names: layer "10" comes before "2" there."""
+    for options in ({"depth": 13, "graph_layers": 12}, {"depth": 1, "graph_layers": 1}):
+        config, family = replace(TINY, steps=3, ema=0.0, **options), company()
+        folder = tmp_path / str(config.depth)
+        saved = folders.train(config, family, backend, folder, run={}, log_every=1)
+        read = models.load_model(folder, backend)
+        x = family.source.points[:9]
+        np.testing.assert_array_equal(*(ask(each, x, condition=np.eye(2)[0]) for each in (saved, read)))
+        folders.train(replace(config, steps=5), family, backend, folder, run={}, resume=True, log_every=1)
+
+
 # Prediction
 
 
@@ -495,6 +507,15 @@ def test_some_particles_and_some_populations(backend):
     assert not np.array_equal(some.numbers["model"]["w2"], other.numbers["model"]["w2"])
     # Particles before and after that are compared are the same ones: an ideal shift is one of them, too.
     assert np.max(some.numbers["ideal_shift"]["w2"]) < 1e-12
+    assert some.unseen == 0
+    one = replace(family, parts=np.where(family.conditions[:, 0] == 1, 0, 2))
+    found = evaluate(fitted(TINY, one, backend), one, part="test", particles=5, most=3, n_steps=1)
+    assert found.unseen == 3
+    assert "mean_shift_by_condition" not in found.numbers
+    assert "mean_shift_by_condition" in some.numbers
+    other = company(seed=1, n=30, sizes=(1, 2))  # of one particle each, and not what was trained on
+    found = evaluate(model, other, part="train", n_steps=1)
+    assert list(found.numbers) == ["identity", "ideal_shift", "model"]
     with pytest.raises(ValueError, match="trained with dimension 2; company has 3"):
         evaluate(model, company(d=3), part="test")
     with pytest.raises(ValueError, match="has no populations for test"):
@@ -558,13 +579,16 @@ def test_predictions_of_populations_and_of_clouds(run):
         "not trained on condition left",
         "up, down",
     )
-    save_populations("plane.npz", company())
+    succeed("predict", run, "--data", "strange.npz", "--out", "asked.npz", "--condition", "down")
+    expected = ask(model, family.source.cloud(0).points, condition=np.eye(2)[1], n_steps=20)
+    np.testing.assert_allclose(load("asked.npz").cloud(0).points, expected, rtol=1e-3, atol=1e-4)
+    save_populations("without.npz", company(d=3, treatments=()))
     assert_error(
-        refwfm("predict", run, "--data", "plane.npz", "--out", "new.npz"),
-        "sample 0",
-        "shape (n, 3)",
-        "(9, 2)",
-    ) if company().source.sizes[0] == 9 else None
+        refwfm("predict", run, "--data", "without.npz", "--out", "new.npz"), "trained on, up, down; got none"
+    )
+    save_populations("plane.npz", company())
+    found = refwfm("predict", run, "--data", "plane.npz", "--out", "new.npz")
+    assert_error(found, "sample 0", "shape (n, 3)", f"({company().source.sizes[0]}, 2)")
 
 
 def test_predictions_of_annotated_cells(run, rng):

@@ -71,6 +71,8 @@ def evaluate_run(
         return
     for part, each in found.items():
         console.print(table(model, family, part, each))
+        if each.unseen:
+            say(f"{part}: {each.unseen} populations are under a condition that the model has never seen")
     capped = any(each.capped for each in found.values())
     say(f"{NOTE}{f'; of {particles} particles each, drawn at random' if capped else ''}")
 
@@ -80,6 +82,7 @@ def as_numbers(found: dict[str, PartMeasured], /) -> dict[str, Any]:
     return {
         part: {
             "populations": each.positions.tolist(),
+            "under_unseen_conditions": each.unseen,
             "rows": {
                 row: {
                     name: [value if np.isfinite(value) else None for value in values.tolist()]

@@ -72,10 +72,14 @@ def predict(
         asked = None
         if condition is not None or dose is not None:
             asked = population_prediction.named_condition(model.setting, condition, dose)
-        read = _of_anndata(Path(data), model, population, basis) if annotated else _of_family(data, model)
-        moved = []
-        for i, each in enumerate(read):
-            moved.append((each, _moved(model, each, asked, steps, np.random.default_rng([seed, i]))))
+        if annotated:
+            read = _of_anndata(Path(data), model, population, basis, asked)
+        else:
+            read = _of_family(data, model, asked)
+        moved = [
+            (each, _moved(model, each, steps, np.random.default_rng([seed, i])))
+            for i, each in enumerate(read)
+        ]
         name, about = Path(data).stem, f"{Path(data).name} as predicted by {run}"
         if out.suffix == ".h5ad":
             _write_anndata(Path(data), out, basis, moved)
@@ -99,10 +103,8 @@ def _check_files(out: Path, annotated: bool, force: bool, population: str | None
             raise ValueError(f"{option} is for AnnData files (.h5ad)")
 
 
-def _moved(
-    model: models.Model[MetaFMConfig], each: _Given, asked: Floats | None, steps: int, rng: Any
-) -> Floats:
-    condition = each.condition if asked is None else asked
+def _moved(model: models.Model[MetaFMConfig], each: _Given, steps: int, rng: Any) -> Floats:
+    condition = each.condition
     if condition is None:  # an error where the model has conditions
         condition = population_prediction.named_condition(model.setting, None)
     try:
@@ -123,8 +125,8 @@ def _moved(
     return points
 
 
-def _of_family(data: str, model: models.Model[MetaFMConfig]) -> Iterator[_Given]:
-    """Populations of a family: sources with their own conditions, or clouds."""
+def _of_family(data: str, model: models.Model[MetaFMConfig], asked: Floats | None) -> Iterator[_Given]:
+    """Populations of a family: sources, with their own conditions unless one is asked for, or clouds."""
     if not are_populations(data):
         family = load(data)
         if not isinstance(family, CloudFamily):
@@ -132,12 +134,13 @@ def _of_family(data: str, model: models.Model[MetaFMConfig]) -> Iterator[_Given]
         if family.weights is not None:
             raise ValueError(f"{data}: particles of a population weigh the same; got clouds with weights")
         for i in range(len(family)):
-            yield _Given(family.cloud(i).points, family.members[i] if family.members else str(i))
+            name = family.members[i] if family.members else str(i)
+            yield _Given(family.cloud(i).points, name, condition=asked)
         return
     populations = load_populations(data)
     own = models.fingerprint(model.config, populations) == model.about["fingerprint"]
     numbers = np.cumsum(populations.parts == 0) - 1
-    conditions = _conditions(populations, model)
+    conditions = _conditions(populations, model) if asked is None else [asked] * len(populations)
     offsets = populations.source.offsets
     for i in range(len(populations)):
         rows = slice(offsets[i], offsets[i + 1])
@@ -145,13 +148,13 @@ def _of_family(data: str, model: models.Model[MetaFMConfig]) -> Iterator[_Given]
             populations.source.points[rows],
             populations.members[i] if populations.members else str(i),
             marks=None if populations.marks is None else populations.marks[rows],
-            condition=conditions[i] if conditions.shape[1] else None,
+            condition=None if conditions is None else conditions[i],
             number=int(numbers[i]) if own and populations.parts[i] == 0 else None,
         )
 
 
-def _conditions(populations: Any, model: models.Model[MetaFMConfig]) -> Floats:
-    """Conditions of populations in the columns of the model."""
+def _conditions(populations: Any, model: models.Model[MetaFMConfig]) -> Floats | None:
+    """Conditions of populations in the columns of the model; None where they have none."""
     names, setting = populations.condition_names, model.setting
     known = [
         each for each, size in zip(setting.condition_names, setting.condition_scale, strict=True) if size
@@ -164,6 +167,8 @@ def _conditions(populations: Any, model: models.Model[MetaFMConfig]) -> Floats:
             f"{populations.name}: the model was not trained on condition {', '.join(strange)}; it knows "
             f"{', '.join(known) or 'none'}: name one with --condition"
         )
+    if not names or not setting.condition_names:
+        return None
     found = np.zeros((len(populations), len(setting.condition_names)))
     for j, each in enumerate(names):
         if each in setting.condition_names:
@@ -172,7 +177,11 @@ def _conditions(populations: Any, model: models.Model[MetaFMConfig]) -> Floats:
 
 
 def _of_anndata(
-    path: Path, model: models.Model[MetaFMConfig], population: str | None, basis: str | None
+    path: Path,
+    model: models.Model[MetaFMConfig],
+    population: str | None,
+    basis: str | None,
+    asked: Floats | None,
 ) -> Iterator[_Given]:
     """Populations of the cells of a file, by a column of obs."""
     if model.setting.marks:
@@ -182,14 +191,14 @@ def _of_anndata(
     if wrong.any():
         raise ValueError(f"{path.name}: cell {int(np.argmax(wrong))} has NaN or infinity")
     if population is None:
-        yield _Given(points, path.stem, rows=np.arange(len(points)))
+        yield _Given(points, path.stem, rows=np.arange(len(points)), condition=asked)
         return
     if population not in obs:
         raise ValueError(f"{path.name} has no column {population!r} in obs; it has {', '.join(obs.columns)}")
     names = texts(obs[population], population, len(points))
     for name in np.unique(names).tolist():
         rows = np.flatnonzero(names == name)
-        yield _Given(points[rows], name, rows=rows)
+        yield _Given(points[rows], name, rows=rows, condition=asked)
 
 
 def _write_anndata(path: Path, out: Path, basis: str | None, moved: list[tuple[_Given, Floats]]) -> None:

@@ -1,5 +1,6 @@
 """How far a model's predictions of populations are from the truth, beside predictions without learning."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from refwfm.datasets._population_family import PARTS
 from refwfm.metrics.populations import feature_correlation, sq_mmd, wasserstein1, wasserstein2
 from refwfm.populations import floors
-from refwfm.runs.models import Model
+from refwfm.runs.models import Model, fingerprint
 from refwfm.training import population_prediction
 from refwfm.training.algorithm import trained
 from refwfm.training.config import MetaFMConfig
@@ -49,11 +50,14 @@ class PartMeasured(NamedTuple):
     numbers : dict of dict of float64 arrays (N,)
     capped : bool
         Whether a population had more particles than were compared.
+    unseen : int
+        Populations under a condition that no training population was under.
     """
 
     positions: NDArray[np.int64]
     numbers: Numbers
     capped: bool
+    unseen: int = 0
 
 
 def evaluate(
@@ -74,7 +78,7 @@ def evaluate(
     ----------
     model : Model of Meta Flow Matching
     family : PopulationFamily
-        With the training populations, whose means the shifts are made of.
+        That of the run. Of another there are no mean shifts, which are made of the populations trained on.
     part : str
         "train" (``TRAINED_ON`` of them at most), "validation" or "test".
     particles : int
@@ -90,15 +94,16 @@ def evaluate(
         Called after each population.
     """
     check_fits(model, family)
-    train, chosen = family.part("train"), family.part(part)
+    chosen, own = family.part(part), fingerprint(model.config, family) == model.about["fingerprint"]
+    train = family.part("train") if own else None
     most = TRAINED_ON if most is None and part == "train" else most
     count = len(chosen) if most is None else min(most, len(chosen))
     positions = np.unique(np.linspace(0, len(chosen) - 1, count).round().astype(np.int64))
-    means = np.stack([train.target.cloud(i).points.mean(axis=0) for i in range(len(train))])
     found: list[dict[str, dict[str, float]]] = []
     for i in positions:
         rng = np.random.default_rng([seed, PARTS.index(part), int(i)])
-        found.append(_one(model, train, means, chosen, int(i), part == "train", particles, n_steps, rng))
+        number = int(i) if own and part == "train" else None
+        found.append(_one(model, train, chosen, int(i), number, particles, n_steps, rng))
         if progress is not None:
             progress()
     numbers = {
@@ -107,7 +112,8 @@ def evaluate(
         if all(row in each for each in found)
     }
     sizes = np.maximum(chosen.source.sizes, chosen.target.sizes)[positions]
-    return PartMeasured(positions, numbers, bool((sizes > particles).any()))
+    strange = chosen.conditions[positions][:, model.setting.condition_scale == 0].any(axis=1)
+    return PartMeasured(positions, numbers, bool((sizes > particles).any()), int(strange.sum()))
 
 
 def check_fits(model: Model[MetaFMConfig], family: Any, /) -> None:
@@ -118,19 +124,17 @@ def check_fits(model: Model[MetaFMConfig], family: Any, /) -> None:
         ("dimension", setting.dimension, family.dimension),
         ("marks", setting.marks, marks),
         ("conditions", setting.condition_names, family.condition_names),
-        ("training populations", setting.populations, int((family.parts == 0).sum())),
     ):
-        if had != got and (what != "training populations" or model.config.variant == "cgfm"):
+        if had != got:
             raise ValueError(f"the model was trained with {what} {had}; {family.name} has {got}")
 
 
 def _one(
     model: Model[MetaFMConfig],
     train: Any,
-    means: Floats,
     chosen: Any,
     i: int,
-    seen: bool,
+    number: int | None,
     particles: int,
     n_steps: int,
     rng: np.random.Generator,
@@ -143,7 +147,6 @@ def _one(
     # Shifts are those of all particles, also of those that are not compared.
     predictions = {
         "identity": floors.identity(x0),
-        "mean_shift": floors.mean_shift(before, means)[rows],
         "ideal_shift": floors.ideal_shift(before, after)[rows],
         "model": population_prediction.predict(
             model.config,
@@ -153,16 +156,26 @@ def _one(
             moved=rows,
             marks=None if chosen.marks is None else chosen.marks[start:end],
             condition=condition,
-            number=i if seen else None,
+            number=number,
             n_steps=n_steps,
             rng=rng,
         ),
     }
-    if len(condition) and (train.conditions == condition).all(axis=1).any():
-        shifted = floors.mean_shift_by_condition(before, condition, means, train.conditions)
-        predictions["mean_shift_by_condition"] = shifted[rows]
-    metrics = [name for name in METRICS if name != "correlation" or x0.shape[1] >= 3]
-    return {row: {name: float(METRICS[name](x, x1)) for name in metrics} for row, x in predictions.items()}
+    if train is not None:
+        means = np.stack([train.target.cloud(j).points.mean(axis=0) for j in range(len(train))])
+        predictions["mean_shift"] = floors.mean_shift(before, means)[rows]
+        if len(condition) and (train.conditions == condition).all(axis=1).any():
+            shifted = floors.mean_shift_by_condition(before, condition, means, train.conditions)
+            predictions["mean_shift_by_condition"] = shifted[rows]
+    return {row: _distances(x, x1) for row, x in predictions.items()}
+
+
+def _distances(x: Floats, y: Floats) -> dict[str, float]:
+    found = {name: float(metric(x, y)) for name, metric in METRICS.items() if name != "correlation"}
+    if x.shape[1] >= 3:
+        enough = min(len(x), len(y)) >= 2
+        found["correlation"] = float(feature_correlation(x, y)) if enough else math.nan
+    return found
 
 
 def _some(n: int, particles: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -130,7 +130,7 @@ def init_velocity(
     -------
     dict
         ``frequencies`` (d, n_space), which are not trained; ``in``; ``hidden`` ("0", "1", ...) and
-        ``readout``, if there are any; and ``out``, whose weights are zero: training starts from the zero field.
+        ``readout``, if there are any; ``out``, whose weights are zero: training starts from the zero field.
 
     Raises
     ------

@@ -86,7 +86,9 @@ def predict(
     rows = np.arange(len(x0)) if moved is None else moved
     start = start_points(to_model(setting, x0[None, rows]), config.start, rng=rng)
     ends = [
-        to_host(integrate(field, start[:, i : i + CHUNK, :], n_steps=n_steps, method=method))[0]
+        to_host(integrate(field, start[:, i : min(i + CHUNK, len(rows)), :], n_steps=n_steps, method=method))[
+            0
+        ]
         for i in range(0, len(rows), CHUNK)
     ]
     return setting.shift + setting.scale * np.concatenate(ends).astype(np.float64)

@@ -1,7 +1,6 @@
 """``refwfm train``: from options and files to a run in a folder."""
 
 import shlex
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,14 +32,6 @@ KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
 """What is learned and from what, in words, and the configuration of such runs."""
 
 
-LOADERS: dict[str, Callable[[str], Any]] = {
-    "flow": load,
-    "meta-ot": meta_runs.load_measures,
-    "meta-fm": population_runs.load_own,
-}
-"""What reads the data of each kind of run."""
-
-
 @with_options(
     TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, MetaCloudsConfig, MetaFMConfig, RunOptions
 )
@@ -67,7 +58,7 @@ def train(
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
-        family = LOADERS[run["kind"]](run["data"])
+        family = _loaded(run["kind"], run["data"])
         options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options)
         _check_effect(chosen, given)
@@ -147,6 +138,13 @@ def _check_named(run: dict[str, Any], *, resume: bool = False) -> None:
         )
     if kind == "flow" and data is not None and (data in PAIRS or is_pair_file(Path(data))):
         raise ValueError(f"{data}: pairs of histograms are for Meta OT: add --kind meta-ot")
+
+
+def _loaded(kind: str, name: str) -> Any:
+    """Data of what is learned."""
+    if kind == "meta-fm":
+        return population_runs.load_own(name)
+    return meta_runs.load_measures(name) if kind == "meta-ot" else load(name)
 
 
 def _source(

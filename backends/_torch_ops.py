@@ -13,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from refwfm.measures import Gaussian
 from refwfm.networks import Params, input_features, unvech
+from refwfm.networks._order import in_order
 from refwfm.training.methods import METHODS
 from refwfm.training.optim import (
     AdamState,
@@ -121,7 +122,7 @@ def _labelled_mlp(params: Params, x: torch.Tensor, labels: torch.Tensor | None) 
         x = torch.cat([x, functional.embedding(labels, params["labels"]["table"])], dim=-1)
     net = params["mlp"]
     h = _dense(net["in"], x)
-    for block in net["blocks"].values():
+    for _, block in in_order(net["blocks"]):
         h = h + torch.relu(_dense(block["dense"], _layer_norm(block["norm"], h)))
     return _dense(net["out"], _layer_norm(net["norm"], h))
 

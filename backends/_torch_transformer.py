@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from refwfm.networks import Params
+from refwfm.networks._order import in_order
 from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.transformer import check_inputs
 from refwfm.training.optim import flatten, unflatten
@@ -34,7 +35,7 @@ def transformer(
         tree = unflatten(leaves)
         condition, _ = embed_condition(tree, t, labels)
         h = _dense(tree["in"], points)
-        for block in tree["blocks"].values():
+        for _, block in in_order(tree["blocks"]):
             h = _block(block, h, condition, bias, heads)
         velocity = _dense(tree["out"], _layer_norm(tree["norm"], h))
         velocity = (velocity if dead is None else velocity.masked_fill(dead, 0.0)).reshape(shape)

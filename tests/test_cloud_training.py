@@ -527,7 +527,7 @@ def test_names_that_are_no_noise_or_no_configuration():
     setting, _ = clouds.prepare(config, family_of(), family_of(seed=1), PLACE.asarray)
     with pytest.raises(ValueError, match="source = 'family' is no noise"):
         draw_source(config, setting, np.random.default_rng(0), np.array([2]))
-    with pytest.raises(TypeError, match="a MetaOTConfig or a MetaCloudsConfig; got a dict"):
+    with pytest.raises(TypeError, match="a MetaCloudsConfig or a MetaFMConfig; got a dict"):
         kind_of({})
 
 

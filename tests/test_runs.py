@@ -432,7 +432,7 @@ def test_reading_clouds_without_their_shift(tmp_path, backend):
         ("steps = 3", r"unknown table 'steps'; expected \[run\] and \[train\]"),
         ("[trian]", "unknown table 'trian'"),
         ("[run]\ncolour = 1", r"unknown name 'colour' in \[run\]; expected one of backend, checkpoint_every"),
-        ("[train]\nwidht = 1", r"unknown name 'widht' in \[train\]; expected one of baseline, batch"),
+        ("[train]\nwidht = 1", r"unknown name 'widht' in \[train\]; expected one of alternate, attention"),
         ("[run]\ndata = 3", "data must be of type str; got 3"),
         ("[run]\nreference = 'yes'", "reference must be of type bool; got 'yes'"),
         ("[run]\nlog_every = 0", "log_every must be at least 1; got 0"),

@@ -3,7 +3,7 @@
 import typer
 
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.cli import audit, data, figures, hostile, info, museum, runs, train
+from refwfm.cli import audit, data, figures, hostile, info, museum, predict, runs, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,7 @@ app.command()(figures.demo)
 app.command()(train.train)
 app.command()(runs.generate)
 app.command()(runs.evaluate)
+app.command()(predict.predict)
 app.command()(figures.reproduce)
 app.command()(audit.verify)
 app.command()(audit.explain)

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from refwfm.datasets import CloudFamily, Family, PairFamily
+from refwfm.datasets import CloudFamily, Family, PairFamily, PopulationFamily
 from refwfm.runs.folders import TABLES
 from refwfm.runs.folders import Progress as Report
 from refwfm.storage import atomic
@@ -44,8 +44,15 @@ def title_of(config: TrainingConfig, /) -> str:
     return config.method if isinstance(config, GaussianConfig) else kind_of(config)
 
 
-def family_in_words(family: Family | CloudFamily | PairFamily, /) -> str:
+def family_in_words(family: Family | CloudFamily | PairFamily | PopulationFamily, /) -> str:
     """How many measures, and of what size."""
+    if isinstance(family, PopulationFamily):
+        trained = int((family.parts == 0).sum())
+        low, high = family.source.sizes.min(), family.source.sizes.max()
+        return (
+            f"{len(family)} populations ({trained} to train on) of {low} to {high} particles "
+            f"in {family.dimension}-D"
+        )
     if isinstance(family, PairFamily):
         n, m = family.sizes
         return f"pairs of histograms with {n} and {m} atoms, {family.about}"

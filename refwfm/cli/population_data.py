@@ -31,10 +31,13 @@ def print_populations() -> None:
 
 
 def are_populations(name: str) -> bool:
-    """Whether a name, or the file of that name, is of populations."""
-    return name in POPULATIONS or (
-        name.endswith(".npz") and Path(name).is_file() and file_format(name) == POPULATIONS_FORMAT
-    )
+    """Whether a name, or the file of that name, is of populations; what reads others says what is wrong."""
+    if not name.endswith(".npz") or not Path(name).is_file():
+        return name in POPULATIONS
+    try:
+        return file_format(name) == POPULATIONS_FORMAT
+    except ValueError:
+        return False
 
 
 def summarise_populations(family: PopulationFamily) -> None:

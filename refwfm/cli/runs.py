@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
+from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import CloudFamily, load, save_family
 from refwfm.runs import folders, models
-from refwfm.training.config import CloudConfig, MetaCloudsConfig
+from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
 
 CLOUD = "Models of point clouds"
 
@@ -56,6 +56,11 @@ def generate(
                 f"{run} is a run of Meta OT: it predicts where Sinkhorn's iteration should start, and "
                 "generates nothing; refwfm evaluate measures what that saves"
             )
+        if isinstance(model.config, MetaFMConfig):
+            raise ValueError(
+                f"{run} is a run of Meta Flow Matching: it moves given populations, and generates nothing; "
+                "refwfm predict says where those of --data go"
+            )
         if figure is not None and model.setting.shift.shape[0] < 2:
             raise ValueError("--figure: a picture needs two coordinates; the model's measures are 1-D")
         names: list[str] = model.about["label_names"]
@@ -93,8 +98,19 @@ def evaluate(
             help="Number of measures to generate for each seed (default 512, clouds 200), or of pairs (20).",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of generation or prediction (default 50, populations 20)."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, each with other sources.")] = 3,
+    particles: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Particles of a population that are compared, at most (default 1000).",
+            rich_help_panel="Models of populations",
+        ),
+    ] = None,
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
     ] = 0.0,
@@ -108,14 +124,32 @@ def evaluate(
     dtype: Dtype = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Measure a model: min W2² to the data (Gaussians), 1-NN accuracies (clouds), iterations (Meta OT)."""
+    """Measure a model: min W2², 1-NN accuracies of clouds, iterations (Meta OT), distances (populations)."""
     with clear_errors():
         if emd not in ("euclidean", "squared"):
             raise ValueError(f"--emd must be euclidean or squared; got {emd!r}")
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
-        asked = {"--steps": (steps, 50), "--guidance": (guidance, 0.0), "--emd": (emd, "euclidean")}
+        asked = {
+            "--steps": (steps, None),
+            "--guidance": (guidance, 0.0),
+            "--emd": (emd, "euclidean"),
+            "--particles": (particles, None),
+            "--size": (size, None),
+            "--seeds": (seeds, 3),
+        }
         _check_effect(model, {name for name, (value, default) in asked.items() if value != default})
+        if isinstance(model.config, MetaFMConfig):
+            populations = _own_data(run, model) if data is None else population_runs.load_own(data)
+            population_runs.evaluate_run(
+                model,
+                populations,
+                particles=particles or population_runs.PARTICLES,
+                n_steps=steps or population_runs.STEPS,
+                as_json=as_json,
+            )
+            return
+        steps = steps or 50
         if isinstance(model.config, meta_runs.CONFIGS):
             pairs = _own_data(run, model) if data is None else meta_runs.load_measures(data)
             if data is None and isinstance(pairs, CloudFamily):
@@ -161,12 +195,16 @@ def evaluate(
 
 def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
     """Raise ``ValueError`` for options that would change nothing for a model of this kind."""
-    if isinstance(model.config, CloudConfig):
-        return
-    meta = isinstance(model.config, meta_runs.CONFIGS)
-    idle = sorted(asked if meta else asked - {"--steps"})
+    of_sources = {"--size", "--seeds"}
+    kind, effective = "point clouds", {"--steps", "--guidance", "--emd", *of_sources}
+    if isinstance(model.config, MetaFMConfig):
+        kind, effective = "populations", {"--steps", "--particles"}
+    elif isinstance(model.config, meta_runs.CONFIGS):
+        kind, effective = "Meta OT", of_sources
+    elif not isinstance(model.config, CloudConfig):
+        kind, effective = "Gaussians", {"--steps", *of_sources}
+    idle = sorted(asked - effective)
     if idle:
-        kind = "Meta OT" if meta else "Gaussians"
         raise ValueError(f"{' and '.join(idle)}: no effect on a model of {kind}; leave it out")
 
 
@@ -191,10 +229,14 @@ def _start(run: Path, model: models.Model[Any]) -> Any:
 def _own_data(run: Path, model: models.Model[Any]) -> Any:
     """The family that a model was trained on, or an error when it cannot be found unchanged."""
     name: str = _run_table(run).get("data", model.about["data"])
-    meta = isinstance(model.config, meta_runs.CONFIGS)
+    read: Any = load
+    if isinstance(model.config, MetaFMConfig):
+        read = population_runs.load_own
+    elif isinstance(model.config, meta_runs.CONFIGS):
+        read = meta_runs.load_measures
     family: Any
     try:
-        family = meta_runs.load_measures(name) if meta else load(name)
+        family = read(name)
     except (ValueError, OSError) as error:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
     clouds = isinstance(model.config, CloudConfig | MetaCloudsConfig)

@@ -8,17 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
+from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import family_in_words, say, title_of, training_progress
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
+from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
-from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, load
+from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, PopulationFamily, load
 from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
 from refwfm.training.base_config import TrainingConfig
-from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaOTConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
 
 KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
@@ -26,11 +27,14 @@ KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
     ("flow", CloudFamily): ("point clouds", CloudConfig),
     ("meta-ot", PairFamily): ("pairs of histograms", MetaOTConfig),
     ("meta-ot", CloudFamily): ("pairs of clouds", MetaCloudsConfig),
+    ("meta-fm", PopulationFamily): ("populations", MetaFMConfig),
 }
 """What is learned and from what, in words, and the configuration of such runs."""
 
 
-@with_options(TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, MetaCloudsConfig, RunOptions)
+@with_options(
+    TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, MetaCloudsConfig, MetaFMConfig, RunOptions
+)
 def train(
     config: Annotated[
         Path | None,
@@ -44,7 +48,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
     **given: Any,
 ) -> None:
-    """Train a model over Gaussians, clouds or pairs of histograms; its folder holds all that the run is."""
+    """Train a model over Gaussians, clouds, pairs or populations; its folder holds all that the run is."""
     with clear_errors():
         run, options, folder = _collected(config, out, given, resume=resume)
         run["reference"] = reference or run["reference"]
@@ -54,8 +58,7 @@ def train(
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
-        meta = run["kind"] == "meta-ot"
-        family = meta_runs.load_measures(run["data"]) if meta else load(run["data"])
+        family = _loaded(run["kind"], run["data"])
         options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options)
         _check_effect(chosen, given)
@@ -80,13 +83,15 @@ def train(
             say(_stopped(folder))
             raise typer.Exit(130) from None
         figure = folder / "figures" / "generated.png"
-        if isinstance(family, PairFamily) or meta:
+        if isinstance(family, PopulationFamily):
+            population_runs.after_training(model, family)
+        elif run["kind"] == "meta-ot":
             meta_runs.after_training(model, family, place, figure.with_name("errors.png"))
         elif isinstance(family, CloudFamily):
             cloud_runs.after_training(model, family, figure, source=start)
         else:
             gaussian_runs.after_training(model, family, place, figure)
-        more = "evaluate {} measures it" if meta else "generate {} draws more"
+        more = "generate {} draws more" if run["kind"] == "flow" else "evaluate {} measures it"
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
 
 
@@ -124,10 +129,22 @@ def _collected(
 def _check_named(run: dict[str, Any], *, resume: bool = False) -> None:
     """Raise ``ValueError`` where data and what is to be learned from them are known not to go together."""
     kind, data = run.get("kind", RunOptions.kind), run.get("data")
-    if kind == "meta-ot" and data is None and not resume:
-        raise ValueError(f"--kind meta-ot needs --data: {meta_runs.WHAT}")
-    if kind != "meta-ot" and data is not None and (data in PAIRS or is_pair_file(Path(data))):
+    for each, what in (("meta-ot", meta_runs.WHAT), ("meta-fm", population_runs.WHAT)):
+        if kind == each and data is None and not resume:
+            raise ValueError(f"--kind {each} needs --data: {what}")
+    if kind != "meta-fm" and data is not None and are_populations(data):
+        raise ValueError(
+            f"{data}: populations before and after are for Meta Flow Matching: add --kind meta-fm"
+        )
+    if kind == "flow" and data is not None and (data in PAIRS or is_pair_file(Path(data))):
         raise ValueError(f"{data}: pairs of histograms are for Meta OT: add --kind meta-ot")
+
+
+def _loaded(kind: str, name: str) -> Any:
+    """Data of what is learned."""
+    if kind == "meta-fm":
+        return population_runs.load_own(name)
+    return meta_runs.load_measures(name) if kind == "meta-ot" else load(name)
 
 
 def _source(
@@ -187,8 +204,8 @@ def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
 def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
     """Folder of a run that names none, named after its data and method."""
     data = run.get("data", RunOptions.data)
-    if run.get("kind") == "meta-ot":
-        method = "meta-ot"
+    if run.get("kind") in ("meta-ot", "meta-fm"):
+        method = train.get("variant", "mfm") if run["kind"] == "meta-fm" else "meta-ot"
     else:
         method = train.get("method", GaussianConfig.method if _is_gaussian(data) else "clouds")
     return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"

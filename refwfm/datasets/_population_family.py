@@ -118,6 +118,16 @@ class PopulationFamily:
         return len(self.source)
 
     @property
+    def labels(self) -> None:
+        """Populations have groups and no labels."""
+        return None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """None, as there are no labels."""
+        return ()
+
+    @property
     def dimension(self) -> int:
         """The dimension d of the space the particles live in."""
         return self.source.dimension

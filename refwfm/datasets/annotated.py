@@ -218,6 +218,37 @@ def components_of(data: Any, pcs: int, basis: str | None) -> tuple[Floats, str]:
     return scores[:, :pcs], f"obsm[{basis!r}]"
 
 
+def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str | None]:
+    """Particles (N, d) of a file's cells, its obs, and the entry of obsm that was read, or None for X.
+
+    Parameters
+    ----------
+    d : int
+        Coordinates of a particle: the first ones of the entry, or all genes of X. Components are not computed
+        here: those of other cells would be others.
+    basis : str, optional
+        The entry; when left out "X_pca" if the file has it, else X.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ModuleNotFoundError
+        If the file is missing or not AnnData, or has other dimensions; anndata is not installed.
+    """
+    with opened(path) as data:
+        obs = data.obs.copy()
+        if basis is None and "X_pca" not in data.obsm:
+            if data.X is None or data.shape[1] != d:
+                raise ValueError(
+                    f"{path.name} has {data.shape[1]} genes and no obsm['X_pca'], but particles have {d} "
+                    "coordinates: name the entry of obsm with the components that were trained on"
+                )
+            matrix = data.to_memory().X
+            dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+            return np.asarray(dense, dtype=np.float64), obs, None
+        basis = basis or "X_pca"
+        return components_of(data, d, basis)[0], obs, basis
+
+
 def _coordinates(data: Any, key: str) -> Floats:
     if key not in data.obsm:
         raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace, check_floating, check_integer
 from refwfm.measures import check_broadcast
+from refwfm.networks._order import in_order
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, relu
 from refwfm.transport.grids import Cost, Softmin, check_histograms, half_steps
 from refwfm.transport.problem import check_weights
@@ -109,7 +110,7 @@ def potential_mlp(params: Params, a: Array, b: Array, /) -> tuple[Array, "Callab
     batch = np.broadcast_shapes(tuple(a.shape[:-1]), tuple(b.shape[:-1]))
     h = xp.concat([xp.broadcast_to(part, (*batch, part.shape[-1])) for part in (a, b)], axis=-1)
     pullbacks: dict[str, tuple[Pullback, Pullback]] = {}
-    for name, layer in params["hidden"].items():
+    for name, layer in in_order(params["hidden"]):
         z, dense_pullback = dense(layer, h)
         h, relu_pullback = relu(z)
         pullbacks[name] = dense_pullback, relu_pullback

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from refwfm._array import Array
+from refwfm.networks._order import in_order
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -105,7 +106,7 @@ def mlp(params: Params, x: Array, /) -> tuple[Array, Pullback]:
     """
     h, in_pullback = dense(params["in"], x)
     block_pullbacks = {}
-    for name, block_params in params["blocks"].items():
+    for name, block_params in in_order(params["blocks"]):
         h, block_pullbacks[name] = residual(block)(block_params, h)
     unit, norm_pullback = layer_norm(params["norm"], h)
     y, out_pullback = dense(params["out"], unit)

@@ -22,6 +22,7 @@ from refwfm._array import (
     take_rows,
     transpose,
 )
+from refwfm.networks._order import in_order
 from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
 from refwfm.networks.mlp import block
@@ -130,7 +131,7 @@ def point_mlp(
     condition, condition_pullback = embed_condition(params, t, labels)
     h, in_pullback = dense(params["in"], surroundings(points, live, neighbours=neighbours))
     layer_pullbacks = {}
-    for name, layer in params["mlp"].items():
+    for name, layer in in_order(params["mlp"]):
         h, layer_pullbacks[name] = residual(block)(layer, h)
     h, block_pullback = transformer_block(params["blocks"]["0"], h, condition, mask, heads=heads)
     unit, norm_pullback = layer_norm(params["norm"], h)

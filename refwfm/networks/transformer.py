@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from refwfm._array import Array, array_namespace, check_floating
+from refwfm.networks._order import in_order
 from refwfm.networks.attention import init_multi_head_attention, multi_head_attention
 from refwfm.networks.conditioning import check_cloud_labels, embed_condition, init_conditioning
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, init_layer_norm, layer_norm, relu
@@ -156,7 +157,7 @@ def transformer(
     condition, condition_pullback = embed_condition(params, t, labels)
     h, in_pullback = dense(params["in"], points)  # (B, n, width)
     block_pullbacks = {}
-    for name, block_params in params["blocks"].items():
+    for name, block_params in in_order(params["blocks"]):
         h, block_pullbacks[name] = transformer_block(block_params, h, condition, mask, heads=heads)
     unit, norm_pullback = layer_norm(params["norm"], h)
     velocity, out_pullback = dense(params["out"], unit)

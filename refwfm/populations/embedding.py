@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refwfm._array import Array, array_namespace, asarray_like, check_floating, check_integer, sq_norm
+from refwfm.networks._order import in_order
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, relu
 from refwfm.populations.graphs import averaging, check_mask
 
@@ -214,7 +215,7 @@ def encode_particles(
     >>> encode_particles(params, np.asarray([[1.0], [3.0]]), np.asarray([[1], [0]]))[0].tolist()
     [[2.0], [2.0]]
     """
-    first = next(iter(params.values()))["weight"]
+    first = params["0"]["weight"]
     check_floating(params=first, x=x)
     xp = check_floating(x=x) if marks is None else check_floating(x=x, marks=marks)
     check_mask(mask, x)
@@ -233,7 +234,7 @@ def encode_particles(
     if len(rectified) != len(params):
         raise ValueError(f"activations must be {len(params)} booleans, one per layer; got {rectified}")
     average, pullbacks = averaging(index), {}
-    for (name, layer), is_rectified in zip(params.items(), rectified, strict=True):
+    for (name, layer), is_rectified in zip(in_order(params), rectified, strict=True):
         z, pull_average = average(z)
         z, pull_dense = dense(layer, z)
         z, pull_activation = relu(z) if is_rectified else (z, _same)

@@ -19,6 +19,7 @@ from refwfm._array import (
     device,
     transpose,
 )
+from refwfm.networks._order import in_order
 from refwfm.networks.activations import selu
 from refwfm.networks.layers import Params, dense, init_dense
 from refwfm.populations.embedding import Told, check_record
@@ -128,8 +129,8 @@ def init_velocity(
     Returns
     -------
     dict
-        ``frequencies`` (d, n_space), which are not trained; ``in``; ``hidden`` ("0", "1", ...); ``out``,
-        whose weights are zero, so that training starts from the zero field; and ``readout`` if there is one.
+        ``frequencies`` (d, n_space), which are not trained; ``in``; ``hidden`` ("0", "1", ...) and
+        ``readout``, if there are any; ``out``, whose weights are zero: training starts from the zero field.
 
     Raises
     ------
@@ -145,9 +146,10 @@ def init_velocity(
     params: Params = {
         "frequencies": asarray_like(space_scale * rng.standard_normal((d, n_space)), like),
         "in": init_dense(rng, n_in, width, like=like, scale=1.0),
-        "hidden": {str(i): init_dense(rng, width, width, like=like, scale=1.0) for i in hidden},
-        "out": init_dense(rng, width, d, like=like, scale=0.0),
     }
+    if hidden:
+        params["hidden"] = {str(i): init_dense(rng, width, width, like=like, scale=1.0) for i in hidden}
+    params["out"] = init_dense(rng, width, d, like=like, scale=0.0)
     if attention:
         params["readout"] = init_attention_readout(
             rng, n_place, d, n_particle, like=like, width=attention, heads=heads
@@ -223,7 +225,7 @@ def velocity(
     o, pull_in = _dense_of_parts(params["in"], [part for part in parts if part[0] is not None], size, n)
     o, pull_selu = selu(o)
     pullbacks = {}
-    for name, layer in params["hidden"].items():
+    for name, layer in in_order(params.get("hidden", {})):
         z, pull_dense = dense(layer, o)
         o, pull_hidden = selu(z + o if skip else z)
         pullbacks[name] = pull_dense, pull_hidden
@@ -241,12 +243,14 @@ def velocity(
         d_params = {
             "frequencies": xp.zeros_like(params["frequencies"]),
             "in": d_in,
-            "hidden": {name: d_hidden[name] for name in params["hidden"]},
             "out": d_out,
         }
+        if "hidden" in params:
+            d_params["hidden"] = {name: d_hidden[name] for name in params["hidden"]}
         d_encodings = None
         if population is not None:
             d_params["readout"], d_encodings = pull_readout(d_parts(-1))
+        d_params = {name: d_params[name] for name in params}
         return d_params, None if h is None else d_parts(0), d_encodings
 
     return xp.reshape(v, (size, n, d)), pullback

@@ -54,9 +54,9 @@ class RunOptions:
 
     kind: str = option(
         "flow",
-        "What is learned: a flow that generates Gaussians or clouds, as the data are, or Meta OT, which "
-        "predicts potentials of pairs of histograms.",
-        choices=("flow", "meta-ot"),
+        "What is learned: a flow that generates Gaussians or clouds, as the data are; Meta OT, which "
+        "predicts potentials of pairs of histograms; or Meta Flow Matching, which predicts populations.",
+        choices=("flow", "meta-ot", "meta-fm"),
     )
     data: str = option(
         "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."

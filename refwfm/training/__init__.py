@@ -10,6 +10,9 @@
 ``noise``       where a flow between clouds starts
 ``cloud_network``     networks of clouds by name
 ``cloud_generation``  what a trained network of clouds does
+``meta_ot``     what is particular to pairs of histograms
+``meta_fm``     what is particular to populations of particles
+``population_prediction``  what a trained model of populations does
 ``labels``      labels of a conditional model
 ``methods``     the three methods for Gaussians
 ``regression``  batch, loss and gradient

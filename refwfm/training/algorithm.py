@@ -89,7 +89,7 @@ def step(
     # Line 7
     grads, norm = ops.clip_by_global_norm(grads, config.clip_norm or math.inf)
     rate = learning_rate(config, state.step)
-    params, adam = ops.adam(state.params, grads, state.adam, learning_rate=rate)
+    params, adam = _updated(state, grads, rate, ops)
     ema = None
     if state.ema is not None:
         # The first averages would otherwise remember little but the random start.
@@ -97,6 +97,18 @@ def step(
     return State(params, adam, ema, state.step + 1), Metrics(
         loss, norm, batch.plan_error, batch.plan_iterations
     )
+
+
+def _updated(state: State, grads: Tree, rate: float, ops: Ops) -> tuple[Tree, optim.AdamState]:
+    """Adam on the parts that have gradients; parts that take turns remember only their own steps."""
+    params, adam = state.params, state.adam
+    if grads.keys() == params.keys():
+        return ops.adam(params, grads, adam, learning_rate=rate)
+    first, second, mine = ({name: tree[name] for name in grads} for tree in (adam.first, adam.second, params))
+    done = optim.AdamState(first, second, adam.steps * len(grads) // len(params))
+    mine, done = ops.adam(mine, grads, done, learning_rate=rate)
+    moments = optim.AdamState({**adam.first, **done.first}, {**adam.second, **done.second}, adam.steps + 1)
+    return {**params, **mine}, moments
 
 
 def trained(state: State, /) -> Tree:

@@ -1,7 +1,7 @@
-"""The kinds of models: all that is particular to Gaussians, to point clouds, or to Meta OT.
+"""The kinds of models: all that is particular to Gaussians, to point clouds, to Meta OT or to populations.
 
-A flow is a module, ``gaussians``, ``clouds``, ``meta_ot`` or ``meta_clouds``; ``algorithm`` and ``runs`` call
-only what the Protocol names.
+A flow is a module, ``gaussians``, ``clouds``, ``meta_ot``, ``meta_clouds`` or ``meta_fm``; ``algorithm`` and
+``runs`` call only what the Protocol names.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from refwfm._array import Array
-from refwfm.training import clouds, gaussians, meta_clouds, meta_ot
+from refwfm.training import clouds, gaussians, meta_clouds, meta_fm, meta_ot
 from refwfm.training.base_config import TrainingConfig
-from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaOTConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.meta_clouds import CloudPairs
+from refwfm.training.meta_fm import MetaFMBatch
 from refwfm.training.meta_ot import MetaBatch
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
@@ -50,14 +51,14 @@ class Flow(Protocol):
 
     def draw_batch(
         self, config: Any, setting: Any, family: Any, labels: np.ndarray | None, step: int, /, *, ops: Ops
-    ) -> GaussianBatch | CloudBatch | MetaBatch | CloudPairs:
+    ) -> GaussianBatch | CloudBatch | MetaBatch | CloudPairs | MetaFMBatch:
         """Algorithm 1 up to the regression."""
         ...
 
     def loss_and_grad(
         self, config: Any, setting: Any, params: Tree, batch: Any, /, *, ops: Ops
     ) -> tuple[Array, Tree]:
-        """Loss on a batch, and its gradient in the parameters."""
+        """Loss on a batch, and its gradient in the parameters, or in some of their parts."""
         ...
 
     def pack(self, setting: Any, /) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,6 +75,7 @@ FLOWS: dict[str, Flow] = {
     "clouds": clouds,
     "meta-ot": meta_ot,
     "meta-ot-clouds": meta_clouds,
+    "meta-fm": meta_fm,
 }
 """The flows, by their names in checkpoints."""
 
@@ -82,6 +84,7 @@ CONFIGS: dict[str, type[TrainingConfig]] = {
     "clouds": CloudConfig,
     "meta-ot": MetaOTConfig,
     "meta-ot-clouds": MetaCloudsConfig,
+    "meta-fm": MetaFMConfig,
 }
 """Configurations of their runs."""
 

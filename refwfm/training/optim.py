@@ -277,7 +277,8 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     largest = xp.max(xp.stack([xp.max(xp.abs(leaf)) for leaf in leaves if 0 not in leaf.shape]))
     unit = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
     norm = unit * xp.sqrt(xp.sum(xp.stack([xp.sum((leaf / unit) ** 2) for leaf in leaves])))
-    factor = xp.where(norm <= max_norm, xp.ones_like(norm), max_norm / norm)
+    within = norm <= max_norm
+    factor = xp.where(within, 1.0, max_norm / xp.where(within, 1.0, norm))  # a gradient may be 0
     return tree_map(lambda g: g * factor, grads), norm
 
 

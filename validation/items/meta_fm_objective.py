@@ -29,7 +29,7 @@ def meta_fm_8() -> Item:
         "section 4, objective and algorithm; public code",
         "objective of meta flow matching",
         r"\mathbb E_i\,\mathbb E_{\pi(x_0,x_1|i)}\,\mathbb E_t"
-        r"\big\Vert(x_1-x_0)-v_t(x_t\mid\varphi(\{x_0^j\}),c^i)\big\Vert^2,\ x_t=(1-t)x_0+tx_1",
+        r"\|(x_1-x_0)-v_t(x_t\mid\varphi(\{x_0^j\}),c^i)\|^2,\ x_t=(1-t)x_0+tx_1",
         "The velocity is told nothing (FM), which population it is (CGFM), or its embedding (MFM).",
         (
             pairs.linear_path,

@@ -33,7 +33,7 @@ from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, pote
 from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
-from refwfm.networks import activations, conditioning
+from refwfm.networks import _order, activations, conditioning
 from refwfm.populations import embedding, floors, flow, graphs, objective, pairs, readout, velocity
 from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
@@ -739,6 +739,7 @@ CALLS = {
     "transport.programme.best_assignment": (lambda c: programme.best_assignment(c, 2.0), SQUARE[0]),
     "transport.programme.blocks": (programme.blocks, COST[0]),
     "transport.programme.least_entries": (programme.least_entries, COST[0]),
+    "transport.programme.mean_cost": (programme.mean_cost, A[0]),
     "transport.programme.power_of_two": (lambda: programme.power_of_two(3.0),),
     "transport.programme.prove": (programme.prove, COST[0], A[0], B[0], PLAN[0], F[0], G[0]),
     "transport.programme.solve": (partial(programme.solve, max_iter=1000), COST[0], A[0], B[0]),
@@ -954,6 +955,7 @@ PATHS = objective.ParticleBatch(
 )
 
 CALLS |= {
+    "networks._order.in_order": (lambda: _order.in_order({"1": 2.0, "0": 3.0})[0][1],),
     "networks.activations.selu": (with_pullback(activations.selu), _random(2, 3)),
     "populations.graphs.knn_graph": (lambda x, mask: graphs.knn_graph(x, 2, mask), PARTICLES, LIVE),
     "populations.graphs.neighbour_mean": (with_pullback(graphs.neighbour_mean), _random(2, 5, 3), GRAPH),

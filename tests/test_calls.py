@@ -140,6 +140,7 @@ UNCHECKED = (
     "transport.programme.best_assignment",
     "transport.programme.blocks",
     "transport.programme.least_entries",
+    "transport.programme.mean_cost",
     "transport.programme.prove",
     "transport.programme.solve",
     "transport.quantiles.atom_at_level",

@@ -18,6 +18,7 @@ from law_record import REGISTRY
 __all__ = ["LAWLESS", "REGISTRY"]
 
 LAWLESS = {
+    "networks._order.in_order": "an order of names, not of numbers",
     "_derivatives.with_pullback": "a device of differentiation: the value is its argument's",
     "_derivatives.without_derivative": "a device of differentiation: the value is its argument's",
     "_derivatives.refuse_gradient": "refuses, or does nothing",
@@ -33,6 +34,7 @@ LAWLESS = {
     "populations.pairs.indicators": "constants",
     "transport.grids.unit_grid": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
+    "transport.programme.mean_cost": "a mean on the host; laws of exact.sq_wasserstein2 and emd.emd hold it",
     "transport._parallel.each": "one call after the other, or several at once: the values of its argument",
     "transport._parallel.members": "the same numbers with other axes",
     "sources.clouds.sample_standard_normal": "draws from nothing but a generator: there are no data",

@@ -1,5 +1,6 @@
 """Audited formulas of Meta Flow Matching: how particles move, and how populations are judged."""
 
+from functools import wraps
 from itertools import permutations
 
 import numpy as np
@@ -31,7 +32,7 @@ def fm_9() -> Item:
         checks=(
             Check(
                 "all permutations, p = 1",
-                lambda function, draw: all_permutations(function, draw, 1),
+                of_power(all_permutations, 1),
                 metrics.wasserstein1,
                 {
                     "the root of the mean square": metrics.wasserstein2,
@@ -43,7 +44,7 @@ def fm_9() -> Item:
             ),
             Check(
                 "all permutations, p = 2",
-                lambda function, draw: all_permutations(function, draw, 2),
+                of_power(all_permutations, 2),
                 metrics.wasserstein2,
                 {
                     "squared": lambda x, y: metrics.wasserstein2(x, y) ** 2,
@@ -56,7 +57,7 @@ def fm_9() -> Item:
             *(
                 Check(
                     f"linear programme (SciPy), unequal sizes, p = {p}",
-                    lambda function, draw, p=p: linear_programme(function, draw, p),
+                    of_power(linear_programme, p),
                     function,
                     {
                         "the first points only": lambda x, y, function=function: function(
@@ -71,6 +72,16 @@ def fm_9() -> Item:
             ),
         ),
     )
+
+
+def of_power(residual, p):
+    """Residual that a distance of power p has."""
+
+    @wraps(residual)
+    def measured(function, draw):
+        return residual(function, draw, p)
+
+    return measured
 
 
 def all_permutations(function, draw, p):

@@ -144,8 +144,10 @@ def _histograms(images: Any) -> Floats:
     images = _images(images).astype(np.float64)
     with np.errstate(over="ignore"):
         total = images.sum(axis=(1, 2), keepdims=True)
-    if np.any(np.isinf(total)):  # of finite images, when a unit is too small
-        images = images / np.max(images, axis=(1, 2), keepdims=True, initial=1.0)
+    largest = np.max(images, axis=(1, 2), keepdims=True)
+    overflows = np.isinf(total) & np.isfinite(largest)
+    if np.any(overflows):  # a unit that is too small
+        images = images / np.where(overflows, largest, 1.0)
         total = images.sum(axis=(1, 2), keepdims=True)
     bad = np.flatnonzero((images < 0).any(axis=(1, 2)) | ~np.isfinite(total[:, 0, 0]) | (total[:, 0, 0] <= 0))
     if bad.size:

@@ -8,6 +8,7 @@ from refwfm.paper_figures.meta_fm import population_pictures as pictures
 from refwfm.paper_figures.meta_fm.population_experiment import (
     PopulationOutcome,
     PopulationScale,
+    Protocol,
     clearly_less,
     over_seeds,
 )
@@ -21,7 +22,8 @@ PARTS = {"train": "trained on", "validation": "X", "test": "Y"}
 METRICS = ("w1", "w2", "sq_mmd")
 DATA = ("letter-populations",)
 
-OURS = "MFM, ours"
+OURS = {k: f"MFM + kernels, k = {k}" for k in (0, 10)}
+"""Ours: kernels, particles that are read and do not move, and rotations."""
 METHODS: dict[str, dict[str, Any]] = {
     "FM": {"variant": "fm"},
     "CGFM": {"variant": "cgfm"},
@@ -29,7 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "MFM, k = 1": {"neighbours": 1},
     "MFM, k = 10": {"neighbours": 10},
     "MFM, k = 50": {"neighbours": 50},
-    OURS: {"neighbours": 0, "rotate": True, "kernels": 4, "reads": 512},
+    **{name: {"neighbours": k, "rotate": True, "kernels": 4, "reads": 256} for k, name in OURS.items()},
     "FM w/N": {"variant": "fm", "start": "noise"},
     "CGFM w/N": {"variant": "cgfm", "start": "noise"},
     "MFM w/N, k = 0": {"neighbours": 0, "start": "noise"},
@@ -64,61 +66,87 @@ def _some(*methods: str) -> dict[str, dict[str, Any]]:
 
 SMALL = {"letters": "ABCD", "orientations": 2, "points": 80}
 LAPTOP = {
-    "steps": 6000,
+    "steps": 4000,
     "batch": 10,
     "particles": 128,
     "width": 128,
-    "learning_rate": 1e-3,
-    "ema": 0.999,
+    "learning_rate": 2e-3,
+    "decay": 0.85,
+    "decay_every": 200,
+    "ema": 0.99,
     "n_time": 32,
-    "n_space": 16,
-    "space_scale": 0.1,
+    "n_space": 32,
+    "space_scale": 0.2,
 }
+MEMORY = {
+    "width": 256,
+    "batch": 60,
+    "particles": 32,
+    "steps": 4500,
+    "decay_every": 225,
+    "n_space": 64,
+    "space_scale": 0.5,
+}
+"""Of CGFM, which has to learn each of its populations by heart."""
+
 PAPER = {"batch": 10, "particles": 700, "width": 512, "learning_rate": 1e-4, "ema": 0.0, "steps": 288_000}
+
+PICTURED = {"train": TRAIN_METRICS[1:3], "validation": (3,), "test": (3,)}
+SHOWN = ("MFM, k = 0", "MFM, k = 10", OURS[0])
 
 SCALES = {
     "smoke": PopulationScale(
-        "letter-populations",
-        SMALL,
+        Protocol(
+            "letter-populations",
+            SMALL,
+            measured={"train": (0, 3), "validation": (0,), "test": (1,)},
+            pictured={"train": (0,), "validation": (0,), "test": (1,)},
+            particles=80,
+            n_steps=4,
+            pool=10,
+        ),
         {"steps": 4, "batch": 2, "particles": 20, "width": 16, "n_time": 8, "n_space": 4, "graph_width": 8},
-        _some("FM", "CGFM", "MFM, k = 0") | {OURS: METHODS[OURS] | {"reads": 20}},
-        1,
-        {"train": (0, 3), "validation": (0,), "test": (1,)},
-        {"train": (0,), "validation": (0,), "test": (1,)},
-        80,
-        4,
-        10,
+        _some("FM", "CGFM", "MFM, k = 0") | {OURS[0]: METHODS[OURS[0]] | {"reads": 20}},
+        seeds=1,
     ),
     "laptop": PopulationScale(
-        "letter-populations",
-        {},
+        Protocol(
+            "letter-populations",
+            {},
+            measured={"train": TRAIN_METRICS[:4], "validation": (0, 1, 2, 3), "test": (0, 1, 2, 3)},
+            pictured=PICTURED,
+            particles=3000,
+            n_steps=16,
+            pool=40,
+        ),
         LAPTOP,
-        _some("FM", "CGFM", *NEIGHBOURS.values(), OURS, "FM w/N", "MFM w/N, k = 0"),
-        3,
-        {"train": TRAIN_METRICS[:4], "validation": (0, 1, 2, 3), "test": (0, 1, 2, 3)},
-        {"train": TRAIN_METRICS[1:3], "validation": (3,), "test": (3,)},
-        3000,
-        16,
-        40,
+        _some("FM")
+        | {"CGFM": METHODS["CGFM"] | MEMORY}
+        | _some(*NEIGHBOURS.values())
+        | {name: METHODS[name] | {"steps": 3000, "decay_every": 150} for name in OURS.values()}
+        | _some("FM w/N", "MFM w/N, k = 0"),
+        seeds=3,
     ),
     "paper": PopulationScale(
-        "letter-populations",
-        {},
+        Protocol(
+            "letter-populations",
+            {},
+            measured={"train": TRAIN_METRICS, "validation": tuple(range(10)), "test": tuple(range(10))},
+            pictured=PICTURED,
+            particles=3000,
+            n_steps=32,
+            pool=200,
+        ),
         PAPER,
         METHODS,
-        3,
-        {"train": TRAIN_METRICS, "validation": tuple(range(10)), "test": tuple(range(10))},
-        {"train": TRAIN_METRICS[1:3], "validation": (3,), "test": (3,)},
-        3000,
-        32,
-        200,
+        seeds=3,
     ),
 }
 
 
 def claims(outcomes: list[PopulationOutcome], /) -> list[tuple[str, bool]]:
     """What the slides show, and whether it is so here; nothing where populations are too small to say."""
-    if outcomes[0].task.scale.recipe:
+    if outcomes[0].task.protocol.recipe:
         return []
     found, held_out = [], ("validation", "test")
     both = [over_seeds(outcomes, metric) for metric in ("w1", "w2")]
@@ -138,7 +166,7 @@ def claims(outcomes: list[PopulationOutcome], /) -> list[tuple[str, bool]]:
         least = min(ratio for part in held_out for ratio in over(part, "CGFM", "identity"))
         found.append((f"CGFM is worse than no transport on X and Y: {least:.2f} times at least", least > 1))
     for method in methods:
-        if method.startswith("MFM, ") and {"FM", "CGFM"} <= set(methods):
+        if method.startswith(("MFM, ", "MFM + ")) and {"FM", "CGFM"} <= set(methods):
             better = all(
                 clearly_less(w[part][method], w[part][other])
                 for w in both
@@ -153,15 +181,12 @@ def claims(outcomes: list[PopulationOutcome], /) -> list[tuple[str, bool]]:
 
 def draw(outcomes: list[PopulationOutcome], folder: Path, /) -> list[Path]:
     """Draw letters as each method leaves them, and errors against neighbours; return the files."""
-    columns = [
-        m for m in ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", OURS) if m in outcomes[0].task.scale.methods
-    ]
     return [
         pictures.draw_predictions(
             outcomes,
             folder / "meta-fm-letters.png",
             title=TITLE,
-            columns=["identity", *columns, "population oracle"],
+            columns=["identity", "FM", "CGFM", *SHOWN, "population oracle"],
             parts=PARTS,
             half_side=5.1,
         ),
@@ -170,7 +195,7 @@ def draw(outcomes: list[PopulationOutcome], folder: Path, /) -> list[Path]:
             folder / "meta-fm-letters-neighbours.png",
             title="Meta FM on letters: distance to the right letter against the size of neighbourhoods",
             neighbours=NEIGHBOURS,
-            lines=["FM", OURS, "population oracle", "identity"],
+            lines=["FM", OURS[0], "population oracle", "identity"],
             parts=PARTS,
             slides=SLIDES["letter-populations"],
         ),

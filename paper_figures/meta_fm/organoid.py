@@ -7,11 +7,12 @@ from refwfm.paper_figures.meta_fm import population_pictures as pictures
 from refwfm.paper_figures.meta_fm.population_experiment import (
     PopulationOutcome,
     PopulationScale,
+    Protocol,
     clearly_less,
     over_seeds,
 )
 
-TITLE = "Meta FM on a synthetic drug screen: patients who were held out"
+TITLE = "Meta FM on a drug screen: patients who were held out"
 KIND = "populations"
 
 PARTS = {"train": "trained on", "validation": "validation", "test": "test"}
@@ -83,32 +84,44 @@ LAPTOP = {
     "ema": 0.99,
 }
 
+PICTURED = {"validation": (0,), "test": (0,)}
+
 SCALES = {
     "smoke": PopulationScale(
-        "synthetic-screen",
-        {"patients": 6, "replicates": 1, "cells": 40},
+        Protocol(
+            "synthetic-screen",
+            {"patients": 6, "replicates": 1, "cells": 40},
+            measured={"train": 2, "test": 2},
+            pictured={"test": (0,)},
+            particles=40,
+            n_steps=4,
+        ),
         LAPTOP | {"steps": 4, "particles": 20, "width": 16, "graph_width": 8, "n_time": 8, "n_space": 4},
         _some("FM", "CGFM", "MFM, k = 0", "MFM, k = 10"),
-        1,
-        {"train": 2, "test": 2},
-        {"test": (0,)},
-        40,
-        4,
+        seeds=1,
     ),
     "laptop": PopulationScale(
-        "synthetic-screen",
-        {},
+        Protocol(
+            "synthetic-screen",
+            {},
+            measured={"train": 20, "validation": 27, "test": 27},
+            pictured=PICTURED,
+            particles=400,
+            n_steps=20,
+        ),
         LAPTOP,
         _some("FM", "CGFM", *NEIGHBOURS.values(), "FM w/N", "MFM w/N, k = 0"),
-        3,
-        {"train": 20, "validation": 27, "test": 27},
-        {"validation": (0,), "test": (0,)},
-        400,
-        20,
+        seeds=3,
     ),
     "paper": PopulationScale(
-        "screen-patients",
-        {},
+        Protocol(
+            "screen-patients",
+            {},
+            measured={"train": 100, "validation": 100, "test": 100},
+            pictured=PICTURED,
+            particles=5000,
+            n_steps=50,
+        ),
         {
             "batch": 1,
             "particles": 1024,
@@ -121,28 +134,26 @@ SCALES = {
             "steps": 646_000,
         },
         METHODS,
-        3,
-        {"train": 100, "validation": 100, "test": 100},
-        {"validation": (0,), "test": (0,)},
-        5000,
-        50,
+        seeds=3,
     ),
 }
 
 
 def claims(outcomes: list[PopulationOutcome], /) -> list[tuple[str, bool]]:
     """Whether reading the population pays on held-out patients."""
-    if outcomes[0].task.scale.recipe:  # too small to say
+    if outcomes[0].task.protocol.recipe:  # too small to say
         return []
+    both = [over_seeds(outcomes, metric)["test"] for metric in ("w1", "w2")]
     found = []
     for method in NEIGHBOURS.values():
-        if method in outcomes[0].task.scale.methods:
+        if method in both[0]:
             better = all(
-                clearly_less(rows["test"][method], rows["test"][other])
-                for rows in (over_seeds(outcomes, metric) for metric in ("w1", "w2"))
+                clearly_less(rows[method], rows[other])
+                for rows in both
                 for other in ("FM", "mean_shift", "mean_shift_by_condition")
+                if other in rows
             )
-            found.append((f"{method} is better than FM and the mean shifts on the test patient", better))
+            found.append((f"{method} is better than FM and the mean shifts on test patients", better))
     return found
 
 
@@ -159,9 +170,9 @@ def draw(outcomes: list[PopulationOutcome], folder: Path, /) -> list[Path]:
         pictures.draw_neighbours(
             outcomes,
             folder / "meta-fm-organoid-neighbours.png",
-            title="Meta FM on a synthetic drug screen: distance to the truth against neighbourhoods",
+            title="Meta FM on a drug screen: distance to the truth against the size of neighbourhoods",
             neighbours=NEIGHBOURS,
             lines=["FM", "mean_shift_by_condition", "ideal_shift", "identity"],
-            parts={part: name for part, name in PARTS.items() if part in outcomes[0].task.scale.measured},
+            parts={part: name for part, name in PARTS.items() if part in outcomes[0].numbers},
         ),
     ]

@@ -32,20 +32,14 @@ FLOORS = "without learning"
 """The task that trains nothing: floors and, where the recipe is known, oracles."""
 
 
-class PopulationScale(NamedTuple):
-    """How large an experiment is.
+class Protocol(NamedTuple):
+    """What is measured, the same for all methods.
 
     Attributes
     ----------
     data : str
     recipe : dict
         Fields of the family's recipe that differ from its own.
-    config : dict
-        Fields of ``MetaFMConfig`` that all methods share.
-    methods : dict
-        Method -> fields of its own.
-    seeds : int
-        Trainings of each method.
     measured : dict
         Part -> positions that are measured; or how many, in equal steps.
     pictured : dict
@@ -60,9 +54,6 @@ class PopulationScale(NamedTuple):
 
     data: str
     recipe: dict[str, Any]
-    config: dict[str, Any]
-    methods: dict[str, dict[str, Any]]
-    seeds: int
     measured: dict[str, Any]
     pictured: dict[str, tuple[int, ...]]
     particles: int
@@ -70,12 +61,33 @@ class PopulationScale(NamedTuple):
     pool: int = 0
 
 
+class PopulationScale(NamedTuple):
+    """How large an experiment is.
+
+    Attributes
+    ----------
+    protocol : Protocol
+    config : dict
+        Fields of ``MetaFMConfig`` that all methods share.
+    methods : dict
+        Method -> fields of its own.
+    seeds : int
+        Trainings of each method.
+    """
+
+    protocol: Protocol
+    config: dict[str, Any]
+    methods: dict[str, dict[str, Any]]
+    seeds: int
+
+
 class PopulationTask(NamedTuple):
     """One training, or what needs none."""
 
     method: str
+    config: dict[str, Any]
     seed: int
-    scale: PopulationScale
+    protocol: Protocol
     backend: str | None
 
 
@@ -99,34 +111,38 @@ class PopulationOutcome(NamedTuple):
     loss: float
 
 
-RECORDS = (PopulationOutcome, PopulationTask, PopulationScale)
+RECORDS = (PopulationOutcome, PopulationTask, Protocol)
 """What an outcome is made of, in its file."""
 
 
 def tasks_of(scale: PopulationScale, /, *, backend: str | None = None) -> list[PopulationTask]:
     """What needs no training, then every method with every seed."""
-    seeds = [(method, seed) for seed in range(scale.seeds) for method in scale.methods]
-    return [PopulationTask(method, seed, scale, backend) for method, seed in [(FLOORS, 0), *seeds]]
+    trainings = [
+        PopulationTask(method, scale.config | own, seed, scale.protocol, backend)
+        for seed in range(scale.seeds)
+        for method, own in scale.methods.items()
+    ]
+    return [PopulationTask(FLOORS, {}, 0, scale.protocol, backend), *trainings]
 
 
-def family_of(scale: PopulationScale, /) -> PopulationFamily:
+def family_of(protocol: Protocol, /) -> PopulationFamily:
     """The populations of an experiment."""
-    if scale.data == "letter-populations":
-        return letter_populations(LetterRecipe(**scale.recipe))
-    if scale.data == "synthetic-screen":
-        return synthetic_screen(**scale.recipe).family
-    return load_populations(scale.data)
+    if protocol.data == "letter-populations":
+        return letter_populations(LetterRecipe(**protocol.recipe))
+    if protocol.data == "synthetic-screen":
+        return synthetic_screen(**protocol.recipe).family
+    return load_populations(protocol.data)
 
 
 def run(task: PopulationTask, /) -> PopulationOutcome:
     """Train one method with one seed, and compare its predictions with the truth."""
-    scale, family = task.scale, family_of(task.scale)
+    protocol, family = task.protocol, family_of(task.protocol)
     begun, losses = time.perf_counter(), []
     if task.method == FLOORS:
-        predictors = {part: _floors(scale, family, part) for part in scale.measured}
+        predictors = {part: _floors(protocol, family, part) for part in protocol.measured}
     else:
         backend = backends.load(task.backend)
-        config = MetaFMConfig(**scale.config, **scale.methods[task.method], seed=task.seed)
+        config = MetaFMConfig(**task.config, seed=task.seed)
         model, data = models.prepare(config, family, backend)
         state = algorithm.train(
             *(config, model.setting, data, None, model.state),
@@ -135,18 +151,18 @@ def run(task: PopulationTask, /) -> PopulationOutcome:
         )
         model = model._replace(state=state)
         predictors = {
-            part: partial(_predict, task.method, model, part == "train", scale.n_steps)
-            for part in scale.measured
+            part: partial(_predict, task.method, model, part == "train", protocol.n_steps)
+            for part in protocol.measured
         }
     train_s = time.perf_counter() - begun
     numbers, clouds = {}, {}
-    for part, asked in scale.measured.items():
+    for part, asked in protocol.measured.items():
         chosen, predict = family.part(part), predictors[part]
         positions = in_equal_steps(len(chosen), asked) if isinstance(asked, int) else asked
         kept: dict[str, dict[str, np.ndarray]] = {}
         numbers[part] = measure(
-            *(chosen, positions, partial(_keeping, kept, scale.pictured.get(part, ()), predict)),
-            particles=scale.particles,
+            *(chosen, positions, partial(_keeping, kept, protocol.pictured.get(part, ()), predict)),
+            particles=protocol.particles,
             key=(0,),
         )
         clouds |= {f"{part}/{position}": rows for position, rows in kept.items()}
@@ -175,17 +191,17 @@ def _keeping(
     return predictions
 
 
-def _floors(scale: PopulationScale, family: PopulationFamily, part: str) -> Predict:
+def _floors(protocol: Protocol, family: PopulationFamily, part: str) -> Predict:
     """Floors of all data, and oracles of letters, whose law is known."""
     train = family.part("train")
-    if scale.data != "letter-populations":
+    if protocol.data != "letter-populations":
         return lambda x, rng: floor_predictions(train, x)
-    recipe = LetterRecipe(**scale.recipe)
+    recipe = LetterRecipe(**protocol.recipe)
     centres = letter_centres(recipe)
     trained, own = (
         centres.subset(family.parts == n) for n in (0, ("train", "validation", "test").index(part))
     )
-    everyone = pooled(trained, scale.pool, np.random.default_rng(recipe.seed))
+    everyone = pooled(trained, protocol.pool, np.random.default_rng(recipe.seed))
     weights = np.repeat(1.0 / (len(trained) * trained.sizes), trained.sizes)
 
     def flowed(x: Compared, about: np.ndarray) -> Floats:
@@ -193,7 +209,7 @@ def _floors(scale: PopulationScale, family: PopulationFamily, part: str) -> Pred
             velocity: np.ndarray = denoising_velocity(points, t, about, sigma=recipe.noise, tau=recipe.jitter)
             return velocity
 
-        moved: Floats = integrate(field, x.before[None, x.rows], n_steps=scale.n_steps)[0]
+        moved: Floats = integrate(field, x.before[None, x.rows], n_steps=protocol.n_steps)[0]
         return moved
 
     def predict(x: Compared, rng: np.random.Generator) -> dict[str, Floats]:
@@ -229,11 +245,10 @@ def as_rows(outcomes: list[PopulationOutcome], /) -> list[dict[str, Any]]:
     """Raw numbers for the JSON file beside a figure."""
     return [
         {
-            **{"data": o.task.scale.data, "part": part, "row": row, "seed": o.task.seed},
+            **{"data": o.task.protocol.data, "part": part, "row": row, "seed": o.task.seed},
             **{metric: values.tolist() for metric, values in metrics.items()},
             **{"train_s": round(o.train_s, 1), "loss": o.loss if np.isfinite(o.loss) else None},
-            **o.task.scale.config,
-            **o.task.scale.methods.get(o.task.method, {}),
+            **o.task.config,
         }
         for o in outcomes
         for part, rows in o.numbers.items()

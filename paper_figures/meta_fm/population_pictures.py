@@ -71,7 +71,7 @@ def draw_predictions(
 def _w1(outcomes: list[PopulationOutcome], part: str, position: int, row: str) -> str:
     for o in outcomes:
         if row in o.numbers[part]:
-            asked: Any = o.task.scale.measured[part]
+            asked: Any = o.task.protocol.measured[part]
             values = o.numbers[part][row]["w1"]
             at = position if isinstance(asked, int) else tuple(asked).index(position)
             return f"{values[at]:.3f}"
@@ -132,13 +132,13 @@ def draw_neighbours(
                     name = NAMES.get(row, row).split("\n")[0] if row != "identity" else "nothing happens"
                     ax.axhline(float(found[part][row].mean()), color=colour, ls=style, lw=1.2, label=name)
             ax.set_xticks(at, [str(k) for k in ks])
-            ax.set_ylim(bottom=0)
             ax.grid(alpha=0.25)
             if metric == "w1":
                 ax.set_title(parts[part], fontsize="small")
             else:
                 ax.set_xlabel("neighbours k")
+        line[0].set_ylim(bottom=0)
         line[0].set_ylabel({"w1": "$W_1$", "w2": "$W_2$"}[metric])
-    axes[0, -1].legend(fontsize="x-small", frameon=False)
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
     return path

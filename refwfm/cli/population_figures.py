@@ -99,13 +99,13 @@ def _plan_methods(figure: Any, asked: Request) -> tuple[list[Any], str]:
     if asked.data:
         if len(asked.data) > 1 or asked.data[0] not in figure.DATA:
             raise ValueError(f"--data of {asked.name} is one of {', '.join(figure.DATA)}; got {asked.data}")
-        scale = scale._replace(data=asked.data[0])
+        scale = scale._replace(protocol=scale.protocol._replace(data=asked.data[0], recipe={}))
     config = scale.config | ({} if asked.steps is None else {"steps": asked.steps})
     scale = scale._replace(config=config, seeds=asked.seeds or scale.seeds)
-    family = experiment.family_of(scale)
+    family = experiment.family_of(scale.protocol)
     words = (
-        f" at {asked.scale} scale: {len(family)} populations of {scale.data}; {len(scale.methods)} methods, "
-        f"{scale.seeds} seeds, {config['steps']} steps of {config['batch']} x {config['particles']} particles"
+        f" at {asked.scale} scale: {len(family)} populations of {scale.protocol.data}; "
+        f"{len(scale.methods)} methods, {scale.seeds} seeds, {config['steps']} steps of {config['batch']} x {config['particles']} particles"
     )
     return experiment.tasks_of(scale, backend=asked.backend), words
 
@@ -122,11 +122,10 @@ def _line_method(outcome: Any) -> str:
 def _show_methods(figure: Any, outcomes: list[Any]) -> list[Table | str]:
     from refwfm.paper_figures.meta_fm import population_experiment as experiment
 
-    scale, shown = outcomes[0].task.scale, []
-    slides = figure.SLIDES.get(scale.data, {})
+    slides, shown = figure.SLIDES.get(outcomes[0].task.protocol.data, {}), []
     found = {metric: experiment.over_seeds(outcomes, metric) for metric in figure.METRICS}
     for number, (part, name) in enumerate(figure.PARTS.items()):
-        if part not in scale.measured:
+        if part not in outcomes[0].numbers:
             continue
         count = len(next(iter(outcomes[0].numbers[part].values()))["w1"])
         table = Table(title=f"{name}: {count} populations", box=box.SIMPLE, pad_edge=False)
@@ -143,11 +142,12 @@ def _show_methods(figure: Any, outcomes: list[Any]) -> list[Table | str]:
                 cells += [f"{theirs[i]:g}" if theirs else ""] if slides else []
             table.add_row(UNTRAINED.get(row, row), *cells)
         shown.append(table)
-    trained = [o.train_s for o in outcomes if o.train_s > 0 and o.task.method in scale.methods]
+    trained = [o.train_s for o in outcomes if o.task.method != experiment.FLOORS]
+    seeds = len({o.task.seed for o in outcomes})
     return [
         *shown,
         "distance to the right population: means over populations, then mean ± standard deviation over "
-        f"{scale.seeds} seeds" + ("; slides: the authors', 288,000 steps and more" if slides else ""),
+        f"{seeds} seeds" + ("; slides: the authors', 288,000 steps and more" if slides else ""),
         *(f"{'yes' if holds else 'NO'}: {claim}" for claim, holds in figure.claims(outcomes)),
         f"training took {sum(trained) / 60:.0f} minutes in all, the longest {max(trained, default=0):.0f} s",
     ]

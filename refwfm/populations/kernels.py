@@ -7,6 +7,7 @@ others. Particles that are trained on must not see themselves, or the way they h
 go.
 """
 
+import math
 from collections.abc import Sequence
 
 from refwfm._array import Array, asarray_like, check_floating, nonnegative, sq_distances
@@ -63,7 +64,7 @@ def kernel_readout(
         )
     check_mask(mask, particles)
     bandwidths = tuple(bandwidths)
-    if not bandwidths or not all(0 < s < float("inf") for s in bandwidths):
+    if not bandwidths or not all(0 < s < math.inf for s in bandwidths):
         raise ValueError(f"bandwidths must be positive numbers, at least one; got {bandwidths}")
     widest = max(bandwidths)
     if mask is not None:
@@ -86,14 +87,16 @@ def _kernel_mean(scores: Array, particles: Array, mask: Array | None) -> tuple[A
     xp, count = check_floating(scores=scores, particles=particles), scores.shape[-1]
     if mask is not None:
         live = mask[:, None, :]
-        scores = xp.where(live, scores, asarray_like(float(xp.finfo(scores.dtype).min), scores))
+        scores = xp.where(live, scores, asarray_like(-math.inf, scores))
         count = xp.sum(xp.astype(live, scores.dtype), axis=-1, keepdims=True)
-        count = xp.where(count == 0, xp.ones_like(count), count)
+        nobody = count == 0
+        count = xp.where(nobody, xp.ones_like(count), count)
     top = xp.max(scores, axis=-1, keepdims=True)
-    weights = xp.exp(scores - top)
     if mask is not None:
-        weights = xp.where(live, weights, 0.0)
+        top = xp.where(nobody, 0.0, top)
+    weights = xp.exp(scores - top)
     total = xp.sum(weights, axis=-1, keepdims=True)
-    total = xp.where(total == 0, xp.ones_like(total), total)  # nobody is live; else the nearest weighs 1
+    if mask is not None:
+        total = xp.where(nobody, 1.0, total)
     log_density = top + xp.log(total / count)
     return (weights @ particles) / total, log_density[..., 0]

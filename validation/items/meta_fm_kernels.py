@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.special import logsumexp, softmax
 
+from refwfm._array import asarray_like
 from refwfm.populations.kernels import kernel_readout
 from refwfm.validation import plain_population as plain
 from refwfm.validation.check import Check, Item, roundings
@@ -54,9 +55,9 @@ def meta_fm_20() -> Item:
             Check(
                 "complex steps through the logarithm of the density",
                 log_density_slopes,
-                lambda *given: looked(*given)[0] / np.array(BANDWIDTHS)[:, None],
+                gradients,
                 {
-                    "the sign": lambda *given: -looked(*given)[0] / np.array(BANDWIDTHS)[:, None],
+                    "the sign": lambda *given: -gradients(*given),
                     "divided by s once": lambda *given: looked(*given)[0],
                     "of a kernel without the half": lambda *given: (
                         _steps(*given, np.sqrt(0.5)) / np.array(BANDWIDTHS)[:, None]
@@ -83,6 +84,12 @@ def meta_fm_20() -> Item:
             ),
         ),
     )
+
+
+def gradients(x, y, mask):
+    """Of the logarithms of the densities."""
+    steps = looked(x, y, mask)[0]
+    return steps / asarray_like(np.array(BANDWIDTHS)[:, None], steps)
 
 
 def _steps(x, y, mask, factor, bandwidths=BANDWIDTHS):

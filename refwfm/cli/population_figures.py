@@ -105,7 +105,8 @@ def _plan_methods(figure: Any, asked: Request) -> tuple[list[Any], str]:
     family = experiment.family_of(scale.protocol)
     words = (
         f" at {asked.scale} scale: {len(family)} populations of {scale.protocol.data}; "
-        f"{len(scale.methods)} methods, {scale.seeds} seeds, {config['steps']} steps of {config['batch']} x {config['particles']} particles"
+        f"{len(scale.methods)} methods, {scale.seeds} seeds, {config['steps']} steps of "
+        f"{config['batch']} x {config['particles']} particles, where a method has no other"
     )
     return experiment.tasks_of(scale, backend=asked.backend), words
 

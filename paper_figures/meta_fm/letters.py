@@ -79,15 +79,14 @@ LAPTOP = {
     "space_scale": 0.2,
 }
 MEMORY = {
+    "steps": 5000,
+    "batch": 240,
+    "particles": 8,
     "width": 256,
-    "batch": 60,
-    "particles": 32,
-    "steps": 4500,
-    "decay_every": 225,
-    "n_space": 64,
-    "space_scale": 0.5,
+    "learning_rate": 3e-3,
+    "decay_every": 250,
 }
-"""Of CGFM, which has to learn each of its populations by heart."""
+"""Of CGFM, which has to learn each of its populations by heart: all of them are in every step."""
 
 PAPER = {"batch": 10, "particles": 700, "width": 512, "learning_rate": 1e-4, "ema": 0.0, "steps": 288_000}
 

@@ -60,19 +60,20 @@ SLIDES = {
 """Row -> train, X, Y -> W1, W2, 1000 MMD² of the authors' slides: 288,000 or 576,000 steps, Arial."""
 
 
-def _some(*methods: str) -> dict[str, dict[str, Any]]:
-    return {method: METHODS[method] for method in methods}
+def _some(*methods: str, **own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Methods, with what ``own`` says of some of them besides."""
+    return {method: METHODS[method] | own.get(method, {}) for method in methods}
 
 
 SMALL = {"letters": "ABCD", "orientations": 2, "points": 80}
 LAPTOP = {
-    "steps": 4000,
-    "batch": 10,
-    "particles": 128,
+    "steps": 3000,
+    "batch": 60,
+    "particles": 20,
     "width": 128,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "decay": 0.85,
-    "decay_every": 200,
+    "decay_every": 150,
     "ema": 0.99,
     "n_time": 32,
     "n_space": 32,
@@ -83,7 +84,6 @@ MEMORY = {
     "batch": 240,
     "particles": 8,
     "width": 256,
-    "learning_rate": 3e-3,
     "decay_every": 250,
 }
 """Of CGFM, which has to learn each of its populations by heart: all of them are in every step."""
@@ -92,6 +92,8 @@ PAPER = {"batch": 10, "particles": 700, "width": 512, "learning_rate": 1e-4, "em
 
 PICTURED = {"train": TRAIN_METRICS[1:3], "validation": (3,), "test": (3,)}
 SHOWN = ("MFM, k = 0", "MFM, k = 10", OURS[0])
+
+READING = ("MFM, k = 0", "MFM, k = 1", "MFM, k = 10", "MFM w/N, k = 0", OURS[10])
 
 SCALES = {
     "smoke": PopulationScale(
@@ -105,7 +107,7 @@ SCALES = {
             pool=10,
         ),
         {"steps": 4, "batch": 2, "particles": 20, "width": 16, "n_time": 8, "n_space": 4, "graph_width": 8},
-        _some("FM", "CGFM", "MFM, k = 0") | {OURS[0]: METHODS[OURS[0]] | {"reads": 20}},
+        _some("FM", "CGFM", "MFM, k = 0", OURS[0], **{OURS[0]: {"reads": 20}}),
         seeds=1,
     ),
     "laptop": PopulationScale(
@@ -119,11 +121,11 @@ SCALES = {
             pool=40,
         ),
         LAPTOP,
-        _some("FM")
-        | {"CGFM": METHODS["CGFM"] | MEMORY}
-        | _some(*NEIGHBOURS.values())
-        | {name: METHODS[name] | {"steps": 3000, "decay_every": 150} for name in OURS.values()}
-        | _some("FM w/N", "MFM w/N, k = 0"),
+        _some(
+            *("FM", "CGFM", "MFM, k = 0", "MFM, k = 1", "MFM, k = 10", *OURS.values(), "FM w/N"),
+            "MFM w/N, k = 0",
+            **{"CGFM": MEMORY, **{method: {"reads": 128} for method in READING}},
+        ),
         seeds=3,
     ),
     "paper": PopulationScale(

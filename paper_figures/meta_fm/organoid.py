@@ -69,7 +69,7 @@ def _some(*methods: str) -> dict[str, dict[str, Any]]:
 
 
 LAPTOP = {
-    "steps": 2000,
+    "steps": 1500,
     "batch": 10,
     "particles": 128,
     "width": 64,
@@ -79,7 +79,7 @@ LAPTOP = {
     "n_time": 32,
     "n_space": 16,
     "learning_rate": 2e-3,
-    "decay_every": 20,
+    "decay_every": 15,
     "decay": 0.97,
     "ema": 0.99,
 }
@@ -110,7 +110,7 @@ SCALES = {
             n_steps=20,
         ),
         LAPTOP,
-        _some("FM", "CGFM", *NEIGHBOURS.values(), "FM w/N", "MFM w/N, k = 0"),
+        _some("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "MFM, k = 50", "FM w/N", "MFM w/N, k = 0"),
         seeds=3,
     ),
     "paper": PopulationScale(

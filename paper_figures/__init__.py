@@ -18,6 +18,9 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
     ``tasks(scale, steps, seeds, backend)``.
 ``oracles``
     ``SCALES``, ``ROWS`` and ``REFERENCE``; nothing is trained.
+``populations``
+    ``SCALES``, ``PARTS`` and ``METRICS`` of the tables, ``DATA`` that can be asked for, ``SLIDES`` with the
+    authors' numbers; ``claims(outcomes)``: what should hold, and whether it does.
 ``times``
     ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
@@ -48,4 +51,6 @@ FIGURES = {
     "meta-ot-color": "refwfm.paper_figures.meta.colour",
     "meta-ot-conditional": "refwfm.paper_figures.meta.conditional",
     "meta-fm-oracles": "refwfm.paper_figures.meta_fm.oracles",
+    "meta-fm-letters": "refwfm.paper_figures.meta_fm.letters",
+    "meta-fm-organoid": "refwfm.paper_figures.meta_fm.organoid",
 }

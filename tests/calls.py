@@ -34,7 +34,7 @@ from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics,
 from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import _order, activations, conditioning
-from refwfm.populations import embedding, floors, flow, graphs, objective, pairs, readout, velocity
+from refwfm.populations import embedding, floors, flow, graphs, kernels, objective, pairs, readout, velocity
 from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
@@ -996,6 +996,11 @@ CALLS |= {
         FIELD["readout"],
         _random(2, 3, 12),
         *TOLD[1:],
+    ),
+    "populations.kernels.kernel_readout": (
+        partial(kernels.kernel_readout, bandwidths=(0.5, 2.0)),
+        _random(2, 3, 2),
+        PARTICLES,
     ),
     "populations.pairs.linear_path": (pairs.linear_path, *PATHS[:3]),
     "populations.pairs.start_points": (lambda x: pairs.start_points(x, "noise", rng=rng()), PARTICLES),

@@ -18,7 +18,7 @@ from refwfm.datasets.letter_populations import (
     letter_populations,
     letter_targets,
 )
-from refwfm.paper_figures.meta_fm import oracle_experiment, oracles
+from refwfm.paper_figures.meta_fm import letters, oracle_experiment, oracles, population_experiment
 
 SMALL = LetterRecipe(letters="ABM", orientations=4)
 
@@ -179,3 +179,52 @@ def test_the_command(tmp_path):
     assert (tmp_path / "meta-fm-oracles.json").exists()
     refused = refwfm("reproduce", "meta-fm-oracles", "--steps", 3, "--out", tmp_path)
     assert_error(refused, "trains nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("letters", "MFM + kernels, k = 0"), ("organoid", "ideal shift")]
+)
+def test_figures_of_what_is_learned(tmp_path, name, words):
+    said = succeed("reproduce", f"meta-fm-{name}", "--scale", "smoke", "--out", tmp_path, "--jobs", 1)
+    assert words in said
+    for picture in (f"meta-fm-{name}.png", f"meta-fm-{name}-neighbours.png"):
+        assert matplotlib.image.imread(tmp_path / picture).std() > 0.02
+    assert (tmp_path / f"meta-fm-{name}.json").exists()
+    refused = refwfm("reproduce", f"meta-fm-{name}", "--data", "cities", "--out", tmp_path)
+    assert_error(refused, f"--data of meta-fm-{name} is one of")
+
+
+def test_what_the_slides_show_is_asked_of_the_numbers():
+    """Made up so that everything holds; then one number is moved."""
+    good = {
+        "identity": (0.24, 0.24),
+        "population oracle": (0.08, 0.08),
+        "FM oracle": (0.2, 0.23),
+        "FM": (0.205, 0.235),
+        "CGFM": (0.1, 0.3),
+        "MFM, k = 0": (0.1, 0.2),
+    }
+
+    def claims(**moved):
+        rows = good | {name.replace("_", " "): values for name, values in moved.items()}
+        outcomes = []
+        for seed in range(2):
+            numbers = {
+                part: {
+                    row: {
+                        metric: np.array([values[part != "train"] + 0.001 * seed]) for metric in ("w1", "w2")
+                    }
+                    for row, values in rows.items()
+                }
+                for part in letters.PARTS
+            }
+            protocol = letters.SCALES["laptop"].protocol
+            task = population_experiment.PopulationTask("all", {}, seed, protocol, None)
+            outcomes.append(population_experiment.PopulationOutcome(task, numbers, {}, 1.0, 1.0))
+        return [holds for _, holds in letters.claims(outcomes)]
+
+    assert claims() == [True] * 4
+    assert claims(FM=(0.205, 0.26)) == [False, True, True, True]
+    assert claims(CGFM=(0.11, 0.3)) == [True, False, True, True]
+    assert claims(CGFM=(0.1, 0.23)) == [True, True, False, True]
+    assert claims(**{"MFM, k = 0": (0.1, 0.2345)}) == [True, True, True, False]

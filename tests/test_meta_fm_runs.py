@@ -47,6 +47,7 @@ VARIANTS = {
     "optimal pairs": {"pairs": "optimal"},
     "alternate": {"alternate": True},
     "attention": {"attention": 8, "heads": 2},
+    "kernels": {"kernels": 2, "reads": 4, "particles": 5},
     "moments": {"pooling": "moments"},
     "rotate": {"rotate": True},
     "plain": {"skip": False},
@@ -188,6 +189,19 @@ def test_an_embedding_reads_each_particle_of_a_small_population_once(backend):
     np.testing.assert_array_equal(large.population.x, large.x0)
 
 
+def test_particles_that_are_read_do_not_move(backend):
+    family, config = company(marks=True), replace(TINY, particles=5, reads=4)
+    setting, data = meta_fm.prepare(config, family, None, backend.asarray)
+    batch = meta_fm.draw_batch(config, setting, data, None, 0, ops=REFERENCE).particles
+    assert batch.x0.shape[1:] == (5, 2)
+    assert batch.population.x.shape[1:] == (4, 2)
+    for moving, read, marks in zip(batch.x0, batch.population.x, batch.population.marks, strict=True):
+        both = np.round(np.concatenate([moving, read]) * setting.scale + setting.shift, 9)
+        assert len(np.unique(both, axis=0)) == 9
+        rows = [np.flatnonzero((np.round(data.source.points, 9) == x).all(axis=1))[0] for x in both[5:]]
+        np.testing.assert_array_equal(marks, data.marks[rows])
+
+
 def test_both_ends_of_a_population_turn_alike(backend):
     family, config = company(), replace(TINY, batch=9, rotate=True)
     setting, data = meta_fm.prepare(config, family, None, backend.asarray)
@@ -223,6 +237,7 @@ def test_optimal_pairs_and_noise(backend):
     [
         ({"variant": "fm", "alternate": True}, "alternate is for variant 'mfm'"),
         ({"variant": "cgfm", "attention": 8}, "attention is for variant 'mfm'"),
+        ({"variant": "fm", "reads": 8}, "reads is for variant 'mfm'"),
         ({"attention": 6, "heads": 4}, "attention must be a multiple of heads = 4; got 6"),
         ({"skip": False, "depth": 1}, "depth must be at least 2 for a plain perceptron"),
         ({"n_time": 5}, "n_time must be even"),

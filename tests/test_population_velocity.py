@@ -229,7 +229,7 @@ def test_what_is_refused(rng):
         velocity(params, x, np.zeros(3), h, n_time=6)
     with pytest.raises(ValueError, match="a row per population"):
         velocity(params, x, t, h[:1], n_time=6)
-    with pytest.raises(ValueError, match="no readout"):
+    with pytest.raises(ValueError, match="without a readout"):
         velocity(params, x, t, h, n_time=6, population=told(rng))
     with pytest.raises(ValueError, match="give population"):
         velocity(network(rng, n_embedding=3, attention=4, heads=2), x, t, h, n_time=6)

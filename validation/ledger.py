@@ -72,6 +72,7 @@ SECTIONS = {
     "Meta flow matching: populations": "meta_fm_embedding",
     "Meta flow matching: features": "meta_fm_features",
     "Meta flow matching: networks": "meta_fm_networks",
+    "Meta flow matching: kernels": "meta_fm_kernels",
     "Meta flow matching: objective": "meta_fm_objective",
     "Populations: metrics and flows": "meta_fm_metrics",
     "Populations: oracles": "meta_fm_oracles",

@@ -32,6 +32,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "colours": colour_figures.colours,
     "conditional": conditional_figures.conditional,
     "oracles": population_figures.oracles,
+    "populations": population_figures.populations,
 }
 """Kinds of experiments, as the modules of ``paper_figures`` name theirs."""
 

@@ -174,7 +174,7 @@ def loss_and_grad(
     embedding : dict, optional
         Options of ``tell``: ``pooling``, ``activations``.
     **options
-        Of ``velocity``: ``skip``, ``n_time``, ``heads``.
+        Of ``velocity``: ``skip``, ``n_time``, ``heads``, ``bandwidths``.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def loss_and_grad(
         check_mask(mask, x0)
         x0, x1 = (xp.where(mask[..., None], x, 0.0) for x in (x0, x1))
     x_t, u = linear_path(x0, x1, batch.t)
-    population = told if "readout" in params["velocity"] else None
+    population = told if "readout" in params["velocity"] or options.get("bandwidths") else None
     v, pull_velocity = velocity(
         params["velocity"], x_t, batch.t, h, batch.condition, population=population, **options
     )

@@ -7,7 +7,7 @@ Rahimi and Recht, "Random features for large-scale kernel machines", 2007. Vaswa
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from refwfm._array import (
@@ -23,6 +23,7 @@ from refwfm.networks._order import in_order
 from refwfm.networks.activations import selu
 from refwfm.networks.layers import Params, dense, init_dense
 from refwfm.populations.embedding import Told, check_record
+from refwfm.populations.kernels import kernel_readout
 from refwfm.populations.readout import attention_readout, init_attention_readout
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def init_velocity(
     attention: int = 0,
     heads: int = 4,
     n_particle: int = 0,
+    kernels: int = 0,
 ) -> Params:
     """Draw the parameters of ``velocity``. The defaults are the paper's.
 
@@ -125,6 +127,8 @@ def init_velocity(
         Width of the readout of the population's particles (ours, not the paper's); 0 for none.
     heads, n_particle : int
         Of the readout: how many, and the length of a particle's encoding.
+    kernels : int
+        Bandwidths at which moving particles look at their population (ours, not the paper's); 0 for none.
 
     Returns
     -------
@@ -141,7 +145,7 @@ def init_velocity(
     check_integer(depth, "depth", low=1 if skip else 2)
     time_features(asarray_like(0.0, like), n_time)  # checks n_time
     n_place = n_time + 2 * n_space + d
-    n_in = n_embedding + n_place + n_condition + attention
+    n_in = n_embedding + n_place + n_condition + attention + kernels * (d + 1)
     hidden = range(depth - 1 if skip else depth - 2)
     params: Params = {
         "frequencies": asarray_like(space_scale * rng.standard_normal((d, n_space)), like),
@@ -169,11 +173,12 @@ def velocity(
     n_time: int = 128,
     heads: int = 4,
     population: Told | None = None,
+    bandwidths: Sequence[float] = (),
 ) -> tuple[Array, Callable[[Array], tuple[Params, Array | None, Array | None]]]:
     """Velocity of particles at time t, given what is told of their population.
 
     Equation: META-FM-6. ``o = selu(in[h, time, space, x, c])``; in each hidden layer ``o ← selu(W o + b)``,
-    or with skips ``o ← selu(W o + b + o)``; ``out(o)``. With a readout, what it reads stands behind c.
+    or with skips ``o ← selu(W o + b + o)``; ``out(o)``. What kernels and a readout read stands behind c.
 
     Parameters
     ----------
@@ -189,8 +194,10 @@ def velocity(
     skip, n_time, heads
         As in ``init_velocity``.
     population : Told, optional
-        The population's particles and their encodings, for the readout; required where the parameters have
-        one.
+        The population's particles and their encodings, for kernels and the readout; required where there are
+        any.
+    bandwidths : sequence of float
+        Of ``kernels.kernel_readout``, as many as the parameters were drawn for. Units: those of ``x``.
 
     Returns
     -------
@@ -210,11 +217,14 @@ def velocity(
     >>> v.shape, float(np.max(np.abs(v))), pullback(v)[1].shape  # the zero field before training
     ((4, 5, 2), 0.0, (4, 3))
     """
-    _check(params, x, t, h, c, population, n_time)
+    _check(params, x, t, h, c, population, n_time, len(bandwidths))
     xp, (size, n, d) = array_namespace(x), x.shape
     time, space = time_features(t, n_time), space_features(params["frequencies"], x)
     parts = [(h, False), (time, t.ndim == 2), (space, True), (x, True), (c, False)]
-    if population is not None:
+    if population is not None and bandwidths:
+        steps, distances = kernel_readout(x, population.x, population.mask, bandwidths=bandwidths)
+        parts += [(xp.reshape(steps, (size, n, -1)), True), (distances, True)]
+    if population is not None and "readout" in params:
         per_particle = time if t.ndim == 2 else xp.broadcast_to(time[:, None, :], (size, n, n_time))
         place = xp.concat([per_particle, space, x], axis=-1)
         _, coordinates, encodings, mask = population
@@ -248,7 +258,7 @@ def velocity(
         if "hidden" in params:
             d_params["hidden"] = {name: d_hidden[name] for name in params["hidden"]}
         d_encodings = None
-        if population is not None:
+        if "readout" in params:
             d_params["readout"], d_encodings = pull_readout(d_parts(-1))
         d_params = {name: d_params[name] for name in params}
         return d_params, None if h is None else d_parts(0), d_encodings
@@ -306,6 +316,7 @@ def _check(
     c: Array | None,
     population: Told | None,
     n_time: int,
+    kernels: int,
 ) -> None:
     told = {name: part for name, part in (("h", h), ("c", c)) if part is not None}
     check_floating(params=params["frequencies"], x=x, t=t, **told)
@@ -324,19 +335,19 @@ def _check(
             )
     if population is not None:
         check_record(population, Told, "population")
-    if ("readout" in params) != (population is not None):
+    if ("readout" in params or kernels > 0) != (population is not None):
         raise ValueError(
             "these parameters read the population's particles: give population, as embedding.tell returns it"
             if population is None
-            else "these parameters have no readout of particles; got a population"
+            else "without a readout and bandwidths no particles are read; got a population"
         )
     read = params["readout"]["out"]["bias"].shape[0] if "readout" in params else 0
     n_told = sum(part.shape[-1] for part in (h, c) if part is not None)
-    n_in = n_told + n_time + 2 * params["frequencies"].shape[1] + d + read
+    n_in = n_told + n_time + 2 * params["frequencies"].shape[1] + d + read + kernels * (d + 1)
     if n_in != params["in"]["weight"].shape[0]:
         raise ValueError(
             f"the first layer of these parameters reads {params['in']['weight'].shape[0]} numbers, but h "
-            f"{_shape(h)}, c {_shape(c)}, n_time {n_time} and the rest make {n_in}"
+            f"{_shape(h)}, c {_shape(c)}, n_time {n_time}, {kernels} bandwidths and the rest make {n_in}"
         )
 
 

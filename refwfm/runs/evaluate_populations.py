@@ -40,6 +40,36 @@ Numbers = dict[str, dict[str, Floats]]
 """Row -> metric -> value of each population."""
 
 
+class Compared(NamedTuple):
+    """A population whose prediction is compared with the truth.
+
+    Attributes
+    ----------
+    position : int
+        In its part.
+    before, after : float64 arrays (n, d) and (m, d)
+        All particles, at both times.
+    rows : integer array (k,)
+        Particles before whose predictions are compared.
+    truth : float64 array (l, d)
+        Particles after that they are compared with.
+    condition : float64 array (c,)
+    marks : float64 array (n, q), or None
+    """
+
+    position: int
+    before: Floats
+    after: Floats
+    rows: NDArray[np.int64]
+    truth: Floats
+    condition: Floats
+    marks: Floats | None
+
+
+Predict = Callable[[Compared, np.random.Generator], dict[str, Floats]]
+"""Row -> where the particles ``rows`` of a population go."""
+
+
 class PartMeasured(NamedTuple):
     """Numbers of one part.
 
@@ -94,26 +124,64 @@ def evaluate(
         Called after each population.
     """
     check_fits(model, family)
-    chosen, own = family.part(part), fingerprint(model.config, family) == model.about["fingerprint"]
-    train = family.part("train") if own else None
-    most = TRAINED_ON if most is None and part == "train" else most
-    count = len(chosen) if most is None else min(most, len(chosen))
-    positions = np.unique(np.linspace(0, len(chosen) - 1, count).round().astype(np.int64))
-    found: list[dict[str, dict[str, float]]] = []
-    for i in positions:
-        rng = np.random.default_rng([seed, PARTS.index(part), int(i)])
-        number = int(i) if own and part == "train" else None
-        found.append(_one(model, train, chosen, int(i), number, particles, n_steps, rng))
-        if progress is not None:
-            progress()
-    numbers = {
-        row: {name: np.asarray([each[row][name] for each in found]) for name in found[0][row]}
-        for row in ROWS
-        if all(row in each for each in found)
-    }
+    own = fingerprint(model.config, family) == model.about["fingerprint"]
+    chosen, train = family.part(part), family.part("train") if own else None
+    positions = in_equal_steps(len(chosen), TRAINED_ON if most is None and part == "train" else most)
+
+    def predict(x: Compared, rng: np.random.Generator) -> dict[str, Floats]:
+        number = x.position if own and part == "train" else None
+        return floor_predictions(train, x) | {"model": model_prediction(model, x, rng, number, n_steps)}
+
+    numbers = measure(
+        chosen, positions, predict, particles=particles, key=(seed, PARTS.index(part)), progress=progress
+    )
     sizes = np.maximum(chosen.source.sizes, chosen.target.sizes)[positions]
     strange = chosen.conditions[positions][:, model.setting.condition_scale == 0].any(axis=1)
     return PartMeasured(positions, numbers, bool((sizes > particles).any()), int(strange.sum()))
+
+
+def in_equal_steps(size: int, most: int | None, /) -> NDArray[np.int64]:
+    """Positions from 0 to size - 1: all of them, or at most so many, in equal steps."""
+    count = size if most is None else min(most, size)
+    return np.unique(np.linspace(0, size - 1, count).round().astype(np.int64))
+
+
+def measure(
+    chosen: Any,
+    positions: Any,
+    predict: Predict,
+    /,
+    *,
+    particles: int,
+    key: tuple[int, ...] = (),
+    progress: Callable[[], None] | None = None,
+) -> Numbers:
+    """Distances from predictions to the truth, at these positions of a family.
+
+    Parameters
+    ----------
+    chosen : PopulationFamily
+    positions : sequence of int
+    predict : callable
+        ``Compared, rng -> {row: particles}``.
+    particles : int
+        Compared of each population, at most.
+    key : tuple of int
+        Of the random numbers, with the position.
+    progress : callable, optional
+        Called after each population.
+    """
+    found: list[dict[str, dict[str, float]]] = []
+    for i in positions:
+        rng = np.random.default_rng([*key, int(i)])
+        x = _compared(chosen, int(i), particles, rng)
+        found.append({row: _distances(points, x.truth) for row, points in predict(x, rng).items()})
+        if progress is not None:
+            progress()
+    rows = [row for row in found[0] if all(row in each for each in found)]
+    return {
+        row: {name: np.asarray([each[row][name] for each in found]) for name in found[0][row]} for row in rows
+    }
 
 
 def check_fits(model: Model[MetaFMConfig], family: Any, /) -> None:
@@ -129,45 +197,51 @@ def check_fits(model: Model[MetaFMConfig], family: Any, /) -> None:
             raise ValueError(f"the model was trained with {what} {had}; {family.name} has {got}")
 
 
-def _one(
-    model: Model[MetaFMConfig],
-    train: Any,
-    chosen: Any,
-    i: int,
-    number: int | None,
-    particles: int,
-    n_steps: int,
-    rng: np.random.Generator,
-) -> dict[str, dict[str, float]]:
-    before, after = (clouds.cloud(i).points for clouds in (chosen.source, chosen.target))
-    rows = _some(len(before), particles, rng)
-    others = rows if chosen.paired else _some(len(after), particles, rng)
-    x0, x1, condition = before[rows], after[others], chosen.conditions[i]
-    start, end = chosen.source.offsets[i : i + 2]
-    # Shifts are those of all particles, also of those that are not compared.
+def floor_predictions(train: Any, x: Compared, /) -> dict[str, Floats]:
+    """Predictions without learning; mean shifts only where the populations trained on are given.
+
+    Shifts are those of all particles, also of those that are not compared.
+    """
     predictions = {
-        "identity": floors.identity(x0),
-        "ideal_shift": floors.ideal_shift(before, after)[rows],
-        "model": population_prediction.predict(
-            model.config,
-            model.setting,
-            trained(model.state),
-            before,
-            moved=rows,
-            marks=None if chosen.marks is None else chosen.marks[start:end],
-            condition=condition,
-            number=number,
-            n_steps=n_steps,
-            rng=rng,
-        ),
+        "identity": floors.identity(x.before[x.rows]),
+        "ideal_shift": floors.ideal_shift(x.before, x.after)[x.rows],
     }
     if train is not None:
         means = np.stack([train.target.cloud(j).points.mean(axis=0) for j in range(len(train))])
-        predictions["mean_shift"] = floors.mean_shift(before, means)[rows]
-        if len(condition) and (train.conditions == condition).all(axis=1).any():
-            shifted = floors.mean_shift_by_condition(before, condition, means, train.conditions)
-            predictions["mean_shift_by_condition"] = shifted[rows]
-    return {row: _distances(x, x1) for row, x in predictions.items()}
+        predictions["mean_shift"] = floors.mean_shift(x.before, means)[x.rows]
+        if len(x.condition) and (train.conditions == x.condition).all(axis=1).any():
+            shifted = floors.mean_shift_by_condition(x.before, x.condition, means, train.conditions)
+            predictions["mean_shift_by_condition"] = shifted[x.rows]
+    return {row: predictions[row] for row in ROWS if row in predictions}
+
+
+def model_prediction(
+    model: Model[MetaFMConfig],
+    x: Compared,
+    rng: np.random.Generator,
+    /,
+    number: int | None = None,
+    n_steps: int = 20,
+) -> Floats:
+    """Where a model moves the particles; its embedding reads all of them."""
+    return population_prediction.predict(
+        *(model.config, model.setting, trained(model.state), x.before),
+        moved=x.rows,
+        marks=x.marks,
+        condition=x.condition,
+        number=number,
+        n_steps=n_steps,
+        rng=rng,
+    )
+
+
+def _compared(chosen: Any, i: int, particles: int, rng: np.random.Generator) -> Compared:
+    before, after = (clouds.cloud(i).points for clouds in (chosen.source, chosen.target))
+    rows = _some(len(before), particles, rng)
+    others = rows if chosen.paired else _some(len(after), particles, rng)
+    start, end = chosen.source.offsets[i : i + 2]
+    marks = None if chosen.marks is None else chosen.marks[start:end]
+    return Compared(i, before, after, rows, after[others], chosen.conditions[i], marks)
 
 
 def _distances(x: Floats, y: Floats) -> dict[str, float]:

@@ -245,6 +245,11 @@ class MetaFMConfig(TrainingConfig):
         "data", "Where particles start: where they are, or noise (w/N).", choices=STARTS_OF_PARTICLES
     )
     particles: int = option(256, "Particles of each population in a step.", low=1)
+    reads: int = option(
+        0,
+        "Particles of each population that are read and do not move; 0: those that move are read.",
+        low=0,
+    )
     pairs: str = option(
         "given",
         "Which particle goes where: as in the data, or by optimal plans.",
@@ -256,6 +261,14 @@ class MetaFMConfig(TrainingConfig):
     pooling: str = option("mean", "What an embedding keeps of the particles.", choices=POOLING)
     attention: int = option(
         0, "Width of an attention of moving particles to those of the population; 0 for none.", low=0
+    )
+    kernels: int = option(
+        0, "Bandwidths at which moving particles look at those of the population; 0 for none.", low=0
+    )
+    bandwidth: float = option(
+        0.1,
+        "The least of them, in standard deviations of the data; each other is twice the one before.",
+        above=0,
     )
     heads: int = option(4, "Heads of that attention.", low=1)
     skip: bool = option(True, "Skip connections in the velocity; --no-skip for a plain perceptron.")
@@ -276,7 +289,7 @@ class MetaFMConfig(TrainingConfig):
         if not self.skip and self.depth < 2:
             raise ValueError("depth must be at least 2 for a plain perceptron (skip = False); got 1")
         if self.variant != "mfm":
-            for name in ("alternate", "attention"):
+            for name in ("alternate", "attention", "kernels", "reads"):
                 if getattr(self, name):
                     raise ValueError(f"{name} is for variant 'mfm', the only one with an embedding")
         if self.attention % self.heads:
@@ -286,3 +299,8 @@ class MetaFMConfig(TrainingConfig):
     def condition(self) -> str:
         """What the velocity is told, a name of ``populations.objective.CONDITIONS``."""
         return VARIANTS[self.variant]
+
+    @property
+    def bandwidths(self) -> tuple[float, ...]:
+        """Bandwidths of the kernels, in the model's units."""
+        return tuple(self.bandwidth * 2.0**k for k in range(self.kernels))

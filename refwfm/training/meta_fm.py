@@ -144,6 +144,7 @@ def init_params(config: MetaFMConfig, setting: MetaFMSetting, /) -> Tree:
         attention=config.attention,
         heads=config.heads,
         n_particle=config.graph_width,
+        kernels=config.kernels,
     )
     return params
 
@@ -164,23 +165,27 @@ def draw_batch(
     """
     rng, like = random_stream(config.seed, "batch", step), setting.like
     chosen = rng.choice(len(family), min(config.batch, len(family)), replace=False)
-    drawn = family.draw(chosen, config.particles, rng=rng)
+    drawn = family.draw(chosen, config.particles + config.reads, rng=rng)
     turn = _rotations(len(chosen), rng) if config.rotate else None
     x0, x1 = (to_model(setting, x, turn) for x in (drawn.x0, drawn.x1))
     population = None
+    moved = slice(0, config.particles)
     if config.condition == "embedding":
+        read = slice(config.particles, None) if config.reads else moved
+        marks = None if drawn.marks is None else asarray_like(drawn.marks[:, read], like)
         population = (
-            with_graph(config, x0, None if drawn.marks is None else asarray_like(drawn.marks, like))
+            with_graph(config, x0[:, read, :], marks)
             if not drawn.repeated[:, 0].any()
             else _small_populations(config, setting, family, chosen, turn, rng)
         )
+    x0, x1 = (x[:, moved, :] for x in (x0, x1))
     if config.pairs == "optimal":
         x0, x1 = optimal_pairs(x0, x1, config.particles, rng=rng)
     x0 = start_points(x0, config.start, rng=rng)
     particles = ParticleBatch(
         x0,
         x1,
-        asarray_like(rng.uniform(size=drawn.x0.shape[:2]), like),
+        asarray_like(rng.uniform(size=x0.shape[:2]), like),
         condition=to_conditions(setting, drawn.conditions),
         population=population,
         indicator=indicators(chosen, len(family), like=like) if config.condition == "index" else None,
@@ -243,7 +248,8 @@ def _small_populations(
     rng: np.random.Generator,
 ) -> Population:
     """Populations of which some have too few particles: an embedding reads each once, and padding not."""
-    source, size = family.source, int(min(config.particles, family.source.sizes[chosen].max()))
+    source = family.source
+    size = int(min(config.reads or config.particles, source.sizes[chosen].max()))
     counts = np.minimum(source.sizes[chosen], size)
     rows = np.zeros((len(chosen), size), np.int64)
     for row, i, count in zip(rows, chosen, counts, strict=True):
@@ -270,6 +276,7 @@ def loss_and_grad(
         skip=config.skip,
         n_time=config.n_time,
         heads=config.heads,
+        bandwidths=config.bandwidths,
     )
 
 

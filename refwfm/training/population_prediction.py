@@ -76,12 +76,15 @@ def predict(
         told, _ = tell(params["embedding"], reads.x, reads.index, reads.marks, pooling=config.pooling)
         h = told.h
     c = None if condition is None else to_conditions(setting, condition[None])
-    if config.attention == 0:
+
+    if config.attention == 0 and config.kernels == 0:
         told = None
 
     def field(points: Array, t: Array) -> Array:
         options: dict[str, Any] = {"skip": config.skip, "n_time": config.n_time, "heads": config.heads}
-        return velocity(params["velocity"], points, t, h, c, population=told, **options)[0]
+        return velocity(
+            params["velocity"], points, t, h, c, population=told, bandwidths=config.bandwidths, **options
+        )[0]
 
     rows = np.arange(len(x0)) if moved is None else moved
     start = start_points(to_model(setting, x0[None, rows]), config.start, rng=rng)

@@ -1,12 +1,12 @@
 """Records of flows of populations: graphs, embeddings, velocities, the objective."""
 
 import numpy as np
-from law_kinds import Kind, cleared, number, points, time, vectors
+from law_kinds import Kind, cleared, number, points, positive, time, vectors
 from law_of_networks import MASK, gradients, trained
 from law_record import UNIQUE, record
 
 from refwfm.networks import activations
-from refwfm.populations import embedding, graphs, objective, pairs, readout, velocity
+from refwfm.populations import embedding, graphs, kernels, objective, pairs, readout, velocity
 
 ENOUGH = {"n": (4, 3, 5)}
 record(
@@ -124,6 +124,13 @@ record(
     )[0],
     sizes={"c": (2,)},
     ulps=1e4,
+)
+
+record(
+    kernels.kernel_readout,
+    {"x": points("bqd"), "y": points("bnd"), "mask": MASK, "s": positive("", 1)},
+    (vectors("bqTd", degree=0), number("bqT", 1)),
+    call=lambda x, y, mask, s: kernels.kernel_readout(x, y, mask, bandwidths=(float(s), 2.0 * float(s))),
 )
 
 # The objective

@@ -169,5 +169,11 @@ def xp_like(library_name: str) -> Callable[[str], Any]:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are composed and not drawn, which takes longer than small trainings: for other tests."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path, **options: path.touch())
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(2025)

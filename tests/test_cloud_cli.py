@@ -128,6 +128,7 @@ def test_a_flow_between_families(folder, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_is_continued_from_its_own_source_family_only(folder, tmp_path):
     rings, blobs = folder / "rings.npz", folder / "blobs.npz"
     options = ("--data", blobs, *TINY, "--inner", "exact", "--out", tmp_path / "run")
@@ -137,6 +138,7 @@ def test_a_run_is_continued_from_its_own_source_family_only(folder, tmp_path):
     succeed(*other, "--source", rings)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_source_named_beside_the_data_in_a_file_is_used(folder, tmp_path):
     file = tmp_path / "a.toml"
     file.write_text(f"[run]\ndata = '{folder / 'blobs.npz'}'\nsource = '{folder / 'rings.npz'}'\n")
@@ -144,6 +146,7 @@ def test_a_source_named_beside_the_data_in_a_file_is_used(folder, tmp_path):
     assert 'source = "family"' in (tmp_path / "run" / "config.toml").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_of_the_other_kind_is_not_continued(folder, tmp_path):
     succeed(
         "train", "--data", "spiral-16", "--steps", 2, "--width", 4, "--depth", 1, "--out", tmp_path / "run"
@@ -154,6 +157,7 @@ def test_a_run_of_the_other_kind_is_not_continued(folder, tmp_path):
     assert_error(result, "holds a model of gaussians, and this is one of clouds")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_resumed_run_ends_with_the_same_numbers(folder, tmp_path):
     options = (
         "--data",
@@ -198,6 +202,7 @@ def test_wrong_options(folder, tmp_path, arguments, words):
     assert_error(result, *words)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_options_of_clouds_are_refused_for_gaussians(tmp_path):
     assert_error(
         refwfm("train", "--data", "cities", "--heads", 2, "--out", tmp_path / "a"),

@@ -34,10 +34,15 @@ def refwfm(*arguments):
     ("name", "dtype"), [("numpy", "float64"), ("numpy", "float32"), ("strict", "float64")]
 )
 def test_every_check_passes(name, dtype):
+    """On one draw in each dimension, and wrong variants until one draw rejects them; ``verify`` makes all."""
     pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
     backend = backends.load(name, dtype=dtype)
-    items = [item for items in ledger.sections(backend).values() for item in items]
-    for result in run(items, backend, controls=name == "numpy"):
+    items = [
+        item._replace(checks=tuple(check._replace(repeats=1) for check in item.checks))
+        for items in ledger.sections(backend).values()
+        for item in items
+    ]
+    for result in run(items, backend, controls=name == "numpy", until_rejected=True):
         for check in result.checks:
             assert check.ok is not False, f"{result.id}, {check.oracle}: {check.note}"
             assert check.ok or check.note.startswith(("skipped: needs ", "skipped: the same"))
@@ -210,6 +215,28 @@ def test_a_blind_check_fails():
     assert (
         run_check(make(controls={}), "test", backends.load("numpy")).note == "blind: has no negative control"
     )
+
+
+@pytest.mark.parametrize(("factor", "ok"), [(1.5, True), (1.0, False)])
+def test_a_control_is_spared_the_draws_after_its_rejection(factor, ok):
+    """The same verdict from the first dimension where it shows; a control that passes is asked everywhere."""
+    asked = []
+
+    def seeing(implementation, draw):
+        """Notice a factor from three dimensions on."""
+        found = implementation(1.0) - 1.0 if draw.d > 2 else 0.0
+        if found or factor == 1.0:
+            asked.append(draw.d)
+        return found
+
+    check = make(seeing, controls={"other": lambda x: factor * x}, dimensions=(1, 2, 3, 6), repeats=1)
+    for early, expected in ((False, [3, 6]), (True, [3])):
+        asked.clear()
+        result = run_check(check, "test", backends.load("numpy"), until_rejected=early)
+        assert result.ok is ok
+        assert asked == (
+            expected if ok else [1, 2, 3, 6] * 2
+        )  # a passing one: its own draws, then the control's
 
 
 def test_a_control_that_cannot_run_is_not_rejected():

@@ -90,7 +90,10 @@ def test_rows_of_inner_plans(small):
 @pytest.mark.slow
 def test_rows_of_pairs(small):
     pytest.importorskip("ott")
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)  # as other tests of this process do
     rows = meta_ot.image_rows(1)
+    assert jax.config.jax_enable_x64
     assert [row.peer for row in rows] == [
         *("OTT-JAX, GaussianInitializer", "POT sinkhorn_log, warmstart", "ours from zeros") * 2,
         *("OTT-JAX, default initialiser", "POT sinkhorn_log"),

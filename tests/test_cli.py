@@ -67,6 +67,7 @@ def test_train_says_what_it_does_and_leaves_a_run(tmp_path):
     assert saved_config(folder)["seed"] == 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_flags_go_before_the_configuration_file_and_that_before_the_defaults(tmp_path):
     (tmp_path / "a.toml").write_text(
         "[run]\ndata = 'spiral-16'\nout = 'here'\nlog_every = 3\n"
@@ -79,6 +80,7 @@ def test_flags_go_before_the_configuration_file_and_that_before_the_defaults(tmp
     assert (config["clip_norm"], config["dtype"]) == (GaussianConfig.clip_norm, "float32")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_s_own_configuration_starts_the_same_run_elsewhere(tmp_path, moons):
     succeed("train", "--config", moons / "config.toml", "--out", "again")
     ours, theirs = (checkpoints.load(models.newest_checkpoint(f))[0] for f in (tmp_path / "again", moons))
@@ -86,6 +88,7 @@ def test_a_run_s_own_configuration_starts_the_same_run_elsewhere(tmp_path, moons
         np.testing.assert_array_equal(ours[name], theirs[name])
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("out", [(), ("--out", "a run")])
 def test_resume_takes_the_configuration_from_the_run(tmp_path, out):
     arguments = ("--data", "spiral-16", "--method", "euclidean")
@@ -98,6 +101,7 @@ def test_resume_takes_the_configuration_from_the_run(tmp_path, out):
     assert_error(refwfm("train", *TINY, *arguments, *out), "holds a run already", "--resume", "--out")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_quiet_prints_the_first_and_the_last_step_only():
     out = succeed("train", *TINY, "--data", "spiral-16", "--quiet")
     assert out.count(": step ") == 2
@@ -105,6 +109,7 @@ def test_quiet_prints_the_first_and_the_last_step_only():
     assert "step 6/6" in out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_twins_change_nothing_but_rounding(tmp_path):
     for name, flags in (("twins", ()), ("reference", ("--reference",))):
         succeed("train", *TINY, "--data", "spiral-16", "--dtype", "float64", "--out", name, *flags)

@@ -83,10 +83,11 @@ def test_targets_without_weight_or_without_density_do_not_count(rng):
 def test_on_every_library(library, rng):
     for batch in library.batches:
         mu, nu = random_gaussian(rng, *batch, 3), random_gaussian(rng, *batch, 3)
-        targets = random_gaussian(rng, 4, 3)
+        n = 3 if library.name == "jax" else 4  # it compiles for every shape: those of the pairs
+        targets = random_gaussian(rng, n, 3)
         t, distance = 0.9 * rng.random(batch), rng.random(batch) + 0.5
         gradient = Tangent(mu.mean + 1.0, mu.cov)
-        weights, log_density = np.full((*batch, 4), 0.25), rng.standard_normal((*batch, 4))
+        weights, log_density = np.full((*batch, n), 1 / n), rng.standard_normal((*batch, n))
         library.check(gradient_half_sq_distance, mu, nu, ulps=1000)
         library.check(conditional_velocity, mu, nu, t, ulps=2000)
         library.check(lambda x, y: conditional_velocity(x, y, 0.5), mu, nu, ulps=2000)

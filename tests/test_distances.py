@@ -425,6 +425,8 @@ def test_a_far_point_changes_nobodys_nearest(library):
     assert alone == pytest.approx(there, rel=10 * library.eps)
     back = 0.5 * 0.6**2 + 0.25 * 0.4**2 + 0.25 * ((1e6 - 0.4) ** 2 + 1e12)
     assert float(chamfer(x, far)) == pytest.approx(there + back, rel=10 * library.eps)
+    if library.name == "jax":
+        return  # which compiles for every shape; squared distances in 7-D are in test_array
     wide = np.concatenate([np.eye(6), [np.full(6, 1e8)]])
     same = PointCloud(*library.arrays((wide, np.full(7, 1 / 7))))
     assert float(chamfer(same, same)) == 0.0

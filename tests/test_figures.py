@@ -91,12 +91,14 @@ def test_figures_draw_data_and_three_methods_and_keep_the_numbers(tmp_path, argu
         assert f"{ours:.3g} ± " in line
 
 
-def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path):
+def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path, monkeypatch):
+    """With one seed: what several add is in the figures above, and niches take seconds for each."""
+    monkeypatch.setitem(experiment.SCALES, "smoke", experiment.SCALES["smoke"]._replace(seeds=1))
     out = succeed("demo", "--scale", "smoke", "--jobs", 1, "--out", "here")
     assert_rows_are_complete(
         tmp_path / "here" / "demo.json", ("cities", "niches"), {"cities": 20, "niches": 8}
     )
-    assert "12 runs, two networks 2 x 16; steps: cities 20, niches 8" in out
+    assert "6 runs, two networks 2 x 16; steps: cities 20, niches 8" in out
     for name in ("cities", "niches"):
         grey, red = dark_and_red(tmp_path / "here" / f"{name}.png", 2, 2)
         assert np.all(grey > 500)

@@ -419,9 +419,8 @@ def test_laws_that_are_none(law):
 # Training
 
 
-@pytest.mark.parametrize(
-    "name", ["numpy", "strict", "torch:cpu", pytest.param("jax:cpu", marks=pytest.mark.slow)]
-)
+# JAX has a run in test_cloud_training; these plans, this source and this network are tried on it one by one.
+@pytest.mark.parametrize("name", ["numpy", "strict", "torch:cpu"])
 @pytest.mark.parametrize(
     ("outer", "inner", "network"), [("lazy", "lazy", "baseline"), ("sliced", "sliced", "transformer")]
 )

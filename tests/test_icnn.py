@@ -138,6 +138,8 @@ def test_nan_stays_where_it_is():
 
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_libraries(library, batch):
+    if batch not in library.batches:
+        pytest.skip("these axes are tried on other libraries")
     params, x = network(batch=batch), points(3, 4, 3)
 
     def everything(params, x):

@@ -142,6 +142,8 @@ def test_errors_say_what_is_wrong():
 
 @pytest.mark.parametrize("kind", ["gaussian", "random"])
 def test_it_trains_on_every_library(library, kind):
+    if library.name == "jax":
+        pytest.skip("compiles for 20 s: a step is tried in test_hypernetwork, Adam in test_cloud_training")
     state, clouds, start = small(kind)
     truth = meta_icnn.train(state, clouds, start, n_steps=4, **OPTIONS)
     points = library.array(clouds.points)

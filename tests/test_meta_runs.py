@@ -594,6 +594,7 @@ def test_train_evaluate_and_resume_on_the_command_line(tmp_path):
     assert_error(refwfm("evaluate", folder, "--data", "fours"), "pairs of histograms; data fours are clouds")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_own_pairs_on_the_command_line(tmp_path, rng):
     np.savez(
         "mine.npz", a=rng.dirichlet(np.ones(4), 20), b=rng.dirichlet(np.ones(3), 20), cost=np.ones((4, 3))
@@ -620,6 +621,7 @@ def test_own_pairs_on_the_command_line(tmp_path, rng):
     assert_error(refwfm("train", "--kind", "meta-ot", "--data", "zero.npz"), "zero.npz", "image 0")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_clouds_are_data_too(tmp_path, rng):
     clouds = [rng.normal(size=(n, 2)) * rng.uniform(0.5, 2, 2) + 50 for n in rng.integers(3, 9, 30)]
     datasets.save_family("mine.npz", datasets.clouds_from_arrays(clouds, name="mine"))
@@ -726,6 +728,7 @@ def test_images_of_huge_numbers_are_histograms(rng):
     assert "cost as given, points for the Gaussian potential" in both.about
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_options_that_would_change_nothing_are_refused(tmp_path):
     succeed("train", "--kind", "meta-ot", "--data", "strokes", *SMALL, "--out", "run")
     for option, value in (("--guidance", 2), ("--steps", 9), ("--emd", "squared")):

@@ -474,7 +474,9 @@ def test_a_far_pair_of_points_spoils_no_other(library, rng):
 def test_members_of_a_batch_share_only_the_number_of_iterations(library, rng):
     K, a, b = problem(rng)
     options = {"tol": None, "max_iter": 30, "require": False, "validate": False}
-    alone = [to_host(v) for v in sinkhorn(*library.arrays((K[None], a, b)), eps=0.1, **options)[:5]]
+    copies = 2 if library.name == "jax" else 1  # compiled for one shape; one member goes the same way there
+    given = library.arrays((np.stack([K] * copies), a, b))
+    alone = [to_host(v)[:1] for v in sinkhorn(*given, eps=0.1, **options)[:5]]
     for other in (1e9 * K, np.full_like(K, np.nan), 1e-9 * K):
         both = sinkhorn(*library.arrays((np.stack([K, other]), a, b)), eps=0.1, **options)
         for mine, truth in zip(both[:5], alone, strict=True):

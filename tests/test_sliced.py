@@ -285,6 +285,8 @@ def test_nan_stays_nan(library, p, weights):
     """Whatever the shortcut; at padding it has no effect."""
     for dirty in (lone(np.nan, 0.0, weights=weights), lone(np.nan, 0.0, 2.0, weights=[0.5, 0.5, 0.0])):
         for other in (lone(5.0, 6.0), lone(1.0, 2.0, 3.0)):
+            if library.name == "jax" and dirty.points.shape != other.points.shape:
+                continue  # it compiles for every pair of sizes
             arrays = library.arrays((dirty, other, np.eye(1)))
             for function in (pairwise_sliced_cost, sliced_cost):
                 for x, y in (arrays[:2], arrays[1::-1]):

@@ -177,10 +177,20 @@ EXACT = Tolerance(0.0, 0.0, "there is nothing to round")
 
 
 def run(
-    items: list[Item], backend: Backend, /, *, seed: int = 0, every_draw: bool = False, controls: bool = True
+    items: list[Item],
+    backend: Backend,
+    /,
+    *,
+    seed: int = 0,
+    every_draw: bool = False,
+    controls: bool = True,
+    until_rejected: bool = False,
 ) -> Iterator[ItemResult]:
     """Run the checks of the items on a backend, one item after the other; options as for ``run_check``."""
-    options: dict[str, Any] = {"seed": seed, "every_draw": every_draw, "controls": controls}
+    options: dict[str, Any] = {
+        **{"seed": seed, "every_draw": every_draw},
+        **{"controls": controls, "until_rejected": until_rejected},
+    }
     for item in items:
         start = time.perf_counter()
         left_out = _left_out(item) if compiles(backend.name) and not every_draw else {}
@@ -226,6 +236,7 @@ def run_check(
     seed: int = 0,
     every_draw: bool = False,
     controls: bool = True,
+    until_rejected: bool = False,
 ) -> CheckResult:
     """Residual of the implementation and of all negative controls, on the same random inputs.
 
@@ -237,6 +248,9 @@ def run_check(
     controls : bool
         Without them the result says nothing yet about the check, only about the implementation: to be
         completed by ``with_controls``.
+    until_rejected : bool
+        Whether a control is spared the draws after the one that rejects it. The verdict is the same, unless
+        it cannot run on one of those; its residual is not the largest.
     """
     tolerance = _tolerance(check, backend)
     if check.needs is not None and find_spec(check.needs) is None:
@@ -256,8 +270,9 @@ def run_check(
     if not controls:
         return result
     host = backends.load("numpy", dtype="float64", reference=True)
+    enough = tolerance if until_rejected else math.inf
     wrong = (
-        ControlResult(variant, *_largest_residual(check, implementation, host, backend.dtype, key))
+        ControlResult(variant, *_largest_residual(check, implementation, host, backend.dtype, key, enough))
         for variant, implementation in check.controls.items()
     )
     return with_controls(result, tuple(wrong))
@@ -282,9 +297,14 @@ def with_controls(result: CheckResult, controls: tuple[ControlResult, ...], /) -
 
 
 def _largest_residual(
-    check: Check, implementation: Callable[..., Any], backend: Backend, dtype: str, key: list[int]
+    check: Check,
+    implementation: Callable[..., Any],
+    backend: Backend,
+    dtype: str,
+    key: list[int],
+    enough: float = math.inf,
 ) -> tuple[float, str]:
-    """Largest residual over all draws, and what went wrong when it is NaN."""
+    """Largest residual over all draws, or the first above ``enough``, and what went wrong when it is NaN."""
     worst = 0.0
     try:
         for d in check.dimensions:
@@ -292,6 +312,8 @@ def _largest_residual(
                 rng = np.random.default_rng([*key, d, repeat])
                 value = float(check.residual(implementation, Draw(rng, d, check.size, dtype, backend)))
                 worst = max(worst, math.inf if math.isnan(value) else value)
+                if worst > enough:
+                    return worst, ""
     except NotANumberError:
         return math.inf, ""
     except Exception as error:  # whatever a broken implementation raises is the audit's result

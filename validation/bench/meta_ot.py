@@ -195,7 +195,11 @@ def mean_iterations(pairs: Pairs, tol: float, f: np.ndarray | None) -> float:
 
 
 def ott(pairs: Pairs, tol: float, *, gaussian: bool) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    """OTT's solver, compiled, as a function without arguments that returns potentials in our convention."""
+    """OTT's solver, compiled, as a function without arguments that returns potentials in our convention.
+
+    It is compiled with JAX in float32, its default and the dtype of the pairs: where the process has switched
+    JAX to float64, OTT's initialiser for Gaussians has branches of different dtypes.
+    """
     import jax
     from ott.geometry import pointcloud
     from ott.initializers.linear import initializers
@@ -212,7 +216,12 @@ def ott(pairs: Pairs, tol: float, *, gaussian: bool) -> Callable[[], tuple[np.nd
 
     (x, a), (y, b) = pairs.x, pairs.y
     arrays = [jax.numpy.asarray(part) for part in (x, y, a, b)]
-    compiled = jax.jit(jax.vmap(one))
+    chosen_precision = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    try:
+        compiled = jax.jit(jax.vmap(one)).lower(*arrays).compile()
+    finally:
+        jax.config.update("jax_enable_x64", chosen_precision)
     jax.block_until_ready(compiled(*arrays))
     with np.errstate(divide="ignore"):
         logs = [EPS * np.log(weights) for weights in (a, b)]

@@ -39,6 +39,21 @@ def say(line: str, /) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+def named_path(text: str | Path, /) -> Path:
+    """Path of an option; not the empty one, which would be the current folder."""
+    if not str(text):
+        raise typer.BadParameter("the path is empty; name a file or folder")
+    return Path(text)
+
+
+def duration(seconds: float, /) -> str:
+    """Seconds in words, two digits of them."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.2g} s"
+
+
 def title_of(config: TrainingConfig, /) -> str:
     """What a configuration trains, in a word."""
     return config.method if isinstance(config, GaussianConfig) else kind_of(config)

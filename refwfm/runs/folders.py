@@ -38,7 +38,7 @@ from refwfm.runs.recorder import Pace, Progress, Recorder, checkpoint
 from refwfm.storage import atomic
 from refwfm.training import algorithm
 from refwfm.training.flows import CONFIGS, kind_of
-from refwfm.training.options import Option, check_option, check_type, option, options_of
+from refwfm.training.options import Option, check_option, check_type, nearest, option, options_of
 
 try:
     import fcntl
@@ -291,8 +291,8 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         for key in values:
             if key not in TABLES[table]:
                 raise ValueError(
-                    f"{path}: unknown name {key!r} in [{table}]; expected one of "
-                    f"{', '.join(sorted(TABLES[table]))}"
+                    f"{path}: unknown name {key!r} in [{table}]; "
+                    + nearest(key, TABLES[table], listed="refwfm train --help")
                 )
         # Only types in [train]: the constructor of the configuration checks the rest, and knows its kind.
         check = check_option if table == "run" else check_type

@@ -278,7 +278,7 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
     import tomllib
 
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, and no TOML file")
+        raise IsADirectoryError(f"{path} is a directory, and no TOML file")
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     try:

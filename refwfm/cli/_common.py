@@ -20,7 +20,7 @@ from rich.progress import (
 
 from refwfm.datasets import CloudFamily, Family, PairFamily, PopulationFamily
 from refwfm.runs.folders import TABLES
-from refwfm.runs.folders import Progress as Report
+from refwfm.runs.recorder import Progress as Report
 from refwfm.storage import atomic
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import GaussianConfig

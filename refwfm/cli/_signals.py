@@ -38,7 +38,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def install(handler: Handler, /) -> dict[int, Any]:
     """Handle both signals, where they are not ignored (as by nohup); return the handlers from before."""
-    before = {}
+    before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) not in (signal.SIG_IGN, None):

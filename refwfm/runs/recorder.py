@@ -70,12 +70,13 @@ class Recorder:
 
     def due(self, state: State, metrics: algorithm.Metrics) -> bool:
         """Whether to report before the log is due: to stop, or because the last checkpoint is old."""
-        if self.paced is not None:
-            self._measure_pace(state, metrics)
+        self._measure_pace(state, metrics)
         return self.stop() or time.perf_counter() - self.saved_at >= SECONDS
 
     def _measure_pace(self, state: State, metrics: algorithm.Metrics) -> None:
         """Report seconds a step from a second of them; the first one is left out, as it may compile."""
+        if self.paced is None:
+            return
         float(metrics.loss)  # waits for the device
         now, done = time.perf_counter(), state.step - self.began
         left = self.model.config.steps - state.step

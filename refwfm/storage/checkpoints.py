@@ -80,7 +80,7 @@ def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except OSError as error:
         raise OSError(error.errno, f"cannot read {path}: {error.strerror or error}") from error
     try:
-        tensors = dict(safetensors.deserialize(content))
+        tensors = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or is no safetensors file: {error}") from None
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

@@ -454,3 +454,44 @@ def test_killed_runs_and_failing_calls_lose_nothing():
     assert (done.returncode, done.stderr) == (0, "")
     assert "5 runs, killed " in done.stdout
     assert "0 went wrong" in done.stdout
+
+
+# The cache
+
+
+def cached(calls):
+    from refwfm.storage.cache import cached
+
+    def compute():
+        calls.append(1)
+        return np.arange(3.0)
+
+    return cached(compute, np.zeros(2), shape=(3,), kind="test")
+
+
+def test_a_cache_that_cannot_be_read_is_none(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.setenv("REFWFM_CACHE", str(tmp_path / "cache"))
+    calls = []
+    cached(calls)
+    cached(calls)
+    assert len(calls) == 1
+
+    def denied(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        np.testing.assert_array_equal(cached(calls), np.arange(3.0))
+    assert len(calls) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of Linux")
+def test_an_empty_variable_of_the_cache_is_none(tmp_path, monkeypatch):
+    from refwfm.storage.cache import cache_folder
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("REFWFM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")
+    assert cache_folder() == tmp_path / ".cache" / "refwfm"

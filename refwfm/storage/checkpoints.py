@@ -70,22 +70,25 @@ def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     OSError
         If it cannot be read.
     """
-    import safetensors
+    from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as opened:
+            content = np.frombuffer(bytearray(opened.read()), dtype=np.uint8)
     except OSError as error:
         raise OSError(error.errno, f"cannot read {path}: {error.strerror or error}") from error
     try:
-        tensors = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
-    except safetensors.SafetensorError as error:
+        with safe_open(path, framework="numpy") as file:  # checks the header, and that all data are there
+            about = _about(path, file.metadata() or {})
+    except SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or is no safetensors file: {error}") from None
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    about = _about(path, header.get("__metadata__", {}))
-    arrays = {name: _array(path, name, tensor) for name, tensor in tensors.items()}
+    start = 8 + int(content[:8].view("<u8")[0])
+    header = json.loads(content[8:start].tobytes())
+    tensors = {name: each for name, each in header.items() if name != "__metadata__"}
+    arrays = {name: _array(path, name, each, content[start:]) for name, each in tensors.items()}
     sums = about.pop("crc32", None)  # older files have none
     for name in () if sums is None else sorted(sums.keys() | arrays.keys()):
         if name not in arrays:
@@ -95,16 +98,18 @@ def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, about
 
 
-def _array(path: Path, name: str, tensor: dict[str, Any]) -> np.ndarray:
+def _array(path: Path, name: str, tensor: dict[str, Any], data: np.ndarray) -> np.ndarray:
     dtype = _DTYPES.get(tensor["dtype"])
     if dtype is None:
         raise CheckpointError(f"{path}: the tensor {name} has the dtype {tensor['dtype']}, which NumPy lacks")
-    return np.frombuffer(bytearray(tensor["data"]), dtype=f"<{dtype}").reshape(tensor["shape"])
+    return data[slice(*tensor["data_offsets"])].view(f"<{dtype}").reshape(tensor["shape"])
 
 
 def _checksum(array: np.ndarray) -> int:
     """CRC-32 of an array's dtype, shape and bytes."""
-    return zlib.crc32(array.tobytes(), zlib.crc32(f"{array.dtype.str} {array.shape}".encode()))
+    return zlib.crc32(
+        np.ascontiguousarray(array).reshape(-1).data, zlib.crc32(f"{array.dtype.str} {array.shape}".encode())
+    )
 
 
 def _about(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Checkpoints: named arrays with a description in one safetensors file, written whole or not at all."""
 
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def load(path: Path | str, /) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         with path.open("rb") as opened:
-            content = np.frombuffer(bytearray(opened.read()), dtype=np.uint8)
+            content = np.empty(os.fstat(opened.fileno()).st_size, dtype=np.uint8)
+            content = content[: opened.readinto(content.data)]
     except OSError as error:
         raise OSError(error.errno, f"cannot read {path}: {error.strerror or error}") from error
     try:

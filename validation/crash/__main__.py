@@ -1,13 +1,11 @@
 """``python -m refwfm.validation.crash``: the exit code is 1 where a run was lost."""
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 from refwfm.validation.crash import faults, kills
-from refwfm.validation.crash.short_runs import KINDS
 
 
 def main() -> int:
@@ -18,14 +16,17 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.runs < 1:
         parser.error("--runs must be at least 1")
+    wrong: list[str] = []
+
+    def lost(line: str) -> None:
+        wrong.append(line)
+        print(line, flush=True)  # noqa: T201
+
     with tempfile.TemporaryDirectory() as name:
-        folder, wrong = Path(name), []
-        for kind in KINDS:  # in processes of their own: the threads of a run do not outlive a fork
-            os.waitpid(kills.in_child(kind, folder / kind), 0)
-        killed = kills.kill_runs(folder, asked.runs, asked.seed, wrong.append)
-        done = faults.fail_calls(folder, asked.runs, asked.seed, wrong.append)
+        folder = Path(name)
+        killed = kills.kill_runs(folder, asked.runs, asked.seed, lost)
+        done = faults.fail_calls(folder, asked.runs, asked.seed, lost)
     sys.stdout.write(f"{asked.runs} runs, killed {killed} times; {done} faults; {len(wrong)} went wrong\n")
-    sys.stdout.writelines(f"{line}\n" for line in wrong)
     return 1 if wrong else 0
 
 

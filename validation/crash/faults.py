@@ -22,10 +22,7 @@ ERRORS = (errno.EIO, errno.ENOSPC, errno.EINTR)
 
 
 def fail_calls(folder: Path, most: int, seed: int, wrong: Callable[[str], None], /) -> int:
-    """Let calls fail, at most so many; each run has to say so or go on, and resumes to the same numbers.
-
-    Parameters as in ``kills.kill_runs``; returns the number of faults.
-    """
+    """Let calls fail, at most so many; each run has to say so or go on, and resumes to the same numbers."""
     cases = [
         (kind, call, number, error)
         for kind in KINDS
@@ -45,17 +42,15 @@ def fail_calls(folder: Path, most: int, seed: int, wrong: Callable[[str], None],
 
 def _fails(kind: str, folder: Path, call: str, number: int, error: int) -> str:
     """Train with one fault, then without; what the fault did that it must not, or nothing."""
-    reason = ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CheckpointWarning)  # of old checkpoints that stay
+    said = folder.name
+    with warnings.catch_warnings(action="ignore", category=CheckpointWarning):  # of old ones that stay
         try:
             with _failing(folder, call, number, error):
                 train(kind, folder)
         except OSError as raised:
-            if folder.name not in str(raised):
-                reason = f"the error names no file: {raised}"
+            said = str(raised)
         train(kind, folder)
-    return reason
+    return "" if folder.name in said else f"the error names no file: {said}"
 
 
 def _count(kind: str, call: str, folder: Path) -> int:
@@ -77,19 +72,19 @@ def _failing(folder: Path, call: str, number: int, error: int) -> Iterator[list[
     def failed(name: object) -> OSError:
         return OSError(error, os.strerror(error), str(name))
 
-    real = {"open": io.open, "fsync": os.fsync, "replace": os.replace, "unlink": os.unlink}
+    open_file, other = io.open, getattr(os, call, None)
 
     def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         ours = str(file).startswith(str(folder)) and mode[0] in "wa"
         if ours and call == "open" and due():
             raise failed(file)
-        handle = real["open"](file, mode, *arguments, **options)
+        handle = open_file(file, mode, *arguments, **options)
         return _Failing(handle, due, failed) if ours and call == "write" else handle
 
     def instead(first: Any, *arguments: Any, **options: Any) -> Any:
         if due():
-            raise failed(first if call != "fsync" else folder)
-        return real[call](first, *arguments, **options)
+            raise failed(folder if call == "fsync" else first)
+        return other(first, *arguments, **options)
 
     with mock.patch.object(builtins, "open", opened), mock.patch.object(io, "open", opened):
         if call in ("open", "write"):

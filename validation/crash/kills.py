@@ -11,35 +11,27 @@ from pathlib import Path
 import numpy as np
 
 from refwfm.runs import models
+from refwfm.storage import checkpoints
 from refwfm.validation.crash.short_runs import KINDS, difference, train
 
 
 def kill_runs(folder: Path, runs: int, seed: int, wrong: Callable[[str], None], /) -> int:
     """Kill each of some runs one to three times, let it end, and compare it with one that was never killed.
 
-    Parameters
-    ----------
-    folder : path
-        Holds a whole run of each kind, under its name.
-    wrong : callable
-        Called with a line for each run that is lost, or ends in other numbers.
-
-    Returns
-    -------
-    int
-        How often a run was killed before it had ended.
+    The latter, one of each kind, stays in the folder under its name. ``wrong`` is called with a line for each
+    run that is lost, or ends in other numbers. Returns how often a run was killed before it had ended.
     """
     rng, killed = np.random.default_rng(seed), 0
-    durations = {kind: _duration(kind, folder / "timed") for kind in KINDS}
+    # In processes of their own, as all runs: the threads of one that ran here would not outlive a fork.
+    durations = {kind: _duration(kind, folder / kind) for kind in KINDS}
     for number in range(runs):
         kind = list(KINDS)[number % len(KINDS)]
         run = folder / f"killed-{number}"
         for _ in range(rng.integers(1, 4)):
             moment = rng.uniform(0, durations[kind])
             killed += _killed(kind, run, moment)
-            lost = _lost(run)
-            if lost:
-                wrong(f"{kind} {number}, killed after {moment:.4f} s: {lost}")
+            if _lost(run):
+                wrong(f"{kind} {number}, killed after {moment:.4f} s: {_lost(run)}")
         code = os.waitpid(in_child(kind, run), 0)[1]
         reason = f"ended with {code}" if code else difference(run, folder / kind)
         if reason:
@@ -51,7 +43,6 @@ def kill_runs(folder: Path, runs: int, seed: int, wrong: Callable[[str], None], 
 def _duration(kind: str, folder: Path) -> float:
     start = time.perf_counter()
     os.waitpid(in_child(kind, folder), 0)
-    shutil.rmtree(folder)
     return time.perf_counter() - start
 
 
@@ -80,11 +71,10 @@ def in_child(kind: str, folder: Path, /) -> int:
 
 def _lost(folder: Path) -> str:
     """What a kill must not leave: a configuration without checkpoint, or a file that is not whole."""
-    if (folder / "config.toml").exists() and not models.checkpoints_in(folder):
-        return "a configuration without checkpoint"
-    for path in models.checkpoints_in(folder):
-        try:
-            models.checkpoints.load(path)
-        except ValueError as error:
-            return str(error)
-    return ""
+    found = models.checkpoints_in(folder)
+    try:
+        for path in found:
+            checkpoints.load(path)
+    except checkpoints.CheckpointError as error:
+        return str(error)
+    return "no checkpoint" if (folder / "config.toml").exists() and not found else ""

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,25 +13,14 @@ from refwfm.storage import checkpoints
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig
 
-
-class Short(NamedTuple):
-    """A configuration, and data for it."""
-
-    config: TrainingConfig
-    data: Any
-
-
-def _clouds() -> Any:
-    rng = np.random.default_rng(0)
-    return datasets.clouds_from_arrays([rng.standard_normal((n, 2)) for n in (5, 6, 7, 6)], name="drawn")
-
-
+_rng = np.random.default_rng(0)
+DRAWN = datasets.clouds_from_arrays([_rng.standard_normal((n, 2)) for n in (5, 6, 7, 6)], name="drawn")
 SMALL = {"batch": 4, "depth": 1, "n_frequencies": 2}
-KINDS = {
-    "gaussians": Short(GaussianConfig(steps=12, width=4, label_dim=2, **SMALL), datasets.load("spiral-16")),
-    "clouds": Short(CloudConfig(steps=8, width=8, heads=2, hidden=8, sinkhorn_steps=20, **SMALL), _clouds()),
+KINDS: dict[str, tuple[TrainingConfig, Any]] = {
+    "gaussians": (GaussianConfig(steps=12, width=4, label_dim=2, **SMALL), datasets.load("spiral-16")),
+    "clouds": (CloudConfig(steps=8, width=8, heads=2, hidden=8, sinkhorn_steps=20, **SMALL), DRAWN),
 }
-"""Runs of both kinds, by name."""
+"""Configurations and data of runs of both kinds."""
 
 
 def train(kind: str, folder: Path, /) -> None:

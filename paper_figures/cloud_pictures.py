@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
 from refwfm.measures import PointCloud
+from refwfm.paper_figures.saving import save_figure
 
 REAL, GENERATED = "#33506b", "#c4392f"
 FAR = 0.6
@@ -59,7 +60,7 @@ def draw_clouds(
         _scatter(ax, flat, depth, color, _limits(views))
         size = f"n = {len(arrays[i])}"
         ax.set_title(size if titles is None else f"{titles[i]}, {size}", fontsize=7, pad=2)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_clouds_comparison(
@@ -101,7 +102,7 @@ def draw_clouds_comparison(
         for ax, points, (flat, depth) in zip(axes, arrays, seen, strict=False):
             _scatter(ax, flat, depth, color, _limits(views[0]))
             ax.set_title(f"n = {len(points)}", fontsize=6, pad=1)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_transport(
@@ -127,7 +128,7 @@ def draw_transport(
             _scatter(axes[row, column], flat, depth, color, limits)
             size = f"n = {len(arrays[name][column])}"
             axes[row, column].set_title(f"{name}, {size}" if column == 0 else size, fontsize=7, pad=2)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_rows(rows: dict[str, Sequence[Any]], path: str | os.PathLike[str], /, *, title: str = "") -> None:
@@ -152,7 +153,7 @@ def draw_rows(rows: dict[str, Sequence[Any]], path: str | os.PathLike[str], /, *
         for ax, (flat, depth) in zip(axes[k], clouds, strict=False):
             _scatter(ax, flat, depth, REAL if k == 0 else GENERATED, limits)
         axes[k, 0].set_title(name, fontsize="x-small", loc="left", pad=2)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_cloud_family(family: CloudFamily, path: str | os.PathLike[str], /, *, panels: int = PANELS) -> None:

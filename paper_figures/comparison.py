@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from refwfm.datasets import Family
 from refwfm.measures import Gaussian, take
 from refwfm.paper_figures.ellipses import draw_ellipses, magnification
+from refwfm.paper_figures.saving import save_figure
 
 REAL, GENERATED = "#555555", "#d1495b"
 N_STD = 2.0
@@ -62,7 +63,7 @@ def draw_comparison(
     notes += [f"drawn {times:g} times larger"] * (times > 1)
     notes += [f"{len(real.mean)} of {len(family)} members"] * (len(real.mean) < len(family))
     figure.suptitle(f"{title or family.name}   ({', '.join(notes)})", fontsize="medium")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _panel(ax: Axes, real: Gaussian, members: Gaussian | None, times: float, *, filled: bool) -> None:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from refwfm.datasets import Family
 from refwfm.measures import Gaussian, take
+from refwfm.paper_figures.saving import save_figure
 
 PALETTE = (
     *("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#332288"),
@@ -118,7 +119,7 @@ def draw_family(family: Family, path: str | os.PathLike[str], /, *, n_std: float
     ax.set_title(f"{family.name}: {', '.join([*parts, *notes])}", fontsize="medium")
     ax.set_xlabel("coordinate 1")
     ax.set_ylabel("coordinate 2")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _draw_classes(

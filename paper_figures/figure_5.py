@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from refwfm.datasets import load
 from refwfm.paper_figures.cloud_experiment import CloudOutcome, CloudScale, scale_of
 from refwfm.paper_figures.ellipses import PALETTE
+from refwfm.paper_figures.saving import save_figure
 
 TITLE = "Figures 5 and 6: cell niches, real and generated"
 KIND = "clouds"
@@ -51,7 +52,7 @@ def _embedding(means: list[np.ndarray], labels: list[np.ndarray], names: tuple[s
     handles, texts = panels[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside right center", fontsize="x-small", frameon=False)
     figure.suptitle("niches by the class of their centre, mean expression", fontsize="medium")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _discriminants(mean: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -96,4 +97,4 @@ def _signatures(
     if len(classes) > 1:
         agreement = np.corrcoef(tables[0].ravel(), tables[1].ravel())[0, 1]
         figure.suptitle(f"expression signatures by class, correlation {agreement:.3f}", fontsize="medium")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)

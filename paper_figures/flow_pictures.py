@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from refwfm.paper_figures.cloud_pictures import GENERATED, REAL
+from refwfm.paper_figures.saving import save_figure
 
 PATH = "#8a8f98"
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -60,7 +61,7 @@ def draw_paths(
             ax.scatter(*positions[k, ..., :2].reshape(-1, 2).T, s=4, color=color, linewidths=0, zorder=3)
         _frame(ax, low - margin, high + margin)
         ax.set_title(name, fontsize="small")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_densities(
@@ -100,7 +101,7 @@ def draw_densities(
                     ax.set_title(f"t = {t:g}", fontsize="small")
             axes[row, 0].set_ylabel(name, fontsize="x-small")
             row += 1
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,19 @@
 """The runs of an experiment: on all cores, and kept in files as they finish."""
 
 import os
-from collections.abc import Callable
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import joblib
 
 from refwfm import backends
-from refwfm.storage import records
+from refwfm.storage import atomic, records
 from refwfm.storage.records import RecordError
 
 
@@ -45,6 +50,8 @@ def in_processes(
         Called with the reason for each file that cannot be read; its task runs again.
     """
     outcomes = []
+    if folder is not None:
+        atomic.sweep(folder)
     for task in tasks if folder is not None and resume else ():
         outcome = _kept(_file_of(folder, task), task, kinds, unreadable)
         if outcome is not None:
@@ -56,13 +63,59 @@ def in_processes(
         on_gpu = backends.load(backend).device.startswith("cuda")
         jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
     workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    for outcome in workers(joblib.delayed(function)(task) for task in left):
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            records.save(_file_of(folder, outcome.task), outcome)
-        outcomes.append(outcome)
-        done(outcome)
+    parent = os.getpid()
+    with _without_ctrl_c():  # the processes that start here are ended by this one
+        running = workers(joblib.delayed(_in_worker)(function, task, parent) for task in left)
+    try:
+        for outcome in running:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                records.save(_file_of(folder, outcome.task), outcome)
+            outcomes.append(outcome)
+            done(outcome)
+    except BaseException:
+        if jobs > 1:
+            _end_workers()
+        raise
     return sorted(outcomes, key=lambda outcome: tasks.index(outcome.task))
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back: what is started meanwhile never gets it, and this process does afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _in_worker(function: Callable[[Any], Any], task: Any, parent: int) -> Any:
+    if os.getpid() != parent:
+        _end_with(parent)
+    return function(task)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_workers() -> None:
+    """Kill the processes of runs that nobody waits for any more."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=False, kill_workers=True)
 
 
 def _file_of(folder: Path, task: Any) -> Path:

@@ -24,18 +24,22 @@ All functions are pure, take arrays of any library with the Python array API, an
 batch axes. ``runs``, ``storage``, ``datasets`` and ``cli`` are what a run needs besides.
 """
 
-from refwfm import (
-    barycenter,
-    bures,
-    clouds,
-    conditional,
-    generation,
-    interpolation,
-    measures,
-    networks,
-    objectives,
-    psd,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from refwfm import (
+        barycenter,
+        bures,
+        clouds,
+        conditional,
+        generation,
+        interpolation,
+        measures,
+        networks,
+        objectives,
+        psd,
+    )
 
 __all__ = [
     "barycenter",
@@ -51,3 +55,14 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module of ``__all__`` when it is first asked for: the package alone costs nothing."""
+    if name in __all__:
+        return import_module(f"refwfm.{name}")
+    raise AttributeError(f"module 'refwfm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -421,7 +421,7 @@ def test_a_full_disk_is_one_line(module, name, command, monkeypatch):
 def test_a_full_disk_in_training_says_where_and_what_is_left(monkeypatch, tmp_path):
     full, save = raising(OSError(errno.ENOSPC, "No space left on device")), atomic.write
     monkeypatch.setattr(
-        atomic, "write", lambda path, fill: (full if path.suffix == ".safetensors" else save)(path, fill)
+        atomic, "write", lambda path, fill: (full if path.stem == "00000006" else save)(path, fill)
     )
     result = refwfm("train", *TINY, "--out", "here")
     assert_error(result, "here stopped at step 6: No space left on device", "of step 0")

@@ -176,7 +176,9 @@ def test_command_fails_when_one_is_not_noticed(wide, monkeypatch):
 
 
 def test_command_knows_no_other():
-    assert_error(refwfm("museum", "POT-0"), "unknown exhibit 'POT-0'", "POT-138")
+    assert_error(
+        refwfm("museum", "POT-0"), "unknown exhibit 'POT-0'", "did you mean POT-", "refwfm museum lists all"
+    )
 
 
 # The report

@@ -85,6 +85,10 @@ def finish(process):
     return process.returncode, out, err
 
 
+def resume(folder):
+    return ["--resume"] if (folder / "config.toml").exists() else []
+
+
 def steps_logged(folder):
     with contextlib.suppress(FileNotFoundError):
         return (folder / "log.jsonl").read_bytes().count(b"\n")
@@ -178,9 +182,9 @@ def test_killed_before_any_file_event_and_resumed_a_run_ends_with_the_very_same_
     code, _, err = finish(start("-m", "refwfm", *command, "--out", tmp_path / "whole"))
     assert code == 0, err
     folder = tmp_path / "killed"
-    for event in (4, 6, 9, 10, 13, 14, 15, 16, 17, 18):
+    for event in (4, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20):
         code, _, err = finish(
-            start("-c", DIES_AT_A_FILE_EVENT, folder, event, *command, "--resume", "--out", folder)
+            start("-c", DIES_AT_A_FILE_EVENT, folder, event, *command, *resume(folder), "--out", folder)
         )
         assert code == -signal.SIGKILL, err
         with contextlib.suppress(FileNotFoundError):
@@ -198,7 +202,7 @@ def test_killed_at_random_moments_and_resumed_a_run_ends_with_the_very_same_numb
     assert code == 0, err
     folder, moments = tmp_path / "killed", random.Random(0)
     for step in (1, 30, 60, 90):
-        process = start("-m", "refwfm", *command, "--resume", "--out", folder)
+        process = start("-m", "refwfm", *command, *resume(folder), "--out", folder)
         wait_for_step(folder, step, process)
         time.sleep(moments.uniform(0, 0.03))
         process.kill()
@@ -221,8 +225,9 @@ def test_ctrl_c_says_one_line_and_the_run_can_be_resumed(tmp_path):
     assert code == 130
     assert err == ""
     said, _, command = out.splitlines()[-1].partition(": refwfm ")
-    assert said == "stopped; continue from the last checkpoint with"
     done = models.load_model(folder, load_backend("numpy")).state.step
+    assert said == f"stopped; continue from step {done} with"
+    assert log(folder)[-1]["step"] == done  # nothing was lost
     code, out, err = finish(start("-m", "refwfm", *shlex.split(command), "--steps", done + 3))
     assert code == 0, err
     assert models.load_model(folder, load_backend("numpy")).state.step == done + 3
@@ -266,8 +271,22 @@ def test_stopped_before_the_first_checkpoint_a_run_starts_again(tmp_path, backen
     assert_same_end(tmp_path / "stopped", tmp_path / "whole")
 
 
-def test_resuming_an_empty_folder_starts_a_run(tmp_path, backend):
-    assert train(tmp_path / "new", backend, resume=True).state.step == TINY.steps
+def test_there_must_be_something_to_resume(tmp_path, backend):
+    with pytest.raises(folders.RunError, match=r"nothing to resume in .*typo: it holds no run"):
+        train(tmp_path / "typo", backend, resume=True)
+    assert not (tmp_path / "typo").exists()
+    train(tmp_path, backend)
+    for path in models.checkpoints_in(tmp_path):
+        path.unlink()
+    with pytest.raises(folders.RunError, match=r"nothing to resume in .*: its checkpoints are gone"):
+        train(tmp_path, backend, resume=True)
+
+
+def test_checkpoints_without_their_configuration_are_not_trained_over(tmp_path, backend):
+    train(tmp_path, backend)
+    (tmp_path / "config.toml").unlink()
+    with pytest.raises(folders.RunError, match=r"holds checkpoints of a run without its config\.toml"):
+        train(tmp_path, backend)
 
 
 def test_a_run_can_be_extended(tmp_path, backend):
@@ -360,7 +379,7 @@ def test_a_full_disk_names_the_folder_and_keeps_the_last_checkpoint(tmp_path, ba
 
     def full(handle):
         calls.append(handle)
-        if len(calls) > 4:  # the configuration and a checkpoint have two: of the file and of its folder
+        if len(calls) > 6:  # the configuration and a checkpoint have two: of the file and of its folder
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(handle)
 
@@ -369,7 +388,8 @@ def test_a_full_disk_names_the_folder_and_keeps_the_last_checkpoint(tmp_path, ba
         message = r"run stopped at step 4: .*: No space left on device; the last checkpoint is of step 2"
         with pytest.raises(OSError, match=message):
             train(folder, backend)
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["00000002.safetensors"]
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == ["00000000.safetensors", "00000002.safetensors"]
     train(folder, backend, resume=True)
     assert_same_end(folder, tmp_path / "whole")
 
@@ -431,8 +451,8 @@ def test_reading_clouds_without_their_shift(tmp_path, backend):
     [
         ("steps = 3", r"unknown table 'steps'; expected \[run\] and \[train\]"),
         ("[trian]", "unknown table 'trian'"),
-        ("[run]\ncolour = 1", r"unknown name 'colour' in \[run\]; expected one of backend, checkpoint_every"),
-        ("[train]\nwidht = 1", r"unknown name 'widht' in \[train\]; expected one of alternate, attention"),
+        ("[run]\ncolour = 1", r"unknown name 'colour' in \[run\]; refwfm train --help lists all"),
+        ("[train]\nwidht = 1", r"unknown name 'widht' in \[train\]; did you mean width\?"),
         ("[run]\ndata = 3", "data must be of type str; got 3"),
         ("[run]\nreference = 'yes'", "reference must be of type bool; got 'yes'"),
         ("[run]\nlog_every = 0", "log_every must be at least 1; got 0"),

@@ -13,6 +13,7 @@ from refwfm.meta.w2gn import transfer_colours
 from refwfm.networks.layers import Params
 from refwfm.paper_figures.meta.colour_data import PALETTES, PHOTOGRAPHS
 from refwfm.paper_figures.meta.colour_experiment import ColourOutcome, normalised
+from refwfm.paper_figures.saving import save_figure
 from refwfm.training.optim import tree_map
 
 META, W2GN, START = "#c4392f", "#33506b", "#8a8f98"
@@ -60,7 +61,7 @@ def draw_dual_values(outcomes: list[ColourOutcome], path: str | os.PathLike[str]
         ax.legend(fontsize="small", loc="lower right", frameon=False)
         ax.set_ylim(-0.03, 1.03)
     figure.axes[0].set_ylabel("dual value, normalised per pair")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_clouds(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, title: str) -> None:
@@ -85,7 +86,7 @@ def draw_clouds(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, titl
             ax.set_box_aspect((1, 1, 0.85), zoom=0.92)
             label = {0: f": {names[0]}", 3: f": {names[1]}"}.get(c, "")
             ax.set_title(heads[c] + label, fontsize="small", pad=0)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_transfer(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, title: str) -> None:
@@ -115,7 +116,7 @@ def draw_transfer(outcome: ColourOutcome, path: str | os.PathLike[str], /, *, ti
         for name in credit
     )
     figure.supxlabel(said, fontsize="xx-small")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _spread(kinds: list[str], outcome: ColourOutcome) -> list[int]:

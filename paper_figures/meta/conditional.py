@@ -12,6 +12,7 @@ from refwfm.paper_figures.meta.conditional_experiment import (
     ConditionalOutcome,
     ConditionalTask,
 )
+from refwfm.paper_figures.saving import save_figure
 
 TITLE = "Meta OT's relative: conditional Monge maps, two starts"
 KIND = "conditional"
@@ -57,7 +58,7 @@ def draw(outcomes: list[ConditionalOutcome], folder: Path, /) -> list[Path]:
             ax.set_yticks([])
             if column == 0:
                 ax.legend(fontsize="x-small", frameon=False, loc="upper left", markerscale=2)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     return [path]
 
 

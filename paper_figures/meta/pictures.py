@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from refwfm.paper_figures.saving import save_figure
 from refwfm.runs.evaluate_meta import STARTS, THRESHOLDS
 
 COLORS = {"zeros": "#8a8f98", "gaussian": "#4477aa", "meta": "#d1495b"}
@@ -53,7 +54,7 @@ def draw_curves(
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, loc="upper right")
     figure.axes[0].set_ylabel("marginal error, ± one standard deviation")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def logarithms(errors: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +90,7 @@ def draw_interpolations(
             if number == 0:
                 ax.set_title(f"t = {t:g}", fontsize="small")
         line[0].set_ylabel(label, fontsize="small", rotation=0, ha="right", va="center")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def draw_globes(
@@ -128,7 +129,7 @@ def draw_globes(
                 ax.scatter(*at[:, :2].T, s=area, color=color, alpha=0.75, lw=0, zorder=3)
             if row == 0:
                 ax.set_title(name, fontsize="medium")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def view_of(points: np.ndarray, /) -> np.ndarray:

@@ -13,6 +13,7 @@ from refwfm.paper_figures.meta_fm.oracle_experiment import (
     OracleOutcome,
     OracleScale,
 )
+from refwfm.paper_figures.saving import save_figure
 
 __all__ = ["FONT", "KIND", "METRICS", "REFERENCE", "ROWS", "SCALES", "TITLE", "draw", "fault"]
 
@@ -84,7 +85,7 @@ def draw(outcomes: list[OracleOutcome], folder: Path, /) -> list[Path]:
         held = "trained on" if o.task.part == "train" else "held out"
         line[0].set_ylabel(f"{o.member[0]}, {held}", fontsize="small")
         line[0].set_xlabel(f"$W_1$ = {o.rows['no transport'][0]:.3f}", fontsize="small", labelpad=2)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     return [path]
 
 

@@ -1,32 +1,23 @@
-"""The ``refwfm`` command."""
+"""The ``refwfm`` command: ``_app`` has all commands; it is imported only when Ctrl-C is taken care of."""
 
-import typer
+from typing import Any
 
-from refwfm.backends._memory import keep_freed_memory
-from refwfm.cli import audit, data, figures, hostile, info, museum, predict, runs, train
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Wasserstein Flow Matching: generative models over probability distributions.",
-)
-app.command()(figures.demo)
-app.command()(train.train)
-app.command()(runs.generate)
-app.command()(runs.evaluate)
-app.command()(predict.predict)
-app.command()(figures.reproduce)
-app.command()(audit.verify)
-app.command()(audit.explain)
-app.command()(museum.museum)
-app.command()(hostile.hostile)
-app.add_typer(data.app, name="data")
-app.command()(info.info)
-app.command()(info.bench)
+from refwfm.cli import _signals
 
 
 def main() -> None:
     """Entry point of the command."""
+    _signals.install(_signals.at_once)
+    from refwfm.backends._memory import keep_freed_memory
+    from refwfm.cli._app import app
+
     keep_freed_memory()
     app()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from refwfm.cli._app import app
+
+        return app
+    raise AttributeError(f"module 'refwfm.cli' has no attribute {name!r}")

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from refwfm.datasets import CloudFamily, Family, PairFamily, PopulationFamily
 from refwfm.runs.folders import TABLES
-from refwfm.runs.folders import Progress as Report
+from refwfm.runs.recorder import Progress as Report
 from refwfm.storage import atomic
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import GaussianConfig
@@ -37,6 +37,21 @@ if not console.is_terminal:  # a file or a pipe has no width of its own
 def say(line: str, /) -> None:
     """Print one line, unwrapped and without markup."""
     console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def named_path(text: str | Path, /) -> Path:
+    """Path of an option; not the empty one, which would be the current folder."""
+    if not str(text):
+        raise typer.BadParameter("the path is empty; name a file or folder")
+    return Path(text)
+
+
+def duration(seconds: float, /) -> str:
+    """Seconds in words, two digits of them."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.2g} s"
 
 
 def title_of(config: TrainingConfig, /) -> str:

@@ -1,16 +1,20 @@
 """Errors on the command line: one clear line, never a traceback."""
 
 import errno
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from refwfm.backends import BackendError
+from refwfm.cli import _signals
 from refwfm.evidence import ConvergenceError
 from refwfm.runs.folders import RunError
+from refwfm.storage.checkpoints import CheckpointWarning
 from refwfm.training.algorithm import NonFiniteLossError
 
 EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, ConvergenceError, NonFiniteLossError)
@@ -22,20 +26,47 @@ FLAGS = " (on the command line: --resume continues a run, --out names its folder
 
 @contextmanager
 def clear_errors(*, stopped: str | Callable[[], str] = "stopped") -> Iterator[None]:
-    """Turn what a user can cause into one line and exit code 2, and Ctrl-C into ``stopped`` and code 130."""
+    """Turn what a user can cause into one line and exit code 2, and Ctrl-C into ``stopped`` and code 130.
+
+    SIGTERM has the code 143. A ``CheckpointWarning`` is one line, too.
+    """
     try:
-        yield
-    except KeyboardInterrupt:
+        with _signals.handled(_signals.interrupt), _warnings_as_lines():
+            yield
+    except KeyboardInterrupt as signal:
         _print(Text(stopped if isinstance(stopped, str) else stopped()))
-        raise typer.Exit(130) from None
+        raise typer.Exit(_signals.exit_code(signal)) from None
     except EXPECTED as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise  # the reader of a pipe has seen enough (`| head`); typer ends quietly
-        line = " ".join(str(error).split()) or "out of memory"
+        line = " ".join(in_words(error).split()) or "out of memory"
         if isinstance(error, RunError):
             line += FLAGS
         _print(Text("error: ", style="bold red").append(line, style="default"))
         raise typer.Exit(2) from error
+
+
+def in_words(error: BaseException, /) -> str:
+    """What an error says; one of the system without its number, which tells nobody anything."""
+    if isinstance(error, OSError) and isinstance(error.strerror, str):
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
+        show = warnings.showwarning
+
+        def line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, CheckpointWarning):
+                _print(Text("warning: ", style="bold yellow").append(str(message), style="default"))
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = line
+        yield
 
 
 def _print(line: Text) -> None:

@@ -43,6 +43,7 @@ def after_training(
     """Measure what was learned; draw generated beside real."""
     reference = held_out(family)
     size = min(QUICK, len(reference))
+    say(f"measuring {size} generated clouds against {size} of the {len(reference)} of {reference.name}")
     generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source)
     real = subsample(reference, size, model.config, seed=0)
     try:

@@ -19,10 +19,11 @@ from refwfm.cli import (
     meta_figures,
     population_figures,
 )
-from refwfm.cli._common import Backend, console, runs_progress, say, write_numbers
+from refwfm.cli._common import Backend, console, named_path, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._experiment import Kind, Request
 from refwfm.storage import atomic
+from refwfm.training.options import nearest
 
 KINDS: dict[str, Callable[[], Kind]] = {
     "gaussians": gaussian_figures.gaussians,
@@ -59,7 +60,9 @@ def demo(
     what: Annotated[
         DemoName, typer.Argument(help="Kind of measure to show: gaussians or clouds.")
     ] = DemoName.gaussians,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures and numbers.")] = Path("refwfm-demo"),
+    out: Annotated[
+        Path, typer.Option(parser=named_path, metavar="PATH", help="Folder for the pictures and numbers.")
+    ] = Path("refwfm-demo"),
     scale: Annotated[
         ScaleName, typer.Option(help="Size of the experiment; smoke takes seconds, laptop minutes.")
     ] = ScaleName.laptop,
@@ -93,7 +96,9 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Number of seeds (default that of the scale).")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures and numbers.")] = Path("reproduced"),
+    out: Annotated[
+        Path, typer.Option(parser=named_path, metavar="PATH", help="Folder for the pictures and numbers.")
+    ] = Path("reproduced"),
     backend: Backend = None,
     jobs: Jobs = None,
     resume: Annotated[
@@ -111,7 +116,8 @@ def reproduce(
         from refwfm.paper_figures import FIGURES
 
         if name not in FIGURES:
-            raise ValueError(f"unknown figure or table {name!r}; choose one of {', '.join(FIGURES)}")
+            near = nearest(name, FIGURES, listed="this line")
+            raise ValueError(f"unknown figure or table {name!r}; {near}: {', '.join(FIGURES)}")
         _need_matplotlib()
         perform(Request(name, FIGURES[name], scale.value, out, backend, jobs, data, steps, seeds, resume))
 
@@ -126,6 +132,7 @@ def perform(asked: Request, /) -> None:
     tasks, words = kind.plan(figure, asked)
     with atomic.made_folder(asked.out):
         start = time.perf_counter()
+        atomic.sweep(asked.out)
         say(f"{figure.TITLE}\n{len(tasks)} runs{words}")
         outcomes = _outcomes(kind, tasks, asked)
         for part in kind.show(figure, outcomes):

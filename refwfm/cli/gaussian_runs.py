@@ -13,6 +13,9 @@ from refwfm.runs.evaluate_gaussians import evaluate_source, generate_with
 from refwfm.runs.models import Model
 from refwfm.training.config import GaussianConfig
 
+SIZE = 512
+"""Gaussians generated and measured after training; ``refwfm evaluate`` takes any number."""
+
 TITLES = {
     "min_w2_sq": "min W2² to the data",
     "bures_part": "  of it between covariances",
@@ -24,7 +27,8 @@ TITLES = {
 
 def after_training(model: Model[GaussianConfig], family: Family, backend: Backend, figure: Path, /) -> None:
     """Measure what was learned; draw generated over real, where there is something to draw (with)."""
-    result = evaluate_model(model, family, backend)
+    say(f"measuring {SIZE} generated Gaussians against the {len(family)} of {family.name}")
+    result = evaluate_model(model, family, backend, size=SIZE)
     if family.dimension < 2:
         say("no picture: it needs at least two coordinates")
     else:

@@ -58,6 +58,7 @@ def load_measures(name: str, /) -> PairFamily | CloudFamily:
 def after_training(model: Model[Any], family: Any, backend: Backend, figure: Path, /) -> None:
     """Measure what was learned on held-out pairs, of a family of pairs or of clouds; draw the errors."""
     family = cloud_runs.held_out(family) if isinstance(family, CloudFamily) else family
+    say(f"measuring at most {SIZE} held-out pairs of {family.name}, at most {QUICK} iterations each")
     found = compare_starts(model, family, backend, size=SIZE, max_iter=QUICK)
     try:
         from refwfm.paper_figures.meta.pictures import draw_curves

@@ -42,6 +42,7 @@ def load_own(name: str, /) -> PopulationFamily:
 def after_training(model: Model[Any], family: PopulationFamily, /) -> None:
     """Measure what was learned on some held-out populations, or on training ones where none are held out."""
     part = next(part for part in ("test", "validation", "train") if (family.parts == PARTS.index(part)).any())
+    say(f"measuring at most {TRAINED_ON} populations of {family.name}, {part}")
     found = evaluate(model, family, part=part, particles=200, most=TRAINED_ON)
     console.print(table(model, family, part, found))
     say(f"{NOTE}, of 200 particles each; refwfm evaluate measures more of them")

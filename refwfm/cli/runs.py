@@ -10,7 +10,16 @@ from rich.table import Table
 
 from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
-from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
+from refwfm.cli._common import (
+    Backend,
+    console,
+    family_in_words,
+    mean_and_spread,
+    named_path,
+    save_picture,
+    say,
+    title_of,
+)
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import CloudFamily, load, save_family
 from refwfm.runs import folders, models
@@ -23,7 +32,9 @@ Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or f
 
 def generate(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
-    out: Annotated[Path, typer.Option(help="File for the generated family.")] = Path("generated.npz"),
+    out: Annotated[
+        Path, typer.Option(parser=named_path, metavar="PATH", help="File for the generated family.")
+    ] = Path("generated.npz"),
     size: Annotated[int, typer.Option(min=1, help="Number of measures to generate.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
     label: Annotated[

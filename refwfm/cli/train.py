@@ -1,6 +1,9 @@
 """``refwfm train``: from options and files to a run in a folder."""
 
+import errno
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,9 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
-from refwfm.cli._common import family_in_words, say, title_of, training_progress
-from refwfm.cli._errors import clear_errors
+from refwfm.cli import _signals, cloud_runs, gaussian_runs, meta_runs, population_runs
+from refwfm.cli._common import (
+    duration,
+    family_in_words,
+    named_path,
+    say,
+    title_of,
+    training_progress,
+)
+from refwfm.cli._errors import EXPECTED, clear_errors, in_words
 from refwfm.cli._options import with_options
 from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
@@ -18,6 +28,7 @@ from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, P
 from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunOptions
+from refwfm.runs.recorder import Pace
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
@@ -31,6 +42,9 @@ KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
 }
 """What is learned and from what, in words, and the configuration of such runs."""
 
+LONG = 600
+"""Seconds of training from which on it is said what would be shorter."""
+
 
 @with_options(
     TrainingConfig, GaussianConfig, CloudConfig, MetaOTConfig, MetaCloudsConfig, MetaFMConfig, RunOptions
@@ -40,7 +54,10 @@ def train(
         Path | None,
         typer.Option(help="TOML file with options; those on the command line override it."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run (default runs/DATA-METHOD).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=named_path, metavar="PATH", help="Folder of the run (default runs/DATA-METHOD)."),
+    ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Use the plain functions and no faster twins.")
     ] = False,
@@ -51,6 +68,8 @@ def train(
     """Train a model over Gaussians, clouds, pairs or populations; its folder holds all that the run is."""
     with clear_errors():
         run, options, folder = _collected(config, out, given, resume=resume)
+        by_default = "data" not in run
+        run.setdefault("data", RunOptions.data)
         run["reference"] = reference or run["reference"]
         run, options, start = _source(run, options)
         for key in {"data", "source"} & set(run):
@@ -63,9 +82,15 @@ def train(
         chosen = _configuration(run["kind"], family, options)
         _check_effect(chosen, given)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
+        if by_default:
+            say(f"--data was not given: {family.name} is the default (refwfm data list names others)")
+        stopping = _signals.Stopping()
         try:
             title = f"{family.name} {title_of(chosen)}"
-            with training_progress(title, chosen.steps, quiet=quiet) as bars:
+            with (
+                training_progress(title, chosen.steps, quiet=quiet) as bars,
+                _signals.handled(stopping.handler),
+            ):
                 model: models.Model[Any] = folders.train(
                     chosen,
                     family,
@@ -78,10 +103,15 @@ def train(
                     checkpoint_every=run["checkpoint_every"],
                     progress=bars.trained,
                     aligned=bars.aligned,
+                    paced=_say_pace(chosen),
+                    stop=stopping,
                 )
         except KeyboardInterrupt:
             say(_stopped(folder))
-            raise typer.Exit(130) from None
+            raise typer.Exit(stopping.exit_code) from None
+    with clear_errors(stopped=f"stopped; {_saved(folder)}"), _trained(folder):
+        if stopping():  # during the last step
+            raise KeyboardInterrupt
         figure = folder / "figures" / "generated.png"
         if isinstance(family, PopulationFamily):
             population_runs.after_training(model, family)
@@ -95,14 +125,48 @@ def train(
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
 
 
+def _say_pace(config: TrainingConfig) -> Callable[[Pace], None]:
+    """Say how large a run is and how long it will take, and if that is long, what would be shorter."""
+
+    def paced(pace: Pace) -> None:
+        seconds = pace.seconds * pace.left
+        ahead = f", about {duration(seconds)} for the {pace.left:,} steps to come" if pace.left else ""
+        say(f"{pace.parameters:,} parameters, batch {config.batch}: {pace.seconds:.2g} s a step{ahead}")
+        if seconds > LONG:
+            smaller = ", ".join(
+                f"--{name} (now {getattr(config, name)})" for name in ("batch", "width", "depth")
+            )
+            fitting = float(f"{LONG / pace.seconds:.2g}")
+            say(
+                f"it can be stopped and resumed at any time; --steps {max(1, fitting):.0f} takes "
+                f"{duration(LONG)}, and a step takes less with a smaller {smaller}"
+            )
+
+    return paced
+
+
 def _stopped(folder: Path) -> str:
     """What is left of a run that was stopped."""
+    found = models.checkpoints_in(folder)
+    if not found or not (folder / "config.toml").exists():
+        return "stopped before the first step; nothing was kept"
     again = f"refwfm train --resume --out {shlex.quote(str(folder))}"
-    if any((folder / "checkpoints").glob("*.safetensors")):
-        return f"stopped; continue from the last checkpoint with: {again}"
-    if (folder / "config.toml").exists():
-        return f"stopped before the first checkpoint; start again at step 0 with: {again}"
-    return "stopped before the first step; nothing was kept"
+    return f"stopped; continue from step {models.step_of(found[-1])} with: {again}"
+
+
+def _saved(folder: Path) -> str:
+    return f"the training is saved: refwfm evaluate {shlex.quote(str(folder))} measures it"
+
+
+@contextmanager
+def _trained(folder: Path) -> Iterator[None]:
+    """Add to what goes wrong after training that the training is saved."""
+    try:
+        yield
+    except EXPECTED as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise
+        raise OSError(f"{in_words(error)}; {_saved(folder)}") from error
 
 
 def _collected(
@@ -113,12 +177,12 @@ def _collected(
     _check_named({**run, **given}, resume=resume)
     folder = out or _default_folder({**run, **given}, {**options, **given})
     if config is None and resume:
-        if (folder / "config.toml").exists():
-            run, options = folders.read_config(folder / "config.toml")
-        elif "data" not in given:
+        if not (folder / "config.toml").exists():
             raise ValueError(f"nothing to resume in {folder}: it holds no run (--out names the run's folder)")
+        run, options = folders.read_config(folder / "config.toml")
         _check_named({**run, **given})
     defaults = {name: each.default for name, each in TABLES["run"].items() if each.default is not None}
+    defaults.pop("data")
     run = {**defaults, **run, **{name: value for name, value in given.items() if name in TABLES["run"]}}
     run.pop("out", None)
     folders.check_run_options(run)
@@ -208,7 +272,7 @@ def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
         method = train.get("variant", "mfm") if run["kind"] == "meta-fm" else "meta-ot"
     else:
         method = train.get("method", GaussianConfig.method if _is_gaussian(data) else "clouds")
-    return Path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"
+    return named_path(run["out"]) if "out" in run else Path("runs") / f"{Path(data).stem}-{method}"
 
 
 def _is_gaussian(data: str) -> bool:

@@ -32,6 +32,7 @@ from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
 from refwfm.datasets.splits import split
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
+from refwfm.training.options import nearest
 
 __all__ = [
     "CATALOGUE",
@@ -114,7 +115,8 @@ def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family | CloudFam
         return load_family(text)
     if text not in CATALOGUE:
         raise ValueError(
-            f"unknown family {text!r}: expected a path ending in .npz or one of {', '.join(CATALOGUE)}"
+            f"unknown family {text!r}: expected a path ending in .npz or a name; "
+            + nearest(text, CATALOGUE, listed="refwfm data list")
         )
     if seed < 0:
         raise ValueError(f"seed must be non-negative; got {seed}")

@@ -9,11 +9,11 @@
         figures/
 
 Everything random is keyed by (seed, step), and a checkpoint holds the whole state: a run that was killed
-continues from its last checkpoint to the very same numbers as one that was not.
+continues from its last checkpoint to the very same numbers as one that was not. The first checkpoint, of
+step 0, is written before the configuration: a folder with a configuration and no checkpoint has lost it.
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,24 +28,22 @@ from refwfm.runs.models import (
     Config,
     Data,
     Model,
+    checkpoints_in,
     load_model,
-    newest_checkpoint,
     prepare,
     save_model,
+    step_of,
 )
+from refwfm.runs.recorder import Pace, Progress, Recorder, checkpoint
 from refwfm.storage import atomic
 from refwfm.training import algorithm
-from refwfm.training.algorithm import State
 from refwfm.training.flows import CONFIGS, kind_of
-from refwfm.training.options import Option, check_option, check_type, option, options_of
+from refwfm.training.options import Option, check_option, check_type, nearest, option, options_of
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
-KEEP = 2
-"""Checkpoints kept, the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +70,10 @@ class RunOptions:
     reference: bool = option(False, "Use the plain functions and no faster twins.")
     log_every: int = option(50, "Steps between two lines of the log.", low=1)
     checkpoint_every: int = option(
-        1000, "Steps between two checkpoints, which are made when a line of the log is written.", low=1
+        1000,
+        "Steps between two checkpoints, which are made when a line of the log is written; there is one each "
+        "minute besides.",
+        low=1,
     )
 
 
@@ -85,19 +86,6 @@ TABLES: dict[str, dict[str, Option]] = {
 
 class RunError(ValueError):
     """A run folder that cannot be started in, or continued."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a report says: steps done and asked for, a summary of ``algorithm.Metrics``, steps per second."""
-
-    step: int
-    steps: int
-    loss: float
-    grad_norm: float
-    plan_error: float
-    plan_iterations: float
-    rate: float
 
 
 def train(
@@ -114,6 +102,8 @@ def train(
     checkpoint_every: int = 1000,
     progress: Callable[[Progress], None] | None = None,
     aligned: Callable[[int, int], None] | None = None,
+    paced: Callable[[Pace], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Model[Config]:
     """Train in a run's folder, with log and checkpoints.
 
@@ -126,29 +116,31 @@ def train(
     run : dict
         What else belongs in ``config.toml`` (data, backend, dtype).
     resume : bool
-        Continue from the newest checkpoint, if there is one. The configuration must be the run's own, except
-        for a larger number of steps.
+        Continue from the newest checkpoint that can be read; those after it are renamed, ``*.damaged``. The
+        configuration must be the run's own, except for a larger number of steps.
     progress : callable, optional
         Called at each report.
     aligned : callable, optional
         Called with (done, in all) before training, while clouds are aligned to a reference, and while a
         network for the start of inner plans is fitted.
+    paced : callable, optional
+        Called once, after the first steps.
+    stop : callable, optional
+        Asked after each step; where it says so, a checkpoint is written and ``KeyboardInterrupt`` is raised.
 
     Nothing is left behind by a run that fails before its first report.
 
     Raises
     ------
     RunError
-        If the folder holds a run already, or one other than that asked for.
+        If the folder holds a run already, or one other than that asked for, or nothing to resume.
     OSError
         If the folder cannot be written.
     training.algorithm.NonFiniteLossError
         Names the last checkpoint.
     """
     folder = Path(folder)
-    started = (folder / "config.toml").exists()
-    if started and not resume:
-        raise RunError(f"{folder} holds a run already; continue it with resume=True, or use another folder")
+    _check_folder(folder, resume=resume)
     saved = folder / "checkpoints"
     with (
         atomic.made_folder(folder),
@@ -156,15 +148,20 @@ def train(
         _only_process(folder),
         _kept_once_begun(folder),
     ):
-        for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
-            leftover.unlink()
+        for each in (folder, saved, folder / "figures"):
+            atomic.sweep(each)
         model, family = prepare(config, data, backend, source=source, progress=aligned)
-        if started and any(saved.glob("*.safetensors")):
+        if resume:
             model = _continue(model, load_model(folder, backend), folder)
+            for newer in checkpoints_in(folder):
+                if step_of(newer) > model.state.step:
+                    newer.replace(newer.with_name(f"{newer.name}.damaged"))
+        else:
+            save_model(checkpoint(folder, 0), model, backend)
         tables = {"run": run, "train": _without_none(asdict(config))}
         atomic.write_text(folder / "config.toml", tomli_w.dumps(tables))
         _cut_log(folder / "log.jsonl", model.state.step)
-        recorder = _Recorder(model, backend, folder, checkpoint_every, progress)
+        recorder = Recorder(model, backend, folder, checkpoint_every, progress, paced, stop)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the loss
                 state = algorithm.train(
@@ -176,61 +173,25 @@ def train(
                     ops=backend.ops,
                     every=log_every,
                     report=recorder,
+                    due=recorder.due,
                 )
         except algorithm.NonFiniteLossError as error:
-            good = newest_checkpoint(folder) if recorder.newest else "none"
+            good = checkpoint(folder, recorder.newest) if recorder.newest else "none"
             raise algorithm.NonFiniteLossError(f"{error}; last good checkpoint: {good}") from None
     return model._replace(state=state)
 
 
-class _Recorder:
-    """What happens at each report: a line in the log, and a checkpoint when one is due."""
-
-    def __init__(
-        self,
-        model: Model[Any],
-        backend: Backend,
-        folder: Path,
-        checkpoint_every: int,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.model, self.backend, self.folder = model, backend, folder
-        self.checkpoint_every, self.progress = checkpoint_every, progress
-        self.newest = self.last_step = model.state.step
-        self.last_time = time.perf_counter()
-
-    def __call__(self, state: State, metrics: algorithm.Metrics) -> None:
-        config, now = self.model.config, time.perf_counter()
-        rate = (state.step - self.last_step) / max(now - self.last_time, 1e-9)
-        self.last_time, self.last_step = now, state.step
-        entry = {
-            "step": state.step,
-            "loss": metrics.loss,
-            "grad_norm": metrics.grad_norm,
-            "plan_error": metrics.plan_error,
-            "plan_iterations": metrics.plan_iterations,
-            "learning_rate": algorithm.learning_rate(config, state.step - 1),
-            "steps_per_s": round(rate, 3),
-        }
-        try:
-            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-            if state.step - self.newest >= self.checkpoint_every or state.step == config.steps:
-                self._save(state)
-        except OSError as error:
-            raise OSError(
-                f"{self.folder} stopped at step {state.step}: {error.strerror or error}; "
-                f"the last checkpoint is of step {self.newest}"
-            ) from error
-        if self.progress is not None:
-            self.progress(Progress(state.step, config.steps, *metrics, rate))
-
-    def _save(self, state: State) -> None:
-        saved = self.folder / "checkpoints"
-        save_model(saved / f"{state.step:08d}.safetensors", self.model._replace(state=state), self.backend)
-        self.newest = state.step
-        for old in sorted(saved.glob("*.safetensors"))[:-KEEP]:
-            old.unlink()
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise ``RunError`` unless a folder holds a run that can be resumed, or none where one is to start."""
+    has_config, found = (folder / "config.toml").exists(), checkpoints_in(folder)
+    if resume and not has_config:
+        raise RunError(f"nothing to resume in {folder}: it holds no run")
+    if resume and not found:
+        raise RunError(f"nothing to resume in {folder}: its checkpoints are gone; train in another folder")
+    if not resume and has_config:
+        raise RunError(f"{folder} holds a run already; continue it with resume=True, or use another folder")
+    if not resume and found and step_of(found[-1]) > 0:  # that of step 0 is left by a kill before the first
+        raise RunError(f"{folder} holds checkpoints of a run without its config.toml; use another folder")
 
 
 @contextmanager
@@ -243,7 +204,7 @@ def _kept_once_begun(folder: Path) -> Iterator[None]:
     except BaseException as error:
         begun = log.exists() or (isinstance(error, KeyboardInterrupt) and config.exists())
         if new and not begun:
-            for file in (config, folder / ".lock"):
+            for file in (config, folder / ".lock", checkpoint(folder, 0)):
                 file.unlink(missing_ok=True)
         raise
 
@@ -293,7 +254,7 @@ def _cut_log(log: Path, step: int) -> None:
     if not log.exists():
         return
     kept = []
-    for line in log.read_text(encoding="utf-8").splitlines():
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
@@ -316,6 +277,10 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import tomllib
 
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory, and no TOML file")
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -326,8 +291,8 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         for key in values:
             if key not in TABLES[table]:
                 raise ValueError(
-                    f"{path}: unknown name {key!r} in [{table}]; expected one of "
-                    f"{', '.join(sorted(TABLES[table]))}"
+                    f"{path}: unknown name {key!r} in [{table}]; "
+                    + nearest(key, TABLES[table], listed="refwfm train --help")
                 )
         # Only types in [train]: the constructor of the configuration checks the rest, and knows its kind.
         check = check_option if table == "run" else check_type

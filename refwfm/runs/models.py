@@ -1,6 +1,7 @@
 """Making, saving and loading a model: what was asked for, what was fitted to the data, what was learned."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from refwfm._array import check_integer
 from refwfm.measures import Gaussian
 from refwfm.psd import project_psd
 from refwfm.storage import checkpoints
-from refwfm.training.algorithm import State, init_state
+from refwfm.training.algorithm import NonFiniteLossError, State, init_state
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.flows import CONFIGS, FLOWS, flow_of, kind_of
 from refwfm.training.ops import Ops
@@ -100,7 +102,13 @@ def fingerprint(config: TrainingConfig, data: Data, /) -> str:
 
 
 def save_model(path: Path, model: Model[Any], backend: Backend, /) -> None:
-    """Write a checkpoint of a model; see ``storage.checkpoints.save``."""
+    """Write a checkpoint of a model; see ``storage.checkpoints.save``.
+
+    Raises
+    ------
+    training.algorithm.NonFiniteLossError
+        If an array of it has NaN or infinity; nothing is written then.
+    """
     flow, state = flow_of(model.config), model.state
     setting, numbers = flow.pack(model.setting)
     tree: dict[str, Any] = {
@@ -114,6 +122,9 @@ def save_model(path: Path, model: Model[Any], backend: Backend, /) -> None:
         name: leaf if isinstance(leaf, np.ndarray) else backend.to_numpy(leaf)
         for name, leaf in flatten(tree).items()
     }
+    broken = _not_finite(arrays)
+    if broken is not None:
+        raise NonFiniteLossError(f"{broken} has NaN or infinity after step {state.step}, and is not saved")
     about = {
         "kind": kind_of(model.config),
         "config": asdict(model.config),
@@ -125,17 +136,38 @@ def save_model(path: Path, model: Model[Any], backend: Backend, /) -> None:
 
 
 def load_model(path: Path | str, backend: Backend, /) -> Model[Any]:
-    """Read a model from a checkpoint, or from the newest one of a run's folder.
+    """Read a model from a checkpoint, or from the newest one of a run's folder that can be read.
 
-    Its kind is only known from the file: ``config`` is a ``GaussianConfig`` or a ``CloudConfig``.
+    Its kind is only known from the file: ``config`` is a ``GaussianConfig`` or a ``CloudConfig``. A damaged
+    checkpoint is passed over with a ``CheckpointWarning`` for the one before it.
 
     Raises
     ------
     FileNotFoundError, checkpoints.CheckpointError
+        The latter names the file, and the tensor that is missing, strange, not finite, of another shape or
+        dtype.
     """
     path = Path(path)
-    if path.is_dir():
-        path = newest_checkpoint(path)
+    if not path.is_dir():
+        return _read(path, backend)
+    newest_checkpoint(path)  # an error where there is none
+    damage = None
+    for each in reversed(checkpoints_in(path)):
+        try:
+            model = _read(each, backend)
+        except checkpoints.NewerCheckpointError:
+            raise
+        except checkpoints.CheckpointError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            warnings.warn(f"{damage}; taking {each} instead", checkpoints.CheckpointWarning, stacklevel=2)
+        return model
+    assert damage is not None
+    raise damage
+
+
+def _read(path: Path, backend: Backend) -> Model[Any]:
     arrays, about = checkpoints.load(path)
     try:
         kind = about.get("kind", "gaussians")
@@ -144,18 +176,68 @@ def load_model(path: Path | str, backend: Backend, /) -> Model[Any]:
         # Integers are the host's bookkeeping: counts of labels, sizes of clouds.
         tree = unflatten({k: v if v.dtype.kind == "i" else backend.asarray(v) for k, v in arrays.items()})
         setting = flow.unpack(tree["setting"], about)
+        check_integer(about["step"], "step", low=0)
+        params = flow.init_params(config, setting)
+        expected = {"params": params, "adam": {"first": params, "second": params}}
+        expected |= {"ema": params} if config.ema else {}
+        _check_tensors(
+            path, arrays, expected | {"setting": flow.pack(setting)[0]}, about["about"].get("dtype")
+        )
         adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
         state = State(tree["params"], adam, tree.get("ema"), about["step"])
         return Model(config, setting, state, about["about"])
-    except (KeyError, TypeError, ValueError) as error:
+    except checkpoints.CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise checkpoints.CheckpointError(
             f"{path} is a checkpoint, but not of a model that this version knows ({error})"
         ) from None
 
 
+def _check_tensors(
+    path: Path, arrays: dict[str, np.ndarray], expected: dict[str, Any], dtype: str | None
+) -> None:
+    """Raise ``CheckpointError`` unless a file has a model's arrays, finite, in their shapes and dtype."""
+    wanted = flatten(expected)
+    for name in sorted(wanted.keys() | arrays.keys()):
+        if name not in arrays:
+            raise checkpoints.CheckpointError(f"{path} lacks the tensor {name}")
+        if name not in wanted:
+            raise checkpoints.CheckpointError(f"{path} has a tensor {name}, which its model does not have")
+        shapes = tuple(arrays[name].shape), tuple(wanted[name].shape)
+        if shapes[0] != shapes[1]:
+            raise checkpoints.CheckpointError(
+                f"{path}: the tensor {name} has the shape {shapes[0]}; its model has {shapes[1]}"
+            )
+        found = str(arrays[name].dtype)
+        if not name.startswith("setting/") and found != (dtype or found):
+            raise checkpoints.CheckpointError(
+                f"{path}: the tensor {name} has the dtype {found}; its model has {dtype}"
+            )
+    broken = _not_finite(arrays)
+    if broken is not None:
+        raise checkpoints.CheckpointError(f"{path}: the tensor {broken} has NaN or infinity")
+
+
+def _not_finite(arrays: dict[str, np.ndarray]) -> str | None:
+    """Name of the first array with NaN or infinity, None where there is none."""
+    return next((name for name, array in arrays.items() if not np.all(np.isfinite(array))), None)
+
+
+def checkpoints_in(folder: Path, /) -> list[Path]:
+    """Checkpoints of a run's folder, the newest last; other files there are none."""
+    found = (folder / "checkpoints").glob("*.safetensors")
+    return sorted((path for path in found if path.stem.isdecimal()), key=step_of)
+
+
+def step_of(checkpoint: Path, /) -> int:
+    """Step that a checkpoint is of, from its name."""
+    return int(checkpoint.stem)
+
+
 def newest_checkpoint(folder: Path, /) -> Path:
     """The newest checkpoint of a run's folder."""
-    found = sorted((folder / "checkpoints").glob("*.safetensors"))
+    found = checkpoints_in(folder)
     if not found:
         raise FileNotFoundError(f"no checkpoint in {folder / 'checkpoints'}")
     return found[-1]

@@ -38,6 +38,26 @@ def write_text(path: Path, text: str, /) -> None:
     write(path, lambda file: file.write(text.encode()))
 
 
+def sweep(folder: Path, /) -> None:
+    """Take away what processes that were killed while they wrote left in a folder: ``.NAME.PID.part``."""
+    for leftover in folder.glob(".*.part"):
+        pid = leftover.name.split(".")[-2]
+        if not (pid.isdigit() and _runs(int(pid))):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is another process of this number, as far as the system tells."""
+    if pid == os.getpid() or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)  # the signal 0 is sent to nobody, and fails where there is nobody
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself survive a power cut, where the system can."""
     with contextlib.suppress(OSError):
@@ -50,13 +70,28 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def made_folder(folder: Path, /) -> Iterator[None]:
-    """Make a folder, with its parents; where the block fails, take away what was made and is still empty."""
+    """Make a folder, with its parents; where the block fails, take away what was made and is still empty.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made; the error names it and says why.
+    """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # not empty: something was kept
             for each in made:
                 each.rmdir()
         raise
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        files = [each for each in (folder, *folder.parents) if each.is_file()]
+        reason = f"{files[0]} is a file" if files else error.strerror or error
+        raise OSError(error.errno, f"cannot make the folder {folder}: {reason}") from error

@@ -34,7 +34,7 @@ def cached(
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     file = cache_folder() / kind / f"{digest.hexdigest()}.safetensors"
-    with contextlib.suppress(FileNotFoundError, checkpoints.CheckpointError):
+    with contextlib.suppress(OSError, checkpoints.CheckpointError):  # absent, not readable, or damaged
         result = checkpoints.load(file)[0].get("result")
         if result is not None and result.shape == shape:
             return result
@@ -47,8 +47,9 @@ def cached(
 
 def cache_folder() -> Path:
     """Folder of the files."""
-    if "REFWFM_CACHE" in os.environ:
-        return Path(os.environ["REFWFM_CACHE"])
+    chosen = os.environ.get("REFWFM_CACHE")
+    if chosen:  # an empty variable is one that is not set
+        return Path(chosen)
     home = Path.home()
-    folders = {"win32": os.environ.get("LOCALAPPDATA", home), "darwin": home / "Library" / "Caches"}
-    return Path(folders.get(sys.platform, os.environ.get("XDG_CACHE_HOME", home / ".cache"))) / "refwfm"
+    folders = {"win32": os.environ.get("LOCALAPPDATA") or home, "darwin": home / "Library" / "Caches"}
+    return Path(folders.get(sys.platform, os.environ.get("XDG_CACHE_HOME") or home / ".cache")) / "refwfm"

@@ -140,6 +140,7 @@ def train(
     ops: Ops = REFERENCE,
     every: int = 50,
     report: Callable[[State, Metrics], None] | None = None,
+    due: Callable[[State, Metrics], bool] | None = None,
 ) -> State:
     """Train to ``config.steps`` steps from wherever ``state`` stands.
 
@@ -152,6 +153,8 @@ def train(
     report : callable, optional
         ``report(state, metrics)`` with a summary of the steps since the last one: the place for
         progress bars, logs and checkpoints. Called at multiples of ``every`` and after the last step.
+    due : callable, optional
+        ``due(state, metrics)``, called after each step: whether to report now, too.
 
     Raises
     ------
@@ -163,7 +166,8 @@ def train(
     while state.step < config.steps:
         state, metrics = step(config, setting, family, labels, state, ops=ops)
         pending.append(metrics)
-        if state.step % every == 0 or state.step == config.steps:
+        now = due is not None and due(state, metrics)
+        if now or state.step % every == 0 or state.step == config.steps:
             losses = [float(metrics.loss) for metrics in pending]
             norms = [float(metrics.grad_norm) for metrics in pending]
             finite = np.isfinite(losses) & np.isfinite(norms)

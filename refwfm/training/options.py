@@ -7,6 +7,7 @@ from them, so that a new option is one line::
 """
 
 import dataclasses
+import difflib
 import math
 import typing
 from collections.abc import Iterable, Mapping
@@ -106,6 +107,22 @@ def _declares(kind: type, name: str) -> bool:
     """Whether a class says itself what an option is, more than a new default."""
     fields = getattr(kind, "__dataclass_fields__", {})
     return name in vars(kind).get("__annotations__", {}) and bool(name in fields and fields[name].metadata)
+
+
+def nearest(name: str, known: Iterable[str], /, *, listed: str) -> str:
+    """What to say of a name that is none of many: those that look like it, and what lists them all.
+
+    Equation: none. What a run is asked for.
+
+    Examples
+    --------
+    >>> nearest("citys", ["cities", "fours"], listed="refwfm data list")
+    'did you mean cities? refwfm data list lists all 2'
+    """
+    known = list(known)
+    alike = difflib.get_close_matches(name, known)
+    question = f"did you mean {' or '.join(alike)}? " if alike else ""
+    return f"{question}{listed} lists all {len(known)}"
 
 
 def check_options(values: Any, /) -> None:

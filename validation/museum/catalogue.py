@@ -5,6 +5,7 @@ To add one, put an ``Exhibit`` into the module of its room. To add a room, name 
 
 from importlib import import_module
 
+from refwfm.training.options import nearest
 from refwfm.validation.museum.exhibit import Exhibit
 
 ROOMS = {
@@ -38,9 +39,9 @@ def find(id: str, known: dict[str, Exhibit], /) -> Exhibit:
     Raises
     ------
     ValueError
-        If there is none: names those there are.
+        If there is none: names those that look like it.
     """
     names = {name.casefold(): name for name in known}
     if id.casefold() not in names:
-        raise ValueError(f"unknown exhibit {id!r}; the museum has {', '.join(known)}")
+        raise ValueError(f"unknown exhibit {id!r}; {nearest(id, known, listed='refwfm museum')}")
     return known[names[id.casefold()]]

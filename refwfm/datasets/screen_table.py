@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._grouping import refuse_missing
 from refwfm.datasets.annotated import opened
 
 NAMES = {
@@ -156,15 +157,6 @@ def write_screen(path: str | os.PathLike[str], table: ScreenTable, /) -> Path:
     else:
         raise ValueError(f"a table is written as .csv or .h5ad; got {path}")
     return path
-
-
-def refuse_missing(missing: NDArray[np.bool_], name: str, what: str = "no value", /) -> None:
-    """Raise where something is missing: names the column, how many rows, and the first."""
-    if missing.any():
-        raise ValueError(
-            f"column {name!r}: {int(missing.sum())} of {len(missing)} cells have {what} "
-            f"(the first in row {int(np.argmax(missing))}); leave them out of the table, or fill them in"
-        )
 
 
 def _read(file: Path, columns: Mapping[str, str], markers: Sequence[str] | None, drop: Any) -> ScreenTable:

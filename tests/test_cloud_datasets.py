@@ -751,7 +751,7 @@ def test_folders_of_shapes_errors(tmp_path, pc15k):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         datasets.read_shapes(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no shapes \(\.npy, \.off, \.txt\) in"):
+    with pytest.raises(FileNotFoundError, match=r"no shapes \(\.npy, \.txt, \.off, \.ply, \.obj, \.stl\) in"):
         datasets.read_shapes(tmp_path / "empty")
     path = folder / "a.npy"
     whole = path.read_bytes()

@@ -92,7 +92,9 @@ def test_labels_become_classes(labels, positions, names):
 def test_continuous_labels_are_refused():
     x = np.random.default_rng(0).standard_normal((64, 3, 2))
     for labels in (x[:, 0, 0], x[:, 0, 0].tolist(), [1.0, np.inf] * 32, [1, 0.5] * 32):
-        with pytest.raises(ValueError, match=r"different numbers, such as .* are conditions, not classes: sort"):
+        with pytest.raises(
+            ValueError, match=r"different numbers, such as .* are conditions, not classes: sort"
+        ):
             datasets.clouds_from_arrays(x, labels=labels)
     with pytest.raises(ValueError, match="64 different numbers"):
         datasets.niche_clouds(x[:, 0], x[:, 1], k=2, labels=x[:, 0, 0])

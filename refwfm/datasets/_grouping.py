@@ -55,7 +55,7 @@ def classes_of(values: Any, name: str = "labels", /) -> tuple[NDArray[np.int64],
     if values.ndim != 1:
         raise ValueError(f"{name} must have shape (N,); got {values.shape}")
     missing = missing_in(values)
-    known = [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in values[~missing]]
+    known = list(values[~missing])
     if all(isinstance(each, Real) and not isinstance(each, bool) for each in known):
         broken = [float(each) for each in known if not float(each).is_integer()]
         if broken:
@@ -65,7 +65,7 @@ def classes_of(values: Any, name: str = "labels", /) -> tuple[NDArray[np.int64],
             )
         known = [int(each) for each in known]
     else:
-        known = [str(each) for each in known]
+        known = [each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in known]
     distinct, found = np.unique(np.array(known), return_inverse=True)
     positions = np.full(len(values), -1)
     positions[~missing] = found

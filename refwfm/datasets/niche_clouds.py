@@ -32,8 +32,8 @@ def niche_clouds(
 ) -> CloudFamily:
     """For every cell, the features of the k cells nearest to it, or of all cells within ``radius``.
 
-    A cell belongs to its own niche, and neighbours are sought within its own section only. With ``k`` the cell is
-    the first of its niche, and others at the same distance come by their rows.
+    A cell belongs to its own niche, and neighbours are sought within its own section only. With ``k`` the
+    cell is the first of its niche, and others at the same distance come by their rows.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def niche_clouds(
     Raises
     ------
     ValueError
-        If lengths differ, a value is not finite, a section is missing, k exceeds a section's number of cells, or not exactly
-        one of ``k`` and ``radius`` is given.
+        If lengths differ, a value is not finite, a section is missing, k exceeds a section's number of
+        cells, or not exactly one of ``k`` and ``radius`` is given.
     """
     features = as_matrix(features, "features")
     if (k is None) == (radius is None):

@@ -149,15 +149,16 @@ def gaussians_from_clouds(
 
 
 def encode_labels(
-    labels: Any | None, names: tuple[str, ...] = ()
+    labels: Any | None, names: tuple[str, ...] = (), *, what: str = "labels"
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     """Labels as positions in a tuple of names: integers as they are, anything else looked up by name.
 
-    Without ``names``, they are those of ``classes_of``, and ``UNLABELLED`` where there is no label.
+    Without ``names``, they are those of ``classes_of``, and ``UNLABELLED`` where there is no label. Errors
+    call the labels ``what``.
     """
     if labels is None:
         return None, names
-    positions, found = classes_of(labels)
+    positions, found = classes_of(labels, what)
     if names and np.asarray(labels).dtype.kind in "iu":
         return np.asarray(labels, dtype=np.int64), names
     if (positions < 0).any():

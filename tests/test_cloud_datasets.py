@@ -949,6 +949,7 @@ def test_clouds_of_an_anndata_file_have_the_moments_of_its_gaussians(h5ad, optio
     assert "cells.h5ad" in clouds.about
 
 
+@pytest.mark.filterwarnings("ignore:column 'section' has 2 values")  # the hint: they do overlap
 def test_clouds_of_an_anndata_file_within_a_radius(h5ad):
     clouds = datasets.clouds_from_anndata(h5ad, pcs=4, radius=0.2)
     data = anndata.read_h5ad(h5ad)

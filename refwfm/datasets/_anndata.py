@@ -193,7 +193,7 @@ def warn_of_overlap(data: Any, positions: Floats, /) -> None:
             continue
         values = column_of(data, name).astype(np.str_)
         share = np.unique(values, return_counts=True)[1] / len(values)
-        if not 1 < len(share) <= len(values) / 2:
+        if not 1 < len(share) <= len(values) / 10:  # few cells say little
             continue
         near = nearest(positions, 2, rows=len(values))[:, 1] if near is None else near
         mixed = float((values[near] != values).mean())

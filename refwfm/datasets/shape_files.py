@@ -132,10 +132,8 @@ def _shapes_in(folder: Path, split: str | None) -> list[Path]:
         warnings.warn(f"left out of {folder}, which are no shapes: {told}", UserWarning, stacklevel=3)
     if any(path.is_dir() for path in folder.iterdir()):
         # Text files beside folders of shapes are lists.
-        lists, files = (
-            files,
-            [path for path in files if path.suffix.lower() != ".txt" or path.parent != folder],
-        )
+        lists = files
+        files = [path for path in files if path.suffix.lower() != ".txt" or path.parent != folder]
         listed = [path for path in lists if path.parent == folder and path.stem.endswith(f"_{split}")]
         if split is not None and listed:
             names = set(listed[0].read_text(encoding="utf-8").split())

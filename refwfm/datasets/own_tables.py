@@ -51,6 +51,8 @@ def read_table(
     path = Path(path)
     frame = read_frame(path)
     frame.columns = [str(name) for name in frame.columns]
+    if not len(frame):
+        raise ValueError(f"{path.name} has no rows; its columns are {', '.join(frame.columns) or 'none'}")
     given = list(columns or [])
     for name in (cloud, *given, *([] if label is None else [label])):
         if name not in frame.columns:

@@ -751,7 +751,7 @@ def test_folders_of_shapes_errors(tmp_path, pc15k):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         datasets.read_shapes(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no shapes \(\.npy, \.off, \.txt\) in"):
+    with pytest.raises(FileNotFoundError, match=r"no shapes \(\.npy, \.txt, \.off, \.ply, \.obj, \.stl\) in"):
         datasets.read_shapes(tmp_path / "empty")
     path = folder / "a.npy"
     whole = path.read_bytes()
@@ -949,6 +949,7 @@ def test_clouds_of_an_anndata_file_have_the_moments_of_its_gaussians(h5ad, optio
     assert "cells.h5ad" in clouds.about
 
 
+@pytest.mark.filterwarnings("ignore:column 'section' has 2 values")  # the hint: they do overlap
 def test_clouds_of_an_anndata_file_within_a_radius(h5ad):
     clouds = datasets.clouds_from_anndata(h5ad, pcs=4, radius=0.2)
     data = anndata.read_h5ad(h5ad)

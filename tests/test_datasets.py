@@ -690,6 +690,7 @@ def test_anndata_clusters(h5ad):
     assert family.label_names == ("x", "y")
 
 
+@pytest.mark.filterwarnings("ignore:column 'section' has 2 values")  # the hint: they do overlap
 def test_anndata_neighbourhoods_and_computed_components(h5ad, tmp_path):
     family = datasets.from_anndata(h5ad, by="neighbourhood", k=6, pcs=4)
     scores = anndata.read_h5ad(h5ad).obsm["X_pca"][:, :4]
@@ -724,6 +725,7 @@ def test_anndata_neighbourhoods_and_computed_components(h5ad, tmp_path):
         ({"k": 16, "section_key": "section"}, "k = 16 .* section 1 has only 15 cells"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:column 'section' has 2 values")  # the hint: they do overlap
 def test_anndata_errors(h5ad, options, match):
     with pytest.raises(ValueError, match=match):
         datasets.from_anndata(h5ad, **{"pcs": 4, "k": 6, **options})

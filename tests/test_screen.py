@@ -137,12 +137,12 @@ def test_what_a_table_lacks_is_said(tmp_path, table, monkeypatch):
 
 def test_parquet_or_a_hint(tmp_path, table):
     path = tmp_path / "a.parquet"
-    frame = pd.read_csv(write_screen(tmp_path / "a.csv", table))
+    frame = pd.read_csv(write_screen(tmp_path / "a.csv", table), float_precision="round_trip")
     try:
         frame.to_parquet(path)
     except ImportError:
         path.write_bytes(b"PAR1")
-        with pytest.raises(ModuleNotFoundError, match="needs pyarrow: pip install pyarrow"):
+        with pytest.raises(ModuleNotFoundError, match=r"needs pyarrow: pip install .refwfm\[tables\]"):
             read_screen(path)
     else:
         assert_same_table(read_screen(path), table, rtol=1e-14)

@@ -43,7 +43,7 @@ CONFIGS = (MetaOTConfig, MetaCloudsConfig)
 def load_measures(name: str, /) -> PairFamily | CloudFamily:
     """Pairs of histograms, or clouds to draw pairs from, by name or from a file of either kind."""
     is_clouds = name in CATALOGUE and name not in PAIRS
-    if name.endswith(".npz"):
+    if name.lower().endswith(".npz"):
         is_clouds = "format" in read_npz(Path(name))
     if not is_clouds:
         return load_pairs(name)

@@ -32,7 +32,7 @@ def print_populations() -> None:
 
 def are_populations(name: str) -> bool:
     """Whether a name, or the file of that name, is of populations; what reads others says what is wrong."""
-    if not name.endswith(".npz") or not Path(name).is_file():
+    if not name.lower().endswith(".npz") or not Path(name).is_file():
         return name in POPULATIONS
     try:
         return file_format(name) == POPULATIONS_FORMAT
@@ -69,7 +69,7 @@ def summarise_populations(family: PopulationFamily) -> None:
 
 
 def populations(
-    file: Annotated[Path, typer.Argument(help="AnnData file (.h5ad).")],
+    file: Annotated[Path, typer.Argument(help="AnnData file (.h5ad, .zarr).")],
     population: Annotated[str, typer.Option(help="Column of obs with the populations: sample, patient, ...")],
     condition: Annotated[str, typer.Option(help="Column of obs with what was done to them.")],
     control: Annotated[str, typer.Option(help="Value of that column that is the control.")],
@@ -80,6 +80,10 @@ def populations(
     basis: Annotated[
         str | None, typer.Option(help="Entry of obsm with the components (default X_pca).")
     ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Entry of layers to compute components from, in place of X.")
+    ] = None,
+    use_raw: Annotated[bool, typer.Option("--use-raw", help="Compute components from raw.")] = False,
     pcs: Annotated[int, typer.Option(min=1, help="Number of components.")] = 16,
     held_out: Annotated[
         str | None,
@@ -113,6 +117,8 @@ def populations(
                 dose=dose,
                 marks=marks,
                 basis=basis,
+                layer=layer,
+                use_raw=use_raw,
                 pcs=pcs,
                 held_out=held_of(held_out, "--held-out"),
                 validation=held_of(validation, "--validation"),

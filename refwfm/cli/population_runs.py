@@ -33,7 +33,7 @@ NOTE = "mean ± standard deviation over populations"
 def load_own(name: str, /) -> PopulationFamily:
     """Populations by name or from a file; an error that says what else could be given."""
     if not are_populations(name):
-        if name.endswith(".npz") and not Path(name).exists():
+        if name.lower().endswith(".npz") and not Path(name).exists():
             raise FileNotFoundError(f"no such file: {name}")
         raise ValueError(f"{name} is no family of populations; Meta Flow Matching takes {WHAT}")
     return load_populations(name)

@@ -73,7 +73,7 @@ def train(
         run["reference"] = reference or run["reference"]
         run, options, start = _source(run, options)
         for key in {"data", "source"} & set(run):
-            if run[key].endswith(".npz"):
+            if run[key].lower().endswith(".npz"):
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name

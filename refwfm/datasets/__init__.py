@@ -7,12 +7,16 @@ serves the file, a download.
 """
 
 import os
+import shlex
+from pathlib import Path
 
+from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import load_family, save_family, save_populations
 from refwfm.datasets._pair_family import PairFamily
 from refwfm.datasets._population_family import PopulationBatch, PopulationFamily
+from refwfm.datasets._tables import is_table
 from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
@@ -20,9 +24,10 @@ from refwfm.datasets.cities import polygon_moments
 from refwfm.datasets.images import intensity_clouds, jitter_clouds, sample_from_images, threshold_clouds
 from refwfm.datasets.niche_clouds import niche_clouds
 from refwfm.datasets.own_arrays import clouds_from_arrays, gaussians_from_clouds, gaussians_of
-from refwfm.datasets.own_files import read_clouds
+from refwfm.datasets.own_files import read_clouds, read_gaussians
 from refwfm.datasets.own_pairs import own_pairs
 from refwfm.datasets.own_populations import populations_from_anndata, populations_from_arrays
+from refwfm.datasets.own_tables import read_table
 from refwfm.datasets.pair_catalogue import PAIRS, load_pairs
 from refwfm.datasets.partial import partial_views
 from refwfm.datasets.population_catalogue import POPULATIONS, load_populations
@@ -69,8 +74,10 @@ __all__ = [
     "prepare_screen",
     "principal_components",
     "read_clouds",
+    "read_gaussians",
     "read_screen",
     "read_shapes",
+    "read_table",
     "sample_from_images",
     "save_family",
     "save_populations",
@@ -111,16 +118,37 @@ def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family | CloudFam
         If reading it needs a library that is not installed.
     """
     text = os.fspath(name)
-    if text.endswith(".npz"):
+    if text.lower().endswith(".npz"):
         return load_family(text)
     if text not in CATALOGUE:
-        raise ValueError(
-            f"unknown family {text!r}: expected a path ending in .npz or a name; "
-            + nearest(text, CATALOGUE, listed="refwfm data list")
-        )
+        raise _no_family(text)
     if seed < 0:
         raise ValueError(f"seed must be non-negative; got {seed}")
     return CATALOGUE[text].load(seed)
+
+
+def _no_family(text: str) -> ValueError | FileNotFoundError:
+    """What is wrong with a name that is in no catalogue, and what makes a family of it."""
+    path = Path(text)
+    kinds = {
+        "a folder": path.is_dir() and not is_anndata(path),
+        "AnnData": is_anndata(path),
+        "a table": is_table(path),
+        "an array": path.suffix.lower() == ".npy",
+    }
+    for what, applies in kinds.items():
+        if applies and not path.exists():
+            return FileNotFoundError(f"no such file: {text}")
+        if applies:
+            makers = " or ".join(
+                f"refwfm data {kind} {shlex.quote(text)}"
+                for kind in (("clouds",) if what == "a folder" else ("clouds", "gaussians"))
+            )
+            return ValueError(f"{text} is {what}, not a family: {makers} makes one, in a file ending in .npz")
+    return ValueError(
+        f"unknown family {text!r}: expected a path ending in .npz or a name; "
+        + nearest(text, CATALOGUE, listed="refwfm data list")
+    )
 
 
 def held_out(name: str, /, *, seed: int = 0) -> Family | CloudFamily:

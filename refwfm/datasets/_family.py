@@ -50,7 +50,8 @@ class Family:
             raise ValueError(f"family {self.name!r} is empty: it needs at least one Gaussian")
         # Integers are left to check_gaussian, which refuses them by name.
         if mean.dtype.kind == cov.dtype.kind == "f":
-            mean, cov = mean.astype(np.float64), cov.astype(np.float64)
+            # The check makes new covariances, which are the most of it all.
+            mean, cov = mean.astype(np.float64), cov.astype(np.float64, copy=False)
         gaussians = check_gaussian(Gaussian(mean, cov), f"family {self.name!r}")
         object.__setattr__(self, "gaussians", gaussians)
         object.__setattr__(self, "labels", check_labels(self.name, self.labels, self.label_names, n))

@@ -1,10 +1,9 @@
 """The files of families: Gaussians and clouds in ``.npz``, written whole or not at all, never unpickled."""
 
+import math
 import os
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +172,16 @@ def load_population_file(path: str | os.PathLike[str], /) -> PopulationFamily:
 
 def file_format(path: str | os.PathLike[str], /) -> str:
     """The format that a family's ``.npz`` file names; errors as for ``read_npz``."""
-    return str(read_npz(_npz_path(path), ("format",))["format"])
+    path = _npz_path(path)
+    try:
+        return str(read_npz(path, ("format",))["format"])
+    except ValueError as error:
+        if not str(error).endswith("it lacks format"):
+            raise
+        raise ValueError(
+            f"{error}, which all families have; refwfm data clouds {path} makes one of one's own arrays, or "
+            "refwfm data gaussians"
+        ) from error
 
 
 def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, NDArray[Any]]:
@@ -193,14 +201,53 @@ def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, ND
             keys = tuple(archive) if keys is None else keys
             missing = [key for key in keys if key not in archive]
             if not missing:
-                return {key: archive[key] for key in keys}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+                return {key: _member(archive, key) for key in keys}
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # NumPy and zipfile can raise anything on a file of anything
         raise ValueError(f"{path} is truncated or not a .npz file of arrays ({error})") from error
     raise ValueError(f"{path} is a .npz file of another kind: it lacks {', '.join(missing)}")
 
 
+def read_npy(path: Path, /) -> NDArray[Any]:
+    """Read the array in a ``.npy`` file; never unpickles.
+
+    Raises
+    ------
+    ValueError
+        If it is truncated or not a .npy file.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_size(file, path.stat().st_size)
+            file.seek(0)
+            return np.asarray(np.load(file, allow_pickle=False))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # NumPy can raise anything on a file of anything
+        raise ValueError(f"{path} is truncated or not a .npy file ({error})") from error
+
+
+def _member(archive: Any, key: str) -> NDArray[Any]:
+    """An array of an archive, whose header is believed only where as many bytes follow it."""
+    name = key if key in archive.zip.namelist() else f"{key}.npy"
+    with archive.zip.open(name) as file:
+        _check_size(file, archive.zip.getinfo(name).file_size)
+    return np.asarray(archive[key])
+
+
+def _check_size(file: IO[bytes], size: int) -> None:
+    """Raise unless an array of the shape in the header fills a file: NumPy would first make room for it."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version in read:  # the others are for names of fields
+        shape, _, dtype = read[version](file)
+        if file.tell() + math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(f"an array {dtype} of shape {shape} does not fit {size} bytes")
+
+
 def _npz_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    if path.suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         raise ValueError(f"a family's file must end in .npz; got {path}")
     return path

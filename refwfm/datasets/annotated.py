@@ -1,9 +1,6 @@
 """The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,14 +8,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._anndata import (
+    column_of,
+    components_of,
+    coordinates_of,
+    expression_of,
+    opened,
+    sections_of,
+    warn_of_overlap,
+)
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
-from refwfm.datasets.cells import neighbourhoods, principal_components, standardize
+from refwfm.datasets._grouping import classes_of
+from refwfm.datasets.cells import neighbourhoods
 from refwfm.datasets.niche_clouds import niche_clouds
 from refwfm.datasets.own_arrays import clouds_from_arrays, encode_labels, gaussians_of
 
 WAYS = ("niche", "cluster", "neighbourhood")
-UNLABELLED = "unlabelled"
 
 Floats = NDArray[np.float64]
 
@@ -35,12 +41,14 @@ def from_anndata(
     cluster_key: str | None = None,
     section_key: str | None = None,
     basis: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
 ) -> Family:
     """Family of Gaussians of groups of cells, in principal components of their expression.
 
     Parameters
     ----------
-    path : path of a .h5ad file
+    path : path of a .h5ad file, or of a .zarr store
     by : {"niche", "cluster", "neighbourhood"}
         The groups: the k cells nearest in the tissue (``obsm[spatial_key]``), the cells with the same
         value of ``obs[cluster_key]``, or the k cells nearest in the principal components themselves.
@@ -49,18 +57,21 @@ def from_anndata(
     pcs : int
         Number of principal components, the dimension d of the Gaussians.
     label : str, optional
-        Column of ``obs``: the class of a cell, and of its niche or neighbourhood. The class of a cluster
-        is the commonest among its cells.
+        Column of ``obs``, whole numbers or text: the class of a cell, and of its niche or neighbourhood,
+        "unlabelled" where it has no value. The class of a cluster is the commonest among its cells.
     spatial_key : str
         Entry of ``obsm`` with the coordinates.
     cluster_key : str
         Column of ``obs`` for "cluster". Cells without a value belong to no cluster.
     section_key : str, optional
-        Column of ``obs`` for "niche": neighbours are sought within one section only.
+        Column of ``obs`` for "niche": neighbours are sought within one section only. No cell may lack a
+        value.
     basis : str, optional
         Entry of ``obsm`` whose first ``pcs`` columns are the components. When left out it is "X_pca"
         if the file has it; otherwise components are computed from ``X`` as it stands, every gene
         z-scored: normalise and log it beforehand.
+    layer : str, or use_raw : bool
+        Compute components from this entry of ``layers``, or from ``raw``, in place of ``X`` and of "X_pca".
 
     Returns
     -------
@@ -71,17 +82,24 @@ def from_anndata(
     ------
     FileNotFoundError, ValueError, ModuleNotFoundError
         If the file is missing, not AnnData, or lacks what was asked for (the message lists what it
-        has); k exceeds a section, pcs exceed the components; anndata is not installed.
+        has); a coordinate is not finite, a section missing; a label is a number that is not whole; k exceeds
+        a section, pcs exceed the components; anndata is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If no section is named, and cells of what may be several samples lie among each other.
     """
-    groups = _read_groups(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis)
+    groups = _read_groups(
+        *(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
+    )
     if groups.clusters is not None:
         return gaussians_of(_clusters(groups))
-    positions, names = encode_labels(groups.labels)
     return Family(
         name=groups.name,
         gaussians=neighbourhoods(groups.components, groups.positions, k=k, sections=groups.sections),
-        labels=positions,
-        label_names=names,
+        labels=groups.labels,
+        label_names=groups.label_names,
         about=f"The Gaussian of the {k} nearest cells of each of {groups.about}",
     )
 
@@ -99,12 +117,14 @@ def clouds_from_anndata(
     cluster_key: str | None = None,
     section_key: str | None = None,
     basis: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
 ) -> CloudFamily:
     """Family of point clouds of groups of cells, in principal components of their expression.
 
     Parameters
     ----------
-    path, by, pcs, label, spatial_key, cluster_key, section_key, basis
+    path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw
         See ``from_anndata``.
     k : int, or radius : float
         Cells in a niche or neighbourhood, 16 when both are left out; or all cells within ``radius``, in
@@ -120,7 +140,9 @@ def clouds_from_anndata(
     FileNotFoundError, ValueError, ModuleNotFoundError
         See ``from_anndata``.
     """
-    groups = _read_groups(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis)
+    groups = _read_groups(
+        *(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
+    )
     if groups.clusters is not None:
         return _clusters(groups)
     k = 16 if k is None and radius is None else k
@@ -130,11 +152,15 @@ def clouds_from_anndata(
         k=k,
         radius=radius,
         sections=groups.sections,
-        labels=groups.labels,
         name=groups.name,
     )
     reach = f"The {k} nearest cells" if radius is None else f"All cells within {radius:g}"
-    return replace(family, about=f"{reach} of each of {groups.about}")
+    return replace(
+        family,
+        labels=groups.labels,
+        label_names=groups.label_names,
+        about=f"{reach} of each of {groups.about}",
+    )
 
 
 class _Groups(NamedTuple):
@@ -142,7 +168,8 @@ class _Groups(NamedTuple):
 
     name: str
     components: Floats
-    labels: NDArray[Any] | None
+    labels: NDArray[np.int64] | None
+    label_names: tuple[str, ...]
     positions: Floats | None
     sections: NDArray[Any] | None
     clusters: NDArray[Any] | None
@@ -158,6 +185,8 @@ def _read_groups(
     cluster_key: str | None,
     section_key: str | None,
     basis: str | None,
+    layer: str | None,
+    use_raw: bool,
 ) -> _Groups:
     if by not in WAYS:
         raise ValueError(f"by must be one of {', '.join(WAYS)}; got {by!r}")
@@ -165,57 +194,42 @@ def _read_groups(
         raise ValueError("clusters need cluster_key, a column of obs")
     positions = sections = clusters = None
     with opened(path) as data:
-        components, origin = components_of(data, pcs, basis)
-        labels = None if label is None else _column(data, label)
+        components, origin = components_of(data, pcs, basis, layer, use_raw)
+        labels, names = encode_labels(None if label is None else column_of(data, label), what=str(label))
         where = f"{len(components)} cells of {path.name}"
         if by == "cluster":
-            clusters = _column(data, str(cluster_key))
+            clusters = column_of(data, str(cluster_key))
         elif by == "niche":
-            positions = _coordinates(data, spatial_key)
-            sections = None if section_key is None else _column(data, section_key)
+            positions = coordinates_of(data, spatial_key)
+            if section_key is None:
+                warn_of_overlap(data, positions)
+            else:
+                sections = sections_of(data, section_key)
             where += f", by obsm[{spatial_key!r}]" + (f" within one {section_key}" if section_key else "")
         else:
             positions, where = components, f"{where}, in the same components"
     about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
-    return _Groups(path.stem, components, labels, positions, sections, clusters, about)
+    return _Groups(path.stem, components, labels, names, positions, sections, clusters, about)
 
 
 def _clusters(groups: _Groups) -> CloudFamily:
-    clusters, labels = np.asarray(groups.clusters), groups.labels
-    names = [str(name) for name in np.unique(clusters) if name != UNLABELLED]
+    cluster, names = classes_of(groups.clusters, "clusters")
     if not names:
         raise ValueError(f"{groups.name}: no cell has a cluster")
-    inside = [clusters == name for name in names]
+    inside = [cluster == i for i in range(len(names))]
     family = clouds_from_arrays(
         [groups.components[cells] for cells in inside],
-        labels=None if labels is None else [_commonest(labels[cells]) for cells in inside],
         name=groups.name,
         about=f"Each of {len(names)} clusters among {groups.about}",
     )
-    return replace(family, members=tuple(names))
-
-
-def _commonest(values: NDArray[Any]) -> str:
-    names, counts = np.unique(values, return_counts=True)
-    return str(names[np.argmax(counts)])
-
-
-def components_of(data: Any, pcs: int, basis: str | None) -> tuple[Floats, str]:
-    """Components (N, pcs), and in words where they come from."""
-    if pcs < 1:
-        raise ValueError(f"pcs must be at least 1; got {pcs}")
-    if basis is None and "X_pca" in data.obsm:
-        basis = "X_pca"
-    if basis is None:
-        if data.X is None:
-            raise ValueError("the file has neither obsm['X_pca'] nor an expression matrix X")
-        expression = data.to_memory().X
-        dense = expression.toarray() if hasattr(expression, "toarray") else expression
-        return principal_components(standardize(dense), pcs), "computed from X, every gene z-scored"
-    scores = _entry(data, basis)
-    if pcs > scores.shape[1]:
-        raise ValueError(f"pcs = {pcs}, but obsm[{basis!r}] has only {scores.shape[1]} components")
-    return scores[:, :pcs], f"obsm[{basis!r}]"
+    if groups.labels is None:
+        return replace(family, members=names)
+    # Of classes that are as common the first one, and no class that is the commonest nowhere.
+    common = [np.bincount(groups.labels[cells]).argmax() for cells in inside]
+    used, labels = np.unique(common, return_inverse=True)
+    return replace(
+        family, members=names, labels=labels, label_names=tuple(groups.label_names[i] for i in used)
+    )
 
 
 def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str | None]:
@@ -237,71 +251,13 @@ def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str
     with opened(path) as data:
         obs = data.obs.copy()
         if basis is None and "X_pca" not in data.obsm:
-            if data.X is None or data.shape[1] != d:
+            if data.shape[1] != d:
                 raise ValueError(
                     f"{path.name} has {data.shape[1]} genes and no obsm['X_pca'], but particles have {d} "
                     "coordinates: name the entry of obsm with the components that were trained on"
                 )
-            matrix = data.to_memory().X
+            matrix, _ = expression_of(data)
             dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
             return np.asarray(dense, dtype=np.float64), obs, None
         basis = basis or "X_pca"
         return components_of(data, d, basis)[0], obs, basis
-
-
-def _coordinates(data: Any, key: str) -> Floats:
-    if key not in data.obsm:
-        raise ValueError(
-            f"the file has no coordinates obsm[{key!r}], which niches need; it has {_list(data.obsm)}. "
-            "Name another entry with spatial_key, or choose clusters or neighbourhoods"
-        )
-    return _entry(data, key)
-
-
-def _entry(data: Any, key: str) -> Floats:
-    if key not in data.obsm:
-        raise ValueError(f"the file has no obsm[{key!r}]; it has {_list(data.obsm)}")
-    values = data.obsm[key]
-    values = np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)
-    if values.ndim != 2:
-        raise ValueError(f"obsm[{key!r}] must be a matrix; got shape {values.shape}")
-    return values
-
-
-def _column(data: Any, key: str) -> NDArray[Any]:
-    """A column of obs as strings (N,); cells without a value get ``UNLABELLED``."""
-    if key not in data.obs:
-        raise ValueError(f"the file has no column {key!r} in obs; it has {_list(data.obs)}")
-    column = data.obs[key]
-    missing = column.isna().to_numpy()
-    return np.where(missing, UNLABELLED, column.astype(str).to_numpy(dtype=np.str_))
-
-
-def _list(keys: Any) -> str:
-    return ", ".join(str(key) for key in keys) or "none"
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open an AnnData file without reading its expression matrix into memory."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        import anndata
-        import h5py
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'reading {path} needs anndata: pip install "refwfm[data]"') from error
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is not an HDF5 file, so not an AnnData (.h5ad) file, or it is truncated")
-    # Files of older anndata versions are welcome; anndata warns that it converts them.
-    with warnings.catch_warnings():
-        for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
-            warnings.simplefilter("ignore", category)
-        try:
-            data = anndata.read_h5ad(path, backed="r")
-        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            raise ValueError(f"{path} is an HDF5 file but not a readable AnnData file ({error})") from error
-        try:
-            yield data
-        finally:
-            data.file.close()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from refwfm.clouds import moments
 from refwfm.datasets._files import read_npz
+from refwfm.datasets._grouping import missing_in, refuse_missing
 from refwfm.datasets._source import locate
 from refwfm.measures import Gaussian
 
@@ -104,12 +105,55 @@ def principal_components(features: Any, n_components: int, /) -> Floats:
     return scores[:, :n_components]
 
 
+def sparse_components(expression: Any, n_components: int, /) -> Floats:
+    """Scores (N, n_components) of the z-scored columns of a sparse matrix, which is never made dense.
+
+    What ``principal_components(standardize(...))`` computes, by Lanczos iteration (ARPACK) with products of
+    the sparse matrix alone: column j of the z-scored one is ``(x_j - mean_j) / scale_j``. To rounding the
+    same where the components are separated. Memory: that of the matrix in float64, and of the scores.
+    """
+    from scipy.sparse.linalg import LinearOperator, svds
+
+    x = expression.tocsc().astype(np.float64)
+    n, genes = x.shape
+    if not 1 <= n_components < min(x.shape):  # ARPACK finds all but one
+        return principal_components(standardize(x.toarray()), n_components)
+    x.sum_duplicates()
+    count = np.diff(x.indptr)
+    mean = np.asarray(x.sum(axis=0)).ravel() / n
+    # About the mean, so that no digits cancel; what is not stored is zero.
+    spread = x.data - np.repeat(mean, count)
+    gene = np.repeat(np.arange(genes), count)
+    scale = np.sqrt((np.bincount(gene, spread**2, genes) + (n - count) * mean**2) / n)
+    del spread, gene
+    constant = scale <= 1e-12 * np.asarray(abs(x).max(axis=0).toarray()).ravel()
+    weight = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, scale))
+
+    def scores(v: Floats) -> Floats:
+        return x @ (weight * v.ravel()) - mean @ (weight * v.ravel())
+
+    def adjoint(u: Floats) -> Floats:
+        return weight * (x.T @ u.ravel() - mean * u.sum())
+
+    operator = LinearOperator(x.shape, matvec=scores, rmatvec=adjoint, dtype=np.float64)
+    start = np.random.default_rng(0).standard_normal(min(x.shape))
+    _, s, vt = svds(operator, n_components, v0=start, return_singular_vectors="vh")
+    vt = vt[np.argsort(-s)]
+    return np.stack([scores(v * _sign(v)) for v in vt], axis=1)
+
+
+def _sign(v: Floats) -> float:
+    """1 or -1: by which the entry of largest size becomes positive."""
+    return -1.0 if v[np.argmax(np.abs(v))] < 0 else 1.0
+
+
 def neighbourhoods(features: Any, positions: Any, /, *, k: int, sections: Any | None = None) -> Gaussian:
     """For every cell, mean and covariance of the features of the k cells nearest to it.
 
-    A cell is the first of its own k neighbours, and neighbours are sought within its own section only:
-    coordinates of different sections share no origin. Covariances divide by k (``clouds.moments``),
-    so with k <= d, and always when k = 1, they are singular.
+    A cell is the first of its own k neighbours, also where several are at one place; others at the same
+    distance come by their rows. They are sought within its own section only: coordinates of different
+    sections share no origin. Covariances divide by k (``clouds.moments``), so with k <= d, and always when k
+    = 1, they are singular.
 
     Parameters
     ----------
@@ -127,23 +171,26 @@ def neighbourhoods(features: Any, positions: Any, /, *, k: int, sections: Any | 
     Raises
     ------
     ValueError
-        If lengths differ, a value is not finite, or k exceeds a section's number of cells.
+        If lengths differ, a value is not finite, a section is missing, or k exceeds a section's number of
+        cells.
     """
     features = as_matrix(features, "features")
     neighbours = nearest(positions, k, sections, rows=len(features))
-    # In pieces: all clouds at once would hold k copies of the features.
-    pieces = np.array_split(neighbours, max(1, neighbours.shape[0] // 4096))
-    parts = [moments(features[piece]) for piece in pieces]
-    return Gaussian(np.concatenate([p.mean for p in parts]), np.concatenate([p.cov for p in parts]))
+    n, d = features.shape
+    mean, cov = np.empty((n, d)), np.empty((n, d, d))
+    for start in range(0, n, 4096):  # all clouds at once would hold k copies of the features
+        piece = slice(start, start + 4096)
+        mean[piece], cov[piece] = moments(features[neighbours[piece]])
+    return Gaussian(mean, cov)
 
 
 def nearest(positions: Any, k: int, sections: Any | None = None, *, rows: int) -> NDArray[np.int64]:
-    """Indices (N, k) of the nearest positions (N, s) within the section, nearest (oneself) first.
+    """Indices (N, k): each cell itself, then the k - 1 others of its section that are nearest to it.
 
-    ``rows`` is the number of rows that the positions must have, that of the features.
+    Others at the same distance come in the order of their rows, so that cells at one place have the same
+    niche but for who comes first. ``rows`` is the number of rows that the positions must have, that of the
+    features.
     """
-    from scipy.spatial import cKDTree  # a third of a second that other families need not wait for
-
     positions, sections = places(positions, sections, rows)
     n = len(positions)
     if k < 1:
@@ -154,9 +201,37 @@ def nearest(positions: Any, k: int, sections: Any | None = None, *, rows: int) -
         if k > inside.size:
             where = "there are only" if inside.size == n else f"section {section!s} has only"
             raise ValueError(f"k = {k} neighbours were asked for, but {where} {inside.size} cells")
-        neighbours = cKDTree(positions[inside]).query(positions[inside], k=k)[1]
-        found[inside] = inside[neighbours.reshape(-1, k)]
+        sites, site = np.unique(in_range(positions[inside])[0], axis=0, return_inverse=True)
+        near = _nearest_of_sites(sites, site, k)[site]
+        itself = np.arange(inside.size)[:, None]
+        # The cell goes to the front; where more than k share its place it may be missing, and the last one
+        # goes.
+        drop = near == itself
+        drop[~drop.any(axis=1), -1] = True
+        found[inside] = inside[np.hstack([itself, near[~drop].reshape(inside.size, k - 1)])]
     return found
+
+
+def _nearest_of_sites(sites: Floats, site: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """The k cells nearest to each site, by distance and then by row; cell i is at ``sites[site[i]]``."""
+    from scipy.spatial import cKDTree  # a third of a second that other families need not wait for
+
+    cells = sites[site]
+    tree = cKDTree(cells)
+    distance, near = (each.reshape(len(sites), -1) for each in tree.query(sites, min(k + 1, len(cells))))
+    tied = np.flatnonzero(distance[:, k - 1 : k] == distance[:, k : k + 1])  # none where k is all there are
+    order = np.lexsort((near, distance), axis=1)[:, :k]
+    near = np.take_along_axis(near, order, axis=1)
+    for i in tied:  # of those at the k-th distance the tree took any; the slack is for its rounding
+        rows = np.sort(tree.query_ball_point(sites[i], distance[i, k] * (1 + 1e-12)))
+        near[i] = rows[np.argsort(np.linalg.norm(cells[rows] - sites[i], axis=1), kind="stable")[:k]]
+    return near
+
+
+def in_range(positions: Floats, /) -> tuple[Floats, int]:
+    """Positions divided by a power of 2, and its exponent: their squares neither overflow nor all vanish."""
+    exponent = int(np.frexp(np.abs(positions).max())[1])
+    return np.ldexp(positions, -exponent), exponent
 
 
 def places(positions: Any, sections: Any | None, rows: int, /) -> tuple[Floats, NDArray[Any]]:
@@ -165,10 +240,12 @@ def places(positions: Any, sections: Any | None, rows: int, /) -> tuple[Floats, 
     n = len(positions)
     if n != rows:
         raise ValueError(f"got {rows} rows of features but {n} positions")
-    sections = np.zeros(n, np.int64) if sections is None else np.asarray(sections)
-    if sections.shape != (n,):
-        raise ValueError(f"sections must have shape ({n},), one for each position; got {sections.shape}")
-    return positions, sections
+    if sections is None:
+        return positions, np.zeros(n, np.int64)
+    if np.shape(sections) != (n,):
+        raise ValueError(f"sections must have shape ({n},), one for each position; got {np.shape(sections)}")
+    refuse_missing(missing_in(sections), "sections", "no section")
+    return positions, np.asarray(sections)
 
 
 def read_merfish(path: str | os.PathLike[str] | None = None, /, *, n_components: int | None = 16) -> Cells:

@@ -1,7 +1,9 @@
-"""Meshes: .off files, and points drawn uniformly on a surface."""
+"""Meshes in files, and points drawn uniformly on a surface."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,9 @@ Floats = NDArray[np.float64]
 def read_off(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64]]:
     """Vertices (v, 3) and triangles (t, 3) of a mesh in the format OFF; polygons are cut into triangles.
 
-    ModelNet's files with the counts on the line of the word OFF are read as well.
+    ModelNet's files with the counts on the line of the word OFF are read as well, and what stands for
+    colours, normals and texture (STCNOFF) is left out. trimesh reads this format too, but takes a file that
+    was cut off for a smaller mesh.
 
     Raises
     ------
@@ -27,12 +31,15 @@ def read_off(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64]
     try:
         lines = [line.split("#")[0] for line in path.read_text(encoding="utf-8").splitlines()]
         lines = [line for line in lines if line.strip()]
-        if not lines or not lines[0].startswith("OFF"):
+        begin = re.match(r"\s*(ST)?C?N?OFF", lines[0], re.IGNORECASE) if lines else None
+        if begin is None:
             raise ValueError("it does not begin with OFF")
-        lines[0] = lines[0].removeprefix("OFF")
+        lines[0] = lines[0][begin.end() :]
         if not lines[0].strip():
             del lines[0]
         n_vertices, n_faces = (int(number) for number in lines[0].split()[:2])
+        if min(n_vertices, n_faces) < 0:
+            raise ValueError("it announces a negative number")
         if len(lines) < 1 + n_vertices + n_faces:
             raise ValueError(f"{n_vertices} vertices and {n_faces} faces were announced")
         vertices = np.array([line.split()[:3] for line in lines[1 : 1 + n_vertices]], dtype=np.float64)
@@ -49,6 +56,45 @@ def read_off(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64]
             raise ValueError("a face names a vertex that there is not")
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path} is damaged or not a mesh in the format OFF ({error})") from error
+    return vertices, faces
+
+
+def read_mesh(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64]]:
+    """Vertices (v, 3) and triangles (t, 3) of a mesh, .ply, .obj or .stl, by trimesh; without any a cloud.
+
+    Raises
+    ------
+    FileNotFoundError, ModuleNotFoundError
+        If there is no such file; trimesh is not installed.
+    ValueError
+        If it is truncated or not a mesh in the format of its ending.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".off":
+        return read_off(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        import trimesh
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f'reading {path} needs trimesh: pip install "refwfm[meshes]"') from error
+    try:
+        # As they stand: nothing is merged, and no file of materials is looked for.
+        found = trimesh.load_scene(path, process=False, skip_materials=True)
+        parts: Any = found.dump()
+        vertices = np.concatenate([part.vertices for part in parts]).astype(np.float64)
+        starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+        triangles = [
+            start + part.faces for start, part in zip(starts, parts, strict=False) if hasattr(part, "faces")
+        ]
+    except Exception as error:  # readers of a dozen dialects can raise anything on a file of anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} is damaged or not a mesh ({reason})") from error
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
+        raise ValueError(f"{path} is damaged or not a mesh: a vertex needs three finite coordinates")
+    faces = np.concatenate([np.zeros((0, 3)), *triangles]).astype(np.int64)
+    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
+        raise ValueError(f"{path} is damaged or not a mesh: a face names a vertex that there is not")
     return vertices, faces
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._files import read_npz
 from refwfm.datasets._source import locate
-from refwfm.datasets.cells import as_matrix, nearest, places, principal_components, read_merfish
+from refwfm.datasets.cells import as_matrix, in_range, nearest, places, principal_components, read_merfish
 from refwfm.datasets.own_arrays import encode_labels
 from refwfm.datasets.shipped import load_cells
 from refwfm.datasets.splits import split
@@ -32,7 +32,8 @@ def niche_clouds(
 ) -> CloudFamily:
     """For every cell, the features of the k cells nearest to it, or of all cells within ``radius``.
 
-    A cell belongs to its own niche, and neighbours are sought within its own section only.
+    A cell belongs to its own niche, and neighbours are sought within its own section only. With ``k`` the
+    cell is the first of its niche, and others at the same distance come by their rows.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def niche_clouds(
         One of the two. With ``k`` all clouds have k points; with ``radius``, in the unit of the
         positions, each has its own number, at least 1.
     sections : (N,), optional
-        Any values; equal values mean the same section. One section when left out.
+        Any values, none missing; equal values mean the same section. One section when left out.
     labels : (N,), optional
         The class of every cell, which is that of its niche; see ``clouds_from_arrays``.
     name : str
@@ -55,8 +56,8 @@ def niche_clouds(
     Raises
     ------
     ValueError
-        If lengths differ, a value is not finite, k exceeds a section's number of cells, or not exactly
-        one of ``k`` and ``radius`` is given.
+        If lengths differ, a value is not finite, a section is missing, k exceeds a section's number of
+        cells, or not exactly one of ``k`` and ``radius`` is given.
     """
     features = as_matrix(features, "features")
     if (k is None) == (radius is None):
@@ -86,6 +87,8 @@ def _within(
 
     if not radius > 0:
         raise ValueError(f"radius must be positive; got {radius:g}")
+    positions, exponent = in_range(positions)
+    radius = float(np.ldexp(radius, -exponent))
     found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(positions)
     for section in np.unique(sections):
         (inside,) = np.nonzero(sections == section)

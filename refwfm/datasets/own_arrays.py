@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from refwfm.clouds import moments
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
+from refwfm.datasets._grouping import classes_of
 from refwfm.measures import Gaussian
+
+UNLABELLED = "unlabelled"
+"""The class of what has no label."""
 
 
 def clouds_from_arrays(
@@ -34,7 +38,8 @@ def clouds_from_arrays(
         left out, whatever it holds.
     labels : (N,), optional
         Integers with ``label_names``: positions in them. Otherwise every distinct value is a class,
-        and its text the name, in sorted order or that of ``label_names``.
+        and its text the name, in sorted order or that of ``label_names``; what is missing (None, NaN) is
+        "unlabelled". Numbers that are not whole are refused: they are conditions, not classes.
     label_names : sequence of str
     name, about : str
 
@@ -144,26 +149,27 @@ def gaussians_from_clouds(
 
 
 def encode_labels(
-    labels: Any | None, names: tuple[str, ...] = ()
+    labels: Any | None, names: tuple[str, ...] = (), *, what: str = "labels"
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     """Labels as positions in a tuple of names: integers as they are, anything else looked up by name.
 
-    Without ``names``, they are the distinct labels, sorted.
+    Without ``names``, they are those of ``classes_of``, and ``UNLABELLED`` where there is no label. Errors
+    call the labels ``what``.
     """
     if labels is None:
         return None, names
-    values = np.asarray(labels)
-    if values.ndim != 1:
-        raise ValueError(f"labels must have shape (N,); got {values.shape}")
-    if names and values.dtype.kind in "iu":
-        return values.astype(np.int64), names
-    text = np.array([str(value) for value in values], dtype=np.str_)
-    found = names or tuple(str(value) for value in np.unique(values if values.dtype.kind in "iu" else text))
-    unknown = sorted(set(text.tolist()) - set(found))
+    positions, found = classes_of(labels, what)
+    if names and np.asarray(labels).dtype.kind in "iu":
+        return np.asarray(labels, dtype=np.int64), names
+    if (positions < 0).any():
+        found = found if UNLABELLED in found else (*found, UNLABELLED)
+        positions = np.where(positions < 0, found.index(UNLABELLED), positions)
+    if not names:
+        return positions, found
+    unknown = [name for name in found if name not in names]
     if unknown:
-        raise ValueError(f"labels {', '.join(unknown)} are not among label_names {', '.join(found)}")
-    position = {label: i for i, label in enumerate(found)}
-    return np.array([position[value] for value in text.tolist()], dtype=np.int64), found
+        raise ValueError(f"labels {', '.join(unknown)} are not among label_names {', '.join(names)}")
+    return np.array([names.index(name) for name in found])[positions], names
 
 
 def _cloud(cloud: Any, i: int) -> NDArray[np.float64]:

@@ -144,7 +144,7 @@ def pool_draw(pool: tuple[Floats, ...], n_train: int, /) -> Draw:
 
 def is_pair_file(path: Path, /) -> bool:
     """Whether a file is an ``.npz`` file of pairs, by the names of its arrays."""
-    if path.suffix != ".npz" or not path.is_file():
+    if path.suffix.lower() != ".npz" or not path.is_file():
         return False
     names = set(read_npz(path))
     return names <= set(KEYS) and ("histograms" in names or {"a", "b"} <= names)

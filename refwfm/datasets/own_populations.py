@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm._array import check_integer
+from refwfm.datasets._anndata import components_of, opened
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._grouping import one_hot, rows_by
 from refwfm.datasets._population_family import PARTS, PopulationFamily
-from refwfm.datasets.annotated import components_of, opened
 
 Floats = NDArray[np.float64]
 
@@ -132,6 +132,8 @@ def populations_from_anndata(
     dose: str | None = None,
     marks: str | None = None,
     basis: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
     pcs: int = 16,
     held_out: Held = None,
     validation: Held = None,
@@ -142,7 +144,7 @@ def populations_from_anndata(
 
     Parameters
     ----------
-    path : path of a .h5ad file
+    path : path of a .h5ad file, or of a .zarr store
     population, condition, dose, marks : str
         Columns of ``obs``; see ``populations_from_arrays``.
     control : str
@@ -150,6 +152,8 @@ def populations_from_anndata(
     basis : str, optional
         Entry of ``obsm`` whose first ``pcs`` columns are moved. When left out it is "X_pca" if the file has
         it; otherwise components are computed from ``X`` as it stands.
+    layer : str, or use_raw : bool
+        Compute components from this entry of ``layers``, or from ``raw``, in place of ``X`` and of "X_pca".
     pcs : int
         The dimension d.
     held_out, validation : float, or (str, sequence of str), optional
@@ -166,7 +170,7 @@ def populations_from_anndata(
     path = Path(path)
     with opened(path) as data:
         obs = data.obs
-        components, origin = components_of(data, pcs, basis)
+        components, origin = components_of(data, pcs, basis, layer, use_raw)
     more = {held[0] for held in (held_out, validation) if isinstance(held, tuple)}
     wanted = {"population": population, "condition": condition, "dose": dose, "marks": marks}
     for key in (*wanted.values(), *sorted(more)):

@@ -118,7 +118,7 @@ def load_pairs(name: str | os.PathLike[str], /) -> PairFamily:
         If a file is missing.
     """
     text = os.fspath(name)
-    if text.endswith(".npz"):
+    if text.lower().endswith(".npz"):
         return load_pair_file(text)
     if text not in PAIRS:
         raise ValueError(

@@ -83,7 +83,7 @@ def load_populations(name: str | os.PathLike[str], /, *, seed: int = 0) -> Popul
         If reading it needs a library that is not installed.
     """
     text = os.fspath(name)
-    if text.endswith(".npz"):
+    if text.lower().endswith(".npz"):
         return load_population_file(text)
     if text not in POPULATIONS:
         raise ValueError(

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm.datasets.annotated import opened
+from refwfm.datasets._anndata import is_anndata, opened
+from refwfm.datasets._grouping import refuse_missing
+from refwfm.datasets._tables import ENDINGS, read_frame
 
 NAMES = {
     "culture": ("culture",),
@@ -30,7 +32,7 @@ NO_MARKERS = ("date", "batch", "index", "cellindex", "unnamed0", "time", "eventl
 DROPPED = ("pPKCa", "Cyclin_B1")
 """Markers of the published tables that are left out: the first is missing there; 43 remain."""
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".h5ad")
+SUFFIXES = (*ENDINGS, ".h5ad")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,7 +124,7 @@ def read_screen(
     path = Path(path)
     files = [path]
     if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.name.endswith(SUFFIXES))
+        files = sorted(each for each in path.iterdir() if each.name.lower().endswith(SUFFIXES))
     if not files or not path.exists():
         raise FileNotFoundError(f"no table ({', '.join(SUFFIXES)}) at {path}")
     unknown = sorted(set(columns or {}) - set(NAMES))
@@ -158,23 +160,14 @@ def write_screen(path: str | os.PathLike[str], table: ScreenTable, /) -> Path:
     return path
 
 
-def refuse_missing(missing: NDArray[np.bool_], name: str, what: str = "no value", /) -> None:
-    """Raise where something is missing: names the column, how many rows, and the first."""
-    if missing.any():
-        raise ValueError(
-            f"column {name!r}: {int(missing.sum())} of {len(missing)} cells have {what} "
-            f"(the first in row {int(np.argmax(missing))}); leave them out of the table, or fill them in"
-        )
-
-
 def _read(file: Path, columns: Mapping[str, str], markers: Sequence[str] | None, drop: Any) -> ScreenTable:
-    if file.suffix == ".h5ad":
+    if is_anndata(file):
         with opened(file) as data:
             frame, values = data.obs, data.to_memory().X
         values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
         names = [str(name) for name in data.var_names]
     else:
-        frame = _frame(file)
+        frame = read_frame(file)
         names, values = [str(name) for name in frame.columns], None
     found = {role: _find(role, columns.get(role), frame, file) for role in NAMES}
     taken = {_plain(name) for name in (*NO_MARKERS, *(name for name in found.values() if name))}
@@ -202,26 +195,6 @@ def _read(file: Path, columns: Mapping[str, str], markers: Sequence[str] | None,
         )
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-
-
-def _frame(file: Path) -> Any:
-    if not file.name.endswith(SUFFIXES):
-        raise ValueError(f"{file} is no table that can be read: expected {', '.join(SUFFIXES)}")
-    try:
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'reading {file} needs pandas: pip install "refwfm[data]"') from error
-    if file.suffix != ".parquet":
-        try:
-            return pd.read_csv(file, float_precision="round_trip")  # pandas' own way drops digits
-        except ValueError as error:  # what pandas raises for an empty or broken file, too
-            raise ValueError(f"{file} is not a readable CSV file ({error})") from error
-    try:
-        return pd.read_parquet(file)
-    except ImportError as error:
-        raise ModuleNotFoundError(f"reading {file} needs pyarrow: pip install pyarrow") from error
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{file} is not a readable Parquet file ({error})") from error
 
 
 def _find(role: str, given: str | None, frame: Any, file: Path) -> Any:

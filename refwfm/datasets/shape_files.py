@@ -1,6 +1,8 @@
-"""Folders of shapes, one file each: ShapeNet's clouds (.npy), ModelNet's meshes (.off) and clouds (.txt)."""
+"""Folders of shapes, one file each: clouds (.npy, .txt) and meshes (.off, .ply, .obj, .stl)."""
 
 import os
+import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets.meshes import read_off, sample_surface
+from refwfm.datasets._files import read_npy
+from refwfm.datasets.meshes import read_mesh, sample_surface
 from refwfm.datasets.own_arrays import clouds_from_arrays
 
 Floats = NDArray[np.float64]
 
-ENDINGS = (".npy", ".off", ".txt")
+MESHES = (".off", ".ply", ".obj", ".stl")
+ENDINGS = (".npy", ".txt", *MESHES)
 
 
 def read_shapes(
@@ -36,6 +40,8 @@ def read_shapes(
     - ``ModelNet40/<class>/<train|test>/<shape>.off``: meshes, ``normalize=True``;
     - ``modelnet40_normal_resampled/<class>/<shape>.txt``: 10000 points and their normals, which are
       left out; the shapes of a split are listed in ``modelnet40_<split>.txt``; ``up="y"``.
+
+    Meshes of other kinds (.ply, .obj, .stl) are read by trimesh; one without faces is a cloud.
 
     Parameters
     ----------
@@ -67,6 +73,13 @@ def read_shapes(
         If there is no such folder, or no shape in it.
     ValueError
         If a file is damaged, or meshes come without ``n_points``.
+    ModuleNotFoundError
+        If trimesh is needed and not installed.
+
+    Warns
+    -----
+    UserWarning
+        Which files are left out, by their endings.
     """
     folder = Path(folder)
     if up not in ("y", "z"):
@@ -80,6 +93,9 @@ def read_shapes(
         points = third_up(points) if up == "y" else points
         clouds.append(normalized(points) if normalize else points)
     members = [file.relative_to(folder) for file in files]
+    names = [member.with_suffix("").as_posix() for member in members]
+    if len(set(names)) < len(names):  # files that differ in their endings alone
+        names = [member.as_posix() for member in members]
     classes = [member.parts[0] if len(member.parts) > 1 else "" for member in members]
     labelled = len(set(classes)) > 1 and not set(classes) <= {"train", "val", "test"}
     family = clouds_from_arrays(
@@ -89,7 +105,7 @@ def read_shapes(
         about=f"{len(clouds)} shapes{f' ({split})' if split else ''} of {folder.name}. Units: "
         + ("the farthest point is 1 from the bounding box's centre." if normalize else "those of the files."),
     )
-    return replace(family, members=tuple(member.with_suffix("").as_posix() for member in members))
+    return replace(family, members=tuple(names))
 
 
 def third_up(points: Any, /) -> Floats:
@@ -108,10 +124,16 @@ def normalized(points: Floats, /) -> Floats:
 def _shapes_in(folder: Path, split: str | None) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix in ENDINGS)
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = [path for path in found if path.suffix.lower() in ENDINGS]
+    others = Counter(path.suffix for path in found if path.suffix.lower() not in ENDINGS)
+    if files and others:
+        told = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in sorted(others.items()))
+        warnings.warn(f"left out of {folder}, which are no shapes: {told}", UserWarning, stacklevel=3)
     if any(path.is_dir() for path in folder.iterdir()):
         # Text files beside folders of shapes are lists.
-        lists, files = files, [path for path in files if path.suffix != ".txt" or path.parent != folder]
+        lists = files
+        files = [path for path in files if path.suffix.lower() != ".txt" or path.parent != folder]
         listed = [path for path in lists if path.parent == folder and path.stem.endswith(f"_{split}")]
         if split is not None and listed:
             names = set(listed[0].read_text(encoding="utf-8").split())
@@ -127,11 +149,16 @@ def _shapes_in(folder: Path, split: str | None) -> list[Path]:
 
 
 def _thinned(file: Path, n_points: int | None, rng: np.random.Generator) -> Floats:
-    if file.suffix == ".off":
-        if n_points is None:
+    if file.suffix.lower() in MESHES:
+        points, triangles = read_mesh(file)
+        if len(triangles) and n_points is None:
             raise ValueError(f"{file} is a mesh: it needs n_points, how many points to draw on it")
-        return sample_surface(*read_off(file), n_points, rng=rng)
-    points = _read_points(file)
+        if len(triangles):
+            return sample_surface(points, triangles, n_points or 0, rng=rng)
+        if not len(points):
+            raise ValueError(f"{file} has no points")
+    else:
+        points = _read_points(file)
     if n_points is None or len(points) <= n_points:
         return points
     return points[rng.choice(len(points), n_points, replace=False)]
@@ -140,8 +167,8 @@ def _thinned(file: Path, n_points: int | None, rng: np.random.Generator) -> Floa
 def _read_points(file: Path) -> Floats:
     """The first three columns of a file of points."""
     try:
-        if file.suffix == ".npy":
-            points = np.load(file, allow_pickle=False)
+        if file.suffix.lower() == ".npy":
+            points = read_npy(file)
         else:
             text = file.read_text(encoding="utf-8").replace(",", " ").splitlines()
             points = np.array([line.split() for line in text if line.strip()], dtype=np.float64)

@@ -1,0 +1,61 @@
+"""A family in a table: sizes, scales, ranks and classes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from refwfm.datasets import CloudFamily, Family
+
+
+def summarise(family: Family | CloudFamily, /) -> None:
+    """Print what is known of a family."""
+    table = Table(title=family.name, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    kind = "clouds" if isinstance(family, CloudFamily) else "Gaussians"
+    table.add_row("members", f"{len(family)} {kind}")
+    table.add_row("dimension", str(family.dimension))
+    rows = _of_clouds(family) if isinstance(family, CloudFamily) else _of_gaussians(family)
+    for what, value in rows.items():
+        table.add_row(what, value)
+    if family.labels is not None:
+        counts = np.bincount(family.labels, minlength=len(family.label_names))
+        table.add_row(
+            "classes", ", ".join(f"{n} {c}" for n, c in zip(family.label_names, counts, strict=True))
+        )
+    if family.members:
+        table.add_row("names", f"{family.members[0]} ... {family.members[-1]}")
+    table.add_row("about", family.about)
+    Console().print(table)
+
+
+def _of_gaussians(family: Family) -> dict[str, str]:
+    mean, cov = family.gaussians
+    eigenvalues = np.clip(np.linalg.eigvalsh(cov), 0, None)  # (N, d), ascending; rounding can push below 0
+    ranks = np.linalg.matrix_rank(cov, hermitian=True)
+    return {
+        "means, smallest and largest coordinate": f"{mean.min():.4g} ... {mean.max():.4g}",
+        "means, standard deviation in all": f"{np.sqrt(mean.var(axis=0).sum()):.4g}",
+        "longest axis of a member (1 s.d.)": _range(np.sqrt(eigenvalues[:, -1])),
+        "shortest axis of a member (1 s.d.)": _range(np.sqrt(eigenvalues[:, 0])),
+        "rank of the covariances": f"{ranks.min()} ... {ranks.max()} of {family.dimension}",
+    }
+
+
+def _of_clouds(family: CloudFamily) -> dict[str, str]:
+    starts = family.offsets[:-1]
+    extent = np.maximum.reduceat(family.points, starts) - np.minimum.reduceat(family.points, starts)
+    return {
+        "points of a member": _range(family.sizes),
+        "points in all": str(len(family.points)),
+        "smallest and largest coordinate": f"{family.points.min():.4g} ... {family.points.max():.4g}",
+        "longest side of a member's bounding box": _range(extent.max(axis=1)),
+        "weights": "uniform" if family.weights is None else "own",
+    }
+
+
+def _range(values: NDArray[Any]) -> str:
+    return f"{values.min():.4g} ... {values.max():.4g}, median {np.median(values):.4g}"

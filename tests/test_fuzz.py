@@ -1,0 +1,86 @@
+"""Readers answer broken files with declared errors; what a fuzzer found is here by itself."""
+
+import zipfile
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from refwfm import datasets
+from refwfm.datasets import _files
+from refwfm.validation import fuzz
+
+KINDS = (
+    *("IDX", "IDX, gzip", "npy", "npz", "npz, compressed", "family", "safetensors", "TOML"),
+    *("OFF", "PLY", "OBJ", "points", "CSV"),
+)
+
+
+def test_every_kind_is_tried(tmp_path):
+    assert tuple(fuzz.seeds(tmp_path)) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_broken_files_are_refused_in_time_and_in_little_memory(kind):
+    if kind in ("PLY", "OBJ"):
+        pytest.importorskip("trimesh")
+    tally = Counter()
+    assert list(fuzz.faults([kind], 60, 1, tally)) == []
+    assert sum(tally.values()) == 60
+    assert tally[kind, "refused"] > 20  # the control: the changes do break files
+
+
+def test_the_fuzzer_notices_what_it_should(tmp_path):
+    (tmp_path / "a").write_bytes(b"")
+
+    def busy(_):
+        sum(i * i for i in range(20_000_000))
+
+    for read, words in (
+        (lambda _: {}["a"], "KeyError"),
+        (lambda _: int(""), ""),
+        (lambda _: np.ones(2**23).sum(), "MB"),
+        (busy, " s"),
+    ):
+        assert words in fuzz.tried(read, tmp_path / "a")[1]
+    assert fuzz.tried(lambda _: int(""), tmp_path / "a") == ("refused", "")
+    with pytest.raises(SystemExit):
+        fuzz.main(["--only", "PDF"])
+    assert fuzz.main(["--only", "TOML", "--mutants", "5"]) == 0
+
+
+# --- found by it
+
+
+def test_headers_of_arrays_that_are_none(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 4, 2)))
+    whole = (tmp_path / "a.npy").read_bytes()
+    for old, new in (
+        (b"(3, 4, 2)", b"(3, 4, 2["),  # NumPy: TokenError
+        (b"(3, 4, 2), }  ", b"(9999999999,)}"),  # NumPy: room for 80 GB
+        (b"(3, 4, 2)", b"(3, 4, 1)"),  # NumPy: a smaller array, the rest unread
+    ):
+        (tmp_path / "a.npy").write_bytes(whole.replace(old, new))
+        with pytest.raises(ValueError, match=r"truncated or not a \.npy file"):
+            datasets.read_clouds(tmp_path / "a.npy")
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.writestr("points.npy", whole.replace(old, new))
+        with pytest.raises(ValueError, match=r"truncated or not a \.npz file"):
+            datasets.read_clouds(tmp_path / "a.npz")
+    np.save(tmp_path / "b.npy", np.ones((2, 3, 2), order="F"))
+    assert len(datasets.read_clouds(tmp_path / "b.npy")) == 2
+
+
+def test_an_archive_in_a_way_that_is_not_supported(tmp_path):
+    np.savez(tmp_path / "a.npz", points=np.zeros((3, 4, 2)))
+    whole = (tmp_path / "a.npz").read_bytes()
+    at = whole.index(b"PK\x01\x02") + 10  # the method of compression in the list of members
+    (tmp_path / "a.npz").write_bytes(whole[:at] + b"\x63" + whole[at + 1 :])
+    with pytest.raises(ValueError, match=r"truncated or not a \.npz file"):
+        _files.read_npz(tmp_path / "a.npz")
+
+
+def test_a_table_of_titles_alone(tmp_path):
+    (tmp_path / "a.csv").write_text("who,x,y\n")
+    with pytest.raises(ValueError, match=r"a\.csv has no rows; its columns are who, x, y"):
+        datasets.read_table(tmp_path / "a.csv", cloud="who")

@@ -177,6 +177,7 @@ def main(arguments: list[str] | None = None, /) -> int:
     for fault in faults([given.only] if given.only else names, given.mutants, given.seed, tally):
         failed += 1
         sys.stdout.write(f"{fault.reader}, mutant {fault.number}: {fault.what}\n")
+        sys.stdout.flush()
     for name in names:
         if tally[name, "read"] + tally[name, "refused"]:
             sys.stdout.write(f"{name}: {tally[name, 'read']} read, {tally[name, 'refused']} refused\n")

@@ -16,7 +16,10 @@ from refwfm.datasets._population_family import PARTS
 from refwfm.runs.evaluate_populations import ROWS, TRAINED_ON, PartMeasured, evaluate
 from refwfm.runs.models import Model
 
-WHAT = f"populations before and after ({', '.join(POPULATIONS)}, or an .npz file of one's own)"
+WHAT = (
+    f"populations before and after ({', '.join(POPULATIONS)}, or an .npz file of one's own, which "
+    "refwfm data populations makes of AnnData)"
+)
 """What Meta Flow Matching is learned from."""
 
 PARTICLES = 1000

@@ -87,15 +87,31 @@ def read_mesh(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64
         triangles = [
             start + part.faces for start, part in zip(starts, parts, strict=False) if hasattr(part, "faces")
         ]
+        faces = np.concatenate([np.zeros((0, 3)), *triangles]).astype(np.int64)
     except Exception as error:  # readers of a dozen dialects can raise anything on a file of anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} is damaged or not a mesh ({reason})") from error
     if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
         raise ValueError(f"{path} is damaged or not a mesh: a vertex needs three finite coordinates")
-    faces = np.concatenate([np.zeros((0, 3)), *triangles]).astype(np.int64)
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise ValueError(f"{path} is damaged or not a mesh: a face names a vertex that there is not")
+    if path.suffix.lower() == ".ply" and not _is_whole(path.read_bytes(), len(vertices), len(faces)):
+        raise ValueError(f"{path} is damaged: it holds less than it announces")
     return vertices, faces
+
+
+def _is_whole(content: bytes, n_vertices: int, n_triangles: int) -> bool:
+    """Whether a PLY file was not cut off: trimesh takes what is left of one for a smaller mesh."""
+    header, _, body = content.partition(b"end_header")
+    counts = {kind: int(n) for kind, n in re.findall(rb"element\s+(\w+)\s+(\d{1,18})\b", header)}
+    faces = counts.get(b"face", 0)
+    if n_vertices != counts.get(b"vertex") or n_triangles < faces:
+        return False
+    if b"ascii" not in header or not faces or len(counts) > 2:
+        return True
+    lines = [line.split() for line in body.splitlines() if line.strip()]
+    # Only the last line can be cut; of polygons some triangles may be left without it.
+    return len(lines) >= n_vertices + faces and len(lines[-1]) > float(lines[-1][0])
 
 
 def sample_surface(

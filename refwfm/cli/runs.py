@@ -1,6 +1,7 @@
 """``refwfm generate`` and ``refwfm evaluate``: options, files, and which kind of model it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, load, save_family
+from refwfm.datasets import CloudFamily, load, save_anndata, save_family, to_anndata
+from refwfm.datasets.to_annotated import check_anndata
 from refwfm.runs import folders, models
 from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
 
@@ -23,7 +25,9 @@ Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or f
 
 def generate(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
-    out: Annotated[Path, typer.Option(help="File for the generated family.")] = Path("generated.npz"),
+    out: Annotated[
+        Path, typer.Option(help="File for the generated family: .npz, or .h5ad for AnnData.")
+    ] = Path("generated.npz"),
     size: Annotated[int, typer.Option(min=1, help="Number of measures to generate.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
     label: Annotated[
@@ -32,7 +36,12 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sources.")] = 0,
     points: Annotated[
         int | None,
-        typer.Option(min=1, help="Points of each cloud (default as in the data).", rich_help_panel=CLOUD),
+        typer.Option(
+            min=1,
+            help="Points of each cloud (default as in the data); with .h5ad also cells to draw from each "
+            "Gaussian (default its mean alone).",
+            rich_help_panel=CLOUD,
+        ),
     ] = None,
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
@@ -46,9 +55,14 @@ def generate(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Generate new Gaussians or clouds from a trained model and save them as a family."""
+    annotated = out.suffix == ".h5ad"
     with clear_errors():
+        if out.suffix not in (".npz", ".h5ad"):
+            raise ValueError(f"--out must end in .npz, or in .h5ad for AnnData; got {out}")
         if out.exists() and not force:
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
+        if annotated:
+            check_anndata()
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
         if isinstance(model.config, meta_runs.CONFIGS):
@@ -73,16 +87,40 @@ def generate(
         common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed, "labels": wanted}
         chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
         family: Any
-        if isinstance(model.config, CloudConfig):
+        clouds = isinstance(model.config, CloudConfig)
+        if clouds:
             family = cloud_runs.generate(model, source=_start(run, model), **common, **chosen)
-        elif chosen != {"points": None, "guidance": 0.0, "integrator": "euler"}:
+        elif chosen != {"points": points if annotated else None, "guidance": 0.0, "integrator": "euler"}:
             raise ValueError("--points, --guidance and --integrator are for models over point clouds")
         else:
             family = gaussian_runs.generate(model, place, **common)
-        save_family(out, family)
+        family = replace(family, basis=folders.read_basis(_folder(run)))
+        if annotated:
+            about = {"run": str(run), "step": model.state.step, "seed": seed, "steps": steps}
+            _write_anndata(out, family, cells=None if clouds else points, seed=seed, about=about)
+        else:
+            save_family(out, family)
         say(f"wrote {out}: {family_in_words(family)}")
         if figure is not None:
             save_picture(figure, family)
+
+
+def _write_anndata(out: Path, family: Any, /, *, cells: int | None, seed: int, about: dict[str, Any]) -> None:
+    """Write a generated family as AnnData, and say what of it are genes."""
+    data = to_anndata(family, cells=cells, seed=seed, about=about)
+    save_anndata(out, data)
+    told, basis = data.uns["refwfm"], family.basis
+    if basis is None:
+        say(
+            f"{out} has coordinates alone, obsm['X_pca']: the run's data do not say how they become the "
+            "expression of genes, as a family made from an AnnData file with expression does"
+        )
+        return
+    say(
+        f"{data.n_obs} cells x {data.n_vars} genes, {basis.expression} by way of {len(basis.loadings)} "
+        f"components, which carry {basis.explained:.0%} of its variance in the real cells; zeros: "
+        f"{told['zeros']:.1%} of the entries, {basis.zeros:.1%} in the real cells"
+    )
 
 
 def evaluate(
@@ -208,9 +246,14 @@ def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
         raise ValueError(f"{' and '.join(idle)}: no effect on a model of {kind}; leave it out")
 
 
+def _folder(run: Path) -> Path:
+    """Folder of a run that is given by itself, or by a checkpoint in it."""
+    return run if run.is_dir() else run.absolute().parents[1]
+
+
 def _run_table(run: Path) -> dict[str, Any]:
     """The table [run] of the configuration that a run's folder, or a checkpoint's, holds."""
-    config = (run if run.is_dir() else run.absolute().parents[1]) / "config.toml"
+    config = _folder(run) / "config.toml"
     if config.exists() and (run.is_dir() or run.absolute().parent.name == "checkpoints"):
         return folders.read_config(config)[0]
     return {}

@@ -32,6 +32,7 @@ from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
 from refwfm.datasets.splits import split
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
+from refwfm.datasets.to_annotated import save_anndata, to_anndata
 
 __all__ = [
     "CATALOGUE",
@@ -71,6 +72,7 @@ __all__ = [
     "read_screen",
     "read_shapes",
     "sample_from_images",
+    "save_anndata",
     "save_family",
     "save_populations",
     "sphere",
@@ -78,6 +80,7 @@ __all__ = [
     "split",
     "standardize",
     "threshold_clouds",
+    "to_anndata",
     "two_moons",
 ]
 

@@ -13,7 +13,7 @@ from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, load, save_anndata, save_family, to_anndata
+from refwfm.datasets import CloudFamily, hold_out, load, save_anndata, save_family, to_anndata
 from refwfm.datasets.to_annotated import check_anndata
 from refwfm.runs import folders, models
 from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
@@ -178,7 +178,7 @@ def evaluate(
         }
         _check_effect(model, {name for name, (value, default) in asked.items() if value != default})
         if isinstance(model.config, MetaFMConfig):
-            populations = _own_data(run, model) if data is None else population_runs.load_own(data)
+            populations = _own_data(run, model)[0] if data is None else population_runs.load_own(data)
             population_runs.evaluate_run(
                 model,
                 populations,
@@ -189,9 +189,9 @@ def evaluate(
             return
         steps = steps or 50
         if isinstance(model.config, meta_runs.CONFIGS):
-            pairs = _own_data(run, model) if data is None else meta_runs.load_measures(data)
+            pairs, held = (meta_runs.load_measures(data), None) if data is not None else _own_data(run, model)
             if data is None and isinstance(pairs, CloudFamily):
-                pairs = cloud_runs.held_out(pairs)
+                pairs = cloud_runs.held_out(pairs, held)
             meta_runs.evaluate(model, pairs, place, size=size or meta_runs.SIZE, seeds=seeds, as_json=as_json)
             return
         clouds = isinstance(model.config, CloudConfig)
@@ -199,8 +199,8 @@ def evaluate(
         numbers: dict[str, list[Any]]
         family: Any
         if clouds:
-            own = _own_data(run, model)
-            family = cloud_runs.held_out(own) if data is None else load(data)
+            own, held = _own_data(run, model)
+            family = cloud_runs.held_out(own, held) if data is None else load(data)
             _check_comparable(model, family)
             numbers = cloud_runs.evaluate(
                 model,
@@ -214,9 +214,16 @@ def evaluate(
                 squared=emd == "squared",
             )
         else:
-            family = load(data) if data is not None else _own_data(run, model)
+            own, held = (None, None) if data is not None else _own_data(run, model)
+            family = load(data) if data is not None else own if held is None else held
             _check_comparable(model, family)
-            numbers = gaussian_runs.evaluate(model, family, place, size=size, n_steps=steps, seeds=seeds)
+            numbers = gaussian_runs.evaluate(
+                *(model, family, place),
+                size=size,
+                n_steps=steps,
+                seeds=seeds,
+                training=None if held is None else own,
+            )
     if as_json:
         about = {"run": str(run), "data": family.name, "size": size, "steps": steps, "seeds": seeds}
         say(json.dumps({**about, **numbers}))
@@ -228,6 +235,8 @@ def evaluate(
             table.add_row(words, mean_and_spread(numbers[key]))
     console.print(table)
     note = f"; EMD: exact, of {emd} distances" if clouds else ""
+    if data is None and held is not None:
+        say(f"compared with the {len(held)} members that the run held out; it was trained on {len(own)}")
     say(f"mean ± spread over {seeds} draws of {size} sources, {steps} steps{note}")
 
 
@@ -269,9 +278,13 @@ def _start(run: Path, model: models.Model[Any]) -> Any:
     return load(name)
 
 
-def _own_data(run: Path, model: models.Model[Any]) -> Any:
-    """The family that a model was trained on, or an error when it cannot be found unchanged."""
-    name: str = _run_table(run).get("data", model.about["data"])
+def _own_data(run: Path, model: models.Model[Any]) -> tuple[Any, Any]:
+    """The members that a model was trained on, and those that its run held out, or None.
+
+    An error when they cannot be found unchanged.
+    """
+    table = _run_table(run)
+    name: str = table.get("data", model.about["data"])
     read: Any = load
     if isinstance(model.config, MetaFMConfig):
         read = population_runs.load_own
@@ -284,11 +297,14 @@ def _own_data(run: Path, model: models.Model[Any]) -> Any:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
     clouds = isinstance(model.config, CloudConfig | MetaCloudsConfig)
     same_kind = isinstance(family, CloudFamily) == clouds
+    held, how = None, table.get("hold_out", "0")
+    if same_kind and how != "0":
+        family, held = hold_out(family, how, seed=model.config.seed)
     if not same_kind or models.fingerprint(model.config, family) != model.about["fingerprint"]:
         raise ValueError(
             f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"
         )
-    return family
+    return family, held
 
 
 def _check_comparable(model: models.Model[Any], family: Any) -> None:

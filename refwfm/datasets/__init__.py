@@ -30,7 +30,7 @@ from refwfm.datasets.screen import prepare_screen
 from refwfm.datasets.screen_table import read_screen
 from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
-from refwfm.datasets.splits import split
+from refwfm.datasets.splits import hold_out, split
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
 from refwfm.datasets.to_annotated import save_anndata, to_anndata
 
@@ -51,6 +51,7 @@ __all__ = [
     "gaussians_from_clouds",
     "gaussians_of",
     "held_out",
+    "hold_out",
     "intensity_clouds",
     "jitter_clouds",
     "load",

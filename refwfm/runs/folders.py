@@ -67,6 +67,12 @@ class RunOptions:
         "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."
     )
     source: str | None = option(None, "Family of clouds that the flow starts from.")
+    hold_out: str | None = option(
+        None,
+        "Members to hold out, which evaluation compares with: a share, COLUMN=VALUE,VALUE of what a family "
+        "made from AnnData knows of its cells, or COLUMN for whole values of it, such as sections (default "
+        "0.1 for one's own .npz of at least 20 members; 0 for none).",
+    )
     out: str | None = option(None, "Folder of the run.")
     backend: str | None = option(
         None,

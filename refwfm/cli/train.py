@@ -130,9 +130,7 @@ def _held_out(
     if how is None or (whole and how == "0"):
         return family, None
     if whole:
-        why = (
-            "a paired plan needs every member" if paired else "pairs and populations have parts of their own"
-        )
+        why = "a paired plan needs every member" if paired else "pairs and populations have their own parts"
         raise ValueError(f"--hold-out {how}: {why}; leave it out")
     run["hold_out"] = how
     training, held = hold_out(family, how, seed=config.seed)

@@ -14,6 +14,7 @@ from refwfm.datasets._files import load_family, save_family, save_populations
 from refwfm.datasets._pair_family import PairFamily
 from refwfm.datasets._population_family import PopulationBatch, PopulationFamily
 from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
+from refwfm.datasets.as_family import as_family
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
 from refwfm.datasets.cities import polygon_moments
@@ -44,6 +45,7 @@ __all__ = [
     "PairFamily",
     "PopulationBatch",
     "PopulationFamily",
+    "as_family",
     "build_shipped",
     "clouds_from_anndata",
     "clouds_from_arrays",

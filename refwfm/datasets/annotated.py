@@ -1,9 +1,8 @@
 """The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
-import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 def from_anndata(
-    path: str | os.PathLike[str],
+    path: Any,
     /,
     *,
     by: str = "niche",
@@ -45,7 +44,7 @@ def from_anndata(
 
     Parameters
     ----------
-    path : path of a .h5ad file
+    path : path of a .h5ad file, or an AnnData
     by : {"niche", "cluster", "neighbourhood"}
         The groups: the k cells nearest in the tissue (``obsm[spatial_key]``), the cells with the same
         value of ``obs[cluster_key]``, or the k cells nearest in the principal components themselves.
@@ -82,9 +81,7 @@ def from_anndata(
         If the file is missing, not AnnData, or lacks what was asked for (the message lists what it
         has); k exceeds a section, pcs exceed the components; anndata is not installed.
     """
-    groups = _read_groups(
-        Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis, expression
-    )
+    groups = _read_groups(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression)
     if groups.clusters is not None:
         return gaussians_of(_clusters(groups))
     positions, names = encode_labels(groups.labels)
@@ -101,7 +98,7 @@ def from_anndata(
 
 
 def clouds_from_anndata(
-    path: str | os.PathLike[str],
+    path: Any,
     /,
     *,
     by: str = "niche",
@@ -135,9 +132,7 @@ def clouds_from_anndata(
     FileNotFoundError, ValueError, ModuleNotFoundError
         See ``from_anndata``.
     """
-    groups = _read_groups(
-        Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis, expression
-    )
+    groups = _read_groups(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression)
     if groups.clusters is not None:
         return _clusters(groups)
     k = 16 if k is None and radius is None else k
@@ -176,7 +171,7 @@ class _Groups(NamedTuple):
 
 
 def _read_groups(
-    path: Path,
+    path: Any,
     by: str,
     pcs: int,
     label: str | None,
@@ -191,10 +186,11 @@ def _read_groups(
     if by == "cluster" and cluster_key is None:
         raise ValueError("clusters need cluster_key, a column of obs")
     positions = sections = clusters = None
-    with opened(path) as data:
+    stem, name = ("cells", "an AnnData") if hasattr(path, "obsm") else (Path(path).stem, Path(path).name)
+    with nullcontext(path) if hasattr(path, "obsm") else opened(Path(path)) as data:
         components, origin = components_of(data, pcs, basis)
         labels = None if label is None else _column(data, label)
-        where = f"{len(components)} cells of {path.name}"
+        where = f"{len(components)} cells of {name}"
         if by == "cluster":
             clusters = _column(data, str(cluster_key))
         elif by == "niche":
@@ -207,9 +203,7 @@ def _read_groups(
         cells = tuple(str(cell) for cell in data.obs_names)
         columns = _columns(data)
     about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
-    return _Groups(
-        path.stem, components, labels, positions, sections, clusters, cells, columns, fitted, about
-    )
+    return _Groups(stem, components, labels, positions, sections, clusters, cells, columns, fitted, about)
 
 
 def _basis_of(

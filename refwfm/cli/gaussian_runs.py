@@ -16,9 +16,9 @@ from refwfm.training.config import GaussianConfig
 
 TITLES = {
     "min_w2_sq": "min W2² to the data",
-    "real_min_w2_sq": "  of the members that it was trained on",
     "bures_part": "  of it between covariances",
     "source_min_w2_sq": "min W2² of the source, for comparison",
+    "real_min_w2_sq": "min W2² of the members that it was trained on",
     "label_accuracy": "label accuracy (nearest real Gaussian)",
     "repaired": "share that a step had to repair",
 }

@@ -167,7 +167,12 @@ def train(
         _only_process(folder),
         _kept_once_begun(folder),
     ):
-        for leftover in saved.glob(".*.part"):  # of a run that was killed while writing
+        own = ("config.toml", "log.jsonl", BASIS)
+        leftovers = [
+            *saved.glob(".*.part"),
+            *(each for name in own for each in folder.glob(f".{name}.*.part")),
+        ]
+        for leftover in leftovers:  # of a run that was killed while writing
             leftover.unlink()
         model, family = prepare(config, data, backend, source=source, progress=aligned)
         if started and any(saved.glob("*.safetensors")):

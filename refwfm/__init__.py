@@ -20,6 +20,8 @@ Read the modules in this order beside the paper:
 ``generation``     Algorithms 2 and 3
 ``metrics``        how good the result is
 
+``WassersteinFlow``, an estimator with ``fit``, ``sample`` and ``score``, is a façade over them.
+
 All functions are pure, take arrays of any library with the Python array API, and treat leading axes as
 batch axes. ``runs``, ``storage``, ``datasets`` and ``cli`` are what a run needs besides.
 """
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "WassersteinFlow",
     "barycenter",
     "bures",
     "clouds",
@@ -58,7 +61,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import a module of ``__all__`` when it is first asked for: the package alone costs nothing."""
+    """Import what ``__all__`` names when it is first asked for: the package alone costs nothing."""
+    if name == "WassersteinFlow":
+        return import_module("refwfm.runs.estimator").WassersteinFlow
     if name in __all__:
         return import_module(f"refwfm.{name}")
     raise AttributeError(f"module 'refwfm' has no attribute {name!r}")

@@ -627,7 +627,8 @@ def test_clouds_are_data_too(tmp_path, rng):
     datasets.save_family("mine.npz", datasets.clouds_from_arrays(clouds, name="mine"))
     arguments = ("--steps", 4, "--batch", 4, "--width", 8, "--log-every", 2, "--eps", 2)
     said = succeed("train", "--kind", "meta-ot", "--data", "mine.npz", *arguments)
-    assert "meta-ot-clouds on mine: 30 clouds of 3 to 8 points in 2-D" in said
+    assert "held out: 3 of the 30 members" in said
+    assert "meta-ot-clouds on mine: 27 clouds of 3 to 8 points in 2-D" in said
     folder = tmp_path / "runs" / "mine-meta-ot"
     said = succeed("evaluate", folder, "--size", 3, "--seeds", 1)
     for words in ("zeros", "Gaussian", "Meta OT"):

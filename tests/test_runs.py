@@ -258,10 +258,12 @@ def test_resuming_cuts_the_log_to_the_checkpoint_and_drops_a_half_written_line(t
 
 def test_resuming_removes_what_a_kill_left_half_written(tmp_path, backend):
     stopped(tmp_path, backend)
-    leftover = tmp_path / "checkpoints" / ".00000006.safetensors.abc.part"
-    leftover.write_bytes(b"half")
+    leftovers = [tmp_path / "checkpoints" / ".00000006.safetensors.abc.part", tmp_path / ".log.jsonl.1.part"]
+    other = tmp_path / ".new.h5ad.part"  # which another process may be writing
+    for each in (*leftovers, other):
+        each.write_bytes(b"half")
     train(tmp_path, backend, resume=True)
-    assert not leftover.exists()
+    assert [each.exists() for each in (*leftovers, other)] == [False, False, True]
 
 
 def test_stopped_before_the_first_checkpoint_a_run_starts_again(tmp_path, backend):

@@ -56,11 +56,14 @@ Basis = Annotated[
     str | None, typer.Option(help="Entry of obsm with the components (default X_pca).", **CELLS)
 ]
 Layer = Annotated[
-    str | None, typer.Option(help="Entry of layers to compute components from, in place of X.", **CELLS)
+    str | None,
+    typer.Option(
+        help="Entry of layers, in place of X: what generated cells are written in, and, without --basis, "
+        "components are computed from.",
+        **CELLS,
+    ),
 ]
-UseRaw = Annotated[
-    bool | None, typer.Option("--use-raw", help="Compute components from raw, in place of X.", **CELLS)
-]
+UseRaw = Annotated[bool | None, typer.Option("--use-raw", help="Raw, in place of X, as --layer.", **CELLS)]
 Cloud = Annotated[str | None, typer.Option(help="Column that names the cloud of each row.", **TABLE)]
 Columns = Annotated[
     str | None,

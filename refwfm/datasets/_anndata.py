@@ -70,29 +70,41 @@ def opened(path: Path, /) -> Iterator[Any]:
                 data.file.close()
 
 
-def expression_of(data: Any, layer: str | None = None, use_raw: bool = False, /) -> tuple[Any, str]:
-    """Expression (N, g) in memory, an array or a sparse one, and where it is from: X, a layer or raw."""
+def matrix_of(data: Any, layer: str | None = None, use_raw: bool = False, /) -> tuple[Any, Any, str]:
+    """A matrix of expression (N, g), its genes, and its name: X, a layer or raw.
+
+    A dense one may lie in the file still; it is None where X is asked for and there is none.
+    """
     if layer is not None and use_raw:
         raise ValueError("give either a layer or use_raw; got both")
-    layers, raw = _names(data.layers), data.raw
     if layer is not None and layer not in data.layers:
-        raise ValueError(f"the file has no layer {layer!r}; it has {layers or 'none'}")
-    if use_raw and raw is None:
+        raise ValueError(f"the file has no layer {layer!r}; it has {_names(data.layers) or 'none'}")
+    if use_raw and data.raw is None:
         raise ValueError("the file has no raw, which use_raw (--use-raw) reads")
+    genes = data.raw.var_names if use_raw else data.var_names
     if layer is not None:
         found, origin = data.layers[layer], f"layers[{layer!r}]"
     elif use_raw:
-        found, origin = raw.X, "raw.X"
+        found, origin = data.raw.X, "raw.X"
     else:
-        found, origin = _matrix(data), "X"
+        try:
+            found, origin = data.X, "X"
+        except KeyError:  # what anndata says of an open file without
+            found, origin = None, "X"
+    return found.to_memory() if hasattr(found, "to_memory") else found, genes, origin
+
+
+def read_expression(data: Any, layer: str | None = None, use_raw: bool = False, /) -> tuple[Any, str]:
+    """Expression (N, g) in memory, finite, an array or a sparse one, and where it is from (``matrix_of``)."""
+    found, _, origin = matrix_of(data, layer, use_raw)
     if found is None:
+        layers = _names(data.layers)
         other = [f"layers {layers}: name one with layer (--layer)"] * bool(layers)
-        other += ["raw: read it with use_raw (--use-raw)"] * (raw is not None)
+        other += ["raw: read it with use_raw (--use-raw)"] * (data.raw is not None)
         raise ValueError(
             "the file has neither obsm['X_pca'] nor an expression matrix X"
             + (f"; it has {'; '.join(other)}" if other else "")
         )
-    found = found.to_memory() if hasattr(found, "to_memory") else found
     values = found.data if hasattr(found, "tocsr") else np.asarray(found[...])
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{origin} must hold numbers; got {values.dtype}")
@@ -101,30 +113,20 @@ def expression_of(data: Any, layer: str | None = None, use_raw: bool = False, /)
     return found if hasattr(found, "tocsr") else values, origin
 
 
-def _matrix(data: Any) -> Any:
-    try:
-        return data.X
-    except KeyError:  # what anndata says of an open file without
-        return None
-
-
 def components_of(
     data: Any, pcs: int, basis: str | None, layer: str | None = None, use_raw: bool = False, /
 ) -> tuple[Floats, str]:
     """Components (N, pcs), and in words where they come from.
 
-    Of ``obsm[basis]``; without a name of X_pca where the file has it; else, and of a layer or raw that is
-    asked for, they are computed.
+    Of ``obsm[basis]``; without that name they are computed of a layer or raw that is asked for; else of X_pca
+    where the file has it, or computed from X.
     """
     if pcs < 1:
         raise ValueError(f"pcs must be at least 1; got {pcs}")
-    asked = layer is not None or use_raw
-    if basis is not None and asked:
-        raise ValueError(f"give either basis or an expression to compute components from; got {basis!r} too")
-    if basis is None and not asked and "X_pca" in data.obsm:
+    if basis is None and layer is None and not use_raw and "X_pca" in data.obsm:
         basis = "X_pca"
     if basis is None:
-        expression, origin = expression_of(data, layer, use_raw)
+        expression, origin = read_expression(data, layer, use_raw)
         make = sparse_components if hasattr(expression, "tocsr") else _dense_components
         return make(expression, pcs), f"computed from {origin}, every gene z-scored"
     scores = entry_of(data, basis)

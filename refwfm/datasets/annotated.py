@@ -1,6 +1,6 @@
 """The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
-import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,25 +12,30 @@ from refwfm.datasets._anndata import (
     column_of,
     components_of,
     coordinates_of,
-    expression_of,
+    matrix_of,
     opened,
+    read_expression,
     sections_of,
     warn_of_overlap,
 )
+from refwfm.datasets._basis import Basis, fit_basis
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
-from refwfm.datasets._grouping import classes_of
+from refwfm.datasets._grouping import classes_of, missing_in
 from refwfm.datasets.cells import neighbourhoods
 from refwfm.datasets.niche_clouds import niche_clouds
-from refwfm.datasets.own_arrays import clouds_from_arrays, encode_labels, gaussians_of
+from refwfm.datasets.own_arrays import UNLABELLED, clouds_from_arrays, encode_labels, gaussians_of
 
 WAYS = ("niche", "cluster", "neighbourhood")
+
+MOST = 100
+"""Values of a column of ``obs``, at most, that members are known by; with more they are names or numbers."""
 
 Floats = NDArray[np.float64]
 
 
 def from_anndata(
-    path: str | os.PathLike[str],
+    path: Any,
     /,
     *,
     by: str = "niche",
@@ -48,7 +53,7 @@ def from_anndata(
 
     Parameters
     ----------
-    path : path of a .h5ad file, or of a .zarr store
+    path : path of a .h5ad file or of a .zarr store, or an AnnData
     by : {"niche", "cluster", "neighbourhood"}
         The groups: the k cells nearest in the tissue (``obsm[spatial_key]``), the cells with the same
         value of ``obs[cluster_key]``, or the k cells nearest in the principal components themselves.
@@ -71,12 +76,15 @@ def from_anndata(
         if the file has it; otherwise components are computed from ``X`` as it stands, every gene
         z-scored: normalise and log it beforehand.
     layer : str, or use_raw : bool
-        Compute components from this entry of ``layers``, or from ``raw``, in place of ``X`` and of "X_pca".
+        Take this entry of ``layers``, or ``raw``, in place of ``X``: generated cells are written in it
+        (``to_anndata``), and unless ``basis`` names them, components are computed from it, not "X_pca".
 
     Returns
     -------
     Family
-        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the clusters.
+        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the cells or clusters,
+        ``groups`` with the columns of ``obs`` that have few values, one in each cluster, and a ``basis``.
+        There is none where the expression is not finite, or the file has none.
 
     Raises
     ------
@@ -91,7 +99,7 @@ def from_anndata(
         If no section is named, and cells of what may be several samples lie among each other.
     """
     groups = _read_groups(
-        *(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
+        *(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
     )
     if groups.clusters is not None:
         return gaussians_of(_clusters(groups))
@@ -100,12 +108,15 @@ def from_anndata(
         gaussians=neighbourhoods(groups.components, groups.positions, k=k, sections=groups.sections),
         labels=groups.labels,
         label_names=groups.label_names,
+        members=groups.cells,
+        groups=groups.columns,
+        basis=groups.basis,
         about=f"The Gaussian of the {k} nearest cells of each of {groups.about}",
     )
 
 
 def clouds_from_anndata(
-    path: str | os.PathLike[str],
+    path: Any,
     /,
     *,
     by: str = "niche",
@@ -133,7 +144,7 @@ def clouds_from_anndata(
     Returns
     -------
     CloudFamily
-        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the clusters.
+        With ``members``, ``groups`` and ``basis`` as there.
 
     Raises
     ------
@@ -141,7 +152,7 @@ def clouds_from_anndata(
         See ``from_anndata``.
     """
     groups = _read_groups(
-        *(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
+        *(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
     )
     if groups.clusters is not None:
         return _clusters(groups)
@@ -159,6 +170,9 @@ def clouds_from_anndata(
         family,
         labels=groups.labels,
         label_names=groups.label_names,
+        members=groups.cells,
+        groups=groups.columns,
+        basis=groups.basis,
         about=f"{reach} of each of {groups.about}",
     )
 
@@ -173,11 +187,14 @@ class _Groups(NamedTuple):
     positions: Floats | None
     sections: NDArray[Any] | None
     clusters: NDArray[Any] | None
+    cells: tuple[str, ...]
+    columns: dict[str, NDArray[np.str_]]
+    basis: Basis | None
     about: str
 
 
 def _read_groups(
-    path: Path,
+    path: Any,
     by: str,
     pcs: int,
     label: str | None,
@@ -193,10 +210,11 @@ def _read_groups(
     if by == "cluster" and cluster_key is None:
         raise ValueError("clusters need cluster_key, a column of obs")
     positions = sections = clusters = None
-    with opened(path) as data:
+    stem, name = ("cells", "an AnnData") if hasattr(path, "obsm") else (Path(path).stem, Path(path).name)
+    with nullcontext(path) if hasattr(path, "obsm") else opened(Path(path)) as data:
         components, origin = components_of(data, pcs, basis, layer, use_raw)
         labels, names = encode_labels(None if label is None else column_of(data, label), what=str(label))
-        where = f"{len(components)} cells of {path.name}"
+        where = f"{len(components)} cells of {name}"
         if by == "cluster":
             clusters = column_of(data, str(cluster_key))
         elif by == "niche":
@@ -208,8 +226,34 @@ def _read_groups(
             where += f", by obsm[{spatial_key!r}]" + (f" within one {section_key}" if section_key else "")
         else:
             positions, where = components, f"{where}, in the same components"
+        fitted = _basis_of(data, components, layer, use_raw, basis or "X_pca", by, label or "")
+        cells = tuple(str(cell) for cell in data.obs_names)
+        columns = _columns(data)
     about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
-    return _Groups(path.stem, components, labels, names, positions, sections, clusters, about)
+    return _Groups(
+        *(stem, components, labels, names, positions, sections, clusters, cells, columns, fitted, about)
+    )
+
+
+def _basis_of(
+    data: Any, components: Floats, layer: str | None, use_raw: bool, key: str, group: str, label: str
+) -> Basis | None:
+    """How components become expression, by a matrix of the file, or None where there is no finite one."""
+    matrix, genes, origin = matrix_of(data, layer, use_raw)
+    if matrix is None or 0 in matrix.shape:
+        return None
+    matrix = matrix.tocsr() if hasattr(matrix, "tocsr") else matrix  # sliced by rows
+    return fit_basis(matrix, components, genes, expression=origin, key=key, group=group, label=label)
+
+
+def _columns(data: Any) -> dict[str, NDArray[np.str_]]:
+    """Columns of obs of classes: of text, categories, whole numbers or truth values, of few values."""
+    found = {}
+    for key, column in data.obs.items():
+        if column.dtype.kind != "f" and 1 < column.nunique() <= MOST:
+            values = column_of(data, key)
+            found[str(key)] = np.where(missing_in(values), UNLABELLED, values.astype(np.str_))
+    return found
 
 
 def _clusters(groups: _Groups) -> CloudFamily:
@@ -222,14 +266,18 @@ def _clusters(groups: _Groups) -> CloudFamily:
         name=groups.name,
         about=f"Each of {len(names)} clusters among {groups.about}",
     )
+    columns = {
+        key: np.array([values[cells][0] for cells in inside])
+        for key, values in groups.columns.items()
+        if all((values[cells] == values[cells][0]).all() for cells in inside)
+    }
+    family = replace(family, members=names, groups=columns, basis=groups.basis)
     if groups.labels is None:
-        return replace(family, members=names)
+        return family
     # Of classes that are as common the first one, and no class that is the commonest nowhere.
     common = [np.bincount(groups.labels[cells]).argmax() for cells in inside]
     used, labels = np.unique(common, return_inverse=True)
-    return replace(
-        family, members=names, labels=labels, label_names=tuple(groups.label_names[i] for i in used)
-    )
+    return replace(family, labels=labels, label_names=tuple(groups.label_names[i] for i in used))
 
 
 def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str | None]:
@@ -256,7 +304,7 @@ def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str
                     f"{path.name} has {data.shape[1]} genes and no obsm['X_pca'], but particles have {d} "
                     "coordinates: name the entry of obsm with the components that were trained on"
                 )
-            matrix, _ = expression_of(data)
+            matrix, _ = read_expression(data)
             dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
             return np.asarray(dense, dtype=np.float64), obs, None
         basis = basis or "X_pca"

@@ -167,6 +167,8 @@ def populations_from_anndata(
         If the file is missing, not AnnData, or lacks a column (the message lists what it has); anndata is
         not installed; as ``populations_from_arrays`` does.
     """
+    if basis is not None and (layer is not None or use_raw):
+        raise ValueError(f"give either basis or an expression to compute components from; got {basis!r} too")
     path = Path(path)
     with opened(path) as data:
         obs = data.obs

@@ -52,7 +52,7 @@ def save(path: Path | str, arrays: dict[str, np.ndarray], about: dict[str, Any],
 
     path = Path(path)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    sums = {name: _checksum(array) for name, array in arrays.items()}
+    sums = {name: _checksum(arrays[name]) for name in sorted(arrays)}
     metadata = {_KEY: json.dumps({"version": VERSION, "crc32": sums, **about})}
     data = to_bytes(arrays, metadata)
     atomic.write(path, lambda file: file.write(data))

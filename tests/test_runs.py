@@ -256,16 +256,6 @@ def test_resuming_cuts_the_log_to_the_checkpoint_and_drops_a_half_written_line(t
     assert_same_end(folder, tmp_path / "whole")
 
 
-def test_resuming_removes_what_a_kill_left_half_written(tmp_path, backend):
-    stopped(tmp_path, backend)
-    leftovers = [tmp_path / "checkpoints" / ".00000006.safetensors.abc.part", tmp_path / ".log.jsonl.1.part"]
-    other = tmp_path / ".new.h5ad.part"  # which another process may be writing
-    for each in (*leftovers, other):
-        each.write_bytes(b"half")
-    train(tmp_path, backend, resume=True)
-    assert [each.exists() for each in (*leftovers, other)] == [False, False, True]
-
-
 def test_stopped_before_the_first_checkpoint_a_run_starts_again(tmp_path, backend):
     train(tmp_path / "whole", backend)
     stopped(tmp_path / "stopped", backend, step=1)

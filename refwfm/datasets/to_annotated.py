@@ -12,6 +12,7 @@ from refwfm.datasets._basis import expression_of
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.psd import factor
+from refwfm.storage import atomic
 
 
 def to_anndata(
@@ -95,12 +96,7 @@ def check_anndata() -> Any:
 def save_anndata(path: str | os.PathLike[str], data: Any, /) -> Path:
     """Write an AnnData to a ``.h5ad`` file, completely or not at all; return the file's path."""
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        data.write_h5ad(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    atomic.write(path, lambda file: data.write_h5ad(Path(file.name)))
     return path
 
 

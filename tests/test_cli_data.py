@@ -88,7 +88,9 @@ def test_show_draws(tmp_path, name):
 def test_show_errors(tmp_path, monkeypatch):
     assert_error(run("show", "spirals"), "unknown family 'spirals'", "spiral-16")
     assert_error(run("show", tmp_path / "none.npz"), "no such file")
-    assert_error(run("show", "cities", "--figure", tmp_path / "no" / "a.png"), "cannot write", "there is no folder")
+    assert_error(
+        run("show", "cities", "--figure", tmp_path / "no" / "a.png"), "cannot write", "there is no folder"
+    )
     assert_error(run("show", "cities", "--figure", tmp_path / "a.xyz"), "xyz")
     line = datasets.save_family(tmp_path / "line.npz", datasets.gaussians_from_clouds([[[1.0]]]))
     assert_error(run("show", line, "--figure", tmp_path / "a.png"), "at least two coordinates")

@@ -105,12 +105,10 @@ def rewritten(path, change):
     save_file(arrays, path, about)
 
 
-@pytest.mark.parametrize("name", ["params/mean_net/out/bias", "setting/shift"])
+@pytest.mark.parametrize("name", ["params/mean/mlp/out/bias", "setting/shift"])
 def test_a_tensor_changed_behind_our_back_is_named(tmp_path, backend, name):
     path = tmp_path / "model.safetensors"
     models.save_model(path, gaussian_model(backend), backend)
-    known = checkpoints.load(path)[0]
-    name = name if name in known else next(iter(known))
     rewritten(path, lambda arrays: arrays.update({name: arrays[name] + 1}))
     with pytest.raises(CheckpointError, match=f"{name} is not what was written"):
         models.load_model(path, backend)

@@ -171,7 +171,9 @@ def xp_like(library_name: str) -> Callable[[str], Any]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are composed and not drawn, which takes longer than small trainings: for other tests."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path, **options: path.touch())
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda self, file, **options: file.write(b"picture")
+    )
 
 
 @pytest.fixture

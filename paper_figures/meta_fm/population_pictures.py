@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from refwfm.paper_figures.meta_fm.population_experiment import PopulationOutcome, over_seeds
+from refwfm.paper_figures.saving import save_figure
 
 SOURCE, TRUTH = "#8a8f98", "#2f3640"
 COLOURS = {
@@ -64,7 +65,7 @@ def draw_predictions(
             if row != "truth":
                 ax.set_xlabel(f"$W_1$ = {_w1(first, part, int(position), row)}", fontsize="small", labelpad=2)
         line[0].set_ylabel(parts[part], fontsize="small")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     return path
 
 
@@ -140,5 +141,5 @@ def draw_neighbours(
         line[0].set_ylim(bottom=0)
         line[0].set_ylabel({"w1": "$W_1$", "w2": "$W_2$"}[metric])
     figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     return path

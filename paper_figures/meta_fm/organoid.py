@@ -104,7 +104,7 @@ SCALES = {
         Protocol(
             "synthetic-screen",
             {},
-            measured={"train": 20, "validation": 27, "test": 27},
+            measured={"train": 10, "validation": 9, "test": 27},
             pictured=PICTURED,
             particles=400,
             n_steps=20,

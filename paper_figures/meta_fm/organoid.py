@@ -171,8 +171,8 @@ def draw(outcomes: list[PopulationOutcome], folder: Path, /) -> list[Path]:
             outcomes,
             folder / "meta-fm-organoid-neighbours.png",
             title="Meta FM on a drug screen: distance to the truth against the size of neighbourhoods",
-            neighbours=NEIGHBOURS,
-            lines=["FM", "mean_shift_by_condition", "ideal_shift", "identity"],
+            curves={"MFM": NEIGHBOURS},
+            lines=["FM", "mean_shift_by_condition", "ideal_shift"],
             parts={part: name for part, name in PARTS.items() if part in outcomes[0].numbers},
         ),
     ]

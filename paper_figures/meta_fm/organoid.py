@@ -64,14 +64,15 @@ SLIDES = {
 slides: 43 markers of 10 patients, in other units than the synthetic screen's."""
 
 
-def _some(*methods: str) -> dict[str, dict[str, Any]]:
-    return {method: METHODS[method] for method in methods}
+def _some(*methods: str, **own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Methods, with what ``own`` says of some of them besides."""
+    return {method: METHODS[method] | own.get(method, {}) for method in methods}
 
 
 LAPTOP = {
     "steps": 1500,
-    "batch": 10,
-    "particles": 128,
+    "batch": 30,
+    "particles": 32,
     "width": 64,
     "depth": 3,
     "graph_width": 32,
@@ -84,6 +85,7 @@ LAPTOP = {
     "ema": 0.99,
 }
 
+READS = {"reads": 128, "proportional": True}
 PICTURED = {"validation": (0,), "test": (0,)}
 
 SCALES = {
@@ -110,7 +112,10 @@ SCALES = {
             n_steps=20,
         ),
         LAPTOP,
-        _some("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "MFM, k = 50", "FM w/N", "MFM w/N, k = 0"),
+        _some(
+            *("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "FM w/N", "MFM w/N, k = 0"),
+            **{"MFM, k = 0": READS, "MFM, k = 10": READS, "MFM w/N, k = 0": READS},
+        ),
         seeds=3,
     ),
     "paper": PopulationScale(

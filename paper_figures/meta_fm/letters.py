@@ -11,6 +11,7 @@ from refwfm.paper_figures.meta_fm.population_experiment import (
     Protocol,
     clearly_less,
     over_seeds,
+    some,
 )
 
 TITLE = "Meta FM on letters: the same noise is taken off letters never seen"
@@ -60,11 +61,6 @@ SLIDES = {
 """Row -> train, X, Y -> W1, W2, 1000 MMD² of the authors' slides: 288,000 or 576,000 steps, Arial."""
 
 
-def _some(*methods: str, **own: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Methods, with what ``own`` says of some of them besides."""
-    return {method: METHODS[method] | own.get(method, {}) for method in methods}
-
-
 SMALL = {"letters": "ABCD", "orientations": 2, "points": 80}
 LAPTOP = {
     "steps": 3000,
@@ -108,7 +104,7 @@ SCALES = {
             pool=10,
         ),
         {"steps": 4, "batch": 2, "particles": 20, "width": 16, "n_time": 8, "n_space": 4, "graph_width": 8},
-        _some("FM", "CGFM", "MFM, k = 0", OURS[0], **{OURS[0]: {"reads": 20}}),
+        some(METHODS, ("FM", "CGFM", "MFM, k = 0", OURS[0]), {OURS[0]: {"reads": 20}}),
         seeds=1,
     ),
     "laptop": PopulationScale(
@@ -122,9 +118,10 @@ SCALES = {
             pool=40,
         ),
         LAPTOP,
-        _some(
-            *("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", *OURS.values()),
-            **{"CGFM": MEMORY, "MFM, k = 0": {"reads": 128}, "MFM, k = 10": GRAPHS, OURS[10]: GRAPHS},
+        some(
+            METHODS,
+            ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", *OURS.values()),
+            {"CGFM": MEMORY, "MFM, k = 0": {"reads": 128}, "MFM, k = 10": GRAPHS, OURS[10]: GRAPHS},
         ),
         seeds=3,
     ),

@@ -10,6 +10,7 @@ from refwfm.paper_figures.meta_fm.population_experiment import (
     Protocol,
     clearly_less,
     over_seeds,
+    some,
 )
 
 TITLE = "Meta FM on a drug screen: patients who were held out"
@@ -64,11 +65,6 @@ SLIDES = {
 slides: 43 markers of 10 patients, in other units than the synthetic screen's."""
 
 
-def _some(*methods: str, **own: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Methods, with what ``own`` says of some of them besides."""
-    return {method: METHODS[method] | own.get(method, {}) for method in methods}
-
-
 LAPTOP = {
     "steps": 1500,
     "batch": 30,
@@ -99,7 +95,7 @@ SCALES = {
             n_steps=4,
         ),
         LAPTOP | {"steps": 4, "particles": 20, "width": 16, "graph_width": 8, "n_time": 8, "n_space": 4},
-        _some("FM", "CGFM", "MFM, k = 0", "MFM, k = 10"),
+        some(METHODS, ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10"), {}),
         seeds=1,
     ),
     "laptop": PopulationScale(
@@ -112,9 +108,10 @@ SCALES = {
             n_steps=20,
         ),
         LAPTOP,
-        _some(
-            *("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "FM w/N", "MFM w/N, k = 0"),
-            **{"MFM, k = 0": READS, "MFM, k = 10": READS, "MFM w/N, k = 0": READS},
+        some(
+            METHODS,
+            ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "FM w/N", "MFM w/N, k = 0"),
+            {method: READS for method in ("MFM, k = 0", "MFM, k = 10", "MFM w/N, k = 0")},
         ),
         seeds=3,
     ),

@@ -111,7 +111,7 @@ SCALES = {
         some(
             METHODS,
             ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "FM w/N", "MFM w/N, k = 0"),
-            {method: READS for method in ("MFM, k = 0", "MFM, k = 10", "MFM w/N, k = 0")},
+            dict.fromkeys(("MFM, k = 0", "MFM, k = 10", "MFM w/N, k = 0"), READS),
         ),
         seeds=3,
     ),

@@ -250,6 +250,22 @@ def test_options_that_do_not_go_together_are_refused(options, words):
         replace(TINY, **options)
 
 
+def test_neighbourhoods_in_prediction_are_as_large_as_in_training(backend):
+    """8 particles are read in training, 2 neighbours of each; of 16 it is 4."""
+    config = replace(TINY, proportional=True)
+    model = fitted(config, company(), backend)
+    x = np.random.default_rng(1).standard_normal((16, 2))
+    condition = np.array([1.0, 0.0])
+    grown = ask(model, x, condition=condition)
+    four, two = (
+        ask(model._replace(config=replace(TINY, neighbours=k)), x, condition=condition) for k in (4, 2)
+    )
+    np.testing.assert_array_equal(grown, four)
+    assert not np.array_equal(grown, two)
+    few = [ask(model._replace(config=each), x[:8], condition=condition) for each in (config, TINY)]
+    np.testing.assert_array_equal(*few)
+
+
 def test_there_is_no_source_family(backend):
     with pytest.raises(ValueError, match="populations have their own"):
         meta_fm.prepare(TINY, company(), company(), backend.asarray)

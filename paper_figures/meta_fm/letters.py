@@ -11,6 +11,7 @@ from refwfm.paper_figures.meta_fm.population_experiment import (
     Protocol,
     clearly_less,
     over_seeds,
+    some,
 )
 
 TITLE = "Meta FM on letters: the same noise is taken off letters never seen"
@@ -60,11 +61,6 @@ SLIDES = {
 """Row -> train, X, Y -> W1, W2, 1000 MMD² of the authors' slides: 288,000 or 576,000 steps, Arial."""
 
 
-def _some(*methods: str, **own: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Methods, with what ``own`` says of some of them besides."""
-    return {method: METHODS[method] | own.get(method, {}) for method in methods}
-
-
 SMALL = {"letters": "ABCD", "orientations": 2, "points": 80}
 LAPTOP = {
     "steps": 3000,
@@ -90,10 +86,11 @@ MEMORY = {
 
 PAPER = {"batch": 10, "particles": 700, "width": 512, "learning_rate": 1e-4, "ema": 0.0, "steps": 288_000}
 
+GRAPHS = {"batch": 30, "particles": 40, "reads": 128, "proportional": True}
+"""Of graph networks, whose time grows with what they read."""
+
 PICTURED = {"train": TRAIN_METRICS[1:3], "validation": (3,), "test": (3,)}
 SHOWN = ("MFM, k = 0", "MFM, k = 10", OURS[0])
-
-READING = ("MFM, k = 0", "MFM, k = 1", "MFM, k = 10", "MFM w/N, k = 0", OURS[10])
 
 SCALES = {
     "smoke": PopulationScale(
@@ -107,7 +104,7 @@ SCALES = {
             pool=10,
         ),
         {"steps": 4, "batch": 2, "particles": 20, "width": 16, "n_time": 8, "n_space": 4, "graph_width": 8},
-        _some("FM", "CGFM", "MFM, k = 0", OURS[0], **{OURS[0]: {"reads": 20}}),
+        some(METHODS, ("FM", "CGFM", "MFM, k = 0", OURS[0]), {OURS[0]: {"reads": 20}}),
         seeds=1,
     ),
     "laptop": PopulationScale(
@@ -121,10 +118,10 @@ SCALES = {
             pool=40,
         ),
         LAPTOP,
-        _some(
-            *("FM", "CGFM", "MFM, k = 0", "MFM, k = 1", "MFM, k = 10", *OURS.values(), "FM w/N"),
-            "MFM w/N, k = 0",
-            **{"CGFM": MEMORY, **{method: {"reads": 128} for method in READING}},
+        some(
+            METHODS,
+            ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", *OURS.values()),
+            {"CGFM": MEMORY, "MFM, k = 0": {"reads": 128}, "MFM, k = 10": GRAPHS, OURS[10]: GRAPHS},
         ),
         seeds=3,
     ),
@@ -195,8 +192,8 @@ def draw(outcomes: list[PopulationOutcome], folder: Path, /) -> list[Path]:
             outcomes,
             folder / "meta-fm-letters-neighbours.png",
             title="Meta FM on letters: distance to the right letter against the size of neighbourhoods",
-            neighbours=NEIGHBOURS,
-            lines=["FM", OURS[0], "population oracle", "identity"],
+            curves={"MFM": NEIGHBOURS, "MFM + kernels": OURS},
+            lines=["FM", "population oracle", "identity"],
             parts=PARTS,
             slides=SLIDES["letter-populations"],
         ),

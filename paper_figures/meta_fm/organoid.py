@@ -10,6 +10,7 @@ from refwfm.paper_figures.meta_fm.population_experiment import (
     Protocol,
     clearly_less,
     over_seeds,
+    some,
 )
 
 TITLE = "Meta FM on a drug screen: patients who were held out"
@@ -64,14 +65,10 @@ SLIDES = {
 slides: 43 markers of 10 patients, in other units than the synthetic screen's."""
 
 
-def _some(*methods: str) -> dict[str, dict[str, Any]]:
-    return {method: METHODS[method] for method in methods}
-
-
 LAPTOP = {
     "steps": 1500,
-    "batch": 10,
-    "particles": 128,
+    "batch": 30,
+    "particles": 32,
     "width": 64,
     "depth": 3,
     "graph_width": 32,
@@ -84,6 +81,7 @@ LAPTOP = {
     "ema": 0.99,
 }
 
+READS = {"reads": 128, "proportional": True}
 PICTURED = {"validation": (0,), "test": (0,)}
 
 SCALES = {
@@ -97,20 +95,24 @@ SCALES = {
             n_steps=4,
         ),
         LAPTOP | {"steps": 4, "particles": 20, "width": 16, "graph_width": 8, "n_time": 8, "n_space": 4},
-        _some("FM", "CGFM", "MFM, k = 0", "MFM, k = 10"),
+        some(METHODS, ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10"), {}),
         seeds=1,
     ),
     "laptop": PopulationScale(
         Protocol(
             "synthetic-screen",
             {},
-            measured={"train": 20, "validation": 27, "test": 27},
+            measured={"train": 10, "validation": 9, "test": 27},
             pictured=PICTURED,
             particles=400,
             n_steps=20,
         ),
         LAPTOP,
-        _some("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "MFM, k = 50", "FM w/N", "MFM w/N, k = 0"),
+        some(
+            METHODS,
+            ("FM", "CGFM", "MFM, k = 0", "MFM, k = 10", "FM w/N", "MFM w/N, k = 0"),
+            dict.fromkeys(("MFM, k = 0", "MFM, k = 10", "MFM w/N, k = 0"), READS),
+        ),
         seeds=3,
     ),
     "paper": PopulationScale(
@@ -171,8 +173,8 @@ def draw(outcomes: list[PopulationOutcome], folder: Path, /) -> list[Path]:
             outcomes,
             folder / "meta-fm-organoid-neighbours.png",
             title="Meta FM on a drug screen: distance to the truth against the size of neighbourhoods",
-            neighbours=NEIGHBOURS,
-            lines=["FM", "mean_shift_by_condition", "ideal_shift", "identity"],
+            curves={"MFM": NEIGHBOURS},
+            lines=["FM", "mean_shift_by_condition", "ideal_shift"],
             parts={part: name for part, name in PARTS.items() if part in outcomes[0].numbers},
         ),
     ]

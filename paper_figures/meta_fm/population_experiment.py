@@ -125,6 +125,13 @@ def tasks_of(scale: PopulationScale, /, *, backend: str | None = None) -> list[P
     return [PopulationTask(FLOORS, {}, 0, scale.protocol, backend), *trainings]
 
 
+def some(
+    methods: dict[str, dict[str, Any]], names: Sequence[str], own: dict[str, dict[str, Any]], /
+) -> dict[str, dict[str, Any]]:
+    """The methods of these names, with what ``own`` says of some of them besides."""
+    return {name: methods[name] | own.get(name, {}) for name in names}
+
+
 def family_of(protocol: Protocol, /) -> PopulationFamily:
     """The populations of an experiment."""
     if protocol.data == "letter-populations":

@@ -107,32 +107,39 @@ def draw_neighbours(
     /,
     *,
     title: str,
-    neighbours: dict[int, str],
+    curves: dict[str, dict[int, str]],
     lines: Sequence[str],
     parts: dict[str, str],
     slides: dict[str, Any] | None = None,
 ) -> Path:
-    """W1 and W2 of the methods against their number of neighbours, beside rows that have none."""
-    figure = Figure(figsize=(4.0 * len(parts) + 0.5, 6.4), layout="constrained")
+    """W1 and W2 of methods against their number of neighbours, beside rows that have none.
+
+    ``curves``: name -> neighbours -> method. The slides' numbers are those of the first curve.
+    """
+    figure = Figure(figsize=(3.4 * len(parts) + 2.4, 6.4), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     axes = figure.subplots(2, len(parts), sharex=True, sharey="row", squeeze=False)
+    ks = sorted({k for curve in curves.values() for k in curve})
     for line, metric in zip(axes, ("w1", "w2"), strict=True):
         found = over_seeds(outcomes, metric)
         for number, (ax, part) in enumerate(zip(line, parts, strict=True)):
-            ks = [k for k, method in neighbours.items() if method in found[part]]
-            seeds = np.stack([found[part][neighbours[k]] for k in ks])
-            means, spreads = seeds.mean(axis=1), seeds.std(axis=1, ddof=min(1, seeds.shape[1] - 1))
-            at = np.arange(len(ks))
-            ax.errorbar(at, means, spreads, color=READS, marker="o", capsize=3, label="MFM")
+            for (name, curve), marker in zip(curves.items(), "oD", strict=False):
+                shown = [k for k in curve if curve[k] in found[part]]
+                seeds = np.stack([found[part][curve[k]] for k in shown])
+                means, spreads = seeds.mean(axis=1), seeds.std(axis=1, ddof=min(1, seeds.shape[1] - 1))
+                style = {"color": READS, "marker": marker, "capsize": 3, "label": name}
+                ax.errorbar([ks.index(k) for k in shown], means, spreads, **style)
             if slides:
-                theirs = [slides[neighbours[k]][number][("w1", "w2").index(metric)] for k in ks]
+                first = next(iter(curves.values()))
+                theirs = [slides[method][number][("w1", "w2").index(metric)] for method in first.values()]
+                at = [ks.index(k) for k in first]
                 ax.plot(at, theirs, color=SOURCE, marker="s", ls=":", mfc="white", label="MFM, slides")
-            for row, style in zip(lines, ("--", "-", "-.", ":"), strict=False):
+            for row, style in zip(lines, ("--", "-.", ":"), strict=False):
                 if row in found[part]:
-                    colour = READS if row.startswith("MFM") else COLOURS.get(row, SOURCE)
                     name = NAMES.get(row, row).split("\n")[0] if row != "identity" else "nothing happens"
-                    ax.axhline(float(found[part][row].mean()), color=colour, ls=style, lw=1.2, label=name)
-            ax.set_xticks(at, [str(k) for k in ks])
+                    height = float(found[part][row].mean())
+                    ax.axhline(height, color=COLOURS.get(row, SOURCE), ls=style, lw=1.2, label=name)
+            ax.set_xticks(range(len(ks)), [str(k) for k in ks])
             ax.grid(alpha=0.25)
             if metric == "w1":
                 ax.set_title(parts[part], fontsize="small")

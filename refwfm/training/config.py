@@ -256,6 +256,11 @@ class MetaFMConfig(TrainingConfig):
         choices=("given", "optimal"),
     )
     neighbours: int = option(10, "Neighbours in the graph of a population; 0 for none (Deep Sets).", low=0)
+    proportional: bool = option(
+        False,
+        "In prediction, neighbours grow with the population: as large a share of it as of the particles that "
+        "are read in training.",
+    )
     graph_layers: int = option(3, "Layers of the graph network.", low=1)
     graph_width: int = option(64, "Width of the graph network.", low=1)
     pooling: str = option("mean", "What an embedding keeps of the particles.", choices=POOLING)
@@ -289,7 +294,7 @@ class MetaFMConfig(TrainingConfig):
         if not self.skip and self.depth < 2:
             raise ValueError("depth must be at least 2 for a plain perceptron (skip = False); got 1")
         if self.variant != "mfm":
-            for name in ("alternate", "attention", "kernels", "reads"):
+            for name in ("alternate", "attention", "kernels", "reads", "proportional"):
                 if getattr(self, name):
                     raise ValueError(f"{name} is for variant 'mfm', the only one with an embedding")
         if self.attention % self.heads:

@@ -1,5 +1,6 @@
 """What a trained model of Meta Flow Matching does: it says where the particles of a population go."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,9 @@ def predict(
     if config.condition == "index":
         h = indicators(None if number is None else [number], setting.populations, like=like)
     if config.condition == "embedding":
-        reads = with_graph(config, x, None if marks is None else asarray_like(marks[None], like))
+        reads = with_graph(
+            _as_in_training(config, len(x0)), x, None if marks is None else asarray_like(marks[None], like)
+        )
         told, _ = tell(params["embedding"], reads.x, reads.index, reads.marks, pooling=config.pooling)
         h = told.h
     c = None if condition is None else to_conditions(setting, condition[None])
@@ -95,6 +98,13 @@ def predict(
         for i in range(0, len(rows), CHUNK)
     ]
     return setting.shift + setting.scale * np.concatenate(ends).astype(np.float64)
+
+
+def _as_in_training(config: MetaFMConfig, n: int) -> MetaFMConfig:
+    """With as many neighbours as make neighbourhoods in n particles as wide as they were in training."""
+    if not config.proportional:
+        return config
+    return replace(config, neighbours=round(config.neighbours * n / (config.reads or config.particles)))
 
 
 def _check_population(

@@ -20,9 +20,14 @@ Read the modules in this order beside the paper:
 ``generation``     Algorithms 2 and 3
 ``metrics``        how good the result is
 
+``WassersteinFlow``, an estimator with ``fit``, ``sample`` and ``score``, is a façade over them.
+
 All functions are pure, take arrays of any library with the Python array API, and treat leading axes as
 batch axes. ``runs``, ``storage``, ``datasets`` and ``cli`` are what a run needs besides.
 """
+
+from importlib import import_module
+from typing import Any
 
 from refwfm import (
     barycenter,
@@ -38,6 +43,7 @@ from refwfm import (
 )
 
 __all__ = [
+    "WassersteinFlow",
     "barycenter",
     "bures",
     "clouds",
@@ -51,3 +57,10 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The façade, which needs what a run needs, is imported where it is asked for."""
+    if name == "WassersteinFlow":
+        return import_module("refwfm.runs.estimator").WassersteinFlow
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

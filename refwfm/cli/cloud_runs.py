@@ -38,10 +38,16 @@ TITLES = {
 
 
 def after_training(
-    model: Model[CloudConfig], family: CloudFamily, figure: Path, /, *, source: CloudFamily | None
+    model: Model[CloudConfig],
+    family: CloudFamily,
+    figure: Path,
+    /,
+    *,
+    source: CloudFamily | None,
+    held: CloudFamily | None = None,
 ) -> None:
     """Measure what was learned; draw generated beside real."""
-    reference = held_out(family)
+    reference = held_out(family, held)
     size = min(QUICK, len(reference))
     generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source)
     real = subsample(reference, size, model.config, seed=0)
@@ -60,8 +66,10 @@ def after_training(
     )
 
 
-def held_out(family: CloudFamily, /) -> CloudFamily:
-    """The members held out of a family, or the family itself where none are."""
+def held_out(family: CloudFamily, held: CloudFamily | None = None, /) -> CloudFamily:
+    """The members that a run held out, else those held out of a family, or the family where none are."""
+    if held is not None:
+        return held
     entry = CATALOGUE.get(family.name)
     if entry is None or not entry.held_out:
         say(f"{family.name} has no held-out members: it is compared with itself (name others with --data)")

@@ -135,6 +135,9 @@ def gaussians(
     basis: Annotated[
         str | None, typer.Option(help="Entry of obsm with the components (default X_pca).")
     ] = None,
+    expression: Annotated[
+        str, typer.Option(help="Matrix to write generated cells in: X, raw, or a layer.")
+    ] = "X",
     out: Annotated[
         Path | None, typer.Option(help="File to write the family to (default the name of FILE, .npz).")
     ] = None,
@@ -155,6 +158,7 @@ def gaussians(
             cluster_key=cluster_key,
             section_key=section_key,
             basis=basis,
+            expression=expression,
         )
         save_family(out, family)
         _summarise(family)
@@ -190,6 +194,10 @@ def clouds(
     basis: Annotated[
         str | None, typer.Option(help="Entry of obsm with the components (default X_pca).", **CELLS)
     ] = None,
+    expression: Annotated[
+        str | None,
+        typer.Option(help="Matrix to write generated cells in: X (default), raw, or a layer.", **CELLS),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Part to read: train, val or test.", **SHAPES)] = None,
     n_points: Annotated[
         int | None, typer.Option(min=1, help="Number of points of each shape (default 2048).", **SHAPES)
@@ -212,6 +220,7 @@ def clouds(
     cells = {
         "by": None if by is None else by.value,
         **{"k": k, "radius": radius, "pcs": pcs, "label": label, "basis": basis},
+        "expression": expression,
         **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
     }
     shapes = {"split": split, "n_points": n_points, "up": up, "normalize": normalize, "seed": seed}

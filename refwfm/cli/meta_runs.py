@@ -55,9 +55,11 @@ def load_measures(name: str, /) -> PairFamily | CloudFamily:
     return family
 
 
-def after_training(model: Model[Any], family: Any, backend: Backend, figure: Path, /) -> None:
+def after_training(
+    model: Model[Any], family: Any, backend: Backend, figure: Path, /, *, held: CloudFamily | None = None
+) -> None:
     """Measure what was learned on held-out pairs, of a family of pairs or of clouds; draw the errors."""
-    family = cloud_runs.held_out(family) if isinstance(family, CloudFamily) else family
+    family = cloud_runs.held_out(family, held) if isinstance(family, CloudFamily) else family
     found = compare_starts(model, family, backend, size=SIZE, max_iter=QUICK)
     try:
         from refwfm.paper_figures.meta.pictures import draw_curves

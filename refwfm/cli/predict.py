@@ -14,7 +14,7 @@ from refwfm.cli._common import Backend, family_in_words, say
 from refwfm.cli._errors import clear_errors
 from refwfm.cli.population_data import are_populations
 from refwfm.cli.population_runs import STEPS
-from refwfm.datasets import CloudFamily, clouds_from_arrays, load, load_populations, save_family
+from refwfm.datasets import CloudFamily, clouds_from_arrays, load, load_populations, save_anndata, save_family
 from refwfm.datasets.annotated import cells_of
 from refwfm.datasets.own_populations import texts
 from refwfm.runs import models
@@ -213,6 +213,4 @@ def _write_anndata(path: Path, out: Path, basis: str | None, moved: list[tuple[_
         made = anndata.AnnData(X=found, obs=obs)
     else:
         made = anndata.AnnData(obs=obs, obsm={key: found, f"{key}_before": points})
-    part = out.with_name(f".{out.name}.part")
-    made.write_h5ad(part)
-    part.replace(out)
+    save_anndata(out, made)

@@ -1,6 +1,7 @@
 """``refwfm generate`` and ``refwfm evaluate``: options, files, and which kind of model it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import Backend, console, family_in_words, mean_and_spread, save_picture, say, title_of
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, load, save_family
+from refwfm.datasets import CloudFamily, hold_out, load, save_anndata, save_family, to_anndata
+from refwfm.datasets.to_annotated import check_anndata
 from refwfm.runs import folders, models
 from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
 
@@ -23,7 +25,9 @@ Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or f
 
 def generate(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
-    out: Annotated[Path, typer.Option(help="File for the generated family.")] = Path("generated.npz"),
+    out: Annotated[
+        Path, typer.Option(help="File for the generated family: .npz, or .h5ad for AnnData.")
+    ] = Path("generated.npz"),
     size: Annotated[int, typer.Option(min=1, help="Number of measures to generate.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
     label: Annotated[
@@ -32,7 +36,12 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sources.")] = 0,
     points: Annotated[
         int | None,
-        typer.Option(min=1, help="Points of each cloud (default as in the data).", rich_help_panel=CLOUD),
+        typer.Option(
+            min=1,
+            help="Points of each cloud (default as in the data); with .h5ad also cells to draw from each "
+            "Gaussian (default its mean alone).",
+            rich_help_panel=CLOUD,
+        ),
     ] = None,
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
@@ -46,9 +55,14 @@ def generate(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Generate new Gaussians or clouds from a trained model and save them as a family."""
+    annotated = out.suffix == ".h5ad"
     with clear_errors():
+        if out.suffix not in (".npz", ".h5ad"):
+            raise ValueError(f"--out must end in .npz, or in .h5ad for AnnData; got {out}")
         if out.exists() and not force:
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
+        if annotated:
+            check_anndata()
         place = load_backend(backend, dtype=dtype)
         model = models.load_model(run, place)
         if isinstance(model.config, meta_runs.CONFIGS):
@@ -73,16 +87,40 @@ def generate(
         common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed, "labels": wanted}
         chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
         family: Any
-        if isinstance(model.config, CloudConfig):
+        clouds = isinstance(model.config, CloudConfig)
+        if clouds:
             family = cloud_runs.generate(model, source=_start(run, model), **common, **chosen)
-        elif chosen != {"points": None, "guidance": 0.0, "integrator": "euler"}:
+        elif chosen != {"points": points if annotated else None, "guidance": 0.0, "integrator": "euler"}:
             raise ValueError("--points, --guidance and --integrator are for models over point clouds")
         else:
             family = gaussian_runs.generate(model, place, **common)
-        save_family(out, family)
+        family = replace(family, basis=folders.read_basis(_folder(run)))
+        if annotated:
+            about = {"run": str(run), "step": model.state.step, "seed": seed, "steps": steps}
+            _write_anndata(out, family, cells=None if clouds else points, seed=seed, about=about)
+        else:
+            save_family(out, family)
         say(f"wrote {out}: {family_in_words(family)}")
         if figure is not None:
             save_picture(figure, family)
+
+
+def _write_anndata(out: Path, family: Any, /, *, cells: int | None, seed: int, about: dict[str, Any]) -> None:
+    """Write a generated family as AnnData, and say what of it are genes."""
+    data = to_anndata(family, cells=cells, seed=seed, about=about)
+    save_anndata(out, data)
+    told, basis = data.uns["refwfm"], family.basis
+    if basis is None:
+        say(
+            f"{out} has coordinates alone, obsm['X_pca']: the run's data do not say how they become the "
+            "expression of genes, as a family made from an AnnData file with expression does"
+        )
+        return
+    say(
+        f"{data.n_obs} cells x {data.n_vars} genes, {basis.expression} by way of {len(basis.loadings)} "
+        f"components, which carry {basis.explained:.0%} of its variance in the real cells; zeros: "
+        f"{told['zeros']:.1%} of the entries, {basis.zeros:.1%} in the real cells"
+    )
 
 
 def evaluate(
@@ -140,7 +178,7 @@ def evaluate(
         }
         _check_effect(model, {name for name, (value, default) in asked.items() if value != default})
         if isinstance(model.config, MetaFMConfig):
-            populations = _own_data(run, model) if data is None else population_runs.load_own(data)
+            populations = _own_data(run, model)[0] if data is None else population_runs.load_own(data)
             population_runs.evaluate_run(
                 model,
                 populations,
@@ -151,9 +189,9 @@ def evaluate(
             return
         steps = steps or 50
         if isinstance(model.config, meta_runs.CONFIGS):
-            pairs = _own_data(run, model) if data is None else meta_runs.load_measures(data)
+            pairs, held = (meta_runs.load_measures(data), None) if data is not None else _own_data(run, model)
             if data is None and isinstance(pairs, CloudFamily):
-                pairs = cloud_runs.held_out(pairs)
+                pairs = cloud_runs.held_out(pairs, held)
             meta_runs.evaluate(model, pairs, place, size=size or meta_runs.SIZE, seeds=seeds, as_json=as_json)
             return
         clouds = isinstance(model.config, CloudConfig)
@@ -161,8 +199,8 @@ def evaluate(
         numbers: dict[str, list[Any]]
         family: Any
         if clouds:
-            own = _own_data(run, model)
-            family = cloud_runs.held_out(own) if data is None else load(data)
+            own, held = _own_data(run, model)
+            family = cloud_runs.held_out(own, held) if data is None else load(data)
             _check_comparable(model, family)
             numbers = cloud_runs.evaluate(
                 model,
@@ -176,9 +214,16 @@ def evaluate(
                 squared=emd == "squared",
             )
         else:
-            family = load(data) if data is not None else _own_data(run, model)
+            own, held = (None, None) if data is not None else _own_data(run, model)
+            family = load(data) if data is not None else own if held is None else held
             _check_comparable(model, family)
-            numbers = gaussian_runs.evaluate(model, family, place, size=size, n_steps=steps, seeds=seeds)
+            numbers = gaussian_runs.evaluate(
+                *(model, family, place),
+                size=size,
+                n_steps=steps,
+                seeds=seeds,
+                training=None if held is None else own,
+            )
     if as_json:
         about = {"run": str(run), "data": family.name, "size": size, "steps": steps, "seeds": seeds}
         say(json.dumps({**about, **numbers}))
@@ -190,6 +235,8 @@ def evaluate(
             table.add_row(words, mean_and_spread(numbers[key]))
     console.print(table)
     note = f"; EMD: exact, of {emd} distances" if clouds else ""
+    if data is None and held is not None:
+        say(f"compared with the {len(held)} members that the run held out; it was trained on {len(own)}")
     say(f"mean ± spread over {seeds} draws of {size} sources, {steps} steps{note}")
 
 
@@ -208,9 +255,14 @@ def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
         raise ValueError(f"{' and '.join(idle)}: no effect on a model of {kind}; leave it out")
 
 
+def _folder(run: Path) -> Path:
+    """Folder of a run that is given by itself, or by a checkpoint in it."""
+    return run if run.is_dir() else run.absolute().parents[1]
+
+
 def _run_table(run: Path) -> dict[str, Any]:
     """The table [run] of the configuration that a run's folder, or a checkpoint's, holds."""
-    config = (run if run.is_dir() else run.absolute().parents[1]) / "config.toml"
+    config = _folder(run) / "config.toml"
     if config.exists() and (run.is_dir() or run.absolute().parent.name == "checkpoints"):
         return folders.read_config(config)[0]
     return {}
@@ -226,9 +278,13 @@ def _start(run: Path, model: models.Model[Any]) -> Any:
     return load(name)
 
 
-def _own_data(run: Path, model: models.Model[Any]) -> Any:
-    """The family that a model was trained on, or an error when it cannot be found unchanged."""
-    name: str = _run_table(run).get("data", model.about["data"])
+def _own_data(run: Path, model: models.Model[Any]) -> tuple[Any, Any]:
+    """The members that a model was trained on, and those that its run held out, or None.
+
+    An error when they cannot be found unchanged.
+    """
+    table = _run_table(run)
+    name: str = table.get("data", model.about["data"])
     read: Any = load
     if isinstance(model.config, MetaFMConfig):
         read = population_runs.load_own
@@ -241,11 +297,14 @@ def _own_data(run: Path, model: models.Model[Any]) -> Any:
         raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
     clouds = isinstance(model.config, CloudConfig | MetaCloudsConfig)
     same_kind = isinstance(family, CloudFamily) == clouds
+    held, how = None, table.get("hold_out", "0")
+    if same_kind and how != "0":
+        family, held = hold_out(family, how, seed=model.config.seed)
     if not same_kind or models.fingerprint(model.config, family) != model.about["fingerprint"]:
         raise ValueError(
             f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"
         )
-    return family
+    return family, held
 
 
 def _check_comparable(model: models.Model[Any], family: Any) -> None:

@@ -14,13 +14,28 @@ from refwfm.cli._errors import clear_errors
 from refwfm.cli._options import with_options
 from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
-from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, PopulationFamily, load
+from refwfm.datasets import (
+    CATALOGUE,
+    PAIRS,
+    CloudFamily,
+    Family,
+    PairFamily,
+    PopulationFamily,
+    hold_out,
+    load,
+)
 from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import folders, models
-from refwfm.runs.folders import TABLES, RunOptions
+from refwfm.runs.folders import TABLES, RunError, RunOptions
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
+
+HOLD_OUT = "0.1"
+"""What is held out of one's own families when nothing else is asked for."""
+
+FEW = 20
+"""Members, below which it is nothing."""
 
 KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
     ("flow", Family): ("Gaussians", GaussianConfig),
@@ -62,6 +77,7 @@ def train(
         options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options)
         _check_effect(chosen, given)
+        family, held = _held_out(run, chosen, family, folder, resume=resume)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
         try:
             title = f"{family.name} {title_of(chosen)}"
@@ -86,13 +102,44 @@ def train(
         if isinstance(family, PopulationFamily):
             population_runs.after_training(model, family)
         elif run["kind"] == "meta-ot":
-            meta_runs.after_training(model, family, place, figure.with_name("errors.png"))
+            meta_runs.after_training(model, family, place, figure.with_name("errors.png"), held=held)
         elif isinstance(family, CloudFamily):
-            cloud_runs.after_training(model, family, figure, source=start)
+            cloud_runs.after_training(model, family, figure, source=start, held=held)
         else:
-            gaussian_runs.after_training(model, family, place, figure)
+            gaussian_runs.after_training(model, family, place, figure, held=held)
         more = "generate {} draws more" if run["kind"] == "flow" else "evaluate {} measures it"
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
+
+
+def _held_out(
+    run: dict[str, Any], config: TrainingConfig, family: Any, folder: Path, *, resume: bool
+) -> tuple[Any, Any]:
+    """Members to train on, and those held out or None; how is noted in the table [run], and said."""
+    how, began = run.get("hold_out"), folder / "config.toml"
+    paired = isinstance(config, CloudConfig) and config.outer == "paired"
+    whole = paired or not isinstance(family, Family | CloudFamily)
+    if resume and began.exists():
+        before = folders.read_config(began)[0].get("hold_out", "0")
+        if how not in (None, before):
+            raise RunError(f"{folder} was started with hold_out = {before} (now {how}); resume with the same")
+        how = before
+    elif how is None and not whole and run["data"].endswith(".npz"):
+        how = HOLD_OUT if len(family) >= FEW else "0"
+        if how == "0":
+            say(f"nothing held out: {family.name} has only {len(family)} members (--hold-out 0.1 does)")
+    if how is None or (whole and how == "0"):
+        return family, None
+    if whole:
+        why = "a paired plan needs every member" if paired else "pairs and populations have their own parts"
+        raise ValueError(f"--hold-out {how}: {why}; leave it out")
+    run["hold_out"] = how
+    training, held = hold_out(family, how, seed=config.seed)
+    if held is not None:
+        say(f"held out: {len(held)} of the {len(family)} members, by --hold-out {how} (0 for none)")
+        group = "cluster" if family.basis is None else family.basis.group
+        if group != "cluster" and how[0].isdigit():
+            say(f"a {group} shares cells with others; --hold-out COLUMN keeps whole sections out")
+    return training, held
 
 
 def _stopped(folder: Path) -> str:

@@ -14,6 +14,7 @@ from refwfm.datasets._files import load_family, save_family, save_populations
 from refwfm.datasets._pair_family import PairFamily
 from refwfm.datasets._population_family import PopulationBatch, PopulationFamily
 from refwfm.datasets.annotated import clouds_from_anndata, from_anndata
+from refwfm.datasets.as_family import as_family
 from refwfm.datasets.catalogue import CATALOGUE
 from refwfm.datasets.cells import neighbourhoods, niches, principal_components, standardize
 from refwfm.datasets.cities import polygon_moments
@@ -30,8 +31,9 @@ from refwfm.datasets.screen import prepare_screen
 from refwfm.datasets.screen_table import read_screen
 from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
-from refwfm.datasets.splits import split
+from refwfm.datasets.splits import hold_out, split
 from refwfm.datasets.synthetic import sphere, spiral, two_moons
+from refwfm.datasets.to_annotated import save_anndata, to_anndata
 
 __all__ = [
     "CATALOGUE",
@@ -43,6 +45,7 @@ __all__ = [
     "PairFamily",
     "PopulationBatch",
     "PopulationFamily",
+    "as_family",
     "build_shipped",
     "clouds_from_anndata",
     "clouds_from_arrays",
@@ -50,6 +53,7 @@ __all__ = [
     "gaussians_from_clouds",
     "gaussians_of",
     "held_out",
+    "hold_out",
     "intensity_clouds",
     "jitter_clouds",
     "load",
@@ -71,6 +75,7 @@ __all__ = [
     "read_screen",
     "read_shapes",
     "sample_from_images",
+    "save_anndata",
     "save_family",
     "save_populations",
     "sphere",
@@ -78,6 +83,7 @@ __all__ = [
     "split",
     "standardize",
     "threshold_clouds",
+    "to_anndata",
     "two_moons",
 ]
 

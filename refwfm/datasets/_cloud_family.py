@@ -1,13 +1,15 @@
 """A family of point clouds: N clouds of their own sizes, stored end to end."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.clouds import pad
-from refwfm.datasets._family import check_index, check_labels, check_members, facts_at
+from refwfm.datasets._basis import Basis
+from refwfm.datasets._family import check_cells, check_index, check_labels, check_members, facts_at
 from refwfm.measures import PointCloud
 
 
@@ -31,6 +33,8 @@ class CloudFamily:
         The name of every member.
     about : str
         What a member is, its units, its source and its licence.
+    groups, basis
+        See ``Family``.
 
     Raises
     ------
@@ -49,6 +53,8 @@ class CloudFamily:
     label_names: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     about: str = ""
+    groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    basis: Basis | None = None
 
     def __post_init__(self) -> None:
         points, offsets = np.asarray(self.points), np.asarray(self.offsets)
@@ -67,6 +73,7 @@ class CloudFamily:
         object.__setattr__(self, "weights", _check_weights(self.name, self.weights, offsets))
         object.__setattr__(self, "labels", check_labels(self.name, self.labels, self.label_names, n))
         check_members(self.name, self.members, n, "clouds")
+        check_cells(self, n)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -1,11 +1,13 @@
 """A family: the N Gaussians a model is trained on, with what is known about them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._basis import Basis
 from refwfm.measures import Gaussian, check_gaussian
 
 
@@ -24,6 +26,10 @@ class Family:
         The name of every member ("Houston, Texas").
     about : str
         What a member is, its units, its source and its licence.
+    groups : dict of arrays of str (N,)
+        What else is known of every member, by column: its section, its region. Members are held out by it.
+    basis : Basis, or None
+        How coordinates become the expression of genes, where they are components of it.
 
     Raises
     ------
@@ -40,6 +46,8 @@ class Family:
     label_names: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     about: str = ""
+    groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    basis: Basis | None = None
 
     def __post_init__(self) -> None:
         mean, cov = (np.asarray(part) for part in self.gaussians)
@@ -55,6 +63,7 @@ class Family:
         object.__setattr__(self, "gaussians", gaussians)
         object.__setattr__(self, "labels", check_labels(self.name, self.labels, self.label_names, n))
         check_members(self.name, self.members, n, "Gaussians")
+        check_cells(self, n)
 
     def __len__(self) -> int:
         return int(self.gaussians.mean.shape[0])
@@ -76,6 +85,7 @@ def facts_at(family: Any, chosen: NDArray[np.int64], /) -> dict[str, Any]:
     return {
         "labels": None if family.labels is None else family.labels[chosen],
         "members": tuple(family.members[i] for i in chosen) if family.members else (),
+        "groups": {column: values[chosen] for column, values in family.groups.items()},
     }
 
 
@@ -100,6 +110,20 @@ def check_members(name: str, members: tuple[str, ...], n: int, kind: str, /) -> 
     """Raise unless there is no member name or one for each of the n members."""
     if members and len(members) != n:
         raise ValueError(f"family {name!r}: {len(members)} member names for {n} {kind}")
+
+
+def check_cells(family: Any, n: int, /) -> None:
+    """Raise unless columns of ``groups`` have a value for each of the n members, and the basis fits."""
+    for column, values in family.groups.items():
+        if np.shape(values) != (n,):
+            raise ValueError(
+                f"family {family.name!r}: groups[{column!r}] must have shape ({n},); got {np.shape(values)}"
+            )
+    if family.basis is not None and len(family.basis.loadings) != family.dimension:
+        raise ValueError(
+            f"family {family.name!r} has dimension {family.dimension}, and its basis has "
+            f"{len(family.basis.loadings)} components"
+        )
 
 
 def check_labels(name: str, labels: Any, label_names: tuple[str, ...], n: int, /) -> NDArray[np.int64] | None:

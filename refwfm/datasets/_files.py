@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._basis import Basis
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._population_family import PopulationFamily
@@ -20,7 +21,10 @@ FORMATS = {
     "refwfm-family-1": (*FACTS, "mean", "cov"),
     "refwfm-clouds-1": (*FACTS, "points", "offsets", "weights"),
 }
-"""Format -> the arrays in its file, besides ``format`` itself."""
+"""Format -> the arrays in its file, besides ``format`` itself and those of groups and basis."""
+
+GROUPS, BASIS = "group_", "basis_"
+"""What the names of the latter begin with."""
 
 POPULATIONS_FORMAT = "refwfm-populations-1"
 POPULATIONS_ARRAYS = (
@@ -47,6 +51,10 @@ def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -
         "label_names": np.array(family.label_names, dtype=np.str_),
         "members": np.array(family.members, dtype=np.str_),
     }
+    for column, values in family.groups.items():
+        arrays[GROUPS + column] = np.asarray(values, dtype=np.str_)
+    if family.basis is not None:
+        arrays |= {BASIS + part: np.asarray(value) for part, value in family.basis._asdict().items()}
     if isinstance(family, CloudFamily):
         weights = np.empty(0) if family.weights is None else family.weights
         arrays |= {"points": family.points, "offsets": family.offsets, "weights": weights}
@@ -74,7 +82,7 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         raise ValueError(f"{path} holds populations before and after: read it with load_populations")
     if found not in FORMATS:
         raise ValueError(f"{path} has the format {found!r}; this version reads {', '.join(FORMATS)}")
-    arrays = read_npz(path, FORMATS[found])
+    arrays = read_npz(path, FORMATS[found], more=(GROUPS, BASIS))
     label_names = tuple(str(name) for name in arrays["label_names"])
     facts: dict[str, Any] = {
         "name": str(arrays["name"]),
@@ -82,8 +90,12 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         "labels": arrays["labels"] if label_names else None,
         "label_names": label_names,
         "members": tuple(str(name) for name in arrays["members"]),
+        "groups": {key.removeprefix(GROUPS): arrays[key] for key in arrays if key.startswith(GROUPS)},
     }
+    basis: dict[str, Any] = {key.removeprefix(BASIS): arrays[key] for key in arrays if key.startswith(BASIS)}
     try:
+        if basis:  # numbers and texts are arrays without axes
+            facts["basis"] = Basis(**{key: each if each.ndim else each.item() for key, each in basis.items()})
         if found == "refwfm-family-1":
             return Family(gaussians=Gaussian(arrays["mean"], arrays["cov"]), **facts)
         weights = arrays["weights"] if arrays["weights"].size else None
@@ -176,8 +188,10 @@ def file_format(path: str | os.PathLike[str], /) -> str:
     return str(read_npz(_npz_path(path), ("format",))["format"])
 
 
-def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, NDArray[Any]]:
-    """Read the arrays ``keys`` of a ``.npz`` file, or all of them; never unpickles.
+def read_npz(
+    path: Path, keys: tuple[str, ...] | None = None, /, *, more: tuple[str, ...] = ()
+) -> dict[str, NDArray[Any]]:
+    """Read arrays of a ``.npz`` file: ``keys`` and those that begin with ``more``, or all; never unpickles.
 
     Raises
     ------
@@ -193,7 +207,8 @@ def read_npz(path: Path, keys: tuple[str, ...] | None = None, /) -> dict[str, ND
             keys = tuple(archive) if keys is None else keys
             missing = [key for key in keys if key not in archive]
             if not missing:
-                return {key: archive[key] for key in keys}
+                found = (*keys, *(key for key in archive if key.startswith(more))) if more else keys
+                return {key: archive[key] for key in found}
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or not a .npz file of arrays ({error})") from error
     raise ValueError(f"{path} is a .npz file of another kind: it lacks {', '.join(missing)}")

@@ -1,9 +1,8 @@
 """The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
-import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._basis import Basis, fit_basis
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets.cells import neighbourhoods, principal_components, standardize
@@ -20,11 +20,14 @@ from refwfm.datasets.own_arrays import clouds_from_arrays, encode_labels, gaussi
 WAYS = ("niche", "cluster", "neighbourhood")
 UNLABELLED = "unlabelled"
 
+MOST = 100
+"""Values of a column of ``obs``, at most, that members are known by; with more they are names or numbers."""
+
 Floats = NDArray[np.float64]
 
 
 def from_anndata(
-    path: str | os.PathLike[str],
+    path: Any,
     /,
     *,
     by: str = "niche",
@@ -35,12 +38,13 @@ def from_anndata(
     cluster_key: str | None = None,
     section_key: str | None = None,
     basis: str | None = None,
+    expression: str = "X",
 ) -> Family:
     """Family of Gaussians of groups of cells, in principal components of their expression.
 
     Parameters
     ----------
-    path : path of a .h5ad file
+    path : path of a .h5ad file, or an AnnData
     by : {"niche", "cluster", "neighbourhood"}
         The groups: the k cells nearest in the tissue (``obsm[spatial_key]``), the cells with the same
         value of ``obs[cluster_key]``, or the k cells nearest in the principal components themselves.
@@ -61,11 +65,15 @@ def from_anndata(
         Entry of ``obsm`` whose first ``pcs`` columns are the components. When left out it is "X_pca"
         if the file has it; otherwise components are computed from ``X`` as it stands, every gene
         z-scored: normalise and log it beforehand.
+    expression : str
+        Matrix that generated cells are written in (``to_anndata``): "X", "raw", or the name of a layer.
 
     Returns
     -------
     Family
-        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the clusters.
+        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the cells or clusters,
+        ``groups`` with the columns of ``obs`` that have few values, one in each cluster, and a ``basis``.
+        There is none where the expression is not finite, or the file has none.
 
     Raises
     ------
@@ -73,7 +81,7 @@ def from_anndata(
         If the file is missing, not AnnData, or lacks what was asked for (the message lists what it
         has); k exceeds a section, pcs exceed the components; anndata is not installed.
     """
-    groups = _read_groups(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis)
+    groups = _read_groups(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression)
     if groups.clusters is not None:
         return gaussians_of(_clusters(groups))
     positions, names = encode_labels(groups.labels)
@@ -82,12 +90,15 @@ def from_anndata(
         gaussians=neighbourhoods(groups.components, groups.positions, k=k, sections=groups.sections),
         labels=positions,
         label_names=names,
+        members=groups.cells,
+        groups=groups.columns,
+        basis=groups.basis,
         about=f"The Gaussian of the {k} nearest cells of each of {groups.about}",
     )
 
 
 def clouds_from_anndata(
-    path: str | os.PathLike[str],
+    path: Any,
     /,
     *,
     by: str = "niche",
@@ -99,12 +110,13 @@ def clouds_from_anndata(
     cluster_key: str | None = None,
     section_key: str | None = None,
     basis: str | None = None,
+    expression: str = "X",
 ) -> CloudFamily:
     """Family of point clouds of groups of cells, in principal components of their expression.
 
     Parameters
     ----------
-    path, by, pcs, label, spatial_key, cluster_key, section_key, basis
+    path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression
         See ``from_anndata``.
     k : int, or radius : float
         Cells in a niche or neighbourhood, 16 when both are left out; or all cells within ``radius``, in
@@ -113,14 +125,14 @@ def clouds_from_anndata(
     Returns
     -------
     CloudFamily
-        One member per cell (niche, neighbourhood) or per cluster, ``members`` naming the clusters.
+        With ``members``, ``groups`` and ``basis`` as there.
 
     Raises
     ------
     FileNotFoundError, ValueError, ModuleNotFoundError
         See ``from_anndata``.
     """
-    groups = _read_groups(Path(path), by, pcs, label, spatial_key, cluster_key, section_key, basis)
+    groups = _read_groups(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression)
     if groups.clusters is not None:
         return _clusters(groups)
     k = 16 if k is None and radius is None else k
@@ -134,7 +146,13 @@ def clouds_from_anndata(
         name=groups.name,
     )
     reach = f"The {k} nearest cells" if radius is None else f"All cells within {radius:g}"
-    return replace(family, about=f"{reach} of each of {groups.about}")
+    return replace(
+        family,
+        members=groups.cells,
+        groups=groups.columns,
+        basis=groups.basis,
+        about=f"{reach} of each of {groups.about}",
+    )
 
 
 class _Groups(NamedTuple):
@@ -146,11 +164,14 @@ class _Groups(NamedTuple):
     positions: Floats | None
     sections: NDArray[Any] | None
     clusters: NDArray[Any] | None
+    cells: tuple[str, ...]
+    columns: dict[str, NDArray[np.str_]]
+    basis: Basis | None
     about: str
 
 
 def _read_groups(
-    path: Path,
+    path: Any,
     by: str,
     pcs: int,
     label: str | None,
@@ -158,16 +179,18 @@ def _read_groups(
     cluster_key: str | None,
     section_key: str | None,
     basis: str | None,
+    expression: str,
 ) -> _Groups:
     if by not in WAYS:
         raise ValueError(f"by must be one of {', '.join(WAYS)}; got {by!r}")
     if by == "cluster" and cluster_key is None:
         raise ValueError("clusters need cluster_key, a column of obs")
     positions = sections = clusters = None
-    with opened(path) as data:
+    stem, name = ("cells", "an AnnData") if hasattr(path, "obsm") else (Path(path).stem, Path(path).name)
+    with nullcontext(path) if hasattr(path, "obsm") else opened(Path(path)) as data:
         components, origin = components_of(data, pcs, basis)
         labels = None if label is None else _column(data, label)
-        where = f"{len(components)} cells of {path.name}"
+        where = f"{len(components)} cells of {name}"
         if by == "cluster":
             clusters = _column(data, str(cluster_key))
         elif by == "niche":
@@ -176,8 +199,44 @@ def _read_groups(
             where += f", by obsm[{spatial_key!r}]" + (f" within one {section_key}" if section_key else "")
         else:
             positions, where = components, f"{where}, in the same components"
+        fitted = _basis_of(data, components, expression, basis or "X_pca", by, label or "")
+        cells = tuple(str(cell) for cell in data.obs_names)
+        columns = _columns(data)
     about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
-    return _Groups(path.stem, components, labels, positions, sections, clusters, about)
+    return _Groups(stem, components, labels, positions, sections, clusters, cells, columns, fitted, about)
+
+
+def _basis_of(
+    data: Any, components: Floats, expression: str, key: str, group: str, label: str
+) -> Basis | None:
+    """How components become expression, by a matrix of the file, or None where there is no finite one."""
+    if expression == "X":
+        matrix, genes, name = _matrix(data), data.var_names, "X"
+    elif expression == "raw":
+        if data.raw is None:
+            raise ValueError("expression: the file has no raw")
+        matrix, genes, name = data.raw.X, data.raw.var_names, "raw.X"
+    elif expression in data.layers:
+        matrix, genes, name = data.layers[expression], data.var_names, f"layers[{expression!r}]"
+    else:
+        raise ValueError(
+            f"expression must be X, raw or a layer of the file; got {expression!r}, and its layers are "
+            f"{_list(data.layers)}"
+        )
+    if matrix is None or 0 in matrix.shape:
+        return None
+    matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
+    matrix = matrix.tocsr() if hasattr(matrix, "tocsr") else matrix  # sliced by rows
+    return fit_basis(matrix, components, genes, expression=name, key=key, group=group, label=label)
+
+
+def _columns(data: Any) -> dict[str, NDArray[np.str_]]:
+    """Columns of obs of classes: of text, categories, whole numbers or truth values, of few values."""
+    return {
+        str(key): _column(data, key)
+        for key, column in data.obs.items()
+        if column.dtype.kind != "f" and 1 < column.nunique() <= MOST
+    }
 
 
 def _clusters(groups: _Groups) -> CloudFamily:
@@ -192,7 +251,12 @@ def _clusters(groups: _Groups) -> CloudFamily:
         name=groups.name,
         about=f"Each of {len(names)} clusters among {groups.about}",
     )
-    return replace(family, members=tuple(names))
+    columns = {
+        key: np.array([values[cells][0] for cells in inside])
+        for key, values in groups.columns.items()
+        if all((values[cells] == values[cells][0]).all() for cells in inside)
+    }
+    return replace(family, members=tuple(names), groups=columns, basis=groups.basis)
 
 
 def _commonest(values: NDArray[Any]) -> str:
@@ -207,7 +271,7 @@ def components_of(data: Any, pcs: int, basis: str | None) -> tuple[Floats, str]:
     if basis is None and "X_pca" in data.obsm:
         basis = "X_pca"
     if basis is None:
-        if data.X is None:
+        if _matrix(data) is None:
             raise ValueError("the file has neither obsm['X_pca'] nor an expression matrix X")
         expression = data.to_memory().X
         dense = expression.toarray() if hasattr(expression, "toarray") else expression
@@ -237,7 +301,7 @@ def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str
     with opened(path) as data:
         obs = data.obs.copy()
         if basis is None and "X_pca" not in data.obsm:
-            if data.X is None or data.shape[1] != d:
+            if _matrix(data) is None or data.shape[1] != d:
                 raise ValueError(
                     f"{path.name} has {data.shape[1]} genes and no obsm['X_pca'], but particles have {d} "
                     "coordinates: name the entry of obsm with the components that were trained on"
@@ -247,6 +311,14 @@ def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str
             return np.asarray(dense, dtype=np.float64), obs, None
         basis = basis or "X_pca"
         return components_of(data, d, basis)[0], obs, basis
+
+
+def _matrix(data: Any) -> Any:
+    """The expression matrix X, or None: a file without one has no entry of that name to open."""
+    try:
+        return data.X
+    except KeyError:
+        return None
 
 
 def _coordinates(data: Any, key: str) -> Floats:

@@ -92,6 +92,8 @@ def gaussians_of(family: CloudFamily, /) -> Family:
         labels=family.labels,
         label_names=family.label_names,
         members=family.members,
+        groups=family.groups,
+        basis=family.basis,
         about=f"Mean and covariance of {family.about[:1].lower()}{family.about[1:]}",
     )
 

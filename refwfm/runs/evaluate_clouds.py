@@ -134,6 +134,14 @@ def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = Fal
     )
 
 
+def likeness(generated: PointCloud, reference: PointCloud, /) -> float:
+    """1 where the nearest neighbour (Chamfer) cannot tell generated from real, 0 where it always can."""
+    accuracy = one_nn_accuracy(
+        compare_families(pairwise_chamfer, generated=generated, reference=reference)
+    ).accuracy
+    return 1.0 - abs(2.0 * float(accuracy) - 1.0)
+
+
 def label_accuracies(
     generated: PointCloud,
     labels: np.ndarray,

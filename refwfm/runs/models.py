@@ -14,7 +14,7 @@ from refwfm.storage import checkpoints
 from refwfm.training.algorithm import State, init_state
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.flows import CONFIGS, FLOWS, flow_of, kind_of
-from refwfm.training.ops import Ops
+from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import AdamState, flatten, unflatten
 
 
@@ -29,6 +29,18 @@ class Backend(Protocol):
     def to_numpy(self) -> Callable[[Any], np.ndarray]: ...  # noqa: D102
     @property
     def ops(self) -> Ops: ...  # noqa: D102
+
+
+class Host(NamedTuple):
+    """A ``Backend``: NumPy in float32, and the plain functions."""
+
+    dtype: str = "float32"
+    to_numpy: Callable[[Any], np.ndarray] = np.asarray
+    ops: Ops = REFERENCE
+
+    def asarray(self, values: Any) -> np.ndarray:  # noqa: D102
+        array = np.asarray(values)
+        return array.astype(self.dtype) if array.dtype.kind == "f" else array
 
 
 class Data(Protocol):

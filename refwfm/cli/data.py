@@ -129,6 +129,9 @@ def gaussians(
     k: Annotated[int, typer.Option("--k", min=1, help="Number of cells in a niche or neighbourhood.")] = 40,
     pcs: Annotated[int, typer.Option(min=1, help="Number of principal components.")] = 16,
     label: Annotated[str | None, typer.Option(help="Column of obs with each cell's class.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Columns of obs of numbers to condition on, as age,dose.")
+    ] = None,
     spatial_key: Annotated[str, typer.Option(help="Entry of obsm with the coordinates.")] = "spatial",
     cluster_key: Annotated[str | None, typer.Option(help="Column of obs with the clusters.")] = None,
     section_key: Annotated[str | None, typer.Option(help="Column of obs with the sections.")] = None,
@@ -154,6 +157,7 @@ def gaussians(
             k=k,
             pcs=pcs,
             label=label,
+            conditions=_names(condition) or (),
             spatial_key=spatial_key,
             cluster_key=cluster_key,
             section_key=section_key,
@@ -186,6 +190,9 @@ def clouds(
         int | None, typer.Option(min=1, help="Number of principal components (default 16).", **CELLS)
     ] = None,
     label: Annotated[str | None, typer.Option(help="Column of obs with each cell's class.", **CELLS)] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Columns of obs of numbers to condition on, as age,dose.", **CELLS)
+    ] = None,
     spatial_key: Annotated[
         str | None, typer.Option(help="Entry of obsm with the coordinates (default spatial).", **CELLS)
     ] = None,
@@ -220,7 +227,7 @@ def clouds(
     cells = {
         "by": None if by is None else by.value,
         **{"k": k, "radius": radius, "pcs": pcs, "label": label, "basis": basis},
-        "expression": expression,
+        **{"expression": expression, "conditions": _names(condition)},
         **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
     }
     shapes = {"split": split, "n_points": n_points, "up": up, "normalize": normalize, "seed": seed}
@@ -242,9 +249,18 @@ def clouds(
 app.command("populations")(populations)
 
 
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names behind commas."""
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
 def _given(options: dict[str, Any], kind: str, others: dict[str, Any]) -> dict[str, Any]:
     """Options that were given; an error when one of the others was."""
-    misplaced = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
+    misplaced = [
+        f"--{name.replace('_', '-').replace('conditions', 'condition')}"
+        for name, value in others.items()
+        if value is not None
+    ]
     if misplaced:
         raise ValueError(f"{', '.join(misplaced)} cannot be used with {kind}")
     return {name: value for name, value in options.items() if value is not None}
@@ -274,6 +290,8 @@ def _summarise(family: Family | CloudFamily) -> None:
         table.add_row(
             "classes", ", ".join(f"{n} {c}" for n, c in zip(family.label_names, counts, strict=True))
         )
+    for name, values in zip(family.condition_names, family.conditions.T, strict=True):
+        table.add_row(f"condition {name}", _range(values))
     if family.members:
         table.add_row("names", f"{family.members[0]} ... {family.members[-1]}")
     table.add_row("about", family.about)

@@ -1,7 +1,7 @@
 """The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from refwfm.datasets._basis import Basis, fit_basis
 from refwfm.datasets._cloud_family import CloudFamily
+from refwfm.datasets._conditions import columns_of_numbers, mean_of
 from refwfm.datasets._family import Family
 from refwfm.datasets.cells import neighbourhoods, principal_components, standardize
 from refwfm.datasets.niche_clouds import niche_clouds
@@ -39,6 +40,7 @@ def from_anndata(
     section_key: str | None = None,
     basis: str | None = None,
     expression: str = "X",
+    conditions: Sequence[str] = (),
 ) -> Family:
     """Family of Gaussians of groups of cells, in principal components of their expression.
 
@@ -67,6 +69,9 @@ def from_anndata(
         z-scored: normalise and log it beforehand.
     expression : str
         Matrix that generated cells are written in (``to_anndata``): "X", "raw", or the name of a layer.
+    conditions : sequence of str
+        Columns of ``obs`` of numbers that a model is conditioned on: those of a cell, and of its niche or
+        neighbourhood; of a cluster the mean of its cells.
 
     Returns
     -------
@@ -81,7 +86,8 @@ def from_anndata(
         If the file is missing, not AnnData, or lacks what was asked for (the message lists what it
         has); k exceeds a section, pcs exceed the components; anndata is not installed.
     """
-    groups = _read_groups(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression)
+    keys = (label, spatial_key, cluster_key, section_key, basis, expression, tuple(conditions))
+    groups = _read_groups(path, by, pcs, *keys)
     if groups.clusters is not None:
         return gaussians_of(_clusters(groups))
     positions, names = encode_labels(groups.labels)
@@ -90,9 +96,7 @@ def from_anndata(
         gaussians=neighbourhoods(groups.components, groups.positions, k=k, sections=groups.sections),
         labels=positions,
         label_names=names,
-        members=groups.cells,
-        groups=groups.columns,
-        basis=groups.basis,
+        **groups.facts,
         about=f"The Gaussian of the {k} nearest cells of each of {groups.about}",
     )
 
@@ -111,12 +115,13 @@ def clouds_from_anndata(
     section_key: str | None = None,
     basis: str | None = None,
     expression: str = "X",
+    conditions: Sequence[str] = (),
 ) -> CloudFamily:
     """Family of point clouds of groups of cells, in principal components of their expression.
 
     Parameters
     ----------
-    path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression
+    path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression, conditions
         See ``from_anndata``.
     k : int, or radius : float
         Cells in a niche or neighbourhood, 16 when both are left out; or all cells within ``radius``, in
@@ -132,7 +137,8 @@ def clouds_from_anndata(
     FileNotFoundError, ValueError, ModuleNotFoundError
         See ``from_anndata``.
     """
-    groups = _read_groups(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, expression)
+    keys = (label, spatial_key, cluster_key, section_key, basis, expression, tuple(conditions))
+    groups = _read_groups(path, by, pcs, *keys)
     if groups.clusters is not None:
         return _clusters(groups)
     k = 16 if k is None and radius is None else k
@@ -148,9 +154,7 @@ def clouds_from_anndata(
     reach = f"The {k} nearest cells" if radius is None else f"All cells within {radius:g}"
     return replace(
         family,
-        members=groups.cells,
-        groups=groups.columns,
-        basis=groups.basis,
+        **groups.facts,
         about=f"{reach} of each of {groups.about}",
     )
 
@@ -167,7 +171,15 @@ class _Groups(NamedTuple):
     cells: tuple[str, ...]
     columns: dict[str, NDArray[np.str_]]
     basis: Basis | None
+    conditions: Floats
+    condition_names: tuple[str, ...]
     about: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of each cell, as arguments of a family."""
+        conditions = {"conditions": self.conditions, "condition_names": self.condition_names}
+        return {"members": self.cells, "groups": self.columns, "basis": self.basis, **conditions}
 
 
 def _read_groups(
@@ -180,6 +192,7 @@ def _read_groups(
     section_key: str | None,
     basis: str | None,
     expression: str,
+    conditions: tuple[str, ...],
 ) -> _Groups:
     if by not in WAYS:
         raise ValueError(f"by must be one of {', '.join(WAYS)}; got {by!r}")
@@ -201,9 +214,10 @@ def _read_groups(
             positions, where = components, f"{where}, in the same components"
         fitted = _basis_of(data, components, expression, basis or "X_pca", by, label or "")
         cells = tuple(str(cell) for cell in data.obs_names)
-        columns = _columns(data)
+        columns, values = _columns(data), columns_of_numbers(data.obs, conditions)
     about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
-    return _Groups(stem, components, labels, positions, sections, clusters, cells, columns, fitted, about)
+    told = (cells, columns, fitted, values, conditions, about)
+    return _Groups(stem, components, labels, positions, sections, clusters, *told)
 
 
 def _basis_of(
@@ -256,7 +270,14 @@ def _clusters(groups: _Groups) -> CloudFamily:
         for key, values in groups.columns.items()
         if all((values[cells] == values[cells][0]).all() for cells in inside)
     }
-    return replace(family, members=tuple(names), groups=columns, basis=groups.basis)
+    return replace(
+        family,
+        members=tuple(names),
+        groups=columns,
+        basis=groups.basis,
+        conditions=np.array([mean_of(groups.conditions[cells]) for cells in inside]),
+        condition_names=groups.condition_names,
+    )
 
 
 def _commonest(values: NDArray[Any]) -> str:

@@ -27,7 +27,8 @@ def read_clouds(path: str | os.PathLike[str], /) -> CloudFamily:
           begins and the last one ends, and ``weights`` (total,) if they are not uniform;
         - ``.npz`` of one array (n_i, d) for each cloud, whose names become the members' names.
 
-        With ``points`` there may also be ``labels`` (N,), numbers or text.
+        With ``points`` there may also be ``labels`` (N,), numbers or text; and ``conditions`` (N, c), numbers
+        that a model is conditioned on, with their ``condition_names`` (c,).
 
     Returns
     -------
@@ -48,7 +49,7 @@ def read_clouds(path: str | os.PathLike[str], /) -> CloudFamily:
         raise ValueError(f"clouds are read from .npy and .npz files; got {path}")
     arrays = {"points": _read_npy(path)} if path.suffix == ".npy" else read_npz(path)
     try:
-        family = _family(arrays, path.stem)
+        family = _with_conditions(_family(arrays, path.stem), arrays)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold clouds: {error}") from error
     return replace(family, about=f"{len(family)} clouds of {path.name}.")
@@ -68,6 +69,16 @@ def _family(arrays: dict[str, NDArray[Any]], name: str) -> CloudFamily:
         return whole
     positions, names = encode_labels(labels)
     return replace(whole, labels=positions, label_names=names)
+
+
+def _with_conditions(family: CloudFamily, arrays: dict[str, NDArray[Any]]) -> CloudFamily:
+    """The family with the conditions of a file that has them beside its points."""
+    if "points" not in arrays or "conditions" not in arrays:
+        return family
+    if "condition_names" not in arrays:
+        raise ValueError("conditions need condition_names, one for each column")
+    names = tuple(str(name) for name in np.ravel(arrays["condition_names"]))
+    return replace(family, conditions=arrays["conditions"], condition_names=names)
 
 
 def _read_npy(path: Path) -> NDArray[Any]:

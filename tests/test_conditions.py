@@ -21,9 +21,12 @@ from refwfm.datasets import (
     save_family,
     to_anndata,
 )
+from refwfm.measures import PointCloud
 from refwfm.runs import evaluate_clouds, evaluate_gaussians, folders, models
+from refwfm.runs.estimator import WassersteinFlow
 from refwfm.training import algorithm, clouds, conditions, gaussians
 from refwfm.training.algorithm import trained
+from refwfm.training.cloud_generation import learned_field
 from refwfm.training.config import GaussianConfig
 from refwfm.training.gaussians import sample
 
@@ -374,3 +377,25 @@ def test_held_out_members_are_compared_at_their_conditions(config):
         replace(family, points=np.repeat(family.conditions, 4, axis=0)), 5, config, seed=3
     )
     np.testing.assert_array_equal(asked["conditions"], real.points[:, 0])
+
+
+def test_guidance_goes_away_from_no_condition():
+    family = family_of()
+    model, data = prepared(replace(SMALL_CLOUDS, label_drop=0.5), family)
+    params = _jittered(model.state.params, np.random.default_rng(0))
+    batch = clouds.draw_batch(model.config, model.setting, data, None, 0, ops=models.Host().ops)
+    cloud, shown = PointCloud(batch.points, batch.weights), np.ones_like(np.asarray(batch.labels))
+    at, none, guided = (
+        learned_field(model.config, params, labels, guidance_weight=weight)(cloud, batch.t)
+        for labels, weight in ((shown, 0.0), (np.full_like(shown, np.nan), 0.0), (shown, 1.0))
+    )
+    assert np.abs(at - none).max() > 1e-3
+    np.testing.assert_allclose(guided, 2.0 * at - none, rtol=1e-12, atol=1e-12)
+
+
+def test_the_estimator_samples_at_conditions():
+    options = {"heads": 2, "hidden": 8}
+    flow = WassersteinFlow(steps=2, batch=4, width=8, depth=1, options=options).fit(family_of())
+    assert len(flow.sample(2, at={"age": 30.0, "dose": 1.0}, n_steps=2)) == 2
+    with pytest.raises(ValueError, match="age, dose; got dose"):
+        flow.sample(2, at={"dose": 1.0}, n_steps=2)

@@ -12,7 +12,7 @@ from torch.optim.adam import adam as torch_adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from refwfm.measures import Gaussian
-from refwfm.networks import Params, input_features, unvech
+from refwfm.networks import Params, feature_embedding, input_features, unvech
 from refwfm.networks._order import in_order
 from refwfm.training.methods import METHODS
 from refwfm.training.optim import (
@@ -119,7 +119,12 @@ def bures_mlp(
 
 def _labelled_mlp(params: Params, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
     if labels is not None:
-        x = torch.cat([x, functional.embedding(labels, params["labels"]["table"])], dim=-1)
+        table = params["labels"].get("table")
+        vectors = table is None  # conditions
+        embedded = (
+            feature_embedding(params["labels"], labels)[0] if vectors else functional.embedding(labels, table)
+        )
+        x = torch.cat([x, embedded], dim=-1)
     net = params["mlp"]
     h = _dense(net["in"], x)
     for _, block in in_order(net["blocks"]):

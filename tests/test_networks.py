@@ -14,9 +14,10 @@ from refwfm.training.regression import GaussianBatch, gaussian_loss_and_grad
 
 D, BATCH, WIDTH, N_LABELS = 3, 5, 8, 3
 LABELS = np.asarray([2, 0, 2, 2, 1])  # repeated: their gradients add up
+VECTORS = np.asarray([[0.5, -1.0], [2.0, 0.0], [np.nan, np.nan], [0.1, 0.2], [-3.0, 1.0]])  # one is none
 
 
-def small_network(rng, *, n_labels=0, d=D):
+def small_network(rng, *, n_labels=0, n_features=0, d=D):
     params = nets.init_bures_mlp(
         rng,
         d,
@@ -25,6 +26,7 @@ def small_network(rng, *, n_labels=0, d=D):
         depth=2,
         n_frequencies=2,
         n_labels=n_labels,
+        n_features=n_features,
         label_dim=2,
     )
     # Away from the initial values, at which half of all derivatives are zero.
@@ -79,7 +81,7 @@ def whole_loss(method, labels):
             Gaussian(*(asarray_like(x, to) for x in mu)),
             METHODS[method].velocity(*(asarray_like(x, to) for x in target)),
             asarray_like(t, to),
-            None if labels is None else array_namespace(to).asarray(labels, device=device(to)),
+            _on_device(labels, to),
         )
         value, grads = gaussian_loss_and_grad(
             params, tree_map(lambda c: asarray_like(c, to), scaling), batch, method=method
@@ -87,6 +89,12 @@ def whole_loss(method, labels):
         return value, lambda d_value: tree_map(lambda g: d_value * g, grads)
 
     return call
+
+
+def _on_device(labels, to):
+    if labels is None or labels.dtype.kind == "f":
+        return None if labels is None else asarray_like(labels, to)
+    return array_namespace(to).asarray(labels, device=device(to))
 
 
 def cases():
@@ -121,6 +129,10 @@ def cases():
     found["riemannian loss, labels"] = (
         whole_loss("riemannian", LABELS),
         small_network(rng, n_labels=N_LABELS),
+    )
+    found["riemannian loss, vectors"] = (
+        whole_loss("riemannian", VECTORS),
+        small_network(rng, n_features=VECTORS.shape[1]),
     )
     return found
 
@@ -374,16 +386,17 @@ def test_scaling_acts_on_inputs_and_outputs():
 
 
 @pytest.mark.parametrize("shape", [(), (2, 1)])
-def test_leading_axes_are_batch_axes(shape):
+@pytest.mark.parametrize(("kind", "labels"), [({"n_labels": N_LABELS}, LABELS), ({"n_features": 2}, VECTORS)])
+def test_leading_axes_are_batch_axes(shape, kind, labels):
     rng = np.random.default_rng(0)
-    params, scaling = small_network(rng, n_labels=N_LABELS), small_scaling(rng)
-    mu, t, labels = small_batch(rng, labels=LABELS)
+    params, scaling = small_network(rng, **kind), small_scaling(rng)
+    mu, t, labels = small_batch(rng, labels=labels)
     n = int(np.prod(shape))
     part = Gaussian(mu.mean[:n], mu.cov[:n]), t[:n], labels[:n]
     (mean, matrix), pullback = nets.bures_mlp(params, scaling, *part)
     shaped = Gaussian(mu.mean[:n].reshape(*shape, D), mu.cov[:n].reshape(*shape, D, D))
     (shaped_mean, shaped_matrix), shaped_pullback = nets.bures_mlp(
-        params, scaling, shaped, t[:n].reshape(shape), labels[:n].reshape(shape)
+        params, scaling, shaped, t[:n].reshape(shape), labels[:n].reshape((*shape, *labels.shape[1:]))
     )
     np.testing.assert_allclose(shaped_mean, mean.reshape(*shape, D), rtol=1e-12)
     np.testing.assert_allclose(shaped_matrix, matrix.reshape(*shape, D, D), rtol=1e-12)
@@ -413,6 +426,8 @@ def test_clear_errors():
         nets.bures_mlp(params, scaling, mu, t[:-1])
     with pytest.raises(ValueError, match=r"labels \(4,\)"):
         nets.bures_mlp(labelled, scaling, mu, t, LABELS[:-1])
+    with pytest.raises(ValueError, match=r"labels \(5,\); labels, vectors here, \(5, 2\)"):
+        nets.bures_mlp(small_network(rng, n_features=2), scaling, mu, t, LABELS)
     with pytest.raises(ValueError, match=r"got \(3,\) and \(5, 3, 3\)"):
         nets.bures_mlp(params, scaling, Gaussian(mu.mean[0], mu.cov), t)
     for d in (D - 1, D + 1):

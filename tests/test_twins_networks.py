@@ -128,11 +128,17 @@ def test_numpy_twin_copies_what_it_cannot_write_to():
         np.testing.assert_array_equal(params, before)
 
 
-def network_batch(to, *, labelled):
+def network_batch(to, *, labelled, n_features=0):
     rng = np.random.default_rng(0)
     d, n = 3, 6
     params = nets.init_bures_mlp(
-        rng, d, like=np.zeros(0), width=8, depth=2, n_labels=3 if labelled else 0, label_dim=2
+        *(rng, d),
+        like=np.zeros(0),
+        width=8,
+        depth=2,
+        n_labels=3 if labelled and not n_features else 0,
+        n_features=n_features,
+        label_dim=2,
     )
     params = optim.tree_map(lambda p: asarray_like(p + 0.3 * rng.standard_normal(p.shape), to), params)
     factor = rng.standard_normal((n, d, d))
@@ -144,16 +150,20 @@ def network_batch(to, *, labelled):
     if labelled:
         labels = np.asarray([2, 0, 2, 2, 1, 0])
         labels = labels if isinstance(to, np.ndarray) else asarray_like(labels, to).long()
+    if n_features:
+        vectors = rng.standard_normal((n, n_features))
+        vectors[2] = np.nan  # none
+        labels = asarray_like(vectors, to)
     target = (asarray_like(rng.standard_normal((n, d)), to), asarray_like(factor + factor.mT, to))
     return params, scaling, GaussianBatch(mu, target, asarray_like(rng.uniform(size=n), to), labels)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("labelled", [False, True])
-def test_torch_network(dtype, labelled):
+@pytest.mark.parametrize(("labelled", "n_features"), [(False, 0), (True, 0), (True, 2)])
+def test_torch_network(dtype, labelled, n_features):
     torch = pytest.importorskip("torch")
     ops = importlib.import_module("refwfm.backends._torch_ops")
-    params, scaling, batch = network_batch(empty(torch, dtype), labelled=labelled)
+    params, scaling, batch = network_batch(empty(torch, dtype), labelled=labelled, n_features=n_features)
     results = []
     with torch.no_grad():  # the twin turns autograd on for itself
         for network in (ops.bures_mlp, nets.bures_mlp):

@@ -59,6 +59,27 @@ def title_of(config: TrainingConfig, /) -> str:
     return config.method if isinstance(config, GaussianConfig) else kind_of(config)
 
 
+def read_numbers(option: str, text: str, /) -> dict[str, float]:
+    """Numbers by name from an option such as ``age=30,dose=1``."""
+    found: dict[str, float] = {}
+    for each in text.split(","):
+        name, _, value = (part.strip() for part in each.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"{option} is NAME=NUMBER, more of them behind commas; got {each!r}") from None
+        if not name or name in found:
+            raise ValueError(f"{option}: {name!r} must be given once; got {text!r}")
+        found[name] = number
+    return found
+
+
+def named_conditions(model: Any, conditions: Any, /) -> dict[str, Any]:
+    """Conditions of a model's members, as arguments of a family."""
+    known = model.setting.conditions
+    return {} if known is None else {"conditions": conditions, "condition_names": known.names}
+
+
 def family_in_words(family: Family | CloudFamily | PairFamily | PopulationFamily, /) -> str:
     """How many measures, and of what size."""
     if isinstance(family, PopulationFamily):

@@ -26,6 +26,8 @@ def summarise(family: Family | CloudFamily, /) -> None:
         table.add_row(
             "classes", ", ".join(f"{n} {c}" for n, c in zip(family.label_names, counts, strict=True))
         )
+    for name, values in zip(family.condition_names, family.conditions.T, strict=True):
+        table.add_row(f"condition {name}", _range(values))
     if family.members:
         table.add_row("names", f"{family.members[0]} ... {family.members[-1]}")
     table.add_row("about", family.about)

@@ -7,11 +7,12 @@ import numpy as np
 from rich.progress import Progress
 
 from refwfm import datasets
-from refwfm.cli._common import console, say
+from refwfm.cli._common import console, named_conditions, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
 from refwfm.runs.evaluate_clouds import (
     compare,
+    conditions_of_subsample,
     draw_source,
     generate_with,
     label_accuracies,
@@ -50,7 +51,8 @@ def after_training(
     reference = held_out(family, held)
     size = min(QUICK, len(reference))
     say(f"measuring {size} generated clouds against {size} of the {len(reference)} of {reference.name}")
-    generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source)
+    asked = conditions_of_subsample(model, reference, size, seed=0)
+    generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source, **asked)
     real = subsample(reference, size, model.config, seed=0)
     try:
         from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
@@ -87,6 +89,7 @@ def generate(
     n_steps: int,
     seed: int,
     labels: np.ndarray | None,
+    conditions: np.ndarray | None,
     source: CloudFamily | None,
     points: int | None = None,
     guidance: float = 0.0,
@@ -101,6 +104,7 @@ def generate(
             n_steps=n_steps,
             seed=seed,
             labels=labels,
+            conditions=conditions,
             sizes=points,
             source=source,
             guidance_weight=guidance,
@@ -119,6 +123,7 @@ def generate(
         offsets=family.offsets,
         labels=family.labels,
         label_names=family.label_names,
+        **named_conditions(model, conditions),
         about=about,
     )
 
@@ -151,6 +156,7 @@ def evaluate(
             real = subsample(reference, size, config, seed=seed)
             generated, labels = generate_with(
                 model,
+                **conditions_of_subsample(model, reference, size, seed=seed),
                 size=size,
                 n_steps=n_steps,
                 seed=seed,

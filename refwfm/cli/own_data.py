@@ -45,6 +45,10 @@ Label = Annotated[
     str | None,
     typer.Option(help="Column with each cell's class, in obs; of a table that of each cloud.", **CELLS),
 ]
+Condition = Annotated[
+    str | None,
+    typer.Option(help="Columns of obs of numbers to condition on, as age,dose.", **CELLS),
+]
 SpatialKey = Annotated[
     str | None, typer.Option(help="Entry of obsm with the coordinates (default spatial).", **CELLS)
 ]
@@ -86,6 +90,7 @@ def gaussians(
     ] = None,
     pcs: Pcs = None,
     label: Label = None,
+    condition: Condition = None,
     spatial_key: SpatialKey = None,
     cluster_key: ClusterKey = None,
     section_key: SectionKey = None,
@@ -105,6 +110,7 @@ def gaussians(
         "by": None if by is None else by.value,
         **{"k": k, "pcs": pcs, "label": label, "basis": basis, "layer": layer, "use_raw": use_raw},
         **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
+        "conditions": _names(condition),
     }
     table = {"cloud": cloud, "columns": columns, "label": label}
 
@@ -135,6 +141,7 @@ def clouds(
     ] = None,
     pcs: Pcs = None,
     label: Label = None,
+    condition: Condition = None,
     spatial_key: SpatialKey = None,
     cluster_key: ClusterKey = None,
     section_key: SectionKey = None,
@@ -166,6 +173,7 @@ def clouds(
         **{"k": k, "radius": radius, "pcs": pcs, "label": label},
         **{"basis": basis, "layer": layer, "use_raw": use_raw},
         **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
+        "conditions": _names(condition),
     }
     table = {"cloud": cloud, "columns": columns, "label": label}
     shapes = {"split": split, "n_points": n_points, "up": up, "normalize": normalize, "seed": seed}
@@ -205,14 +213,19 @@ def _table(path: Path, options: dict[str, Any], others: dict[str, Any]) -> Cloud
     if "cloud" not in given:
         raise ValueError(f"{path}: a table needs --cloud, the column that names the cloud of each row")
     if "columns" in given:
-        given["columns"] = [name.strip() for name in given["columns"].split(",")]
+        given["columns"] = _names(given["columns"])
     return read_table(path, **given)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names between commas."""
+    return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def _given(options: dict[str, Any], kind: str, others: dict[str, Any]) -> dict[str, Any]:
     """Options that were given; an error when one of the others was."""
     misplaced = [
-        f"--{name.replace('_', '-')}"
+        f"--{name.replace('_', '-').replace('conditions', 'condition')}"
         for name, value in others.items()
         if value is not None and name not in options
     ]

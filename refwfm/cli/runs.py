@@ -17,6 +17,7 @@ from refwfm.cli._common import (
     family_in_words,
     mean_and_spread,
     named_path,
+    read_numbers,
     save_picture,
     say,
     title_of,
@@ -25,7 +26,9 @@ from refwfm.cli._errors import clear_errors
 from refwfm.datasets import CloudFamily, hold_out, load, save_anndata, save_family, to_anndata
 from refwfm.datasets.to_annotated import check_anndata
 from refwfm.runs import folders, models
+from refwfm.training.conditions import at_named, out_of_range, wanted_conditions
 from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
+from refwfm.training.randomness import random_stream
 
 CLOUD = "Models of point clouds"
 
@@ -46,6 +49,12 @@ def generate(
     steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
     label: Annotated[
         str | None, typer.Option(help="Class to generate (default all, as often as in the data).")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Conditions to generate at, as age=30,dose=1 (default those of members trained on).",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sources.")] = 0,
     points: Annotated[
@@ -98,7 +107,9 @@ def generate(
                 known = ", ".join(names) or "none: it is unconditional"
                 raise ValueError(f"label must be one of the model's classes ({known}); got {label!r}")
             wanted = np.full(size, names.index(label))
-        common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed, "labels": wanted}
+        wanted, conditions = _conditions(model, at, wanted, size=size, seed=seed)
+        common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed}
+        common |= {"labels": wanted, "conditions": conditions}
         chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
         family: Any
         clouds = isinstance(model.config, CloudConfig)
@@ -117,6 +128,22 @@ def generate(
         say(f"wrote {out}: {family_in_words(family)}")
         if figure is not None:
             save_picture(figure, family)
+
+
+def _conditions(
+    model: models.Model[Any], at: str | None, labels: Any, /, *, size: int, seed: int
+) -> tuple[Any, Any]:
+    """Labels and conditions of the members to generate; say which conditions training has not seen."""
+    values = None
+    if at is not None:
+        values = at_named(model.setting, read_numbers("--at", at), size)
+    if model.setting.conditions is None:
+        return labels, None
+    rng = random_stream(seed, "generation", 1)
+    labels, values = wanted_conditions(model.setting, labels, values, size, rng=rng)
+    for line in out_of_range(model.setting, values):
+        say(line)
+    return labels, values
 
 
 def _write_anndata(out: Path, family: Any, /, *, cells: int | None, seed: int, about: dict[str, Any]) -> None:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from refwfm.clouds import pad
 from refwfm.datasets._basis import Basis
-from refwfm.datasets._family import check_cells, check_index, check_labels, check_members, facts_at
+from refwfm.datasets._family import (
+    check_cells,
+    check_conditions,
+    check_index,
+    check_labels,
+    check_members,
+    facts_at,
+)
 from refwfm.measures import PointCloud
 
 
@@ -33,13 +40,13 @@ class CloudFamily:
         The name of every member.
     about : str
         What a member is, its units, its source and its licence.
-    groups, basis
+    groups, basis, conditions, condition_names
         See ``Family``.
 
     Raises
     ------
     TypeError
-        If points or weights are not real numbers, or offsets or labels not integers.
+        If points, weights or conditions are not real numbers, or offsets or labels not integers.
     ValueError
         If the family or a cloud is empty, a shape disagrees, a value is not finite, a weight is not
         positive, weights do not sum to 1, or a label has no name.
@@ -55,6 +62,8 @@ class CloudFamily:
     about: str = ""
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     basis: Basis | None = None
+    conditions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    condition_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         points, offsets = np.asarray(self.points), np.asarray(self.offsets)
@@ -72,6 +81,7 @@ class CloudFamily:
         object.__setattr__(self, "offsets", offsets)
         object.__setattr__(self, "weights", _check_weights(self.name, self.weights, offsets))
         object.__setattr__(self, "labels", check_labels(self.name, self.labels, self.label_names, n))
+        object.__setattr__(self, "conditions", check_conditions(self, n))
         check_members(self.name, self.members, n, "clouds")
         check_cells(self, n)
 

@@ -30,14 +30,18 @@ class Family:
         What else is known of every member, by column: its section, its region. Members are held out by it.
     basis : Basis, or None
         How coordinates become the expression of genes, where they are components of it.
+    conditions : float64 array (N, c)
+        Numbers that a model is conditioned on, such as an age and a dose; c may be 0.
+    condition_names : tuple of c str
 
     Raises
     ------
     TypeError
-        If mean and covariance are not arrays of one real floating dtype, or the labels not integers.
+        If mean and covariance are not arrays of one real floating dtype, the labels not integers, or the
+        conditions not numbers.
     ValueError
         If the family is empty, a shape disagrees, a covariance is not symmetric positive semi-definite,
-        or a label has no name.
+        a label has no name, or a condition is not finite or has no name of its own.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Family:
     about: str = ""
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     basis: Basis | None = None
+    conditions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    condition_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         mean, cov = (np.asarray(part) for part in self.gaussians)
@@ -63,6 +69,7 @@ class Family:
         gaussians = check_gaussian(Gaussian(mean, cov), f"family {self.name!r}")
         object.__setattr__(self, "gaussians", gaussians)
         object.__setattr__(self, "labels", check_labels(self.name, self.labels, self.label_names, n))
+        object.__setattr__(self, "conditions", check_conditions(self, n))
         check_members(self.name, self.members, n, "Gaussians")
         check_cells(self, n)
 
@@ -82,11 +89,12 @@ class Family:
 
 
 def facts_at(family: Any, chosen: NDArray[np.int64], /) -> dict[str, Any]:
-    """Labels and names of the members at these positions, as arguments of their family."""
+    """Labels, conditions and names of the members at these positions, as arguments of their family."""
     return {
         "labels": None if family.labels is None else family.labels[chosen],
         "members": tuple(family.members[i] for i in chosen) if family.members else (),
         "groups": {column: values[chosen] for column, values in family.groups.items()},
+        "conditions": family.conditions[chosen],
     }
 
 
@@ -146,3 +154,30 @@ def check_labels(name: str, labels: Any, label_names: tuple[str, ...], n: int, /
             f"{len(label_names)} label names; got {labels.min()} ... {labels.max()}"
         )
     return labels.astype(np.int64)
+
+
+def check_conditions(family: Any, n: int, /) -> NDArray[np.float64]:
+    """Conditions of a family as float64 (n, c); raise unless each column has a name of its own."""
+    names, values = tuple(family.condition_names), family.conditions
+    if len(set(names)) < len(names) or "" in names:
+        raise ValueError(f"family {family.name!r}: condition_names must be distinct; got {', '.join(names)}")
+    if not names and np.size(values) == 0:
+        return np.zeros((n, 0))
+    return check_numbers(family.name, "conditions", values, n, len(names))
+
+
+def check_numbers(name: str, what: str, values: Any, n: int, columns: int | None, /) -> NDArray[np.float64]:
+    """Finite numbers as float64 (n, columns), or of any number of columns."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"family {name!r}: {what} must be real numbers; got {values.dtype}")
+    if values.ndim != 2 or len(values) != n or columns not in (None, values.shape[1]):
+        wanted = f"({n}, {'q' if columns is None else columns})"
+        raise ValueError(f"family {name!r}: {what} must have shape {wanted}; got {values.shape}")
+    if not np.isfinite(values).all():
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        raise ValueError(
+            f"family {name!r}: {what} must be finite; got NaN or infinity in {len(wrong)} of {n} rows, "
+            f"the first in row {wrong[0]}"
+        )
+    return values.astype(np.float64, copy=False)

@@ -20,9 +20,9 @@ FORMATS = {
     "refwfm-family-1": (*FACTS, "mean", "cov"),
     "refwfm-clouds-1": (*FACTS, "points", "offsets", "weights"),
 }
-"""Format -> the arrays in its file, besides ``format`` itself and those of groups and basis."""
+"""Format -> the arrays in its file, besides ``format`` and those of groups, basis and conditions."""
 
-GROUPS, BASIS = "group_", "basis_"
+GROUPS, BASIS, CONDITIONS = "group_", "basis_", "condition"
 """What the names of the latter begin with."""
 
 POPULATIONS_FORMAT = "refwfm-populations-1"
@@ -52,6 +52,9 @@ def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -
     }
     for column, values in family.groups.items():
         arrays[GROUPS + column] = np.asarray(values, dtype=np.str_)
+    if family.condition_names:
+        arrays["conditions"] = family.conditions
+        arrays["condition_names"] = np.array(family.condition_names, dtype=np.str_)
     if family.basis is not None:
         arrays |= {BASIS + part: np.asarray(value) for part, value in family.basis._asdict().items()}
     if isinstance(family, CloudFamily):
@@ -81,7 +84,7 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         raise ValueError(f"{path} holds populations before and after: read it with load_populations")
     if found not in FORMATS:
         raise ValueError(f"{path} has the format {found!r}; this version reads {', '.join(FORMATS)}")
-    arrays = read_npz(path, FORMATS[found], more=(GROUPS, BASIS))
+    arrays = read_npz(path, FORMATS[found], more=(GROUPS, BASIS, CONDITIONS))
     label_names = tuple(str(name) for name in arrays["label_names"])
     facts: dict[str, Any] = {
         "name": str(arrays["name"]),
@@ -91,6 +94,9 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         "members": tuple(str(name) for name in arrays["members"]),
         "groups": {key.removeprefix(GROUPS): arrays[key] for key in arrays if key.startswith(GROUPS)},
     }
+    if "conditions" in arrays:
+        facts["conditions"] = arrays["conditions"]
+        facts["condition_names"] = tuple(str(name) for name in arrays["condition_names"])
     basis: dict[str, Any] = {key.removeprefix(BASIS): arrays[key] for key in arrays if key.startswith(BASIS)}
     try:
         if basis:  # numbers and texts are arrays without axes

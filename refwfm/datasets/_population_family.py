@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from refwfm._array import check_integer
 from refwfm.datasets._cloud_family import CloudFamily
-from refwfm.datasets._family import check_index, check_members
+from refwfm.datasets._family import check_conditions, check_index, check_members, check_numbers
 
 PARTS = ("train", "validation", "test")
 
@@ -97,11 +97,10 @@ class PopulationFamily:
                 f"family {self.name!r}: paired populations need as many particles before as after; "
                 f"population {i} has {self.source.sizes[i]} and {self.target.sizes[i]}"
             )
-        if not self.condition_names and np.size(self.conditions) == 0:
-            object.__setattr__(self, "conditions", np.zeros((n, 0)))
-        object.__setattr__(self, "conditions", self._numbers("conditions", n, len(self.condition_names)))
+        object.__setattr__(self, "conditions", check_conditions(self, n))
         if self.marks is not None:
-            object.__setattr__(self, "marks", self._numbers("marks", len(self.source.points), None))
+            marks = check_numbers(self.name, "marks", self.marks, len(self.source.points), None)
+            object.__setattr__(self, "marks", marks)
         parts = np.zeros(n, np.int64) if np.size(self.parts) == 0 else np.asarray(self.parts)
         if parts.shape != (n,) or parts.dtype.kind not in "iu" or not np.isin(parts, range(len(PARTS))).all():
             raise ValueError(f"family {self.name!r}: parts must be {n} positions in {', '.join(PARTS)}")
@@ -197,18 +196,6 @@ class PopulationFamily:
         train = self.parts == PARTS.index("train")
         values = np.asarray(self.groups[group], dtype=np.str_)
         return tuple(str(value) for value in np.intersect1d(values[train], values[~train]))
-
-    def _numbers(self, what: str, n: int, columns: int | None) -> NDArray[np.float64]:
-        values = np.asarray(getattr(self, what))
-        if values.dtype.kind not in "fiu":
-            raise TypeError(f"family {self.name!r}: {what} must be real numbers; got {values.dtype}")
-        if values.ndim != 2 or len(values) != n or columns not in (None, values.shape[1]):
-            wanted = f"({n}, {'q' if columns is None else columns})"
-            raise ValueError(f"family {self.name!r}: {what} must have shape {wanted}; got {values.shape}")
-        if not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values).all(axis=1)))
-            raise ValueError(f"family {self.name!r}: {what} must be finite; got NaN or infinity in row {row}")
-        return values.astype(np.float64, copy=False)
 
 
 def _drawn_rows(clouds: CloudFamily, i: np.int64, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

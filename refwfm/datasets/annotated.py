@@ -1,5 +1,6 @@
 """The user's own data: an AnnData file (.h5ad) to Gaussians or clouds, by niche, cluster or neighbourhood."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from refwfm.datasets._anndata import (
 )
 from refwfm.datasets._basis import Basis, fit_basis
 from refwfm.datasets._cloud_family import CloudFamily
+from refwfm.datasets._conditions import columns_of_numbers, mean_of
 from refwfm.datasets._family import Family
 from refwfm.datasets._grouping import classes_of, missing_in
 from refwfm.datasets.cells import neighbourhoods
@@ -48,6 +50,7 @@ def from_anndata(
     basis: str | None = None,
     layer: str | None = None,
     use_raw: bool = False,
+    conditions: Sequence[str] = (),
 ) -> Family:
     """Family of Gaussians of groups of cells, in principal components of their expression.
 
@@ -78,6 +81,9 @@ def from_anndata(
     layer : str, or use_raw : bool
         Take this entry of ``layers``, or ``raw``, in place of ``X``: generated cells are written in it
         (``to_anndata``), and unless ``basis`` names them, components are computed from it, not "X_pca".
+    conditions : sequence of str
+        Columns of ``obs`` of numbers that a model is conditioned on: those of a cell, and of its niche or
+        neighbourhood; of a cluster the mean of its cells.
 
     Returns
     -------
@@ -98,9 +104,8 @@ def from_anndata(
     UserWarning
         If no section is named, and cells of what may be several samples lie among each other.
     """
-    groups = _read_groups(
-        *(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
-    )
+    keys = (label, spatial_key, cluster_key, section_key, basis, layer, use_raw, tuple(conditions))
+    groups = _read_groups(path, by, pcs, *keys)
     if groups.clusters is not None:
         return gaussians_of(_clusters(groups))
     return Family(
@@ -108,9 +113,7 @@ def from_anndata(
         gaussians=neighbourhoods(groups.components, groups.positions, k=k, sections=groups.sections),
         labels=groups.labels,
         label_names=groups.label_names,
-        members=groups.cells,
-        groups=groups.columns,
-        basis=groups.basis,
+        **groups.facts,
         about=f"The Gaussian of the {k} nearest cells of each of {groups.about}",
     )
 
@@ -130,12 +133,13 @@ def clouds_from_anndata(
     basis: str | None = None,
     layer: str | None = None,
     use_raw: bool = False,
+    conditions: Sequence[str] = (),
 ) -> CloudFamily:
     """Family of point clouds of groups of cells, in principal components of their expression.
 
     Parameters
     ----------
-    path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw
+    path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw, conditions
         See ``from_anndata``.
     k : int, or radius : float
         Cells in a niche or neighbourhood, 16 when both are left out; or all cells within ``radius``, in
@@ -151,9 +155,8 @@ def clouds_from_anndata(
     FileNotFoundError, ValueError, ModuleNotFoundError
         See ``from_anndata``.
     """
-    groups = _read_groups(
-        *(path, by, pcs, label, spatial_key, cluster_key, section_key, basis, layer, use_raw)
-    )
+    keys = (label, spatial_key, cluster_key, section_key, basis, layer, use_raw, tuple(conditions))
+    groups = _read_groups(path, by, pcs, *keys)
     if groups.clusters is not None:
         return _clusters(groups)
     k = 16 if k is None and radius is None else k
@@ -170,9 +173,7 @@ def clouds_from_anndata(
         family,
         labels=groups.labels,
         label_names=groups.label_names,
-        members=groups.cells,
-        groups=groups.columns,
-        basis=groups.basis,
+        **groups.facts,
         about=f"{reach} of each of {groups.about}",
     )
 
@@ -190,7 +191,15 @@ class _Groups(NamedTuple):
     cells: tuple[str, ...]
     columns: dict[str, NDArray[np.str_]]
     basis: Basis | None
+    conditions: Floats
+    condition_names: tuple[str, ...]
     about: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of each cell, as arguments of a family."""
+        conditions = {"conditions": self.conditions, "condition_names": self.condition_names}
+        return {"members": self.cells, "groups": self.columns, "basis": self.basis, **conditions}
 
 
 def _read_groups(
@@ -204,6 +213,7 @@ def _read_groups(
     basis: str | None,
     layer: str | None,
     use_raw: bool,
+    conditions: tuple[str, ...],
 ) -> _Groups:
     if by not in WAYS:
         raise ValueError(f"by must be one of {', '.join(WAYS)}; got {by!r}")
@@ -228,11 +238,10 @@ def _read_groups(
             positions, where = components, f"{where}, in the same components"
         fitted = _basis_of(data, components, layer, use_raw, basis or "X_pca", by, label or "")
         cells = tuple(str(cell) for cell in data.obs_names)
-        columns = _columns(data)
+        columns, values = _columns(data), columns_of_numbers(data.obs, conditions)
     about = f"{where}, in {pcs} components ({origin})" + (f", labelled by {label}." if label else ".")
-    return _Groups(
-        *(stem, components, labels, names, positions, sections, clusters, cells, columns, fitted, about)
-    )
+    told = (cells, columns, fitted, values, conditions, about)
+    return _Groups(stem, components, labels, names, positions, sections, clusters, *told)
 
 
 def _basis_of(
@@ -271,7 +280,14 @@ def _clusters(groups: _Groups) -> CloudFamily:
         for key, values in groups.columns.items()
         if all((values[cells] == values[cells][0]).all() for cells in inside)
     }
-    family = replace(family, members=names, groups=columns, basis=groups.basis)
+    family = replace(
+        family,
+        members=names,
+        groups=columns,
+        basis=groups.basis,
+        conditions=np.array([mean_of(groups.conditions[cells]) for cells in inside]),
+        condition_names=groups.condition_names,
+    )
     if groups.labels is None:
         return family
     # Of classes that are as common the first one, and no class that is the commonest nowhere.

@@ -99,6 +99,8 @@ def gaussians_of(family: CloudFamily, /) -> Family:
         members=family.members,
         groups=family.groups,
         basis=family.basis,
+        conditions=family.conditions,
+        condition_names=family.condition_names,
         about=f"Mean and covariance of {family.about[:1].lower()}{family.about[1:]}",
     )
 

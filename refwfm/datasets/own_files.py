@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
@@ -14,6 +15,8 @@ from refwfm.datasets.own_arrays import clouds_from_arrays, encode_labels, gaussi
 from refwfm.measures import Gaussian
 
 ENDINGS = (".npy", ".npz")
+CONDITIONS = ("conditions", "condition_names")
+"""Arrays of numbers that a model is conditioned on."""
 
 
 def read_clouds(path: str | os.PathLike[str], /) -> CloudFamily:
@@ -32,7 +35,8 @@ def read_clouds(path: str | os.PathLike[str], /) -> CloudFamily:
 
         - a family of clouds that ``save_family`` wrote.
 
-        With ``points`` there may also be ``labels`` (N,), whole numbers or text, and nothing else.
+        With ``points`` there may also be ``labels`` (N,), whole numbers or text; ``conditions`` (N, c),
+        numbers that a model is conditioned on, with their ``condition_names`` (c,); and nothing else.
 
     Returns
     -------
@@ -60,6 +64,8 @@ def read_clouds(path: str | os.PathLike[str], /) -> CloudFamily:
         raise ValueError(f"{path} is a family of Gaussians, and holds no clouds")
     try:
         family = _clouds(arrays, path.stem)
+        if "points" in arrays:
+            family = replace(family, **_conditions_in(arrays))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold clouds: {error}") from error
     return replace(family, about=f"{len(family)} clouds of {path.name}.")
@@ -71,8 +77,9 @@ def read_gaussians(path: str | os.PathLike[str], /) -> Family:
     Parameters
     ----------
     path : path
-        ``.npz`` with ``means`` (N, d) and ``covs`` (N, d, d), and perhaps ``labels`` (N,); or clouds in any
-        form that ``read_clouds`` reads, whose means and covariances are taken.
+        ``.npz`` with ``means`` (N, d) and ``covs`` (N, d, d), and perhaps ``labels`` (N,), and
+        ``conditions`` (N, c) with ``condition_names`` (c,); or clouds in any form that ``read_clouds``
+        reads, whose means and covariances are taken.
 
     Raises
     ------
@@ -88,7 +95,7 @@ def read_gaussians(path: str | os.PathLike[str], /) -> Family:
     if not {"means", "covs"} & set(arrays):
         return gaussians_of(read_clouds(path))
     try:
-        _refuse_others(arrays, ("means", "covs", "labels"), "means and covs")
+        _refuse_others(arrays, ("means", "covs", "labels", *CONDITIONS), "means and covs")
         missing = [name for name in ("means", "covs") if name not in arrays]
         if missing:
             raise ValueError(f"it lacks {missing[0]}: Gaussians are means (N, d) and covs (N, d, d)")
@@ -98,6 +105,7 @@ def read_gaussians(path: str | os.PathLike[str], /) -> Family:
             gaussians=Gaussian(arrays["means"], arrays["covs"]),
             labels=labels,
             label_names=label_names,
+            **_conditions_in(arrays),
             about=f"{len(arrays['means'])} Gaussians of {path.name}.",
         )
     except (TypeError, ValueError) as error:
@@ -109,7 +117,7 @@ def _clouds(arrays: dict[str, NDArray[Any]], name: str) -> CloudFamily:
     if points is None:
         family = clouds_from_arrays(list(arrays.values()), name=name)
         return replace(family, members=tuple(arrays))
-    _refuse_others(arrays, ("points", "offsets", "weights", "labels"), "points")
+    _refuse_others(arrays, ("points", "offsets", "weights", "labels", *CONDITIONS), "points")
     if "offsets" not in arrays:
         if points.ndim != 3:
             raise ValueError(f"points without offsets must have shape (N, n, d); got {points.shape}")
@@ -133,3 +141,14 @@ def _refuse_others(arrays: dict[str, NDArray[Any]], known: tuple[str, ...], besi
             f"beside {beside} it holds {', '.join(others)}, which would be ignored; what is read is "
             f"{', '.join(known)}: rename what is meant, leave out the rest{more}"
         )
+
+
+def _conditions_in(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Conditions and their names, as arguments of a family; nothing where there are none."""
+    given = [name for name in CONDITIONS if name in arrays]
+    if len(given) == 1:
+        raise ValueError(f"{CONDITIONS[0]} (N, c) and {CONDITIONS[1]} (c,) go together; got {given[0]} alone")
+    if not given:
+        return {}
+    names = tuple(str(name) for name in np.ravel(arrays["condition_names"]))
+    return {"conditions": arrays["conditions"], "condition_names": names}

@@ -37,5 +37,7 @@ def partial_views(family: CloudFamily, /, *, keep: float = 0.5, seed: int = 0) -
         labels=family.labels,
         label_names=family.label_names,
         members=family.members,
+        conditions=family.conditions,
+        condition_names=family.condition_names,
         about=f"{keep:g} of the points, those furthest in a random direction. {family.about}",
     )

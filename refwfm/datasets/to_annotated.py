@@ -41,7 +41,7 @@ def to_anndata(
         ``obsm["X_pca"]`` (or the entry that the components are from) are the components. With a ``basis``,
         ``X`` is the expression of its genes, float32, and ``varm["PCs"]`` the loadings: what was nowhere
         negative is not here, and ``uns["refwfm"]`` has the share of zeros (``zeros``) and that of the real
-        cells (``real_zeros``). ``obs`` has the member that each row is of, and its class.
+        cells (``real_zeros``). ``obs`` has the member that each row is of, its class and its conditions.
 
     Raises
     ------
@@ -59,16 +59,17 @@ def to_anndata(
         label = "class" if basis is None or not basis.label else basis.label
         # The class of a group, which a cell of it need not have.
         obs[f"{group}_{label}"] = np.array(family.label_names, dtype=object)[family.labels[member]]
-    if weights is not None:
-        obs["weight"] = weights
+    numbers = {} if weights is None else {"weight": weights}
+    # The condition of a group, which a cell of it need not have.
+    for name, values in zip(family.condition_names, family.conditions.T, strict=True):
+        numbers[f"{group}_{name}"] = values[member]
     told: dict[str, Any] = {"about": family.about}
     for key, value in (about or {}).items():
         told[key] = value if isinstance(value, int | float | str) else json.dumps(value)
     import pandas
 
-    table = pandas.DataFrame(obs, index=[str(i) for i in range(len(components))])
-    for column in table.columns.drop("weight", errors="ignore"):
-        table[column] = table[column].astype("category")
+    index = [str(i) for i in range(len(components))]
+    table = pandas.DataFrame(obs, index=index).astype("category").assign(**numbers)
     if basis is None:
         return anndata.AnnData(obs=table, obsm={"X_pca": components}, uns={"refwfm": told})
     found = expression_of(basis, components).astype(np.float32)

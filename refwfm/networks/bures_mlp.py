@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from refwfm._array import Array, array_namespace, check_floating, device
 from refwfm.measures import Gaussian, check_measure
+from refwfm.networks.conditioning import feature_embedding, init_conditioning
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -34,6 +35,7 @@ def init_bures_mlp(
     depth: int = 6,
     n_frequencies: int = 16,
     n_labels: int = 0,
+    n_features: int = 0,
     label_dim: int = 32,
 ) -> Params:
     """Draw the parameters of ``bures_mlp``.
@@ -51,20 +53,24 @@ def init_bures_mlp(
         Sizes of each of the two networks.
     n_frequencies : int
         Frequencies of the Fourier features of time.
-    n_labels, label_dim : int
-        Number of classes (0: no labels) and length of their learned vectors.
+    n_labels, n_features : int
+        Number of classes, or length of the vectors that Gaussians are conditioned on; one of them is 0.
+    label_dim : int
+        Length of the learned vectors of either.
 
     Returns
     -------
     dict
         ``mean`` and ``matrix``: for each network ``mlp``, and ``labels`` when there are some.
     """
-    n_in = d + d * (d + 1) // 2 + 2 * n_frequencies + (label_dim if n_labels else 0)
+    n_in = d + d * (d + 1) // 2 + 2 * n_frequencies + (label_dim if n_labels or n_features else 0)
     params: Params = {}
     for name, n_out in (("mean", d), ("matrix", d * (d + 1) // 2)):
         params[name] = {"mlp": init_mlp(rng, n_in, n_out, like=like, width=width, depth=depth)}
         if n_labels:
             params[name]["labels"] = init_label_embedding(rng, n_labels, label_dim, like=like)
+        elif n_features:
+            params[name]["labels"] = init_conditioning(rng, 0, n_features, label_dim, like=like)
     return params
 
 
@@ -112,8 +118,9 @@ def bures_mlp(
         Constants of the data, as in ``identity_scaling``; they get no gradient.
     mu : Gaussian, mean (..., d), cov (..., d, d)
     t : array, shape (...)
-    labels : array of integers, shape (...), optional
-        In range (``check_labels``); required exactly when the parameters have label tables.
+    labels : array of integers, shape (...), or of floats, shape (..., n_features), optional
+        Classes, in range (``check_labels``), or vectors (``feature_embedding``); required exactly when the
+        parameters are for them.
 
     Returns
     -------
@@ -182,20 +189,23 @@ def input_features(
             f"got {tuple(mu.mean.shape)} and {tuple(mu.cov.shape)}"
         )
     n_state = d + d * (d + 1) // 2
-    tables = params["mean"].get("labels")
-    if (tables is None) != (labels is None):
+    embedding = params["mean"].get("labels")
+    if (embedding is None) != (labels is None):
         raise ValueError(
             "these parameters expect no labels; got some"
-            if tables is None
+            if embedding is None
             else "these parameters expect labels, one per Gaussian; got none"
         )
-    if tuple(t.shape) != batch or (labels is not None and tuple(labels.shape) != batch):
+    vectors = embedding is not None and "table" not in embedding
+    wanted = (*batch, embedding["weight"].shape[0]) if vectors else batch
+    if tuple(t.shape) != batch or (labels is not None and tuple(labels.shape) != wanted):
         raise ValueError(
             f"t and labels must have the shape {batch} of the batch of Gaussians; got t {tuple(t.shape)}"
             + ("" if labels is None else f" and labels {tuple(labels.shape)}")
+            + (f"; labels, vectors here, {wanted}" if vectors else "")
         )
     n_time = weight.shape[0] - n_state
-    n_time -= 0 if tables is None else tables["table"].shape[1]
+    n_time -= 0 if embedding is None else embedding["none" if vectors else "table"].shape[-1]
     if tuple(scaling["mean_scale"].shape) != (d,) or n_time < 0:
         raise ValueError(f"mu has dimension d = {d}, but the parameters or the scaling are for another one")
     xp = array_namespace(mu.mean, t)
@@ -212,7 +222,8 @@ def _labelled_mlp(params: Params, x: Array, labels: Array | None) -> tuple[Array
 
     xp = array_namespace(x)
     n = x.shape[-1]
-    embedded, embedding_pullback = label_embedding(params["labels"], labels)
+    embed = label_embedding if "table" in params["labels"] else feature_embedding
+    embedded, embedding_pullback = embed(params["labels"], labels)
     y, mlp_pullback = mlp(params["mlp"], xp.concat([x, embedded], axis=-1))
 
     def pullback(d_y: Array) -> Params:

@@ -13,6 +13,7 @@ from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.runs import evaluate_clouds, evaluate_gaussians, folders, models
 from refwfm.storage import records
 from refwfm.training import algorithm
+from refwfm.training.conditions import at_named
 from refwfm.training.config import CloudConfig, GaussianConfig
 
 SHARED = ("steps", "batch", "width", "depth", "learning_rate", "ema", "seed")  # options of every run
@@ -81,12 +82,21 @@ class WassersteinFlow:
             state = algorithm.train(config, model.setting, data, family.labels, model.state, ops=backend.ops)
         return self._learned(model._replace(state=state), family.basis)
 
-    def sample(self, n: int = 1, *, y: Any = None, n_steps: int = 50, seed: int = 0) -> Any:
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        y: Any = None,
+        at: dict[str, float] | None = None,
+        n_steps: int = 50,
+        seed: int = 0,
+    ) -> Any:
         """New measures: a list of arrays (n_i, d), a ``Gaussian``, or an AnnData where there is a ``basis_``.
 
-        ``y`` is a class, or one for each; drawn as often as in the data when left out.
+        ``y`` is a class, or one for each; drawn as often as in the data when left out. ``at``
+        are the conditions, ``{"age": 30.0}``; those of training members when left out.
         """
-        family = self._generated(n, y, n_steps, seed)
+        family = self._generated(n, y, n_steps, seed, at)
         if family.basis is not None:
             return to_anndata(family)
         return (
@@ -135,9 +145,13 @@ class WassersteinFlow:
             raise NotFittedError("this WassersteinFlow is not fitted yet: call fit, or load")
         return self.model_
 
-    def _generated(self, n: int, y: Any, n_steps: int, seed: int) -> Family | CloudFamily:
+    def _generated(
+        self, n: int, y: Any, n_steps: int, seed: int, at: dict[str, float] | None = None
+    ) -> Family | CloudFamily:
         how: dict[str, Any] = {"size": n, "n_steps": n_steps, "seed": seed}
         model = self._fitted()
+        if at is not None:
+            how["conditions"] = at_named(model.setting, at, n)
         if y is not None:
             how["labels"], _ = encode_labels(np.broadcast_to(np.asarray(y).astype(str), n), self.classes_)
         if isinstance(model.config, CloudConfig):

@@ -16,7 +16,7 @@ from refwfm.metrics.statistics import (
     minimum_matching_distance,
     one_nn_accuracy,
 )
-from refwfm.runs.models import Model
+from refwfm.runs.models import Model, conditions_of
 from refwfm.training import noise
 from refwfm.training.algorithm import trained
 from refwfm.training.alignment import Clouds
@@ -107,9 +107,20 @@ def subsample(family: Clouds, size: int, config: CloudConfig, /, *, seed: int) -
     """``size`` members of a family drawn without replacement, cut to as many points as the model makes."""
     if check_integer(size, "size", low=1) > len(family):
         raise ValueError(f"size must be at most {len(family)}, the members of the family; got {size}")
-    rng = random_stream(seed, "evaluation")
-    index = rng.choice(len(family), size=size, replace=False)
+    index, rng = _drawn(family, size, seed)
     return family.batch(index, n_points=config.n_points, rng=rng)
+
+
+def conditions_of_subsample(
+    model: Model[CloudConfig], family: Any, size: int, /, *, seed: int
+) -> dict[str, Any]:
+    """Labels and conditions of the members that ``subsample`` draws; see ``models.conditions_of``."""
+    return conditions_of(model, family, _drawn(family, size, seed)[0])
+
+
+def _drawn(family: Clouds, size: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
+    rng = random_stream(seed, "evaluation")
+    return rng.choice(len(family), size=size, replace=False), rng
 
 
 def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = False) -> Comparison:

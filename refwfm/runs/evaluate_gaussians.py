@@ -8,7 +8,7 @@ from refwfm._array import nonnegative, sq_norm
 from refwfm.measures import Gaussian, NonFiniteError, take
 from refwfm.metrics.nearest_gaussians import Nearest, nearest
 from refwfm.metrics.statistics import label_accuracy
-from refwfm.runs.models import Backend, Data, Model, host_gaussian
+from refwfm.runs.models import Backend, Data, Model, conditions_of, host_gaussian
 from refwfm.sources.gaussians import sample_gaussian_wishart
 from refwfm.training.algorithm import trained
 from refwfm.training.config import GaussianConfig
@@ -59,6 +59,7 @@ def generate_with(
     n_steps: int,
     seed: int,
     labels: np.ndarray | None = None,
+    conditions: np.ndarray | None = None,
 ) -> tuple[Gaussian, np.ndarray | None, np.ndarray]:
     """Generate Gaussians: on the host, in data units, with their labels and ``Generated.lowest``.
 
@@ -78,6 +79,7 @@ def generate_with(
                 n_steps=n_steps,
                 seed=seed,
                 labels=labels,
+                conditions=conditions,
             )
     except NonFiniteError as error:  # some libraries refuse to decompose NaN
         raise ValueError(f"generated Gaussians are {diverged}") from error
@@ -99,14 +101,16 @@ def evaluate(
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
-    Each entry of the paper's table 2 is the mean of ``sq_distance`` (WFM-Table2).
+    Each entry of the paper's table 2 is the mean of ``sq_distance`` (WFM-Table2). A model with conditions is
+    asked for those of the data, with their labels, one member after the other.
 
     Parameters
     ----------
     size, n_steps, seed : int
         Gaussians, steps of Algorithm 2, randomness of the sources.
     """
-    generated, labels, lowest = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed)
+    asked = conditions_of(model, data, np.arange(size) % len(data.gaussians.mean))
+    generated, labels, lowest = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed, **asked)
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:

@@ -247,6 +247,32 @@ def step_of(checkpoint: Path, /) -> int:
     return int(checkpoint.stem)
 
 
+def conditions_of(model: Model[Any], data: Any, index: np.ndarray, /) -> dict[str, Any]:
+    """Labels and conditions of members, as arguments of ``generate_with``; none for a model without.
+
+    Raises
+    ------
+    ValueError
+        If the family has not the model's conditions, or not its classes.
+    """
+    known = model.setting.conditions
+    if known is None:
+        return {}
+    names = tuple(getattr(data, "condition_names", ()))
+    if names != known.names:
+        raise ValueError(
+            f"the model is conditioned on {', '.join(known.names)}; {data.name} has "
+            f"{', '.join(names) or 'no conditions'}"
+        )
+    if not len(known.labels):
+        return {"conditions": data.conditions[index]}
+    if list(data.label_names) != model.about["label_names"]:
+        raise ValueError(
+            f"the classes of {data.name} must be the model's: {', '.join(model.about['label_names'])}"
+        )
+    return {"labels": data.labels[index], "conditions": data.conditions[index]}
+
+
 def newest_checkpoint(folder: Path, /) -> Path:
     """The newest checkpoint of a run's folder."""
     found = checkpoints_in(folder)

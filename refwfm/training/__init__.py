@@ -14,6 +14,7 @@
 ``meta_fm``     what is particular to populations of particles
 ``population_prediction``  what a trained model of populations does
 ``labels``      labels of a conditional model
+``conditions``  numbers that it is conditioned on, beside or instead of them
 ``methods``     the three methods for Gaussians
 ``regression``  batch, loss and gradient
 ``optim``       the optimiser

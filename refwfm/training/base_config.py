@@ -34,4 +34,6 @@ class FlowOptions(TrainingConfig):
     """What a run that learns a flow is asked for besides."""
 
     n_frequencies: int = option(16, "Number of Fourier features of time.", low=1)
-    conditional: bool = option(True, "Condition the model on the family's labels, where it has any.")
+    conditional: bool = option(
+        True, "Condition the model on the family's labels and conditions, where it has any."
+    )

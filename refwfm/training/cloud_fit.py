@@ -11,6 +11,7 @@ from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal, fit_cholesky_normal
 from refwfm.training.alignment import Clouds, Progress, align_family, fit_reference, thin
 from refwfm.training.cloud_setting import CloudSetting
+from refwfm.training.conditions import fit_conditions
 from refwfm.training.config import CloudConfig
 from refwfm.training.labels import count_labels
 from refwfm.training.noise import FAMILY
@@ -71,6 +72,7 @@ def prepare(
         np.minimum(data.sizes, most).astype(np.int64),
         counts,
         None if reference is None else asarray((reference - shift) / unit),
+        conditions=fit_conditions(data, conditional=config.conditional),
     )
     return setting, families
 
@@ -126,4 +128,4 @@ def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
 
     Equation: none. Wiring of a run.
     """
-    return data.points, data.offsets, data.weights, data.labels
+    return data.points, data.offsets, data.weights, data.labels, getattr(data, "conditions", None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, check_integer, device, to_host
+from refwfm._array import Array, check_integer, to_host
 from refwfm.generation import CloudField, generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.metrics.straightness import Straightness, relative_bend, straightness
@@ -13,8 +13,8 @@ from refwfm.networks import guidance, unlabelled
 from refwfm.training.alignment import Clouds
 from refwfm.training.cloud_network import predict
 from refwfm.training.cloud_setting import CloudSetting, to_data_units, to_model_units
+from refwfm.training.conditions import on_backend, shown_to_network, wanted_conditions
 from refwfm.training.config import CloudConfig
-from refwfm.training.labels import wanted_labels
 from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
@@ -34,7 +34,7 @@ def learned_field(
 
     Parameters
     ----------
-    labels : array of integers, shape (B,), or None
+    labels : array of integers, shape (B,), or of vectors (``conditions.shown_to_network``), or None
     guidance_weight : float
         Weight of classifier-free guidance; 0 is the plain conditional field.
     """
@@ -61,6 +61,7 @@ def sample(
     n_steps: int,
     seed: int,
     labels: np.ndarray | None = None,
+    conditions: np.ndarray | None = None,
     sizes: np.ndarray | int | None = None,
     source: Clouds | None = None,
     index: np.ndarray | None = None,
@@ -77,6 +78,8 @@ def sample(
     size, n_steps, seed : int
     labels : numpy.ndarray, shape (size,), optional
         Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
+    conditions : numpy.ndarray, shape (size, c), optional
+        At which to generate; those of training members when left out.
     sizes : int, or numpy.ndarray of integers, shape (size,), optional
         Points of each cloud; drawn from the data's sizes when left out. (Members of a family keep theirs.)
     source : family of clouds
@@ -96,6 +99,7 @@ def sample(
         size=size,
         seed=seed,
         labels=labels,
+        conditions=conditions,
         sizes=sizes,
         source=source,
         index=index,
@@ -142,6 +146,7 @@ def _starts(
     size: int,
     seed: int,
     labels: np.ndarray | None = None,
+    conditions: np.ndarray | None = None,
     sizes: np.ndarray | int | None = None,
     source: Clouds | None = None,
     index: np.ndarray | None = None,
@@ -156,7 +161,8 @@ def _starts(
         )
     size = check_integer(size, "size", low=1)
     rng = random_stream(seed, "generation")
-    labels = wanted_labels(setting.label_counts, labels, size, rng=rng)
+    labels, conditions = wanted_conditions(setting, labels, conditions, size, rng=rng)
+    shown = shown_to_network(setting, labels, conditions)
     wanted_sizes = members = np.zeros(0, dtype=np.int64)
     if source is None:
         wanted_sizes = _wanted_sizes(setting, sizes, size, rng)
@@ -171,8 +177,7 @@ def _starts(
             else:
                 some = source.batch(members[part], n_points=config.n_points, rng=rng)
                 mu = to_model_units(some, setting)
-            xp = array_namespace(mu.points)
-            wanted = None if labels is None else xp.asarray(labels[part], device=device(mu.points))
+            wanted = on_backend(None if shown is None else shown[part], mu.points)
             yield mu, learned_field(config, params, wanted, guidance_weight=guidance_weight)
 
     return batches(), labels

@@ -10,6 +10,7 @@ from refwfm.networks import init_transformer, transformer
 from refwfm.networks.point_mlp import init_point_mlp, point_mlp
 from refwfm.training.base_config import FlowOptions
 from refwfm.training.cloud_setting import CloudSetting
+from refwfm.training.conditions import network_sizes
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.options import option
@@ -87,7 +88,7 @@ def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, int | 
         "heads": options.heads,
         "hidden": options.hidden,
         "n_frequencies": options.n_frequencies,
-        "n_labels": len(setting.label_counts),
+        **network_sizes(setting),
     }
 
 

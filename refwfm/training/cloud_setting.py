@@ -7,6 +7,7 @@ import numpy as np
 from refwfm._array import Array, asarray_like, to_host
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal
+from refwfm.training.conditions import Conditions, pack_conditions, unpack_conditions
 from refwfm.training.optim import Tree
 
 
@@ -27,6 +28,8 @@ class CloudSetting(NamedTuple):
         The reference of linear and lazy plans, and of barycentric noise.
     start : tree of arrays, or None
         Parameters of the network that predicts where the inner plans start (``inner_start``).
+    conditions : Conditions, or None
+        Numbers that the model is conditioned on.
     """
 
     shift: np.ndarray
@@ -36,6 +39,7 @@ class CloudSetting(NamedTuple):
     label_counts: np.ndarray
     reference: Array | None = None
     start: Tree = None
+    conditions: Conditions | None = None
 
     @property
     def like(self) -> Array:
@@ -78,7 +82,8 @@ def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
         arrays["reference"] = setting.reference
     if setting.start is not None:
         arrays["start"] = setting.start
-    return arrays, {"unit": setting.unit, "shift": setting.shift.tolist()}
+    values, numbers = pack_conditions(setting.conditions)
+    return {**arrays, **values}, {"unit": setting.unit, "shift": setting.shift.tolist(), **numbers}
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
@@ -94,4 +99,5 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
         arrays["label_counts"],
         arrays.get("reference"),
         arrays.get("start"),
+        unpack_conditions(arrays, numbers),
     )

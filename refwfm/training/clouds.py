@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device
+from refwfm._array import Array, array_namespace, asarray_like
 from refwfm.couplings.costs import COSTS, outer_cost
 from refwfm.couplings.inner import Solver, couple
 from refwfm.couplings.outer import outer_pairs
@@ -22,6 +22,7 @@ from refwfm.training.alignment import Clouds, Progress
 from refwfm.training.cloud_fit import Families, arrays_of
 from refwfm.training.cloud_network import init_params, loss_and_grad
 from refwfm.training.cloud_setting import CloudSetting, pack, to_model_units, unpack
+from refwfm.training.conditions import on_backend, shown_to_network
 from refwfm.training.config import CloudConfig
 from refwfm.training.inner_start import fit_start, start_of
 from refwfm.training.noise import FAMILY, draw_source
@@ -101,8 +102,7 @@ def draw_batch(
     # Lines 4 and 5: a time, and the points and velocities of the paths at it.
     t = asarray_like(rng.random(config.batch), setting.like)
     x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
-    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
-    return CloudBatch(x_t, moved.weights, velocity, t, drawn, moved.error, moved.n_iter)
+    return CloudBatch(x_t, moved.weights, velocity, t, on_backend(shown, t), moved.error, moved.n_iter)
 
 
 def _draw_pairs(
@@ -113,18 +113,18 @@ def _draw_pairs(
     rng: np.random.Generator,
     ops: Ops,
 ) -> tuple[PointCloud, PointCloud, np.ndarray | None]:
-    """Sources and targets in pairs, and the labels that the network is shown."""
+    """Sources and targets in pairs, and what the network is shown of them: labels or conditions."""
     # Line 1: targets, their sizes, and sources.
     index = rng.integers(len(family.target), size=config.batch)
     nu = to_model_units(family.target.batch(index, n_points=config.n_points, rng=rng), setting)
     sizes = np.minimum(family.target.sizes[index], nu.points.shape[1])
     mu = _draw_sources(config, setting, family, index, sizes, rng)
-    shown = _shown_labels(config, setting, labels, index, rng)
+    labels, values = _shown(config, setting, labels, index, rng)
     # Line 2: the outer plan, which source goes with which target.
-    mu, nu, sizes = _pair(config, mu, nu, sizes, shown, rng, ops)
+    mu, nu, order = _pair(config, mu, nu, labels, rng, ops)
     if config.source != FAMILY and config.source_size == "partner":
-        mu = _cut(mu, sizes)
-    return mu, nu, shown
+        mu = _cut(mu, sizes[order])
+    return mu, nu, shown_to_network(setting, labels, None if values is None else values[order])
 
 
 def _draw_sources(
@@ -152,37 +152,37 @@ def _draw_sources(
     return mu
 
 
-def _shown_labels(
+def _shown(
     config: CloudConfig,
     setting: CloudSetting,
     labels: np.ndarray | None,
     index: np.ndarray,
     rng: np.random.Generator,
-) -> np.ndarray | None:
-    """Labels of targets, shape (B,), the hidden ones as the class after the last; None: no condition."""
-    n_labels = len(setting.label_counts)
-    if not n_labels or labels is None:
-        return None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Labels (B,) and conditions (B, c) of targets, or None; hidden: the class after the last, and NaN."""
+    n_labels, known = len(setting.label_counts), setting.conditions
+    if (not n_labels or labels is None) and known is None:
+        return None, None
     hidden = rng.random(len(index)) < config.label_drop
-    return np.where(hidden, n_labels, labels[index])
+    values = None if known is None else np.where(hidden[:, None], np.nan, known.values[index])
+    return None if not n_labels or labels is None else np.where(hidden, n_labels, labels[index]), values
 
 
 def _pair(
     config: CloudConfig,
     mu: PointCloud,
     nu: PointCloud,
-    sizes: np.ndarray,
-    shown: np.ndarray | None,
+    labels: np.ndarray | None,
     rng: np.random.Generator,
     ops: Ops,
 ) -> tuple[PointCloud, PointCloud, np.ndarray]:
-    """Sources, targets and the targets' sizes in pairs of the outer plan, within labels (GWFM-107)."""
+    """Sources and targets in pairs of the outer plan, within labels (GWFM-107); positions of the targets."""
     if config.outer not in COSTS:
-        return mu, nu, sizes
+        return mu, nu, np.arange(config.batch)
     cost = outer_cost(mu, nu, config.outer, rng=rng, n_proj=config.n_proj, cost=ops.pairwise_sq_distance)
-    pairs = outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps, groups=shown)
+    pairs = outer_pairs(cost, rng=rng, replace=config.replace, eps=config.outer_eps, groups=labels)
     mu = take(mu, pairs.source) if config.replace else mu
-    return mu, take(nu, pairs.target), sizes[pairs.target]
+    return mu, take(nu, pairs.target), pairs.target
 
 
 def _cut(cloud: PointCloud, sizes: np.ndarray) -> PointCloud:

@@ -37,7 +37,9 @@ class GaussianConfig(FlowOptions):
     label_dim: int = option(32, "Length of the label embedding.", low=1)
     df: int | None = option(None, "Degrees of freedom of the source's Wishart law, at least d (default 2 d).")
     matching: bool = option(
-        False, "Pair sources and targets of a batch optimally, among those of one label (WFM App. C)."
+        False,
+        "Pair sources and targets of a batch optimally, among those of one label (WFM App. C); not for "
+        "conditions, which it does not look at.",
     )
 
 
@@ -119,7 +121,7 @@ class CloudConfig(InnerOptions, OuterOptions, SourceOptions, NetworkOptions):
         low=1,
     )
     label_drop: float = option(
-        0.1, "Share of the labels hidden in training, for classifier-free guidance.", low=0, below=1
+        0.1, "Share of labels and conditions hidden in training, for guidance.", low=0, below=1
     )
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device, sq_norm, to_host
+from refwfm._array import Array, array_namespace, asarray_like, sq_norm, to_host
 from refwfm.couplings.outer import match_minibatch
 from refwfm.generation import Field, Generated, generate
 from refwfm.measures import Gaussian, check_gaussian, rescale, take
@@ -19,8 +19,18 @@ from refwfm.sources.gaussians import (
     sample_empirical,
     sample_gaussian_wishart,
 )
+from refwfm.training.conditions import (
+    Conditions,
+    fit_conditions,
+    network_sizes,
+    on_backend,
+    pack_conditions,
+    shown_to_network,
+    unpack_conditions,
+    wanted_conditions,
+)
 from refwfm.training.config import GaussianConfig
-from refwfm.training.labels import count_labels, wanted_labels
+from refwfm.training.labels import count_labels
 from refwfm.training.methods import METHODS
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
@@ -44,6 +54,8 @@ class GaussianSetting(NamedTuple):
         Constants of the network's input and output layers (``networks.bures_mlp``).
     label_counts : numpy.ndarray, shape (n_labels,)
         Members of each class, empty for an unconditional model.
+    conditions : Conditions, or None
+        Numbers that the model is conditioned on.
     """
 
     shift: Array
@@ -51,6 +63,7 @@ class GaussianSetting(NamedTuple):
     source: GaussianWishart
     scaling: dict[str, Array]
     label_counts: np.ndarray
+    conditions: Conditions | None = None
 
 
 def fit_setting(
@@ -157,7 +170,8 @@ def prepare(
     if source is not None:
         raise ValueError("source: flows between two families are for point clouds")
     fitted = fit_setting(config, data.gaussians, labels=data.labels, n_labels=len(data.label_names))
-    return _rounded(*fitted, asarray)
+    setting, family = _rounded(*fitted, asarray)
+    return setting._replace(conditions=fit_conditions(data, conditional=config.conditional)), family
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
@@ -165,7 +179,7 @@ def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
 
     Equation: none. Wiring of a run.
     """
-    return (*data.gaussians, data.labels)
+    return (*data.gaussians, data.labels, getattr(data, "conditions", None))
 
 
 def init_params(config: GaussianConfig, setting: GaussianSetting, /) -> Tree:
@@ -177,8 +191,8 @@ def init_params(config: GaussianConfig, setting: GaussianSetting, /) -> Tree:
         width=config.width,
         depth=config.depth,
         n_frequencies=config.n_frequencies,
-        n_labels=len(setting.label_counts),
         label_dim=config.label_dim,
+        **network_sizes(setting),
     )
 
 
@@ -207,13 +221,14 @@ def draw_batch(
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
     t = asarray_like(rng.random(config.batch), family.mean)
     # Line 2: which source goes with which target, within labels. Line 3: their optimal map has closed form.
-    shown = labels[index] if len(setting.label_counts) and labels is not None else None
+    groups = labels[index] if len(setting.label_counts) and labels is not None else None
+    values = None if setting.conditions is None else setting.conditions.values[index]
     if config.matching:
-        nu = take(nu, match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=shown))
+        order = match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=groups)
+        nu, values = take(nu, order), None if values is None else values[order]
     # Line 5: the points of the geodesics and the velocities there.
     mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
-    drawn = None if shown is None else array_namespace(t).asarray(shown, device=device(t))
-    return GaussianBatch(mu_t, target, t, drawn)
+    return GaussianBatch(mu_t, target, t, on_backend(shown_to_network(setting, groups, values), t))
 
 
 def loss_and_grad(
@@ -252,6 +267,7 @@ def sample(
     n_steps: int,
     seed: int,
     labels: np.ndarray | None = None,
+    conditions: np.ndarray | None = None,
     observe: Callable[[int, Gaussian], None] | None = None,
 ) -> tuple[Generated, np.ndarray | None]:
     """Generate new Gaussians, in data units, with the labels they were generated for.
@@ -263,6 +279,8 @@ def sample(
     size, n_steps, seed : int
     labels : numpy.ndarray, shape (size,), optional
         Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
+    conditions : numpy.ndarray, shape (size, c), optional
+        At which to generate; those of training members when left out.
     observe : callable, optional
         Called with (k, mu) before the first step and after each; mu is in the setting's units.
 
@@ -272,8 +290,8 @@ def sample(
     """
     rng = random_stream(seed, "generation")
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=size)
-    labels = wanted_labels(setting.label_counts, labels, size, rng=rng)
-    wanted = None if labels is None else array_namespace(mu.mean).asarray(labels, device=device(mu.mean))
+    labels, conditions = wanted_conditions(setting, labels, conditions, size, rng=rng)
+    wanted = on_backend(shown_to_network(setting, labels, conditions), mu.mean)
     result = generate(
         learned_field(config, setting, params, wanted),
         mu,
@@ -296,7 +314,8 @@ def pack(setting: GaussianSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
         "source": {"mean": source.mean, "std": source.std, "root": source.root},
         "label_counts": setting.label_counts,
     }
-    return arrays, {"unit": setting.unit, "df": source.df}
+    values, numbers = pack_conditions(setting.conditions)
+    return {**arrays, **values}, {"unit": setting.unit, "df": source.df, **numbers}
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> GaussianSetting:
@@ -306,5 +325,10 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> GaussianSettin
     """
     source = GaussianWishart(**arrays["source"], df=numbers["df"])
     return GaussianSetting(
-        arrays["shift"], numbers["unit"], source, arrays["scaling"], arrays["label_counts"]
+        arrays["shift"],
+        numbers["unit"],
+        source,
+        arrays["scaling"],
+        arrays["label_counts"],
+        unpack_conditions(arrays, numbers),
     )

@@ -96,7 +96,7 @@ def test_arrays_of_a_file(tmp_path):
     np.testing.assert_array_equal(family.conditions, values)
     assert family.condition_names == NAMES
     np.savez(path, points=points, conditions=values)
-    with pytest.raises(ValueError, match="conditions need condition_names"):
+    with pytest.raises(ValueError, match="go together; got conditions alone"):
         read_clouds(path)
     values[1:3, 0] = np.nan
     np.savez(path, points=points, conditions=values, condition_names=NAMES)

@@ -61,7 +61,7 @@ def classes_of(values: Any, name: str = "labels", /) -> tuple[NDArray[np.int64],
         if broken:
             raise ValueError(
                 f"{name}: {len(set(known))} different numbers, such as {broken[0]:.6g}, are conditions, not "
-                "classes: name them as conditions, sort them into classes, or write them as text if each is one"
+                "classes: name them as conditions, sort them into classes, or write each as text if it is one"
             )
         known = [int(each) for each in known]
     else:

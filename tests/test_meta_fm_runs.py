@@ -652,7 +652,7 @@ def test_predictions_of_annotated_cells(run, rng):
     )
     x[2, 0] = np.nan
     anndata.AnnData(X=np.ones((10, 7)), obs=obs, obsm={"X_pca": x}).write_h5ad("cells.h5ad")
-    assert_error(refwfm(*command, "--out", "a.npz"), "cell 2 has NaN")
+    assert_error(refwfm(*command, "--out", "a.npz"), "obsm['X_pca']", "1 of 10 cells")
     assert_error(refwfm("predict", run, "--data", "none.h5ad", "--out", "a.npz"), "no such file")
 
 

@@ -742,6 +742,7 @@ def test_options_that_would_change_nothing_are_refused(tmp_path):
 def interrupted(*arguments, at):
     """Run ``train`` and stop it at a report, or before there is one."""
     from refwfm.runs import folders as module
+    from refwfm.runs.recorder import Recorder
 
     patch = pytest.MonkeyPatch()
 
@@ -753,9 +754,9 @@ def interrupted(*arguments, at):
         if state.step >= at:
             raise KeyboardInterrupt
 
-    found = module._Recorder.__call__
+    found = Recorder.__call__
     with patch.context() as changed:
-        changed.setattr(*((module, "prepare", stop) if at == 0 else (module._Recorder, "__call__", report)))
+        changed.setattr(*((module, "prepare", stop) if at == 0 else (Recorder, "__call__", report)))
         result = refwfm("train", *arguments)
     assert result.exit_code == 130
     return result.stdout.splitlines()[-1]
@@ -767,12 +768,11 @@ def test_a_stopped_run_says_what_is_left_of_it(tmp_path, kind):
     assert interrupted(*arguments, at=0) == "stopped before the first step; nothing was kept"
     assert not any(tmp_path.iterdir())
     again = "refwfm train --resume --out run"
-    assert (
-        interrupted(*arguments, at=2)
-        == f"stopped before the first checkpoint; start again at step 0 with: {again}"
-    )
+    assert interrupted(*arguments, at=2) == f"stopped; continue from step 0 with: {again}"
     succeed(*again.split()[1:], "--steps", 3)
-    assert interrupted(*again.split()[2:], "--steps", 8, at=8).endswith(f"last checkpoint with: {again}")
+    assert (
+        interrupted(*again.split()[2:], "--steps", 8, at=8) == f"stopped; continue from step 8 with: {again}"
+    )
 
 
 def test_a_start_that_fails_leaves_what_was_there(tmp_path, monkeypatch):

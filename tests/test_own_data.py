@@ -114,7 +114,7 @@ def test_continuous_labels_are_refused():
     x = np.random.default_rng(0).standard_normal((64, 3, 2))
     for labels in (x[:, 0, 0], x[:, 0, 0].tolist(), [1.0, np.inf] * 32, [1, 0.5] * 32):
         with pytest.raises(
-            ValueError, match=r"different numbers, such as .* are conditions, not classes: sort"
+            ValueError, match=r"different numbers, such as .* are conditions, not classes: name"
         ):
             datasets.clouds_from_arrays(x, labels=labels)
     with pytest.raises(ValueError, match="64 different numbers"):

@@ -439,7 +439,7 @@ def test_sigterm_in_training_saves_where_it_stands(tmp_path):
     assert out.splitlines()[-1].startswith(f"stopped; continue from step {step} with: refwfm train --resume")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of a session")
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_killed_runs_and_failing_calls_lose_nothing():
     done = subprocess.run(
         [sys.executable, "-m", "refwfm.validation.crash", "--runs", "5"],

@@ -3,26 +3,73 @@
 ``REFWFM_TEST_XP`` chooses the libraries (a comma-separated list), ``REFWFM_TEST_DEVICE`` the device of torch.
 Two devices of array-api-strict are libraries of their own: ``array_api_strict:device1`` stands for a GPU,
 whose arrays NumPy cannot read, and ``array_api_strict:no_float64`` for one without float64.
+
+``REFWFM_TEST_THOROUGH=1`` asks everything of everything. Without it the slowest products of tests and cases
+are asked in a third of the cases (``thirds``), on JAX without optimisation (``pytest_configure``).
 """
 
+import gc
 import os
+from collections import defaultdict
 from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from array_api_compat import array_namespace, device
 from hypothesis import settings
+from thirds import THOROUGH, in_third
 
 from refwfm._array import to_host
 
+COMPILING_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+COMPILING_FASTER = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+"""Small tests wait for compilers, not for what they compile. XLA stops at flags that it does not know: the
+newer ones are given to the version of which it is known that it takes them."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What JAX compiles is kept in pytest's cache: for other workers, other processes and the next run."""
+    """What JAX compiles is kept in pytest's cache: for other workers, other processes and the next run.
+
+    It is not optimised, which halves the time that JAX takes.
+    """
+    if not THOROUGH and find_spec("jaxlib"):
+        known = metadata.version("jaxlib").startswith("0.10.")
+        os.environ.setdefault("XLA_FLAGS", COMPILING_FAST + known * COMPILING_FASTER)
     if hasattr(config, "cache"):
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each test is asked on JAX in a third of its cases, at least in one: the others are compiled as long."""
+    if THOROUGH or LIBRARIES == ["jax"]:
+        return
+    cases = defaultdict(list)
+    for item in items:
+        if isinstance(item, pytest.Function) and on_jax(item):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    left_out = {
+        item
+        for every in cases.values()
+        for item in every
+        if not in_third(item.nodeid) and item is not min(every, key=lambda each: len(each.nodeid))
+    }
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """What the tests are made of stays: the garbage collector need not look through it each time."""
+    gc.freeze()
+
+
+def on_jax(item: pytest.Function) -> bool:
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(str(value[0] if isinstance(value, tuple) and value else value) == "jax" for value in values)
 
 
 # The same examples in every run; the machine may be slow.

@@ -6,13 +6,13 @@ import json
 import math
 from pathlib import Path
 
+import command
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from thirds import THOROUGH, in_third
 
 from refwfm import backends, bures, generation, objectives, psd
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.cli import app
 from refwfm.measures import Gaussian
 from refwfm.validation import audit, ledger, textbook, twins
 from refwfm.validation import check as checks
@@ -24,7 +24,7 @@ ITEMS = ledger.by_id()
 
 
 def refwfm(*arguments):
-    return CliRunner(env={"COLUMNS": "140"}).invoke(app, [str(argument) for argument in arguments])
+    return command.refwfm(*arguments, COLUMNS="140")
 
 
 # It passes
@@ -34,7 +34,10 @@ def refwfm(*arguments):
     ("name", "dtype"), [("numpy", "float64"), ("numpy", "float32"), ("strict", "float64")]
 )
 def test_every_check_passes(name, dtype):
-    """On one draw in each dimension, and wrong variants until one draw rejects them; ``verify`` makes all."""
+    """On one draw in each dimension, and wrong variants until one draw rejects them; ``verify`` makes all.
+
+    In float32 wrong variants are asked for if thorough; of those it is float64 that sees them best.
+    """
     pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
     backend = backends.load(name, dtype=dtype)
     items = [
@@ -42,7 +45,9 @@ def test_every_check_passes(name, dtype):
         for items in ledger.sections(backend).values()
         for item in items
     ]
-    for result in run(items, backend, controls=name == "numpy", until_rejected=True):
+    for result in run(
+        items, backend, controls=name == "numpy" and (THOROUGH or dtype == "float64"), until_rejected=True
+    ):
         for check in result.checks:
             assert check.ok is not False, f"{result.id}, {check.oracle}: {check.note}"
             assert check.ok or check.note.startswith(("skipped: needs ", "skipped: the same"))
@@ -452,7 +457,7 @@ def test_overview_of_several_backends(monkeypatch):
     assert "failed" in result.output
 
 
-@pytest.mark.parametrize("id", ITEMS)
+@pytest.mark.parametrize("id", [id for id in ITEMS if in_third(id) or ITEMS[id].misprints])
 def test_explain(id):
     result = refwfm("explain", id.lower())
     assert result.exit_code == 0, result.output
@@ -464,9 +469,10 @@ def test_explain(id):
         assert misprint.printed in result.output
 
 
-@pytest.mark.parametrize("alias", ledger.ALIASES)
-def test_an_alias_is_the_item_that_audits_it(alias):
-    item = ITEMS[ledger.ALIASES[alias]]
+def test_an_alias_is_the_item_that_audits_it():
+    for alias, id in ledger.ALIASES.items():
+        assert ledger.find(alias.lower(), ITEMS) is ITEMS[id]
+    alias, id = next(iter(ledger.ALIASES.items()))
     result = refwfm("explain", alias)
     assert result.exit_code == 0, result.output
-    assert result.output.startswith(f"{item.id}  {item.title}")
+    assert result.output.startswith(f"{id}  {ITEMS[id].title}")

@@ -3,10 +3,10 @@
 import json
 from types import SimpleNamespace
 
+import command
 import pytest
-from typer.testing import CliRunner
 
-from refwfm.cli import app, info
+from refwfm.cli import info
 from refwfm.validation.bench import import_time, measure
 from refwfm.validation.bench.measure import Row
 
@@ -85,7 +85,7 @@ def stub(monkeypatch):
 
 
 def refwfm(*arguments):
-    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    return command.refwfm("bench", *arguments)
 
 
 @pytest.mark.parametrize("name", info.BENCHES)

@@ -176,14 +176,14 @@ def refused(function, data, match):
             function(*data)
 
 
-@pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("name", [name for name in calls.CALLS if name not in (*FREE, *UNCHECKED)])
-def test_what_is_no_floating_array_gets_one_clear_error(name, wrong):
+def test_what_is_no_floating_array_gets_one_clear_error(name):
     function, *data = calls.CALLS[name]
     floating = [x for x in arrays_in(data) if x.dtype.kind == "f"]
-    if len(floating) >= (2 if wrong == "mixed" else 1):
-        spoiled, _ = first_changed(data, WRONG[wrong], lambda x: hasattr(x, "dtype") and x.dtype.kind == "f")
-        refused(function, spoiled, CLEAR)
+    for wrong, change in WRONG.items():
+        if len(floating) >= (2 if wrong == "mixed" else 1):
+            spoiled, _ = first_changed(data, change, lambda x: hasattr(x, "dtype") and x.dtype.kind == "f")
+            refused(function, spoiled, CLEAR)
 
 
 UNNAMED = (

@@ -4,12 +4,11 @@ import os
 import sys
 
 import anndata
+import command
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from refwfm import datasets
-from refwfm.cli.data import app
 from refwfm.measures import Gaussian
 from refwfm.paper_figures.ellipses import MOST_DRAWN, draw_ellipses, draw_family
 
@@ -18,7 +17,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run(*arguments):
-    return CliRunner(env={"COLUMNS": "100"}).invoke(app, [str(a) for a in arguments])
+    return command.refwfm("data", *arguments, COLUMNS="100")
 
 
 def assert_error(result, *words):

@@ -3,16 +3,15 @@
 import dataclasses
 import sys
 
+import command
 import numpy as np
 import pytest
 import test_cloud_training as wfm
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from test_cloud_training import LABELS, PLACE, ends, family_of, member_of, prepare
-from typer.testing import CliRunner
 
 from refwfm.backends import load
-from refwfm.cli import app
 from refwfm.clouds import unpad
 from refwfm.couplings.inner import INNER
 from refwfm.couplings.outer import OUTER
@@ -488,7 +487,7 @@ def test_from_the_command_line(tmp_path):
     out = str(tmp_path / "run")
 
     def refwfm(*arguments):
-        return CliRunner(env={"COLUMNS": "140"}).invoke(app, [str(argument) for argument in arguments])
+        return command.refwfm(*arguments, COLUMNS="140")
 
     sizes = ["--width", 8, "--heads", 2, "--hidden", 8, "--depth", 1, "--n-frequencies", 2, "--batch", 4]
     plans = ["--source", "barycentric", "--outer", "sliced", "--inner", "lazy", "--n-proj", 3, "--replace"]

@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 
 import anndata
+import command
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,15 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array, csr_matrix, random_array
 from scipy.spatial import KDTree
-from typer.testing import CliRunner
 
 from refwfm import datasets
-from refwfm.cli.data import app
 from refwfm.datasets import cells, meshes
 
 
 def run(*arguments):
-    return CliRunner(env={"COLUMNS": "300"}).invoke(app, [str(a) for a in arguments])
+    return command.refwfm("data", *arguments, COLUMNS="300")
 
 
 def assert_error(result, *words):

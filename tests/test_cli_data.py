@@ -4,9 +4,9 @@ import os
 import sys
 
 import anndata
-import command
 import numpy as np
 import pytest
+from command import refwfm
 
 from refwfm import datasets
 from refwfm.measures import Gaussian
@@ -17,7 +17,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run(*arguments):
-    return command.refwfm("data", *arguments, COLUMNS="100")
+    return refwfm("data", *arguments, COLUMNS="100")
 
 
 def assert_error(result, *words):

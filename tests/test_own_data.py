@@ -6,10 +6,10 @@ import tracemalloc
 import warnings
 
 import anndata
-import command
 import numpy as np
 import pandas as pd
 import pytest
+from command import refwfm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array, csr_matrix, random_array
@@ -20,7 +20,7 @@ from refwfm.datasets import cells, meshes
 
 
 def run(*arguments):
-    return command.refwfm("data", *arguments, COLUMNS="300")
+    return refwfm("data", *arguments, COLUMNS="300")
 
 
 def assert_error(result, *words):

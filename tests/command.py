@@ -1,17 +1,17 @@
 """The command line as the tests call it: in this process, with what it prints."""
 
-from typer.main import get_command
-from typer.testing import CliRunner
+import functools
+
+from typer import testing
 
 from refwfm.cli import app
 
-COMMAND = get_command(app)
-"""Built once: typer's own runner builds it for each call, which takes longer than most commands."""
+# Typer builds the command for each call, which takes longer than most commands: once is enough.
+testing._get_command = functools.cache(testing._get_command)
 
 
 def refwfm(*arguments, **environment):
-    runner = CliRunner(env=environment)
-    return super(CliRunner, runner).invoke(COMMAND, [str(argument) for argument in arguments])
+    return testing.CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
 
 
 def succeed(*arguments, **environment):

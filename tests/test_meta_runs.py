@@ -642,6 +642,30 @@ def test_clouds_are_data_too(tmp_path, rng):
     assert_error(refwfm("evaluate", folder, "--data", "niches-clouds"), "2-D", "16-D")
 
 
+def test_a_step_on_clouds_goes_through_the_twin(backend, rng):
+    family = datasets.clouds_from_arrays([rng.normal(size=(n, 2)) for n in (3, 5, 4)], name="mine")
+    config = MetaCloudsConfig(batch=3, width=4)
+    setting, data = meta_clouds.prepare(config, family, None, backend.asarray)
+    batch = meta_clouds.draw_batch(config, setting, data, None, 0, ops=backend.ops)
+    params = meta_clouds.init_params(config, setting)
+    params["out"]["weight"] = params["out"]["weight"] + 0.1
+    twin = backend.ops.semidual_value_and_gradient
+    assert twin is not REFERENCE.semidual_value_and_gradient
+    asked = []
+
+    def counted(*args, **options):
+        asked.append(args)
+        return twin(*args, **options)
+
+    ops = backend.ops._replace(semidual_value_and_gradient=counted)
+    loss, grads = meta_clouds.loss_and_grad(config, setting, params, batch, ops=ops)
+    assert len(asked) == 1
+    truth, wanted = meta_clouds.loss_and_grad(config, setting, params, batch, ops=REFERENCE)
+    assert float(loss) == pytest.approx(float(truth), rel=1e-12)
+    for name, leaf in flatten(wanted).items():
+        np.testing.assert_allclose(flatten(grads)[name], leaf, rtol=1e-9, atol=1e-12)
+
+
 def test_clouds_are_solved_in_their_units(backend, rng):
     """The errors are those of the problem in data units."""
     clouds = [rng.normal(size=(n, 2)) + 50 for n in rng.integers(3, 9, 30)]

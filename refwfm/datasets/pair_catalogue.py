@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from refwfm.datasets._pair_family import Floats, PairFamily
 from refwfm.datasets.digits import read_mnist, read_usps
 from refwfm.datasets.own_pairs import load_pair_file
-from refwfm.datasets.pairs import image_histograms, resize, sphere_pairs, sphere_points, stroke_images
+from refwfm.datasets.pairs import (
+    image_histograms,
+    image_pairs,
+    resize,
+    sphere_pairs,
+    sphere_points,
+    stroke_images,
+)
 from refwfm.training.randomness import distinct_pairs, random_stream
 from refwfm.transport.grids import unit_grid
 from refwfm.transport.sphere import spherical_cost
@@ -43,12 +50,11 @@ def image_family(
     axes = unit_grid(train.shape[1:], like=np.zeros(0)).axes
 
     def draw(size: int, *, seed: int, step: int, stream: str) -> tuple[Floats, Floats]:
-        rng = random_stream(seed, stream, step)
         if stream == "batch":
-            pool, (first, second) = train, rng.integers(0, len(train), (2, size))
+            first, second = image_pairs(train, size, seed=seed, step=step)
         else:
-            pool, (first, second) = test, distinct_pairs(rng, len(test), size)
-        return image_histograms(pool[first]), image_histograms(pool[second])
+            first, second = test[distinct_pairs(random_stream(seed, stream, step), len(test), size)]
+        return image_histograms(first), image_histograms(second)
 
     held_out = len(test) * (len(test) - 1)
     return PairFamily(

@@ -57,12 +57,12 @@ def resize(images: Any, shape: tuple[int, int], /) -> Floats:
 
 
 def image_pairs(
-    histograms: Floats, size: int, /, *, seed: int, step: int, stream: str = "batch"
-) -> tuple[Floats, Floats]:
-    """Draw ``size`` pairs of histograms (size, n) from a collection (N, n), independently and uniformly."""
+    images: NDArray[Any], size: int, /, *, seed: int, step: int, stream: str = "batch"
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Draw ``size`` pairs of rows, images or histograms, from a collection, independently and uniformly."""
     rng = random_stream(seed, stream, step)
-    first, second = rng.integers(0, len(histograms), (2, size))
-    return histograms[first], histograms[second]
+    first, second = rng.integers(0, len(images), (2, size))
+    return images[first], images[second]
 
 
 def stroke_images(size: int, /, *, seed: int, step: int, side: int = 14, stream: str = "batch") -> Floats:

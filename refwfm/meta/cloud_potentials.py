@@ -81,7 +81,13 @@ def cloud_potential(
     >>> cloud_potential(params, x, y, eps=0.1)[0].round(9).tolist()  # the Gaussian potential before training
     [-1.0, 1.0]
     """
-    x, y = check_cloud_pair(x, y)
+    return _potential(params, *check_cloud_pair(x, y), eps)[:2]
+
+
+def _potential(
+    params: Params, x: PointCloud, y: PointCloud, eps: float | Array
+) -> tuple[Array, Callable[[Array], Params], Array]:
+    """``cloud_potential`` of checked clouds, and s²."""
     check_floating(x=x.points, **params["point"])
     d = x.points.shape[-1]
     if params["point"]["weight"].shape[0] != d + 1:
@@ -89,7 +95,7 @@ def cloud_potential(
             f"the parameters are for dimension {params['point']['weight'].shape[0] - 1}; got points in {d}"
         )
     xp = array_namespace(x.points)
-    near, far, sq_size = standardized(x, y)
+    near, far, sq_size = _standardized(x, y)
     eps = check_eps(eps, sq_size)
     baseline = gaussian_potential(near, far)
     told_x, pull_x = _summary(params["point"], near)
@@ -122,15 +128,22 @@ def cloud_potential(
         d_point = {name: parts[0][name] + parts[1][name] for name in parts[0]}
         return {"point": d_point, "in": d_in, "hidden": d_hidden, "out": d_out}
 
-    return f, pullback
+    return f, pullback, sq_size
 
 
 def cloud_loss_and_grad(
-    params: Params, x: PointCloud, y: PointCloud, /, *, eps: float | Array
+    params: Params,
+    x: PointCloud,
+    y: PointCloud,
+    /,
+    *,
+    eps: float | Array,
+    semidual: Callable[..., tuple[Array, Array]] = semidual_value_and_gradient,
 ) -> tuple[Array, Params]:
     """Loss of Meta OT for clouds, ``-mean S(f)`` in units of each pair's size, and its gradient.
 
-    Equation: META-OT-4. Divided by s², so that pairs count alike whatever their unit.
+    Equation: META-OT-4. Divided by s², so that pairs count alike whatever their unit. ``semidual`` is the
+    semi-dual's value and gradient, or a twin of it.
 
     Examples
     --------
@@ -139,11 +152,10 @@ def cloud_loss_and_grad(
     >>> float(cloud_loss_and_grad(params, x, y, eps=0.1)[0])  # -4 / 1
     -4.0
     """
-    f, pullback = cloud_potential(params, x, y, eps=eps)
     x, y = check_cloud_pair(x, y)
-    sq_size = standardized(x, y)[2]
+    f, pullback, sq_size = _potential(params, x, y, eps)
     cost = sq_euclidean_cost(x.points, y.points)
-    value, gradient = semidual_value_and_gradient(f, cost, x.weights, y.weights, eps=eps, validate=False)
+    value, gradient = semidual(f, cost, x.weights, y.weights, eps=eps, validate=False)
     xp, count = array_namespace(f), max(1, math.prod(value.shape))
     loss = -xp.sum(value / sq_size) / count
     return loss, pullback(gradient * (-1.0 / (count * sq_size[..., None])))
@@ -162,7 +174,10 @@ def standardized(x: PointCloud, y: PointCloud, /) -> tuple[PointCloud, PointClou
     >>> near.points.tolist(), far.points.tolist(), float(sq_size)
     ([[-1.0]], [[1.0]], 4.0)
     """
-    x, y = check_cloud_pair(x, y)
+    return _standardized(*check_cloud_pair(x, y))
+
+
+def _standardized(x: PointCloud, y: PointCloud) -> tuple[PointCloud, PointCloud, Array]:
     xp, d = array_namespace(x.points), x.points.shape[-1]
     middle = 0.5 * (_mean(x) + _mean(y))
     centred = [xp.where((c.weights > 0)[..., None], c.points - middle[..., None, :], 0.0) for c in (x, y)]

@@ -152,7 +152,13 @@ def loss_and_grad(
 
     Equation: none. Wiring of a run; see ``meta.cloud_potentials.cloud_loss_and_grad``.
     """
-    return cloud_loss_and_grad(params, batch.x, batch.y, eps=setting.eps / setting.unit**2)
+    return cloud_loss_and_grad(
+        params,
+        batch.x,
+        batch.y,
+        eps=setting.eps / setting.unit**2,
+        semidual=ops.semidual_value_and_gradient,
+    )
 
 
 def pack(setting: MetaCloudsSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,11 +23,7 @@ from hypothesis import settings
 from thirds import THOROUGH, in_third
 
 from refwfm._array import to_host
-
-COMPILING_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-COMPILING_FASTER = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-"""Small tests wait for compilers, not for what they compile. XLA stops at flags that it does not know: the
-newer ones are given to the version of which it is known that it takes them."""
+from refwfm.validation.audit import quick_flags
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,9 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
     It is not optimised, which halves the time that JAX takes.
     """
-    if not THOROUGH and find_spec("jaxlib"):
-        known = metadata.version("jaxlib").startswith("0.10.")
-        os.environ.setdefault("XLA_FLAGS", COMPILING_FAST + known * COMPILING_FASTER)
+    if not THOROUGH and "XLA_FLAGS" not in os.environ and find_spec("jaxlib"):
+        key = f"refwfm/flags-of-jaxlib-{metadata.version('jaxlib')}"
+        cache = getattr(config, "cache", None)
+        flags = cache.get(key, None) if cache else None
+        if flags is None:
+            flags = quick_flags()
+            if cache:
+                cache.set(key, flags)
+        os.environ["XLA_FLAGS"] = flags  # workers of xdist inherit them
     if hasattr(config, "cache"):
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.optim.adam import adam as torch_adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from refwfm.backends._packed import matching_arrays, packed
 from refwfm.measures import Gaussian
 from refwfm.networks import Params, feature_embedding, input_features, unvech
 from refwfm.networks._order import in_order
@@ -21,7 +22,6 @@ from refwfm.training.optim import (
     check_max_norm,
     check_same_shapes,
     flatten,
-    tree_leaves,
     unflatten,
 )
 from refwfm.training.regression import GaussianBatch
@@ -39,7 +39,8 @@ def adam(
     eps: float = 1e-8,
 ) -> tuple[Tree, AdamState]:
     """Twin of ``training.optim.adam``; ``params`` and ``state`` are consumed."""
-    leaves = _matching_leaves(params, grads, state.first, state.second)
+    params, state = packed(params), AdamState(packed(state.first), packed(state.second), state.steps)
+    leaves = _in_lists(matching_arrays(params, grads, state.first, state.second))
     # torch counts steps per array and adds one itself; these counters are pieces of one array.
     n, device = len(leaves[0]), leaves[0][0].device
     counters = list(torch.full((n,), float(state.steps), device=device).unbind())
@@ -62,7 +63,8 @@ def adam(
 
 def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
     """Twin of ``training.optim.ema``; ``average`` is consumed and must not share memory with ``params``."""
-    averages, leaves = _matching_leaves(average, params)
+    average = packed(average)
+    averages, leaves = _in_lists(matching_arrays(average, params))
     get_ema_multi_avg_fn(decay)(averages, leaves, None)
     return average
 
@@ -73,16 +75,15 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, torch.Te
     Squares that overflow (in float32 beyond 1e19) give an infinite norm, which ends a training.
     """
     check_max_norm(max_norm)
-    leaves = tree_leaves(grads)
+    (leaves,) = _in_lists(check_same_shapes(grads))
     with torch.no_grad():
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(leaves)))
         torch._foreach_mul_(leaves, 1.0 / (norm / max_norm).clamp(min=1.0))
     return grads, norm
 
 
-def _matching_leaves(*trees: Tree) -> list[list[torch.Tensor]]:
-    check_same_shapes(*trees)
-    return [tree_leaves(tree) for tree in trees]
+def _in_lists(rows: list[tuple[torch.Tensor, ...]]) -> list[list[torch.Tensor]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def gaussian_loss_and_grad(

@@ -36,30 +36,36 @@ def tree_map(f: Callable[..., Any], /, *trees: Tree) -> Tree:
     first = trees[0]
     if not isinstance(first, dict):
         return f(*trees)
+    _check_same_keys(trees)
+    return {key: tree_map(f, *(tree[key] for tree in trees)) for key in first}
+
+
+def _check_same_keys(trees: tuple[Tree, ...]) -> None:
+    first = trees[0]
     for other in trees[1:]:
         if not isinstance(other, dict) or other.keys() != first.keys():
             got = sorted(other) if isinstance(other, dict) else type(other).__name__
             raise ValueError(f"trees must have the same keys; got {sorted(first)} and {got}")
-    return {key: tree_map(f, *(tree[key] for tree in trees)) for key in first}
 
 
-def check_same_shapes(*trees: Tree) -> None:
-    """Raise unless the trees have the same keys and, at each place, arrays of one shape and dtype."""
-
-    def check(first: Array, *others: Array) -> None:
-        for other in others:
-            if getattr(other, "dtype", None) != first.dtype:
-                raise TypeError(
-                    "the arrays of trees must have the same dtype; "
-                    f"got {first.dtype} and {getattr(other, 'dtype', type(other).__name__)}"
-                )
-            if tuple(other.shape) != tuple(first.shape):
-                raise ValueError(
-                    "trees must hold arrays of the same shapes; "
-                    f"got {tuple(first.shape)} and {tuple(other.shape)}"
-                )
-
-    tree_map(check, *trees)
+def check_same_shapes(*trees: Tree) -> list[tuple[Array, ...]]:
+    """Arrays at the same places, a tuple for each in sorted order; raise unless of one shape and dtype."""
+    first = trees[0]
+    if isinstance(first, dict):
+        _check_same_keys(trees)
+        return [row for key in sorted(first) for row in check_same_shapes(*(tree[key] for tree in trees))]
+    for other in trees[1:]:
+        if getattr(other, "dtype", None) != first.dtype:
+            raise TypeError(
+                "the arrays of trees must have the same dtype; "
+                f"got {first.dtype} and {getattr(other, 'dtype', type(other).__name__)}"
+            )
+        if tuple(other.shape) != tuple(first.shape):
+            raise ValueError(
+                "trees must hold arrays of the same shapes; "
+                f"got {tuple(first.shape)} and {tuple(other.shape)}"
+            )
+    return [trees]
 
 
 def _check_floating(tree: Tree) -> Any:

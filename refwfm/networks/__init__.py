@@ -3,7 +3,7 @@
 from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features
 from refwfm.networks.conditioning import feature_embedding, guidance, unlabelled
-from refwfm.networks.features import init_frequencies, space_features
+from refwfm.networks.features import init_frequencies, space_features, with_features
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -69,4 +69,5 @@ __all__ = [
     "unlabelled",
     "unvech",
     "vech",
+    "with_features",
 ]

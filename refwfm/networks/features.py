@@ -44,8 +44,8 @@ def init_frequencies(rng: "Generator", scales: Sequence[float], n: int, /, *, li
 
     Examples
     --------
-    >>> init_frequencies(np.random.default_rng(0), [3.0, 0.0], 4, like=np.zeros(0))[1].tolist()
-    [0.0, 0.0, 0.0, 0.0]
+    >>> init_frequencies(np.random.default_rng(0), [3.0, 0.0], 4, like=np.zeros(0)).shape
+    (2, 4)
     """
     turns = np.asarray(scales, dtype=np.float64)[:, None] / (2.0 * math.pi)
     return asarray_like(turns * rng.standard_normal((len(turns), n)), like)
@@ -105,7 +105,15 @@ def with_features(params: Params, read: Array, x: Array, /) -> Array:
 
 
 def without_gradient(params: Params, /) -> Params:
-    """Zeros for the frequencies, which are not trained; nothing where there are none."""
+    """Zeros for the frequencies, which are not trained; nothing where there are none.
+
+    Equation: none. A gradient that is not taken.
+
+    Examples
+    --------
+    >>> without_gradient({"frequencies": np.ones((1, 2))}), without_gradient({})
+    ({'frequencies': array([[0., 0.]])}, {})
+    """
     if "frequencies" not in params:
         return {}
     return {"frequencies": array_namespace(params["frequencies"]).zeros_like(params["frequencies"])}

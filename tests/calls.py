@@ -427,11 +427,11 @@ CALLS = {
         _random(2, 3),
         _random(2, 3),
     ),
-    "networks.features.space_features": (networks.space_features, 0.2 * _random(2, 3), PARTICLES),
+    "networks.features.space_features": (networks.space_features, 0.2 * _random(2, 3), _random(2, 5, 2)),
     "networks.features.with_features": (
         lambda frequencies, x: networks.with_features({"frequencies": frequencies}, x, x),
         0.2 * _random(2, 3),
-        PARTICLES,
+        _random(2, 5, 2),
     ),
     "networks.features.without_gradient": (
         lambda frequencies: without_gradient({"frequencies": frequencies}),

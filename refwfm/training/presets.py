@@ -22,7 +22,6 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
     "laptop": {
         GaussianConfig: {
             **LAPTOP,
-            "batch": 128,
             "width": 128,
             "depth": 3,
             "matching": True,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, check_floating
+from refwfm._array import Array, asarray_like, check_floating
 from refwfm.networks.layers import Params
 
 if TYPE_CHECKING:
@@ -116,4 +116,5 @@ def without_gradient(params: Params, /) -> Params:
     """
     if "frequencies" not in params:
         return {}
-    return {"frequencies": array_namespace(params["frequencies"]).zeros_like(params["frequencies"])}
+    xp = check_floating(frequencies=params["frequencies"])
+    return {"frequencies": xp.zeros_like(params["frequencies"])}

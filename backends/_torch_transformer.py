@@ -8,6 +8,7 @@ from torch.nn import functional
 from refwfm.networks import Params
 from refwfm.networks._order import in_order
 from refwfm.networks.conditioning import embed_condition
+from refwfm.networks.features import with_features, without_gradient
 from refwfm.networks.transformer import check_inputs
 from refwfm.training.optim import flatten, unflatten
 
@@ -28,13 +29,15 @@ def transformer(
     """
     shape = points.shape
     points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
+    read = with_features(params, points, points)
     dead = None if mask is None else ~mask[..., None]
     bias = None if mask is None else _attention_bias(mask, points.dtype)
-    leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(params).items()}
+    learned = {name: part for name, part in params.items() if name != "frequencies"}
+    leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(learned).items()}
     with torch.enable_grad():
         tree = unflatten(leaves)
         condition, _ = embed_condition(tree, t, labels)
-        h = _dense(tree["in"], points)
+        h = _dense(tree["in"], read)
         for _, block in in_order(tree["blocks"]):
             h = _block(block, h, condition, bias, heads)
         velocity = _dense(tree["out"], _layer_norm(tree["norm"], h))
@@ -42,7 +45,7 @@ def transformer(
 
     def pullback(d_velocity: torch.Tensor) -> Params:
         grads = torch.autograd.grad(velocity, list(leaves.values()), d_velocity)
-        return unflatten(dict(zip(leaves, grads, strict=True)))
+        return {**unflatten(dict(zip(leaves, grads, strict=True))), **without_gradient(params)}
 
     return velocity.detach(), pullback
 

@@ -34,6 +34,7 @@ from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics,
 from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import _order, activations, conditioning
+from refwfm.networks.features import without_gradient
 from refwfm.populations import embedding, floors, flow, graphs, kernels, objective, pairs, readout, velocity
 from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
@@ -425,6 +426,16 @@ CALLS = {
         lambda v, w: networks.guidance(v, w, 0.5),
         _random(2, 3),
         _random(2, 3),
+    ),
+    "networks.features.space_features": (networks.space_features, 0.2 * _random(2, 3), _random(2, 5, 2)),
+    "networks.features.with_features": (
+        lambda frequencies, x: networks.with_features({"frequencies": frequencies}, x, x),
+        0.2 * _random(2, 3),
+        _random(2, 5, 2),
+    ),
+    "networks.features.without_gradient": (
+        lambda frequencies: without_gradient({"frequencies": frequencies}),
+        0.2 * _random(2, 3),
     ),
     "networks.layers.dense": (with_pullback(networks.dense), DENSE, _random(2, 3)),
     "networks.layers.layer_norm": (with_pullback(networks.layer_norm), NORM, _random(2, 3)),
@@ -979,7 +990,6 @@ CALLS |= {
     "populations.embedding.tell": (lambda *given: embedding.tell(*given)[0], GCN, PARTICLES, GRAPH, MARKS),
     "populations.embedding.unit_norm": (with_pullback(embedding.unit_norm), _random(2, 3)),
     "populations.velocity.time_features": (lambda t: velocity.time_features(t, 6), T),
-    "populations.velocity.space_features": (velocity.space_features, 0.2 * _random(2, 3), PARTICLES),
     "populations.velocity.velocity": (
         lambda params, x, t, h, c, told: velocity.velocity(
             params, x, t, h, c, n_time=4, heads=2, population=told

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy.special import erfc
 
 from refwfm.networks.activations import SELU_ALPHA, SELU_SCALE, selu
+from refwfm.networks.features import space_features
 from refwfm.populations.embedding import Told
 from refwfm.populations.readout import attention_readout, init_attention_readout
-from refwfm.populations.velocity import init_velocity, space_features, time_features, velocity
+from refwfm.populations.velocity import init_velocity, time_features, velocity
 from refwfm.training import optim
 
 LIKE = np.zeros(0)

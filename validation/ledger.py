@@ -37,6 +37,7 @@ SECTIONS = {
     "Layers": "layers",
     "Network for Gaussians, optimiser": "networks",
     "Network for point clouds": "transformer",
+    "Random features": "random_features",
     "Labels and guidance": "labels",
     "Distances between clouds": "cloud_distances",
     "Nearest clouds": "cloud_neighbours",

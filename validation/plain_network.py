@@ -16,7 +16,7 @@ from refwfm.validation.draws import Draw
 WIDTH, DEPTH, FREQUENCIES, LABEL_DIM = 5, 2, 2, 3
 
 
-def random_parameters(draw: Draw, n_labels: int = 0) -> dict[str, Any]:
+def random_parameters(draw: Draw, n_labels: int = 0, n_state: int = 0) -> dict[str, Any]:
     """Parameters of the default network with nothing at zero, as a run has them after some steps."""
     empty = init_bures_mlp(
         draw.rng,
@@ -25,19 +25,23 @@ def random_parameters(draw: Draw, n_labels: int = 0) -> dict[str, Any]:
         width=WIDTH,
         depth=DEPTH,
         n_frequencies=FREQUENCIES,
+        n_state=n_state,
         n_labels=n_labels,
         label_dim=LABEL_DIM,
     )
     return optim.tree_map(lambda p: draw.rounded(p + 0.3 * draw.rng.standard_normal(p.shape)), empty)
 
 
-def random_scaling(draw: Draw) -> dict[str, Any]:
-    """Constants of the input and output layers."""
+def random_scaling(draw: Draw, n_state: int = 0) -> dict[str, Any]:
+    """Constants of the input and output layers, and frequencies of features of the state if any."""
     d = draw.d
     n = d * (d + 1) // 2
     positive = {"input_scale": d + n, "mean_scale": d, "matrix_scale": n}
     scaling = {name: draw.rounded(draw.rng.uniform(0.5, 1.5, size)) for name, size in positive.items()}
-    return {**scaling, "input_shift": draw.normal(d + n)}
+    scaling["input_shift"] = draw.normal(d + n)
+    if n_state:
+        scaling["frequencies"] = draw.rounded(0.2 * draw.rng.standard_normal((d + n, n_state)))
+    return scaling
 
 
 def drifted(params: Any, way: Any, h: complex) -> Any:
@@ -66,6 +70,8 @@ def _tangent(
     k = np.pi * np.arange(1, FREQUENCIES + 1)
     standard = (state - scaling["input_shift"]) / scaling["input_scale"]
     x = np.concatenate([standard, np.cos(k * t), np.sin(k * t)])
+    if "frequencies" in scaling:
+        x = np.concatenate([x, space_of(scaling["frequencies"], standard)])
     seen = {
         name: x if label is None else np.concatenate([x, part["labels"]["table"][label]])
         for name, part in params.items()
@@ -75,6 +81,12 @@ def _tangent(
     matrix[np.tril_indices(d)] = entries
     matrix = matrix + np.tril(matrix, -1).T
     return perceptron(params["mean"]["mlp"], seen["mean"]) * scaling["mean_scale"], matrix
+
+
+def space_of(frequencies: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Features of one point."""
+    angles = [2.0 * np.pi * sum(a * b for a, b in zip(x, column, strict=True)) for column in frequencies.T]
+    return np.array([np.cos(a) for a in angles] + [np.sin(a) for a in angles])
 
 
 def perceptron(net: dict[str, Any], x: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from refwfm.populations.velocity import init_velocity
 from refwfm.training import optim
 from refwfm.validation.check import Item
 from refwfm.validation.draws import Draw
-from refwfm.validation.plain_network import affine, positive
+from refwfm.validation.plain_network import affine, positive, space_of
 
 N, M, K, WIDTH, MARKS, HEADS = 6, 7, 2, 4, 2, 2
 TIME, SPACE, CONDITION = 6, 3, 2
@@ -86,12 +86,6 @@ def time_of(t: float, n: int = TIME) -> np.ndarray:
     """Features of one time."""
     rates = [10000.0 ** (-i / (n // 2 - 1)) for i in range(n // 2)]
     return np.array([np.sin(t * rate) for rate in rates] + [np.cos(t * rate) for rate in rates])
-
-
-def space_of(frequencies: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Features of one point."""
-    angles = [2.0 * np.pi * sum(a * b for a, b in zip(x, column, strict=True)) for column in frequencies.T]
-    return np.array([np.cos(a) for a in angles] + [np.sin(a) for a in angles])
 
 
 def read(params: Any, place: np.ndarray, x: np.ndarray, z: np.ndarray, heads: int = HEADS) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from refwfm import networks
 from refwfm.training import optim
-from refwfm.validation.plain_network import affine, drifted, normalised, positive
+from refwfm.validation.plain_network import affine, drifted, normalised, positive, space_of
 from refwfm.validation.textbook import complex_step
 
 HEADS, HEAD, DEPTH, FREQUENCIES, N_LABELS, N_FEATURES = 2, 3, 2, 2, 2, 2
@@ -40,13 +40,21 @@ def plain_label(params, label):
     return params["none"] if np.all(np.isnan(label)) else affine(params, label)
 
 
+def with_turns(params, read, x):
+    """What is read of points x (n, d), beside the features of where they are if there are frequencies."""
+    if "frequencies" not in params:
+        return read
+    turns = np.stack([space_of(params["frequencies"], row) for row in x])
+    return np.concatenate([read, turns], axis=1)
+
+
 def plain_cloud(params, x, t, label):
     """Appendix E.2 for one cloud x (n, d) without padding; label None when there are none."""
     k = np.pi * np.arange(1, FREQUENCIES + 1)
     condition = np.concatenate([np.cos(k * t), np.sin(k * t)])
     if label is not None:
         condition = np.concatenate([condition, plain_label(params["labels"], label)])
-    h = np.stack([affine(params["in"], row) for row in x])
+    h = np.stack([affine(params["in"], row) for row in with_turns(params, x, x)])
     for name in sorted(params["blocks"], key=int):
         block = params["blocks"][name]
         h = h + affine(block["condition"], condition)

@@ -109,15 +109,18 @@ def _losses(twin: Callable[..., Any]) -> Check:
 
 
 def losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
-    """Loss and all gradients."""
-    params, scaling = random_parameters(draw), random_scaling(draw)
-    batch = GaussianBatch(draw.gaussians(), draw.tangents(), draw.times(), None)
-    results = [
-        draw.call(function, params, scaling, batch, method="riemannian")
-        for function in (twin, regression.gaussian_loss_and_grad)
-    ]
-    (value, grads), (truth, wanted) = results
-    return max(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
+    """Loss and all gradients, without and with features of the state."""
+    worst = 0.0
+    for n_state in (0, 3):
+        params, scaling = random_parameters(draw, n_state=n_state), random_scaling(draw, n_state)
+        batch = GaussianBatch(draw.gaussians(), draw.tangents(), draw.times(), None)
+        (value, grads), (truth, wanted) = (
+            draw.call(function, params, scaling, batch, method="riemannian")
+            for function in (twin, regression.gaussian_loss_and_grad)
+        )
+        error = _tree_error(grads, wanted, _largest(wanted))
+        worst = max(worst, abs(float(value - truth)) / float(truth), error)
+    return worst
 
 
 def _cloud_losses(twin: Callable[..., Any]) -> Check:
@@ -141,8 +144,13 @@ def _cloud_losses(twin: Callable[..., Any]) -> Check:
 
 
 def cloud_losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
-    """Loss and all gradients, on clouds of different sizes with labels."""
+    """Loss and all gradients, on clouds of different sizes with labels, also with features of points."""
+    return max(_cloud_loss_error(twin, draw, n_space) for n_space in (0, 3))
+
+
+def _cloud_loss_error(twin: Callable[..., Any], draw: Draw, n_space: int) -> float:
     options = {"width": 8, "depth": 2, "heads": 2, "hidden": 8, "n_frequencies": 2, "n_labels": 2}
+    options |= {"n_space": n_space}
     params = init_transformer(draw.rng, draw.d, like=np.zeros(0), **options)
     params = optim.tree_map(lambda p: draw.rounded(p + 0.1 * draw.rng.standard_normal(p.shape)), params)
     weights = draw.rounded(prefix_weights(np.array([5, 3, 1]), 5))

@@ -41,6 +41,7 @@ from refwfm.runs.recorder import Pace
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
+from refwfm.training.presets import with_preset
 
 HOLD_OUT = "0.1"
 """What is held out of one's own families when nothing else is asked for."""
@@ -56,6 +57,9 @@ KINDS: dict[tuple[str, type], tuple[str, type[TrainingConfig]]] = {
     ("meta-fm", PopulationFamily): ("populations", MetaFMConfig),
 }
 """What is learned and from what, in words, and the configuration of such runs."""
+
+UNREAD = {("mean_scale", "cov_scale"): "state_features", ("point_scale",): "point_features"}
+"""Options that are not read where another one is 0."""
 
 LONG = 600
 """Seconds of training from which on it is said what would be shorter."""
@@ -94,7 +98,7 @@ def train(
         run["backend"] = place.name
         family = _loaded(run["kind"], run["data"])
         options |= _baseline(family, options)
-        chosen = _configuration(run["kind"], family, options)
+        chosen = _configuration(run["kind"], family, options, run.pop("preset"))
         _check_effect(chosen, given)
         family, held = _held_out(run, chosen, family, folder, resume=resume)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
@@ -275,15 +279,18 @@ def _source(
     return {**run, "source": name}, {**options, "source": FAMILY}, start
 
 
-def _configuration(learned: str, family: Any, options: dict[str, Any]) -> TrainingConfig:
-    """Configuration of what is learned from the family; an option of another kind is an error."""
+def _configuration(learned: str, family: Any, options: dict[str, Any], preset: str) -> TrainingConfig:
+    """Configuration of what is learned from the family; an option of another kind is an error.
+
+    It holds the values of the preset, so that a run is continued without it.
+    """
     words, kind = KINDS[learned, type(family)]
     names = {each: {field.name for field in fields(config)} for each, config in KINDS.values()}
     for name in options:
         if name not in names[words]:
             others = " and ".join(each for each, known in names.items() if name in known)
             raise ValueError(f"{name} is an option for {others}, and {family.name} is a family of {words}")
-    return kind(**options)
+    return kind(**with_preset(preset, kind, options, family=family))
 
 
 def _baseline(family: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -298,6 +305,15 @@ def _baseline(family: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
     """Raise ``ValueError`` for an option on the command line that would change nothing."""
+    for names, needed in UNREAD.items():
+        for name in names:
+            if name in given and not getattr(config, needed, True):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} has no effect with --{needed.replace('_', '-')} 0: give both"
+                )
+    for name in ("decay", "decay_every"):
+        if name in given and config.schedule == "cosine":
+            raise ValueError(f"--{name.replace('_', '-')} has no effect with --schedule cosine")
     if not isinstance(config, CloudConfig):
         return
     if "start_steps" in given and config.inner_start != "amortised":

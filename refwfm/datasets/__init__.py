@@ -37,7 +37,7 @@ from refwfm.datasets.screen_table import read_screen
 from refwfm.datasets.shape_files import read_shapes
 from refwfm.datasets.shipped import build_shipped, load_niches
 from refwfm.datasets.splits import hold_out, split
-from refwfm.datasets.synthetic import sphere, spiral, two_moons
+from refwfm.datasets.synthetic import sphere, spiral, tutorial_spiral, two_moons
 from refwfm.datasets.to_annotated import save_anndata, to_anndata
 from refwfm.training.options import nearest
 
@@ -92,6 +92,7 @@ __all__ = [
     "standardize",
     "threshold_clouds",
     "to_anndata",
+    "tutorial_spiral",
     "two_moons",
 ]
 

@@ -6,11 +6,14 @@ from refwfm.datasets._entry import Entry
 from refwfm.datasets.cloud_catalogue import CLOUDS
 from refwfm.datasets.pbmc import load_pbmc
 from refwfm.datasets.shipped import load_cities, load_niches
-from refwfm.datasets.synthetic import sphere, spiral, two_moons
+from refwfm.datasets.synthetic import sphere, spiral, tutorial_spiral, two_moons
 
 CATALOGUE: dict[str, Entry] = {
     "spiral-16": Entry("ellipses along a spiral", 16, 2, 0, True, lambda seed: spiral(16)),
     "spiral-128": Entry("ellipses along a spiral", 128, 2, 0, True, lambda seed: spiral(128)),
+    "tutorial-spiral": Entry(
+        "ellipses along a longer spiral", 128, 2, 0, True, lambda seed: tutorial_spiral()
+    ),
     "two-moons": Entry(
         "ellipses along two half circles, drawn with the seed",
         *(256, 2, 2, True),

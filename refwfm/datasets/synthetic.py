@@ -54,6 +54,29 @@ def spiral(n: int, /) -> Family:
     )
 
 
+def tutorial_spiral() -> Family:
+    """Ellipses along three turns of a spiral, as in the tutorial that the authors published; deterministic.
+
+    - Radii r: the roots of 133 equidistant numbers from 0 to 10, of which the first five are left out;
+    - angle ``2 π r``, mean ``r u`` with ``u`` the unit vector at that angle;
+    - covariance ``0.01 (0.9 u uᵀ + 0.1 v vᵀ)`` with ``v`` across ``u``.
+
+    Returns
+    -------
+    Family
+        128 members, d = 2, no labels.
+    """
+    radius = np.sqrt(np.linspace(0.0, 10.0, 133))[5:]
+    angle = 2 * np.pi * radius
+    along, across = (np.full(len(radius), np.sqrt(0.01 * share)) for share in (0.9, 0.1))
+    return Family(
+        name="tutorial-spiral",
+        gaussians=Gaussian(radius[:, None] * _unit(angle), _ellipses(angle, along, across)),
+        about="128 ellipses along three turns of a spiral, that of the authors' tutorial. No unit, no "
+        "licence needed.",
+    )
+
+
 def two_moons(n: int = 256, *, rng: np.random.Generator) -> Family:
     """Ellipses along two interleaved half circles in the plane; labelled by half circle.
 

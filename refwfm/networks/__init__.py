@@ -3,6 +3,7 @@
 from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features
 from refwfm.networks.conditioning import feature_embedding, guidance, unlabelled
+from refwfm.networks.features import init_frequencies, space_features, with_features
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -44,6 +45,7 @@ __all__ = [
     "identity_scaling",
     "init_bures_mlp",
     "init_dense",
+    "init_frequencies",
     "init_label_embedding",
     "init_layer_norm",
     "init_mlp",
@@ -60,10 +62,12 @@ __all__ = [
     "relu",
     "residual",
     "silu",
+    "space_features",
     "surroundings",
     "transformer",
     "transformer_block",
     "unlabelled",
     "unvech",
     "vech",
+    "with_features",
 ]

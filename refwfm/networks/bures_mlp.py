@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from refwfm._array import Array, array_namespace, check_floating, device
 from refwfm.measures import Gaussian, check_measure
 from refwfm.networks.conditioning import feature_embedding, init_conditioning
+from refwfm.networks.features import space_features
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -34,6 +35,7 @@ def init_bures_mlp(
     width: int = 1024,
     depth: int = 6,
     n_frequencies: int = 16,
+    n_state: int = 0,
     n_labels: int = 0,
     n_features: int = 0,
     label_dim: int = 32,
@@ -53,6 +55,8 @@ def init_bures_mlp(
         Sizes of each of the two networks.
     n_frequencies : int
         Frequencies of the Fourier features of time.
+    n_state : int
+        Frequencies of the Fourier features of the state, ``scaling["frequencies"]`` (ours, not the paper's).
     n_labels, n_features : int
         Number of classes, or length of the vectors that Gaussians are conditioned on; one of them is 0.
     label_dim : int
@@ -63,7 +67,8 @@ def init_bures_mlp(
     dict
         ``mean`` and ``matrix``: for each network ``mlp``, and ``labels`` when there are some.
     """
-    n_in = d + d * (d + 1) // 2 + 2 * n_frequencies + (label_dim if n_labels or n_features else 0)
+    n_in = d + d * (d + 1) // 2 + 2 * n_frequencies + 2 * n_state
+    n_in += label_dim if n_labels or n_features else 0
     params: Params = {}
     for name, n_out in (("mean", d), ("matrix", d * (d + 1) // 2)):
         params[name] = {"mlp": init_mlp(rng, n_in, n_out, like=like, width=width, depth=depth)}
@@ -106,16 +111,17 @@ def bures_mlp(
 ) -> tuple[tuple[Array, Array], "Callable[[tuple[Array, Array]], Params]"]:
     """Tangent vector ``(a, S)`` that the two networks predict at the Gaussians ``mu`` and times ``t``.
 
-    Equation: WFM-AppE1-network. Both networks read the mean and the lower-triangular entries of the
+    Equation: WFM-AppE1-network, WFM-RFF. Both networks read the mean and the lower-triangular entries of the
     covariance (standardised by ``scaling``), the Fourier features of time and, when there are labels, a
-    learned vector.
+    learned vector. With ``scaling["frequencies"]`` also random Fourier features of the state.
 
     Parameters
     ----------
     params : dict
         As ``init_bures_mlp`` returns them.
     scaling : dict
-        Constants of the data, as in ``identity_scaling``; they get no gradient.
+        Constants of the data, as in ``identity_scaling``; they get no gradient. ``frequencies``, shape
+        (d + d (d + 1) / 2, m), of the features of the standardised state, if the parameters are for them.
     mu : Gaussian, mean (..., d), cov (..., d, d)
     t : array, shape (...)
     labels : array of integers, shape (...), or of floats, shape (..., n_features), optional
@@ -161,11 +167,11 @@ def input_features(
 ) -> Array:
     """Return what both networks of ``bures_mlp`` read: standardised mean and vech(cov), and time (no labels).
 
-    Equation: WFM-AppE1-network.
+    Equation: WFM-AppE1-network, WFM-RFF.
 
     Returns
     -------
-    array, shape (..., d + d (d + 1) / 2 + 2 n_frequencies)
+    array, shape (..., d + d (d + 1) / 2 + 2 n_frequencies + 2 n_state), features of the state last
 
     Raises
     ------
@@ -204,14 +210,16 @@ def input_features(
             + ("" if labels is None else f" and labels {tuple(labels.shape)}")
             + (f"; labels, vectors here, {wanted}" if vectors else "")
         )
-    n_time = weight.shape[0] - n_state
+    frequencies = scaling.get("frequencies")
+    n_time = weight.shape[0] - n_state - (0 if frequencies is None else 2 * frequencies.shape[1])
     n_time -= 0 if embedding is None else embedding["none" if vectors else "table"].shape[-1]
     if tuple(scaling["mean_scale"].shape) != (d,) or n_time < 0:
         raise ValueError(f"mu has dimension d = {d}, but the parameters or the scaling are for another one")
     xp = array_namespace(mu.mean, t)
     state = xp.concat([mu.mean, vech(mu.cov)[0]], axis=-1)
     state = (state - scaling["input_shift"]) / scaling["input_scale"]
-    return xp.concat([state, fourier_features(t, n_time // 2)[0]], axis=-1)
+    features = [] if frequencies is None else [space_features(frequencies, state)]
+    return xp.concat([state, fourier_features(t, n_time // 2)[0], *features], axis=-1)
 
 
 def _labelled_mlp(params: Params, x: Array, labels: Array | None) -> tuple[Array, Pullback]:

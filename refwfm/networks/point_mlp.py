@@ -24,6 +24,7 @@ from refwfm._array import (
 )
 from refwfm.networks._order import in_order
 from refwfm.networks.conditioning import embed_condition
+from refwfm.networks.features import init_frequencies, with_features, without_gradient
 from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
 from refwfm.networks.mlp import block
 from refwfm.networks.transformer import check_inputs, init_transformer, transformer_block
@@ -40,6 +41,8 @@ def init_point_mlp(
     neighbours: int = 8,
     width: int = 512,
     depth: int = 6,
+    n_space: int = 0,
+    space_scale: float = 2.0,
     **options: int,
 ) -> Params:
     """Draw the parameters of ``point_mlp``.
@@ -57,6 +60,8 @@ def init_point_mlp(
         Nearest neighbours that a point sees.
     width, depth : int
         Sizes of the perceptron: ``depth`` residual blocks.
+    n_space, space_scale
+        Random frequencies of space, as for ``init_transformer``.
     **options
         Those of the block of attention, time and labels, as for ``init_transformer``.
 
@@ -64,11 +69,12 @@ def init_point_mlp(
     -------
     dict
         ``in``, ``mlp`` ("0", "1", ...), ``blocks`` (of attention: "0"), ``norm``, ``out``, and ``labels`` if
-        there are some. The weights of ``out`` are zero, so that training starts from the zero field.
+        there are some, and ``frequencies``, which are not trained. The weights of ``out`` are zero, so that
+        training starts from the zero field.
     """
     if neighbours < 1 or depth < 1:
         raise ValueError(f"neighbours and depth must be at least 1; got {neighbours} and {depth}")
-    n_in = 2 * d + d * (d + 1) // 2 + neighbours * (1 + d)
+    n_in = 2 * d + d * (d + 1) // 2 + neighbours * (1 + d) + 2 * n_space
     params = init_transformer(rng, n_in, like=like, width=width, depth=1, **options)
     layers = {
         str(layer): {
@@ -77,7 +83,10 @@ def init_point_mlp(
         }
         for layer in range(depth)
     }
-    return {**params, "mlp": layers, "out": init_dense(rng, width, d, like=like, scale=0.0)}
+    params |= {"mlp": layers, "out": init_dense(rng, width, d, like=like, scale=0.0)}
+    if n_space:
+        params["frequencies"] = init_frequencies(rng, [space_scale] * d, n_space, like=like)
+    return params
 
 
 def point_mlp(
@@ -93,8 +102,9 @@ def point_mlp(
 ) -> tuple[Array, Callable[[Array], Params]]:
     """Velocity of every point of clouds, as the baseline network predicts it at times ``t``.
 
-    Equation: GWFM-C7, GWFM-24. ``h = in(surroundings)``; for every layer ``h ← h + relu(dense(norm(h)))``;
-    one block of the transformer, into which time and label enter; ``velocity = out(norm(h))``.
+    Equation: GWFM-C7, GWFM-24, WFM-RFF. ``h = in(surroundings)``; for every layer
+    ``h ← h + relu(dense(norm(h)))``; one block of the transformer, into which time and label enter;
+    ``velocity = out(norm(h))``.
 
     Parameters
     ----------
@@ -109,7 +119,7 @@ def point_mlp(
     -------
     velocity : array, shape (..., n, d)
     pullback : function
-        ``d_velocity -> d_params``.
+        ``d_velocity -> d_params``; frequencies get zeros.
 
     Raises
     ------
@@ -124,12 +134,12 @@ def point_mlp(
     (1, 5, 3)
     """
     shape = points.shape
-    reads = {**params, "in": {"weight": transpose(params["out"]["weight"])}}  # as many numbers as come out
-    points, mask, t, labels = check_inputs(reads, points, mask, t, labels, heads=heads)
+    points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
     xp = array_namespace(points)
     live = xp.ones(points.shape[:-1], dtype=xp.bool, device=device(points)) if mask is None else mask
     condition, condition_pullback = embed_condition(params, t, labels)
-    h, in_pullback = dense(params["in"], surroundings(points, live, neighbours=neighbours))
+    told = surroundings(points, live, neighbours=neighbours)
+    h, in_pullback = dense(params["in"], with_features(params, told, points))
     layer_pullbacks = {}
     for name, layer in in_order(params["mlp"]):
         h, layer_pullbacks[name] = residual(block)(layer, h)
@@ -146,7 +156,8 @@ def point_mlp(
         for name in reversed(layer_pullbacks):
             d_layers[name], d_h = layer_pullbacks[name](d_h)
         d_params = {"in": in_pullback(d_h)[0], "mlp": d_layers, "blocks": {"0": d_block}, "norm": d_norm}
-        return {**d_params, "out": d_out, **condition_pullback(d_condition)}
+        d_params |= {"out": d_out, **condition_pullback(d_condition)}
+        return {**d_params, **without_gradient(params)}
 
     return xp.reshape(xp.where(live[..., None], velocity, 0.0), shape), pullback
 

@@ -12,6 +12,7 @@ from refwfm._array import Array, array_namespace, check_floating
 from refwfm.networks._order import in_order
 from refwfm.networks.attention import init_multi_head_attention, multi_head_attention
 from refwfm.networks.conditioning import check_cloud_labels, embed_condition, init_conditioning
+from refwfm.networks.features import init_frequencies, with_features, without_gradient
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, init_layer_norm, layer_norm, relu
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def init_transformer(
     heads: int = 4,
     hidden: int = 512,
     n_frequencies: int = 16,
+    n_space: int = 0,
+    space_scale: float = 2.0,
     n_labels: int = 0,
     n_features: int = 0,
     label_dim: int = 32,
@@ -48,6 +51,10 @@ def init_transformer(
         the feed-forward layers.
     n_frequencies : int
         Frequencies of the Fourier features of time.
+    n_space : int
+        Random frequencies of space (ours, not the paper's).
+    space_scale : float
+        Their standard deviation, in radians / unit of the points.
     n_labels, n_features : int
         Number of classes, or length of the vectors that clouds are conditioned on; at most one is positive.
     label_dim : int
@@ -56,8 +63,9 @@ def init_transformer(
     Returns
     -------
     dict
-        ``in``, ``blocks`` ("0", "1", ...), ``norm``, ``out``, and ``labels`` if there are some. The weights
-        of ``out`` are zero, so that training starts from the zero field.
+        ``in``, ``blocks`` ("0", "1", ...), ``norm``, ``out``, and ``labels`` if there are some, and
+        ``frequencies`` (d, n_space), which are not trained. The weights of ``out`` are zero, so that training
+        starts from the zero field.
 
     Raises
     ------
@@ -70,7 +78,7 @@ def init_transformer(
     labelled = bool(n_labels or n_features)
     n_condition = 2 * n_frequencies + (label_dim if labelled else 0)
     params: Params = {
-        "in": init_dense(rng, d, width, like=like, scale=1.0),
+        "in": init_dense(rng, d + 2 * n_space, width, like=like, scale=1.0),
         "blocks": {
             str(layer): {
                 "condition": init_dense(rng, n_condition, width, like=like, scale=1.0),
@@ -89,6 +97,8 @@ def init_transformer(
     }
     if labelled:
         params["labels"] = init_conditioning(rng, n_labels, n_features, label_dim, like=like)
+    if n_space:
+        params["frequencies"] = init_frequencies(rng, [space_scale] * d, n_space, like=like)
     return params
 
 
@@ -104,8 +114,9 @@ def transformer(
 ) -> tuple[Array, Callable[[Array], Params]]:
     """Velocity of every point of clouds, as the network predicts it at times ``t``.
 
-    Equation: WFM-AppE2-network. ``h = in(x)``; in every block ``h ← h + condition(features of t, label)``,
-    ``h ← h + attention(norm(h))``, ``h ← h + feed(norm(h))``; ``velocity = out(norm(h))``.
+    Equation: WFM-AppE2-network, WFM-RFF. ``h = in(x)``; in every block
+    ``h ← h + condition(features of t, label)``, ``h ← h + attention(norm(h))``, ``h ← h + feed(norm(h))``;
+    ``velocity = out(norm(h))``. With ``frequencies``, x stands for the points and their Fourier features.
 
     Parameters
     ----------
@@ -126,7 +137,7 @@ def transformer(
     -------
     velocity : array, shape (..., n, d)
     pullback : function
-        ``d_velocity -> d_params``.
+        ``d_velocity -> d_params``; frequencies get zeros.
 
     Raises
     ------
@@ -155,7 +166,7 @@ def transformer(
     points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
     xp = array_namespace(points)
     condition, condition_pullback = embed_condition(params, t, labels)
-    h, in_pullback = dense(params["in"], points)  # (B, n, width)
+    h, in_pullback = dense(params["in"], with_features(params, points, points))  # (B, n, width)
     block_pullbacks = {}
     for name, block_params in in_order(params["blocks"]):
         h, block_pullbacks[name] = transformer_block(block_params, h, condition, mask, heads=heads)
@@ -170,7 +181,7 @@ def transformer(
             d_blocks[name], d_h, d_here = block_pullbacks[name](d_h)
             d_condition = d_condition + d_here
         d_params = {"in": in_pullback(d_h)[0], "blocks": d_blocks, "norm": d_norm, "out": d_out}
-        return {**d_params, **condition_pullback(d_condition)}
+        return {**d_params, **condition_pullback(d_condition), **without_gradient(params)}
 
     return xp.reshape(_clear(velocity, mask), (*shape[:-1], d)), pullback
 
@@ -273,7 +284,7 @@ def check_inputs(
         As ``transformer`` does.
     """
     xp = check_floating(points=points, t=t, params=params["in"]["weight"])
-    d, width = params["in"]["weight"].shape
+    width, d = params["out"]["weight"].shape
     _check_heads(width, heads)
     if points.ndim < 2 or points.shape[-1] != d or points.shape[-2] == 0:
         raise ValueError(

@@ -21,6 +21,7 @@ from refwfm._array import (
 )
 from refwfm.networks._order import in_order
 from refwfm.networks.activations import selu
+from refwfm.networks.features import space_features
 from refwfm.networks.layers import Params, dense, init_dense
 from refwfm.populations.embedding import Told, check_record
 from refwfm.populations.kernels import kernel_readout
@@ -60,31 +61,6 @@ def time_features(t: Array, n: int = 128, /) -> Array:
     power = xp.arange(half, dtype=t.dtype, device=device(t)) / (half - 1.0)
     angle = t[..., None] * xp.exp(-math.log(LONGEST) * power)
     return xp.concat([xp.sin(angle), xp.cos(angle)], axis=-1)
-
-
-def space_features(frequencies: Array, x: Array, /) -> Array:
-    """Random Fourier features ``cos(2π x B), sin(2π x B)`` of points.
-
-    Equation: META-FM-4.
-
-    Parameters
-    ----------
-    frequencies : array, shape (d, m)
-        B, normal, drawn once.
-    x : array, shape (..., d)
-
-    Returns
-    -------
-    array, shape (..., 2 m), the cosines first
-
-    Examples
-    --------
-    >>> space_features(np.asarray([[0.25]]), np.ones((1, 1))).round(9).tolist()  # a quarter of a turn
-    [[0.0, 1.0]]
-    """
-    xp = check_floating(frequencies=frequencies, x=x)
-    angle = x @ ((2.0 * math.pi) * frequencies)
-    return xp.concat([xp.cos(angle), xp.sin(angle)], axis=-1)
 
 
 def init_velocity(

@@ -15,6 +15,7 @@ from refwfm.storage import records
 from refwfm.training import algorithm
 from refwfm.training.conditions import at_named
 from refwfm.training.config import CloudConfig, GaussianConfig
+from refwfm.training.presets import with_preset
 
 SHARED = ("steps", "batch", "width", "depth", "learning_rate", "ema", "seed")  # options of every run
 
@@ -27,10 +28,11 @@ class NotFittedError(ValueError, AttributeError):
 class WassersteinFlow:
     """Generative model whose samples are point clouds or Gaussians (Wasserstein Flow Matching).
 
-    ``steps`` to ``seed``, and all others in ``options``, are those of ``refwfm train``, but for clouds
-    ``inner`` is "exact" by itself. ``measure`` and ``cells`` say how data are read (``datasets.as_family``),
-    ``backend`` is what ``refwfm.backends.load`` returns, with its faster functions. ``fit`` leaves
-    ``model_``, ``classes_``, ``n_features_in_``, and ``basis_``, by which components become expression.
+    ``preset`` to ``seed``, and all others in ``options``, are those of ``refwfm train``; what is None, or not
+    in ``options``, is as the preset has it (``training.presets``). ``measure`` and ``cells`` say how data are
+    read (``datasets.as_family``), ``backend`` is what ``refwfm.backends.load`` returns, with its faster
+    functions. ``fit`` leaves ``model_``, ``classes_``, ``n_features_in_``, and ``basis_``, by which
+    components become expression.
 
     Examples
     --------
@@ -44,12 +46,13 @@ class WassersteinFlow:
     """
 
     measure: str = "clouds"
-    steps: int = 2000
-    batch: int = 32
-    width: int = 64
-    depth: int = 3
-    learning_rate: float = 2e-3
-    ema: float = 0.99
+    preset: str = "laptop"
+    steps: int | None = None
+    batch: int | None = None
+    width: int | None = None
+    depth: int | None = None
+    learning_rate: float | None = None
+    ema: float | None = None
     seed: int = 0
     options: dict[str, Any] | None = None
     cells: dict[str, Any] | None = None
@@ -74,9 +77,11 @@ class WassersteinFlow:
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from clouds, Gaussians or cells, with labels ``y``: see ``datasets.as_family``."""
         family = as_family(X, y, measure=self.measure, cells=self.cells)
-        asked = {**(self.options or {}), **{name: getattr(self, name) for name in SHARED}}
-        clouds, backend = isinstance(family, CloudFamily), self.backend or models.Host()
-        config: Any = CloudConfig(**{"inner": "exact", **asked}) if clouds else GaussianConfig(**asked)
+        shared = {name: getattr(self, name) for name in SHARED if getattr(self, name) is not None}
+        kind: Any = CloudConfig if isinstance(family, CloudFamily) else GaussianConfig
+        given = {**(self.options or {}), **shared}
+        config = kind(**with_preset(self.preset, kind, given, family=family))
+        backend = self.backend or models.Host()
         model, data = models.prepare(config, family, backend)
         with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the loss
             state = algorithm.train(config, model.setting, data, family.labels, model.state, ops=backend.ops)

@@ -41,6 +41,7 @@ from refwfm.storage import atomic, records
 from refwfm.training import algorithm
 from refwfm.training.flows import CONFIGS, kind_of
 from refwfm.training.options import Option, check_option, check_type, nearest, option, options_of
+from refwfm.training.presets import PRESETS, in_words
 
 try:
     import fcntl
@@ -60,6 +61,11 @@ class RunOptions:
         "What is learned: a flow that generates Gaussians or clouds, as the data are; Meta OT, which "
         "predicts potentials of pairs of histograms; or Meta Flow Matching, which predicts populations.",
         choices=("flow", "meta-ot", "meta-fm"),
+    )
+    preset: str = option(
+        "paper",
+        "Values of what is given neither here nor in a file. " + ". ".join(map(in_words, PRESETS)) + ".",
+        choices=PRESETS,
     )
     data: str = option(
         "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."

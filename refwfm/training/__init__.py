@@ -5,6 +5,7 @@
 ``clouds``      what is particular to clouds
 ``flows``       the functions that ``gaussians`` and ``clouds`` both have
 ``config``      what a run is asked for, from ``base_config`` and ``options``
+``presets``     values of what a run is not asked for itself
 ``cloud_fit``   what is fitted to a family of clouds, with its ``alignment``; kept in ``cloud_setting``
 ``inner_start``  where the iteration for the inner plans of clouds starts
 ``noise``       where a flow between clouds starts

@@ -122,11 +122,13 @@ def trained(state: State, /) -> Tree:
 def learning_rate(config: TrainingConfig, step: int, /) -> float:
     """Learning rate of step ``step`` (0 is the first).
 
-    Equation: WFM-Alg1.
+    Equation: WFM-Alg1. The paper's falls exponentially from the first step on.
     """
-    return optim.exponential_decay(
-        step, base=config.learning_rate, rate=config.decay, every=config.decay_every
-    )
+    base, warmup = config.learning_rate, config.warmup
+    if config.schedule == "cosine":
+        return optim.warm_up_cosine(step, base=base, warm_up=warmup, n_steps=config.steps)
+    rate = optim.exponential_decay(step, base=base, rate=config.decay, every=config.decay_every)
+    return rate * min(1.0, (step + 1) / max(1, warmup))
 
 
 def train(

@@ -17,6 +17,12 @@ class TrainingConfig:
     width: int = option(help="Width of the network's hidden layers.", low=1)
     depth: int = option(6, "Number of hidden layers, or of the transformer's blocks.", low=1)
     learning_rate: float = option(help="Learning rate of the first step.", above=0)
+    schedule: str = option(
+        "exponential",
+        "How the learning rate falls: by decay, or along a cosine to 0 after the last of the steps.",
+        choices=("exponential", "cosine"),
+    )
+    warmup: int = option(0, "Steps in which the learning rate first rises, linearly.", low=0)
     decay: float = option(0.97, "Factor on the learning rate every decay_every steps.", above=0, high=1)
     decay_every: int = option(1000, "Steps between two decays of the learning rate.", low=1)
     clip_norm: float = option(1.0, "Bound on the norm of the gradient; 0 turns clipping off.", low=0)

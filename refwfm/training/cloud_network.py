@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from refwfm._array import Array
 from refwfm.networks import init_transformer, transformer
@@ -80,7 +80,7 @@ def _baseline_loss(
     return cloud_loss_and_grad(params, batch, heads=options.heads, network=network)
 
 
-def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, int | Array]:
+def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, Any]:
     return {
         "like": setting.like,
         "width": options.width,
@@ -88,6 +88,8 @@ def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, int | 
         "heads": options.heads,
         "hidden": options.hidden,
         "n_frequencies": options.n_frequencies,
+        "n_space": options.point_features,
+        "space_scale": options.point_scale,
         **network_sizes(setting),
     }
 
@@ -108,6 +110,14 @@ class NetworkOptions(FlowOptions):
     heads: int = option(4, "Number of attention heads; divides the width.", low=1)
     hidden: int = option(512, "Width of the transformer's feed-forward layers.", low=1)
     neighbours: int = option(8, "Number of nearest points that the baseline reads of each point.", low=1)
+    point_features: int = option(
+        0,
+        "Random frequencies of a point's place that the network reads beside it (ours); 0 for none.",
+        low=0,
+    )
+    point_scale: float = option(
+        2.0, "Standard deviation of these, in radians / standard deviation of the data.", low=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

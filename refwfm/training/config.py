@@ -41,6 +41,16 @@ class GaussianConfig(FlowOptions):
         "Pair sources and targets of a batch optimally, among those of one label (WFM App. C); not for "
         "conditions, which it does not look at.",
     )
+    state_features: int = option(
+        0, "Random frequencies of the state that the network reads beside it (ours); 0 for none.", low=0
+    )
+    mean_scale: float = option(
+        3.0,
+        "Standard deviation of these frequencies in the directions of the mean, in radians / standard "
+        "deviation of the data.",
+        low=0,
+    )
+    cov_scale: float = option(1.0, "And in those of the covariance.", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)

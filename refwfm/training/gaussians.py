@@ -12,7 +12,7 @@ from refwfm._array import Array, array_namespace, asarray_like, sq_norm, to_host
 from refwfm.couplings.outer import match_minibatch
 from refwfm.generation import Field, Generated, generate
 from refwfm.measures import Gaussian, check_gaussian, rescale, take
-from refwfm.networks import bures_mlp, init_bures_mlp, vech
+from refwfm.networks import bures_mlp, init_bures_mlp, init_frequencies, vech
 from refwfm.sources.gaussians import (
     GaussianWishart,
     fit_gaussian_wishart,
@@ -96,8 +96,19 @@ def fit_setting(
     mu = sample_gaussian_wishart(source, rng=rng, size=SCALING_DRAWS)
     nu, _ = sample_empirical(family, rng=rng, size=SCALING_DRAWS)
     mu_t, target = METHODS[config.method].path(mu, nu, rng.random(SCALING_DRAWS), validate=False)
-    setting = GaussianSetting(shift, unit, source, fit_scaling(mu_t, target), counts)
+    scaling = {**fit_scaling(mu_t, target), **_frequencies(config, shift)}
+    setting = GaussianSetting(shift, unit, source, scaling, counts)
     return _rounded(setting, family, lambda values: asarray_like(values, like))
+
+
+def _frequencies(config: GaussianConfig, like: np.ndarray) -> dict[str, np.ndarray]:
+    """Those of the features of the state, drawn from the seed; constants, which no step changes."""
+    if not config.state_features:
+        return {}
+    d = len(like)
+    scales = [config.mean_scale] * d + [config.cov_scale] * (d * (d + 1) // 2)
+    rng = random_stream(config.seed, "frequencies")
+    return {"frequencies": init_frequencies(rng, scales, config.state_features, like=like)}
 
 
 def _rounded(
@@ -191,6 +202,7 @@ def init_params(config: GaussianConfig, setting: GaussianSetting, /) -> Tree:
         width=config.width,
         depth=config.depth,
         n_frequencies=config.n_frequencies,
+        n_state=config.state_features,
         label_dim=config.label_dim,
         **network_sizes(setting),
     )

@@ -5,7 +5,7 @@ from law_kinds import Kind, cleared, gaussian, number, tangent, time, vectors, w
 from law_record import UNIQUE, record
 
 from refwfm._array import array_namespace, asarray_like
-from refwfm.networks import conditioning, layers
+from refwfm.networks import conditioning, features, layers
 from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features
 from refwfm.networks.mlp import block, init_mlp, mlp
@@ -113,6 +113,20 @@ record(
     {"x": HIDDEN, "weight": Kind("TT"), "bias": Kind("T"), "none": Kind("T")},
     HIDDEN,
     call=lambda x, **params: conditioning.feature_embedding(params, x)[0],
+    ulps=1e3,
+)
+
+record(
+    features.space_features,
+    {"frequencies": Kind("cT"), "x": Kind("bc")},
+    Kind("bT"),
+    ulps=1e3,
+)
+record(
+    features.with_features,
+    {"frequencies": Kind("cT"), "read": Kind("bT"), "x": Kind("bc")},
+    Kind("bT"),
+    call=lambda frequencies, read, x: features.with_features({"frequencies": frequencies}, read, x),
     ulps=1e3,
 )
 

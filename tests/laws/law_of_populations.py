@@ -88,12 +88,6 @@ record(
 # Velocities
 record(activations.selu, {"x": Kind("bT")}, Kind("bT"), call=lambda x: activations.selu(x)[0])
 record(velocity.time_features, {"t": time}, Kind("bT"), call=lambda t: velocity.time_features(t, 6))
-record(
-    velocity.space_features,
-    {"frequencies": Kind("cT"), "x": Kind("bc")},
-    Kind("bT"),
-    ulps=1e3,
-)
 
 
 def init_field(rng, *, like):

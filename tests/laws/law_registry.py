@@ -31,6 +31,7 @@ LAWLESS = {
     "meta.monge.negative_kernels": "a norm of parameters, which have no order, no unit and no origin",
     "meta.picnn.identity_quadratic": "constants",
     "networks.bures_mlp.identity_scaling": "constants",
+    "networks.features.without_gradient": "constants",
     "populations.pairs.indicators": "constants",
     "transport.grids.unit_grid": "constants",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",

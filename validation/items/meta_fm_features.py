@@ -4,7 +4,8 @@ import numpy as np
 from scipy.integrate import quad
 
 from refwfm.networks import activations, layers
-from refwfm.populations.velocity import space_features, time_features
+from refwfm.networks.features import space_features
+from refwfm.populations.velocity import time_features
 from refwfm.validation import plain_population as plain
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.textbook import complex_step, relative

@@ -12,7 +12,7 @@ from refwfm.training.regression import CloudBatch
 from refwfm.validation import network_corners
 from refwfm.validation.check import Check, Item, roundings
 from refwfm.validation.plain_network import affine, drifted, normalised, positive
-from refwfm.validation.plain_transformer import plain_heads
+from refwfm.validation.plain_transformer import plain_heads, with_turns
 from refwfm.validation.textbook import complex_step, relative
 
 HEADS, WIDTH, DEPTH, FREQUENCIES, K, N = 2, 6, 2, 2, 3, 6
@@ -57,7 +57,7 @@ def plain_cloud(params, x, t):
     """Appendix C.7 for one cloud x (n, d) without padding."""
     k = np.pi * np.arange(1, FREQUENCIES + 1)
     condition = np.concatenate([np.cos(k * t), np.sin(k * t)])
-    h = np.stack([affine(params["in"], row) for row in plain_surroundings(x)])
+    h = np.stack([affine(params["in"], row) for row in with_turns(params, plain_surroundings(x), x)])
     for name in sorted(params["mlp"], key=int):
         layer = params["mlp"][name]
         h = np.stack([row + positive(affine(layer["dense"], normalised(layer["norm"], row))) for row in h])
@@ -84,7 +84,7 @@ def plain(function, points, mask, *rest):
 # Random instances
 
 
-def random_parameters(draw):
+def random_parameters(draw, **options):
     """Parameters with nothing at zero, as a run has them after some steps."""
     params = init_point_mlp(
         draw.rng,
@@ -96,6 +96,7 @@ def random_parameters(draw):
         heads=HEADS,
         hidden=4,
         n_frequencies=FREQUENCIES,
+        **options,
     )
     return optim.tree_map(lambda p: draw.rounded(p + 0.3 * draw.rng.standard_normal(p.shape)), params)
 

@@ -1,0 +1,103 @@
+"""Presets: values of options by name, for what a run is not asked for itself."""
+
+from typing import Any
+
+from refwfm.training.base_config import TrainingConfig
+from refwfm.training.config import CloudConfig, GaussianConfig
+
+Values = dict[str, Any]
+"""Options by name."""
+
+LAPTOP: Values = {
+    "steps": 4000,
+    "learning_rate": 2e-3,
+    "schedule": "cosine",
+    "warmup": 100,
+    "ema": 0.99,
+}
+"""What Gaussians and clouds have in common: a few minutes on one core."""
+
+PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
+    "paper": {},  # the defaults of the options
+    "laptop": {
+        GaussianConfig: {
+            **LAPTOP,
+            "width": 128,
+            "depth": 3,
+            "matching": True,
+            "state_features": 128,
+        },
+        CloudConfig: {
+            **LAPTOP,
+            "batch": 32,
+            "width": 64,
+            "depth": 3,
+            "hidden": 128,
+            "outer": "frechet",
+            "inner": "exact",
+            "point_features": 32,
+        },
+    },
+}
+"""Presets by name, and the values of each for a kind of configuration."""
+
+
+BLIND = ("matching", "outer")
+"""Outer plans, which see labels but no conditions: sources would know of the condition that they go to."""
+
+
+def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, family: Any = None) -> Values:
+    """Values of a preset, and before them those that are given.
+
+    Equation: none. What a run is asked for.
+
+    Parameters
+    ----------
+    name : str
+    kind : type
+        The configuration that they are for.
+    given : dict
+    family : object, optional
+        What is learned: where it has ``conditions``, a preset chooses no outer plan.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset, or it has no values for configurations of this kind.
+
+    Examples
+    --------
+    >>> with_preset("laptop", GaussianConfig, {"width": 64})["width"]
+    64
+    >>> with_preset("paper", GaussianConfig, {"width": 64})
+    {'width': 64}
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    if PRESETS[name] and kind not in PRESETS[name]:
+        raise ValueError(
+            f"preset = {name!r} is for flows of Gaussians and of clouds, and sets nothing for a "
+            f"{kind.__name__}; leave it out"
+        )
+    values = PRESETS[name].get(kind, {})
+    if getattr(family, "condition_names", ()):
+        values = {key: value for key, value in values.items() if key not in BLIND}
+    return {**values, **given}
+
+
+def in_words(name: str, /) -> str:
+    """What a preset sets, for the help of the command.
+
+    Equation: none. What a run is asked for.
+
+    Examples
+    --------
+    >>> in_words("paper")
+    'paper: the defaults below'
+    """
+    kinds = {GaussianConfig: "Gaussians", CloudConfig: "clouds"}
+    each = [
+        f"for {kinds[kind]} " + ", ".join(f"{key} {value}" for key, value in values.items())
+        for kind, values in PRESETS[name].items()
+    ]
+    return f"{name}: " + ("; ".join(each) or "the defaults below")

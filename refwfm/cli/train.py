@@ -41,6 +41,7 @@ from refwfm.runs.recorder import Pace
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
+from refwfm.training.semidiscrete import SEMIDISCRETE, PlanOptions, in_words
 
 HOLD_OUT = "0.1"
 """What is held out of one's own families when nothing else is asked for."""
@@ -119,6 +120,7 @@ def train(
                     checkpoint_every=run["checkpoint_every"],
                     progress=bars.trained,
                     aligned=bars.aligned,
+                    prepared=_say_outer,
                     paced=_say_pace(chosen),
                     stop=stopping,
                 )
@@ -139,6 +141,13 @@ def train(
             gaussian_runs.after_training(model, family, place, figure, held=held)
         more = "generate {} draws more" if run["kind"] == "flow" else "evaluate {} measures it"
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
+
+
+def _say_outer(setting: Any) -> None:
+    """Say how good a semidiscrete plan is, where one was fitted."""
+    plan = getattr(setting, "outer", None)
+    if plan is not None:
+        say(in_words(plan))
 
 
 def _say_pace(config: TrainingConfig) -> Callable[[Pace], None]:
@@ -298,6 +307,13 @@ def _baseline(family: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
     """Raise ``ValueError`` for an option on the command line that would change nothing."""
+    if isinstance(config, PlanOptions) and config.outer != SEMIDISCRETE:
+        for name in ("outer_cost", "outer_tol", "outer_steps"):
+            if name in given:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is for --outer {SEMIDISCRETE}, and has no effect with "
+                    f"{config.outer}"
+                )
     if not isinstance(config, CloudConfig):
         return
     if "start_steps" in given and config.inner_start != "amortised":

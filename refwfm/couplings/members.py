@@ -2,8 +2,8 @@
 
 Clouds of equal sizes and weights are vectors, in the order of a reference (``lazy``, ``linear``) or of their
 sorted projections (``sliced``), and their costs are squared distances of these: one matrix product with the
-*lifted* members, ``‖u - v‖² = ⟨(-2u, 1, ‖u‖²), (v, ‖v‖², 1)⟩``, about the members' mean. Its error is rounding
-relative to the squared norms about that mean, and not to the distance: the least of many is found up to that.
+*lifted* members, ``‖u - v‖² = ⟨(-2u, 1, ‖u‖²), (v, ‖v‖², 1)⟩``, about the members' mean. Its error is
+rounding relative to the squared norms about that mean, not to the distance: the least is found up to that.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from refwfm._array import Array, array_namespace, check_floating, sq_norm, transpose
 from refwfm.bures import pairwise_sq_distance
-from refwfm.clouds import all_even
+from refwfm.clouds import in_order
 from refwfm.measures import Gaussian, PointCloud, check_measure
 from refwfm.transport.semidiscrete import Columns
 
@@ -113,7 +113,7 @@ def vectors_of(x: PointCloud, theta: Array | None = None, /) -> Array:
     """
     points = check_measure(x, PointCloud, "x").points
     xp = array_namespace(points)
-    if points.ndim != 3 or not all_even(x):
+    if points.ndim != 3 or not in_order(x, x):
         raise ValueError(
             "x must be clouds (B, n, d) of equal sizes and uniform weights to be vectors; "
             f"got points {tuple(points.shape)}; use 'frechet' for others"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-STREAMS = {"init": 0, "scaling": 1, "alignment": 1, "batch": 2, "generation": 3, "evaluation": 4}
+STREAMS = {"init": 0, "scaling": 1, "alignment": 1, "batch": 2, "generation": 3, "evaluation": 4, "outer": 5}
 """Purposes and their numbers. (Scaling is of Gaussians, alignment of clouds: no run draws from both.)"""
 
 

@@ -1,7 +1,7 @@
 """Semidiscrete transport: from a law that can be drawn from to N members, by a number for each member.
 
-The plan from a continuous law to N members is a map: each source goes to ``argmin_j c(μ, ν_j) - g_j``, and the
-N dual weights g move the borders until each member gets its share b_j. They maximise the concave function
+The plan from a continuous law to N members is a map: each source goes to ``argmin_j c(μ, ν_j) - g_j``, and
+the N dual weights g move the borders until each member gets its share b_j. They maximise the concave
 
     D(g) = E_μ min_j (c(μ, ν_j) - g_j) + Σ_j b_j g_j,      ∂D/∂g_j = b_j - P(μ goes to ν_j),
 
@@ -314,11 +314,11 @@ def fit_semidiscrete(
 ) -> Semidiscrete:
     """Dual weights of a law that can be drawn from, by stochastic ascent on the dual objective.
 
-    Equation: SEMI-2. ``g_j += rate_j (1 - p_j / b_j)``, averaged over the second half of each stage. The start
-    is the optimum at infinite temperature, the mean costs; the temperature then falls by ``COOLING`` from
-    stage to stage until half of a source's mass goes to one member, and to 0. Rates are in units of the
-    temperature (at 0: of the last one), so that the unit of the cost does not matter. Stages at 0 double until
-    the shares of fresh draws are right.
+    Equation: SEMI-2. ``g_j += rate_j (1 - p_j / b_j)``, averaged over the second half of each stage. The
+    start is the optimum at infinite temperature, the mean costs; the temperature then falls by ``COOLING``
+    from stage to stage until half of a source's mass goes to one member, and to 0. Rates are in units of the
+    temperature over the slope of a member's share, so that neither the cost's unit nor far members matter.
+    Stages at 0 double until the shares of fresh draws are right.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def fit_semidiscrete(
     cooled = n
     while True:
         stage = range(n - cooled, min(n - cooled + max(steps, n - cooled), max_iter - cooled))
-        if len(stage):
+        if stage:
             g, _, _ = _stage(draw, g, unit, b, share, rng=rng, eps=0.0, steps=stage)
         n += len(stage)
         found = _measured(draw, g - xp.sum(b * g), b, batch, rng=rng, tol=tol, n_iter=n)
@@ -386,8 +386,8 @@ def fit_semidiscrete(
     if require and not found.converged:
         raise ConvergenceError(
             f"no semidiscrete plan after {n} steps: members' shares are off by {found.error:.3g} in total "
-            f"variation, where {found.expected:.3g} is chance, and {tol:g} beyond it allowed; take more steps "
-            "or larger batches, and leave out members that coincide"
+            f"variation, where {found.expected:.3g} is chance, and {tol:g} beyond it allowed; take more "
+            "steps or larger batches, and leave out members that coincide"
         )
     return found
 

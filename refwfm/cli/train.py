@@ -42,6 +42,7 @@ from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
 from refwfm.training.presets import with_preset
+from refwfm.training.semidiscrete import SEMIDISCRETE, PlanOptions, in_words
 
 HOLD_OUT = "0.1"
 """What is held out of one's own families when nothing else is asked for."""
@@ -123,6 +124,7 @@ def train(
                     checkpoint_every=run["checkpoint_every"],
                     progress=bars.trained,
                     aligned=bars.aligned,
+                    prepared=_say_outer,
                     paced=_say_pace(chosen),
                     stop=stopping,
                 )
@@ -143,6 +145,13 @@ def train(
             gaussian_runs.after_training(model, family, place, figure, held=held)
         more = "generate {} draws more" if run["kind"] == "flow" else "evaluate {} measures it"
         say(f"the run is in {folder}; refwfm {more.format(shlex.quote(str(folder)))}")
+
+
+def _say_outer(setting: Any) -> None:
+    """Say how good a semidiscrete plan is, where one was fitted."""
+    plan = getattr(setting, "outer", None)
+    if plan is not None:
+        say(in_words(plan))
 
 
 def _say_pace(config: TrainingConfig) -> Callable[[Pace], None]:
@@ -314,6 +323,13 @@ def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
     for name in ("decay", "decay_every"):
         if name in given and config.schedule == "cosine":
             raise ValueError(f"--{name.replace('_', '-')} has no effect with --schedule cosine")
+    if isinstance(config, PlanOptions) and config.outer != SEMIDISCRETE:
+        for name in ("outer_cost", "outer_tol", "outer_steps"):
+            if name in given:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is for --outer {SEMIDISCRETE}, and has no effect with "
+                    f"{config.outer}"
+                )
     if not isinstance(config, CloudConfig):
         return
     if "start_steps" in given and config.inner_start != "amortised":

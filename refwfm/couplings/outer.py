@@ -21,9 +21,10 @@ from refwfm.transport.exact import assignment, transport_plan
 from refwfm.transport.plans import Pairs, sample_pairs, sample_targets
 from refwfm.transport.sinkhorn import plan, sinkhorn
 
-OUTER = ("independent", "paired", *COSTS)
+OUTER = ("independent", "paired", "semidiscrete", *COSTS)
 """``independent``: as drawn. ``paired``: member i of the source family with member i of the target family.
-The others are plans of least cost."""
+``semidiscrete``: each source goes to a member by itself, by weights fitted once (``transport.semidiscrete``).
+The others are plans of least cost of a batch."""
 
 
 def match_minibatch(

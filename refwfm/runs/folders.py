@@ -119,6 +119,7 @@ def train(
     checkpoint_every: int = 1000,
     progress: Callable[[Progress], None] | None = None,
     aligned: Callable[[int, int], None] | None = None,
+    prepared: Callable[[Any], None] | None = None,
     paced: Callable[[Pace], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Model[Config]:
@@ -139,7 +140,9 @@ def train(
         Called at each report.
     aligned : callable, optional
         Called with (done, in all) before training, while clouds are aligned to a reference, and while a
-        network for the start of inner plans is fitted.
+        network for the start of inner plans, or a semidiscrete outer plan, is fitted.
+    prepared : callable, optional
+        Called once with the setting, before training.
     paced : callable, optional
         Called once, after the first steps.
     stop : callable, optional
@@ -175,6 +178,8 @@ def train(
                     newer.replace(newer.with_name(f"{newer.name}.damaged"))
         else:
             save_model(checkpoint(folder, 0), model, backend)
+        if prepared is not None:
+            prepared(model.setting)
         tables = {"run": run, "train": _without_none(asdict(config))}
         atomic.write_text(folder / "config.toml", tomli_w.dumps(tables))
         basis = getattr(data, "basis", None)

@@ -14,6 +14,7 @@ from refwfm.storage.checkpoints import CheckpointWarning
 from refwfm.training import algorithm
 from refwfm.training.algorithm import State
 from refwfm.training.optim import tree_leaves
+from refwfm.training.semidiscrete import logged
 
 KEEP = 2
 """Checkpoints kept, the newest."""
@@ -100,6 +101,7 @@ class Recorder:
             "plan_iterations": metrics.plan_iterations,
             "learning_rate": algorithm.learning_rate(config, state.step - 1),
             "steps_per_s": round(rate, 3),
+            **logged(self.model.setting),
         }
         due = stopped or state.step - self.newest >= self.checkpoint_every or now - self.saved_at >= SECONDS
         try:

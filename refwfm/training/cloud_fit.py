@@ -21,11 +21,13 @@ from refwfm.training.randomness import random_stream
 class Families(NamedTuple):
     """Where the flow goes, and where it starts if that is a family too. On the host, in data units.
 
-    Where a plan needs it, both families are aligned to the reference.
+    Where a plan needs it, both families are aligned to the reference. ``members`` are what a semidiscrete
+    plan compares sources with, by label.
     """
 
     target: Clouds
     source: Clouds | None
+    members: tuple[Any, ...] = ()
 
 
 def prepare(

@@ -9,6 +9,7 @@ from refwfm.measures import PointCloud
 from refwfm.sources.clouds import CholeskyNormal
 from refwfm.training.conditions import Conditions, pack_conditions, unpack_conditions
 from refwfm.training.optim import Tree
+from refwfm.training.semidiscrete import OuterPlan, pack_outer, unpack_outer
 
 
 class CloudSetting(NamedTuple):
@@ -30,6 +31,8 @@ class CloudSetting(NamedTuple):
         Parameters of the network that predicts where the inner plans start (``inner_start``).
     conditions : Conditions, or None
         Numbers that the model is conditioned on.
+    outer : OuterPlan, or None
+        Weights of a semidiscrete outer plan.
     """
 
     shift: np.ndarray
@@ -40,6 +43,7 @@ class CloudSetting(NamedTuple):
     reference: Array | None = None
     start: Tree = None
     conditions: Conditions | None = None
+    outer: OuterPlan | None = None
 
     @property
     def like(self) -> Array:
@@ -83,7 +87,9 @@ def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
     if setting.start is not None:
         arrays["start"] = setting.start
     values, numbers = pack_conditions(setting.conditions)
-    return {**arrays, **values}, {"unit": setting.unit, "shift": setting.shift.tolist(), **numbers}
+    plan, evidence = pack_outer(setting.outer)
+    told = {"unit": setting.unit, "shift": setting.shift.tolist(), **numbers, **evidence}
+    return {**arrays, **values, **plan}, told
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
@@ -100,4 +106,5 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
         arrays.get("reference"),
         arrays.get("start"),
         unpack_conditions(arrays, numbers),
+        unpack_outer(arrays, numbers),
     )

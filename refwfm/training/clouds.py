@@ -20,6 +20,7 @@ from refwfm.sources.clouds import prefix_weights
 from refwfm.training import cloud_fit
 from refwfm.training.alignment import Clouds, Progress
 from refwfm.training.cloud_fit import Families, arrays_of
+from refwfm.training.cloud_members import costs_of, fit_clouds
 from refwfm.training.cloud_network import init_params, loss_and_grad
 from refwfm.training.cloud_setting import CloudSetting, pack, to_model_units, unpack
 from refwfm.training.conditions import on_backend, shown_to_network
@@ -29,6 +30,7 @@ from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import CloudBatch
+from refwfm.training.semidiscrete import SEMIDISCRETE, assigned, groups_of, parts_of
 from refwfm.transport.linearized import align
 
 __all__ = [
@@ -51,11 +53,17 @@ def prepare(
     *,
     progress: Progress | None = None,
 ) -> tuple[CloudSetting, Families]:
-    """``cloud_fit.prepare``; then, where inner plans start at a prediction, train the network for it.
+    """``cloud_fit.prepare``; then fit a semidiscrete outer plan, and train the network that predicts starts.
 
     Equation: none. Wiring of a run.
     """
     setting, family = cloud_fit.prepare(config, data, source, asarray, progress=progress)
+    if config.outer == SEMIDISCRETE:
+
+        def draw_sources(rng: np.random.Generator, size: int) -> PointCloud:
+            return _whole_sources(config, setting, family, size, rng)
+
+        setting, family = fit_clouds(config, setting, family, draw_sources, progress=progress)
     if config.inner_start == "amortised":
 
         def draw(rng: np.random.Generator) -> tuple[PointCloud, PointCloud]:
@@ -116,6 +124,8 @@ def _draw_pairs(
     """Sources and targets in pairs, and what the network is shown of them: labels or conditions."""
     # Line 1: targets, their sizes, and sources.
     index = rng.integers(len(family.target), size=config.batch)
+    if config.outer == SEMIDISCRETE:
+        return _assigned_pairs(config, setting, family, labels, index, rng, ops)
     nu = to_model_units(family.target.batch(index, n_points=config.n_points, rng=rng), setting)
     sizes = np.minimum(family.target.sizes[index], nu.points.shape[1])
     mu = _draw_sources(config, setting, family, index, sizes, rng)
@@ -125,6 +135,42 @@ def _draw_pairs(
     if config.source != FAMILY and config.source_size == "partner":
         mu = _cut(mu, sizes[order])
     return mu, nu, shown_to_network(setting, labels, None if values is None else values[order])
+
+
+def _assigned_pairs(
+    config: CloudConfig,
+    setting: CloudSetting,
+    family: Families,
+    labels: np.ndarray | None,
+    index: np.ndarray,
+    rng: np.random.Generator,
+    ops: Ops,
+) -> tuple[PointCloud, PointCloud, np.ndarray | None]:
+    """Sources, and the members they go to among those of the labels of the members that were drawn."""
+    if setting.outer is None:
+        raise ValueError("the setting was fitted without outer = 'semidiscrete'; prepare it again")
+    mu = _whole_sources(config, setting, family, config.batch, rng)
+    parts = parts_of(labels, setting.label_counts, len(family.target))
+    groups = groups_of(labels, setting.label_counts, index)
+    index = assigned(
+        setting.outer,
+        parts,
+        groups,
+        lambda k, mine: costs_of(take(mu, mine), family.members[k], cost=ops.pairwise_sq_distance),
+    )
+    nu = to_model_units(family.target.batch(index, n_points=config.n_points, rng=rng), setting)
+    if config.source_size == "partner":
+        mu = _cut(mu, np.minimum(family.target.sizes[index], nu.points.shape[1]))
+    classes, values = _shown(config, setting, labels, index, rng)
+    return mu, nu, shown_to_network(setting, classes, values)
+
+
+def _whole_sources(
+    config: CloudConfig, setting: CloudSetting, family: Families, size: int, rng: np.random.Generator
+) -> PointCloud:
+    """Sources that do not know their partners, of as many points as the largest target has."""
+    most = np.full(size, setting.sizes.max())
+    return _draw_sources(config, setting, family, most, most, rng)
 
 
 def _draw_sources(
@@ -147,7 +193,7 @@ def _draw_sources(
     if config.source_size == "data":
         wanted = rng.choice(setting.sizes, size=len(sizes))
     mu = draw_source(config, setting, rng, wanted)
-    if "linear" in (config.outer, config.inner):
+    if "linear" in config.plans:
         mu = PointCloud(align(setting.reference, mu, validate=False), mu.weights)
     return mu
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from refwfm.couplings.costs import COSTS
 from refwfm.couplings.inner import ENTROPIC, INNER
-from refwfm.couplings.outer import OUTER
 from refwfm.populations.embedding import POOLING
 from refwfm.populations.pairs import SOURCES as STARTS_OF_PARTICLES
 from refwfm.training.base_config import FlowOptions, TrainingConfig
@@ -18,14 +17,19 @@ from refwfm.training.cloud_network import NetworkOptions
 from refwfm.training.methods import METHODS
 from refwfm.training.noise import FAMILY, SourceOptions
 from refwfm.training.options import option
+from refwfm.training.semidiscrete import SEMIDISCRETE, PlanOptions
 from refwfm.transport.starts import STARTS
 
 ORDERED = ("linear", "lazy")
 """Plans between clouds that are vectors in the order of one reference."""
 
 
+MEMBER_COSTS = ("auto", "lazy", "linear", "sliced", "frechet")
+"""Costs of sources with all members that are quick enough for each step."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class GaussianConfig(FlowOptions):
+class GaussianConfig(PlanOptions, FlowOptions):
     """What a run over Gaussians is asked for (WFM App. E.1; the degrees of freedom are not stated)."""
 
     PANEL: ClassVar[str] = "Models of Gaussians"
@@ -52,14 +56,26 @@ class GaussianConfig(FlowOptions):
     )
     cov_scale: float = option(1.0, "And in those of the covariance.", low=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.outer not in ("independent", SEMIDISCRETE):
+            raise ValueError(
+                f"outer = {self.outer!r} is for clouds; Gaussians take 'independent', '{SEMIDISCRETE}', or "
+                "matching = True (--matching), optimal pairs of a batch"
+            )
+        if self.outer == SEMIDISCRETE and self.matching:
+            raise ValueError("outer = 'semidiscrete' and matching = True both pair: take one of them")
+
 
 @dataclass(frozen=True, kw_only=True)
-class OuterOptions:
-    """Which source goes with which target of a batch, among those of one label."""
+class OuterOptions(PlanOptions):
+    """Outer plans of clouds."""
 
-    PANEL: ClassVar[str] = "Outer plan: which cloud goes to which"
-
-    outer: str = option("independent", "Outer plan.", choices=OUTER)
+    outer_cost: str = option(
+        "auto",
+        "Cost of a semidiscrete plan; auto: 'lazy' for barycentric noise, else 'frechet'.",
+        choices=MEMBER_COSTS,
+    )
     outer_eps: float = option(
         0.0,
         "Entropic regularisation of an outer plan of least cost, relative to its largest cost; 0: exact.",
@@ -150,8 +166,13 @@ class CloudConfig(InnerOptions, OuterOptions, SourceOptions, NetworkOptions):
                 f"inner_start = {self.inner_start!r} is for plans that Sinkhorn's iteration solves: inner = "
                 f"'auto' or one of {', '.join(ENTROPIC)}; got {self.inner!r}"
             )
-        for name in ("outer", "inner"):
-            if getattr(self, name) == "lazy" and self.source not in ("barycentric", FAMILY):
+        if self.outer == SEMIDISCRETE and self.source == FAMILY:
+            raise ValueError(
+                "outer = 'semidiscrete' needs a law to draw sources from, and a family is finite: use a plan "
+                "of least cost (outer = 'frechet', 'sliced', ...), or 'paired'"
+            )
+        for name, plan in {"outer": self.outer, "inner": self.inner, "outer_cost": self.member_cost}.items():
+            if plan == "lazy" and self.source not in ("barycentric", FAMILY):
                 raise ValueError(
                     f"{name} = 'lazy' takes sources that come in the order of the reference: "
                     f"source = 'barycentric', or another family; for {self.source!r} noise use 'linear', "
@@ -159,9 +180,23 @@ class CloudConfig(InnerOptions, OuterOptions, SourceOptions, NetworkOptions):
                 )
 
     @property
+    def member_cost(self) -> str | None:
+        """Cost of a semidiscrete plan, with ``auto`` resolved; None without one."""
+        if self.outer != SEMIDISCRETE:
+            return None
+        if self.outer_cost != "auto":
+            return self.outer_cost
+        return "lazy" if self.source == "barycentric" else "frechet"
+
+    @property
+    def plans(self) -> tuple[str | None, ...]:
+        """What decides which source goes where, and which point."""
+        return self.outer, self.inner, self.member_cost
+
+    @property
     def aligned(self) -> bool:
         """Whether a plan wants clouds that are aligned to a reference."""
-        return self.outer in ORDERED or self.inner in ORDERED
+        return any(plan in ORDERED for plan in self.plans)
 
     @property
     def has_reference(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refwfm._array import Array, array_namespace, asarray_like, sq_norm, to_host
+from refwfm.couplings.members import gaussian_costs
 from refwfm.couplings.outer import match_minibatch
 from refwfm.generation import Field, Generated, generate
 from refwfm.measures import Gaussian, check_gaussian, rescale, take
@@ -36,6 +37,19 @@ from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
+from refwfm.training.semidiscrete import (
+    BATCH,
+    SEMIDISCRETE,
+    OuterPlan,
+    assigned,
+    check_fit,
+    fit_outer,
+    groups_of,
+    pack_outer,
+    parts_of,
+    unpack_outer,
+)
+from refwfm.transport.semidiscrete import Columns
 
 SCALING_DRAWS = 4096
 """Number of points of random geodesics from which the network's scaling is computed."""
@@ -56,6 +70,8 @@ class GaussianSetting(NamedTuple):
         Members of each class, empty for an unconditional model.
     conditions : Conditions, or None
         Numbers that the model is conditioned on.
+    outer : OuterPlan, or None
+        Weights of a semidiscrete outer plan.
     """
 
     shift: Array
@@ -64,10 +80,17 @@ class GaussianSetting(NamedTuple):
     scaling: dict[str, Array]
     label_counts: np.ndarray
     conditions: Conditions | None = None
+    outer: OuterPlan | None = None
 
 
 def fit_setting(
-    config: GaussianConfig, family: Gaussian, /, *, labels: np.ndarray | None = None, n_labels: int = 0
+    config: GaussianConfig,
+    family: Gaussian,
+    /,
+    *,
+    labels: np.ndarray | None = None,
+    n_labels: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[GaussianSetting, Gaussian]:
     """Fit units, source and network scaling to a family; also return the family in these units.
 
@@ -81,6 +104,8 @@ def fit_setting(
     labels : numpy.ndarray, shape (n,), optional
     n_labels : int
         Number of classes; 0 makes the model unconditional.
+    progress : callable, optional
+        Called with (steps done, in all) while a semidiscrete outer plan is fitted.
     """
     family = check_gaussian(family, "family")
     if family.mean.ndim != 2 or family.mean.shape[0] == 0:
@@ -98,6 +123,17 @@ def fit_setting(
     mu_t, target = METHODS[config.method].path(mu, nu, rng.random(SCALING_DRAWS), validate=False)
     scaling = {**fit_scaling(mu_t, target), **_frequencies(config, shift)}
     setting = GaussianSetting(shift, unit, source, scaling, counts)
+    if config.outer == SEMIDISCRETE:
+        parts = parts_of(labels, counts, len(family.mean))
+
+        def costs(k: int, rng: np.random.Generator) -> Columns:
+            return gaussian_costs(
+                sample_gaussian_wishart(source, rng=rng, size=BATCH), take(family, parts[k])
+            )
+
+        key = (*source[:3], *family, np.asarray(source.df))
+        plan = fit_outer(config, parts, costs, shift, seed=config.seed, key=key, progress=progress)
+        setting = setting._replace(outer=plan)
     return _rounded(setting, family, lambda values: asarray_like(values, like))
 
 
@@ -120,6 +156,7 @@ def _rounded(
         shift=asarray(setting.shift),
         source=source._replace(mean=asarray(source.mean), std=asarray(source.std), root=asarray(source.root)),
         scaling={name: asarray(part) for name, part in setting.scaling.items()},
+        outer=None if setting.outer is None else setting.outer._replace(g=asarray(setting.outer.g)),
     )
     return rounded, Gaussian(*map(asarray, family))
 
@@ -176,13 +213,17 @@ def prepare(
 ) -> tuple[GaussianSetting, Gaussian]:
     """Fit the setting to a family of Gaussians, in float64, and bring both to a backend; see ``fit_setting``.
 
-    Equation: none. Wiring of a run. There is no source family, and nothing that takes long enough to report.
+    Equation: none. Wiring of a run. There is no source family.
     """
     if source is not None:
         raise ValueError("source: flows between two families are for point clouds")
-    fitted = fit_setting(config, data.gaussians, labels=data.labels, n_labels=len(data.label_names))
+    conditions = fit_conditions(data, conditional=config.conditional)
+    if config.outer == SEMIDISCRETE:
+        check_fit(conditions)
+    labels, n_labels = data.labels, len(data.label_names)
+    fitted = fit_setting(config, data.gaussians, labels=labels, n_labels=n_labels, progress=progress)
     setting, family = _rounded(*fitted, asarray)
-    return setting._replace(conditions=fit_conditions(data, conditional=config.conditional)), family
+    return setting._replace(conditions=conditions), family
 
 
 def arrays_of(data: Any, /) -> tuple[np.ndarray | None, ...]:
@@ -233,6 +274,9 @@ def draw_batch(
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
     t = asarray_like(rng.random(config.batch), family.mean)
     # Line 2: which source goes with which target, within labels. Line 3: their optimal map has closed form.
+    if config.outer == SEMIDISCRETE:
+        index = _assigned(setting, family, labels, mu, index, ops)
+        nu = take(family, index)
     groups = labels[index] if len(setting.label_counts) and labels is not None else None
     values = None if setting.conditions is None else setting.conditions.values[index]
     if config.matching:
@@ -241,6 +285,25 @@ def draw_batch(
     # Line 5: the points of the geodesics and the velocities there.
     mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
     return GaussianBatch(mu_t, target, t, on_backend(shown_to_network(setting, groups, values), t))
+
+
+def _assigned(
+    setting: GaussianSetting,
+    family: Gaussian,
+    labels: np.ndarray | None,
+    mu: Gaussian,
+    index: np.ndarray,
+    ops: Ops,
+) -> np.ndarray:
+    """Members that sources go to, among those of the labels of the members that were drawn."""
+    if setting.outer is None:
+        raise ValueError("the setting was fitted without outer = 'semidiscrete'; fit it again")
+    parts = parts_of(labels, setting.label_counts, family.mean.shape[0])
+
+    def costs(k: int, positions: np.ndarray) -> Columns:
+        return gaussian_costs(take(mu, positions), take(family, parts[k]), cost=ops.pairwise_sq_distance)
+
+    return assigned(setting.outer, parts, groups_of(labels, setting.label_counts, index), costs)
 
 
 def loss_and_grad(
@@ -327,7 +390,8 @@ def pack(setting: GaussianSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
         "label_counts": setting.label_counts,
     }
     values, numbers = pack_conditions(setting.conditions)
-    return {**arrays, **values}, {"unit": setting.unit, "df": source.df, **numbers}
+    plan, evidence = pack_outer(setting.outer)
+    return {**arrays, **values, **plan}, {"unit": setting.unit, "df": source.df, **numbers, **evidence}
 
 
 def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> GaussianSetting:
@@ -343,4 +407,5 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> GaussianSettin
         arrays["scaling"],
         arrays["label_counts"],
         unpack_conditions(arrays, numbers),
+        unpack_outer(arrays, numbers),
     )

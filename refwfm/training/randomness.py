@@ -10,6 +10,7 @@ STREAMS = {
     "generation": 3,
     "evaluation": 4,
     "frequencies": 5,
+    "outer": 6,
 }
 """Purposes and their numbers. (Scaling is of Gaussians, alignment of clouds: no run draws from both.)"""
 

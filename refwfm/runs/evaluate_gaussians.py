@@ -1,6 +1,6 @@
 """Evaluation of a model over Gaussians: generate, find the nearest real one to each, summarise."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -60,8 +60,12 @@ def generate_with(
     seed: int,
     labels: np.ndarray | None = None,
     conditions: np.ndarray | None = None,
+    method: str = "euler",
+    times: str = "uniform",
 ) -> tuple[Gaussian, np.ndarray | None, np.ndarray]:
     """Generate Gaussians: on the host, in data units, with their labels and ``Generated.lowest``.
+
+    Options as for ``training.gaussians.sample``.
 
     Raises
     ------
@@ -80,6 +84,8 @@ def generate_with(
                 seed=seed,
                 labels=labels,
                 conditions=conditions,
+                method=method,
+                times=times,
             )
     except NonFiniteError as error:  # some libraries refuse to decompose NaN
         raise ValueError(f"generated Gaussians are {diverged}") from error
@@ -98,6 +104,8 @@ def evaluate(
     size: int = 512,
     n_steps: int = 50,
     seed: int = 0,
+    method: str = "euler",
+    times: str = "uniform",
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
@@ -108,9 +116,12 @@ def evaluate(
     ----------
     size, n_steps, seed : int
         Gaussians, steps of Algorithm 2, randomness of the sources.
+    method, times : str
+        Other steps than those of Algorithm 2: see ``generation.generate``.
     """
     asked = conditions_of(model, data, np.arange(size) % len(data.gaussians.mean))
-    generated, labels, lowest = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed, **asked)
+    how: dict[str, Any] = {"n_steps": n_steps, "seed": seed, "method": method, "times": times}
+    generated, labels, lowest = generate_with(model, backend, size=size, **how, **asked)
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:

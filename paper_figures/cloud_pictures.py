@@ -21,6 +21,9 @@ FAR = 0.6
 VIEW = (20.0, -60.0)
 """Height of the eye above the first two axes and its direction around the third, in degrees."""
 
+AXES = (f"coordinates 1 and 2, from {-VIEW[1]:g}°", f"coordinate 3, from {VIEW[0]:g}° above")
+"""Names of the axes of what is seen of three coordinates."""
+
 MOST_POINTS = 4096
 PANELS = 24
 
@@ -96,6 +99,9 @@ def draw_clouds_comparison(
         figure.subfigures(1, 2, wspace=0.04), sides, views, names, strict=True
     ):
         part.suptitle(name, fontsize="medium", color=color)
+        across, up = AXES if arrays[0].shape[1] == 3 else ("coordinate 1", "coordinate 2")
+        part.supxlabel(across, fontsize="x-small")
+        part.supylabel(up, fontsize="x-small")
         axes = part.subplots(rows, columns, squeeze=False).ravel()
         for ax in axes:
             ax.set_axis_off()

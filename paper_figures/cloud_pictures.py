@@ -213,9 +213,10 @@ def _limits(views: list[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
     """Lowest and highest corner of a square around all clouds, but for stray points: (2, 2)."""
     low = np.median([flat.min(axis=0) for flat, _ in views], axis=0)
     high = np.median([flat.max(axis=0) for flat, _ in views], axis=0)
-    reach = max(np.abs(np.concatenate([flat for flat, _ in views]) - (low + high) / 2).max(axis=1).tolist())
+    away = [np.abs(flat - (low + high) / 2).max(axis=1) for flat, _ in views]
     typical = float((high - low).max()) / 2
-    half = 1.05 * (min(reach, 2 * typical) or 1.0)
+    bulk = float(np.quantile([np.quantile(each, 0.9) for each in away], 0.95))  # where clouds lie apart
+    half = 1.05 * (min(max(map(np.max, away)), max(2 * typical, 1.1 * bulk)) or 1.0)
     return (low + high) / 2 + half * np.array([[-1.0], [1.0]])
 
 

@@ -19,17 +19,11 @@ COUPLINGS = {"/".join(pair): SOURCES[FAMILY] for pair in PAIRS}
 """Outer and inner plan -> the family that its flow to ``FAMILY`` starts from."""
 
 SMOKE = {"steps": 20, "width": 16, "depth": 2, "learning_rate": 1e-2, "conditional": False}
-LAPTOP = {
-    "steps": 1500,
-    "width": 64,
-    "depth": 3,
-    "learning_rate": 1e-2,
-    "decay_every": 15,
-    "conditional": False,
-}
+LAPTOP = {**SMOKE, "steps": 1000, "batch": 64, "width": 64, "depth": 3, "decay_every": 10}
+SMALL = {"steps": 500, "batch": 16, "width": 32, "hidden": 64, "heads": 2, "decay_every": 5}
 SCALES = {
     "smoke": FewScale(SMOKE, circles_of("smoke"), 12, (1, 2, 5), 1, 1),
-    "laptop": FewScale(LAPTOP, circles_of("laptop"), 64, (1, 2, 5, 10, 25, 50), 1, 3),
+    "laptop": FewScale(LAPTOP, circles_of("laptop").of(**SMALL), 64, (1, 2, 5, 10, 25, 50), 1, 3),
     "paper": FewScale({}, circles_of("paper"), 256, (1, 2, 5, 10, 25, 50, 100), 3, 5),
 }
 

@@ -10,6 +10,8 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
     ``PAPER``: its values.
 ``couplings``
     The same, and ``SHAPE``: what the text of the second paper says.
+``few-steps``
+    ``SCALES``; ``GAUSSIANS``, families; ``FAMILY`` of clouds and its ``COUPLINGS``.
 ``meta-ot``
     ``scale(name)``: what is trained and measured; ``PAPER``: its seconds for each start.
 ``colours``
@@ -46,6 +48,7 @@ FIGURES = {
     "gwfm-table-3": "refwfm.paper_figures.gwfm.table_3",
     "gwfm-table-4": "refwfm.paper_figures.gwfm.table_4",
     "gwfm-table-5": "refwfm.paper_figures.gwfm.table_5",
+    "few-steps": "refwfm.paper_figures.few_steps",
     "meta-ot-mnist": "refwfm.paper_figures.meta.mnist",
     "meta-ot-sphere": "refwfm.paper_figures.meta.sphere",
     "meta-ot-color": "refwfm.paper_figures.meta.colour",

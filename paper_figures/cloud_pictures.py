@@ -21,6 +21,9 @@ FAR = 0.6
 VIEW = (20.0, -60.0)
 """Height of the eye above the first two axes and its direction around the third, in degrees."""
 
+AXES = (f"coordinates 1 and 2, from {-VIEW[1]:g}°", f"coordinate 3, from {VIEW[0]:g}° above")
+"""Names of the axes of what is seen of three coordinates."""
+
 MOST_POINTS = 4096
 PANELS = 24
 
@@ -96,6 +99,9 @@ def draw_clouds_comparison(
         figure.subfigures(1, 2, wspace=0.04), sides, views, names, strict=True
     ):
         part.suptitle(name, fontsize="medium", color=color)
+        across, up = AXES if arrays[0].shape[1] == 3 else ("coordinate 1", "coordinate 2")
+        part.supxlabel(across, fontsize="x-small")
+        part.supylabel(up, fontsize="x-small")
         axes = part.subplots(rows, columns, squeeze=False).ravel()
         for ax in axes:
             ax.set_axis_off()
@@ -207,9 +213,10 @@ def _limits(views: list[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
     """Lowest and highest corner of a square around all clouds, but for stray points: (2, 2)."""
     low = np.median([flat.min(axis=0) for flat, _ in views], axis=0)
     high = np.median([flat.max(axis=0) for flat, _ in views], axis=0)
-    reach = max(np.abs(np.concatenate([flat for flat, _ in views]) - (low + high) / 2).max(axis=1).tolist())
+    away = [np.abs(flat - (low + high) / 2).max(axis=1) for flat, _ in views]
     typical = float((high - low).max()) / 2
-    half = 1.05 * (min(reach, 2 * typical) or 1.0)
+    bulk = float(np.quantile([np.quantile(each, 0.9) for each in away], 0.95))  # where clouds lie apart
+    half = 1.05 * (min(max(map(np.max, away)), max(2 * typical, 1.1 * bulk)) or 1.0)
     return (low + high) / 2 + half * np.array([[-1.0], [1.0]])
 
 

@@ -62,6 +62,8 @@ def draw_comparison(
     notes = [f"{N_STD:g} standard deviations"]
     notes += [f"drawn {times:g} times larger"] * (times > 1)
     notes += [f"{len(real.mean)} of {len(family)} members"] * (len(real.mean) < len(family))
+    figure.supxlabel("coordinate 1", fontsize="small")
+    figure.supylabel("coordinate 2", fontsize="small")
     figure.suptitle(f"{title or family.name}   ({', '.join(notes)})", fontsize="medium")
     save_figure(figure, path)
 

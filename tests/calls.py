@@ -30,7 +30,7 @@ from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.couplings import costs, inner, outer
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, potentials, w2gn
-from refwfm.metrics import distances, nearest_gaussians, neighbours, statistics, straightness
+from refwfm.metrics import copying, distances, nearest_gaussians, neighbours, statistics, straightness
 from refwfm.metrics import populations as population_metrics
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.networks import _order, activations, conditioning
@@ -277,6 +277,7 @@ CALLS = {
     ),
     "generation.exponential_step": (lambda mu, v: generation.exponential_step(mu, v, 0.25), MU, V),
     "generation.projected_euler_step": (lambda mu, v: generation.projected_euler_step(mu, v, 0.1), MU, DV),
+    "generation.time_steps": (lambda: generation.time_steps(2, "late"),),
     "generation.generate": (partial(generation.generate, gaussian_drift, n_steps=2), MU),
     "generation.generate_clouds": (partial(generation.generate_clouds, drift, n_steps=2, method="heun"), WX),
     "interpolation.displacement": (interpolation.displacement, X.points, Y.points, CLOUD_T),
@@ -294,6 +295,8 @@ CALLS = {
         WY,
     ),
     "metrics.distances.host_families": (lambda x: distances.host_families(x=x), WX),
+    "metrics.copying.copy_rate": (copying.copy_rate, np.array([0.5, 2.0, 0.25]), np.array([1.0, 0.5, 3.0])),
+    "metrics.copying.profiles": (partial(copying.profiles, levels=4), WX, THETA),
     "metrics.nearest_gaussians.nearest": (nearest_gaussians.nearest, MU, NU),
     "metrics.neighbours.nearest_clouds": (
         lambda x, y: neighbours.nearest_clouds(x, y, squared=True, rng=rng(), n_jobs=1),
@@ -314,6 +317,11 @@ CALLS = {
         LIKE,
     ),
     "metrics.statistics.coverage": (statistics.coverage, DISTANCES),
+    "metrics.statistics.covered": (
+        lambda index, like: statistics.covered(index, reference=4, dtype=like.dtype),
+        np.array([1, 2, 3, 1]),
+        LIKE,
+    ),
     "metrics.statistics.minimum_matching_distance": (statistics.minimum_matching_distance, DISTANCES),
     "metrics.statistics.k_nearest": (partial(statistics.k_nearest, k=2), COST[0]),
     "metrics.statistics.label_accuracy": (

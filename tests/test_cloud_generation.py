@@ -206,3 +206,24 @@ def test_a_velocity_of_another_shape_is_refused(shape):
     source = PointCloud(np.ones((2, 2, 1)), np.full((2, 2), 0.5))
     with pytest.raises(ValueError, match="velocity for each point"):
         generate_clouds(lambda cloud, t: np.ones(shape), source, n_steps=1)
+
+
+@pytest.mark.parametrize("times", ["early", "late", "ends"])
+def test_other_times(source, rng, times):
+    """Straight lines stay exact; on others the order is the method's."""
+    y = rng.normal(size=(B, N, D))
+    end = generate_clouds(toward(y), source, n_steps=4, times=times)
+    assert relative(end.points, images(source.points, y)) < 1e-13
+    truth = integrated(curved, source)
+    few, many = (
+        np.max(
+            np.abs(generate_clouds(curved, source, n_steps=k, method="midpoint", times=times).points - truth)
+        )
+        for k in (40, 80)
+    )
+    assert np.log2(few / many) == pytest.approx(2, abs=0.25)
+
+
+def test_unknown_times_are_refused(source):
+    with pytest.raises(ValueError, match="times must be one of uniform, early, late, ends; got 'now'"):
+        generate_clouds(curved, source, n_steps=1, times="now")

@@ -10,8 +10,16 @@ from oracles import EPS, relative
 
 from refwfm import bures
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.generation import exponential_step, generate, projected_euler_step
-from refwfm.measures import Gaussian
+from refwfm.generation import (
+    RUNGE_KUTTA,
+    TIMES,
+    exponential_step,
+    generate,
+    generate_clouds,
+    projected_euler_step,
+    time_steps,
+)
+from refwfm.measures import Gaussian, PointCloud
 
 STEPS = [1, 3, 10]
 
@@ -191,3 +199,124 @@ def test_no_members():
 def test_no_steps_are_refused(ends, n_steps):
     with pytest.raises(ValueError, match="n_steps must be an integer of at least 1"):
         generate(toward(ends[1]), ends[0], n_steps=n_steps)
+
+
+# Methods and times
+
+
+def turning(mu, t):
+    """A lift that turns with time and depends on the covariance."""
+    d = mu.mean.shape[-1]
+    pattern = np.cos(np.add.outer(np.arange(d), np.arange(d)) + 3.0 * t[:, None, None])
+    lift = pattern - mu.cov / np.trace(mu.cov, axis1=-2, axis2=-1)[:, None, None]
+    return Tangent(np.sin(mu.mean + 3.0 * t[:, None]), lift)
+
+
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize("method", RUNGE_KUTTA)
+def test_gaussians_move_as_clouds_of_their_points(rng, method, times):
+    """Points with these moments, carried by the same affine field as a cloud, have the Gaussian's moments."""
+    mu = oracles.random_gaussian(rng, 4, 2)
+    x = rng.normal(size=(4, 9, 2))
+    x -= x.mean(axis=1, keepdims=True)
+    white = x @ np.linalg.inv(np.linalg.cholesky(x.mT @ x / 9)).mT
+    cloud = PointCloud(mu.mean[:, None] + white @ np.linalg.cholesky(mu.cov).mT, np.full((4, 9), 1 / 9))
+
+    def moments(points):
+        mean = points.mean(axis=1)
+        centred = points - mean[:, None]
+        return Gaussian(mean, centred.mT @ centred / 9)
+
+    def affine(cloud, t):
+        at = moments(cloud.points)
+        v = turning(at, t)
+        return v.mean[:, None] + (cloud.points - at.mean[:, None]) @ v.lift
+
+    how = {"n_steps": 3, "method": method, "times": times}
+    truth = moments(generate_clouds(affine, cloud, **how).points)
+    assert error(generate(turning, mu, **how), truth) < 1e-13
+    if method != "euler":
+        assert error(generate(turning, mu, **how | {"method": "euler"}), truth) > 1e-3
+
+
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize("method", ["euler", "midpoint"])
+def test_geodesics_are_exact_by_every_method_and_at_all_times(ends, method, times):
+    mu, nu = ends
+    result = generate(lambda _, t: bures.velocity(mu, nu, t), mu, n_steps=3, method=method, times=times)
+    assert error(result, nu) < 1e-12
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("rk4", 4)])
+def test_methods_have_their_order(ends, method, order):
+    """In both kinds of coordinates; slopes that are not carried back leave order one."""
+    mu, _ = ends
+    truth = generate(turning, mu, n_steps=400, method="rk4").gaussian
+
+    def rates(mu, t):
+        v = turning(mu, t)
+        return EuclideanTangent(v.mean, v.lift @ mu.cov + mu.cov @ v.lift)
+
+    for field, step in ((turning, exponential_step), (rates, projected_euler_step)):
+        few, many = (error(generate(field, mu, n_steps=k, step=step, method=method), truth) for k in (20, 40))
+        assert np.log2(few / many) == pytest.approx(order, abs=0.35)
+
+
+def test_stages_beyond_a_shortest_path_are_counted():
+    mu = Gaussian(np.zeros((1, 1)), np.ones((1, 1, 1)))
+    result = generate(
+        lambda mu, t: Tangent(mu.mean, np.full((1, 1, 1), -3.0 if t[0] == 0 else 0.0)),
+        mu,
+        n_steps=1,
+        method="midpoint",
+    )
+    assert result.lowest.item() == -0.5  # 1 - 3/2 on the way to the midpoint; the step itself stays
+
+
+@given(st.integers(1, 40), st.sampled_from(list(TIMES)))
+def test_steps_fill_the_time(n_steps, times):
+    begin, length = np.array(time_steps(n_steps, times)).T
+    assert begin[0] == 0.0
+    assert np.all(length > 0)
+    np.testing.assert_allclose(begin[1:], np.cumsum(length)[:-1], rtol=0, atol=1e-14)
+    assert np.sum(length) == pytest.approx(1.0, abs=1e-14)
+    order = np.diff(length)
+    if times == "uniform":
+        np.testing.assert_allclose(length, 1 / n_steps, rtol=1e-15)
+    elif n_steps > 2:
+        assert {"early": order.min() > 0, "late": order.max() < 0, "ends": length[0] < length[1]}[times]
+
+
+def test_a_uniform_step_begins_at_k_h_to_the_last_bit():
+    assert time_steps(49) == [(k * (1.0 / 49), 1.0 / 49) for k in range(49)]
+
+
+@pytest.mark.parametrize("name", ["method", "times"])
+def test_unknown_methods_and_times_are_refused(ends, name):
+    with pytest.raises(ValueError, match=f"{name} must be one of .*; got 'fast'"):
+        generate(turning, ends[0], n_steps=2, **{name: "fast"})
+
+
+def test_a_later_slope_of_another_kind_is_refused(ends):
+    def field(mu, t):
+        v = turning(mu, t)
+        return v if t[0] == 0 else EuclideanTangent(*v)
+
+    with pytest.raises(TypeError, match="v must be a Tangent"):
+        generate(field, ends[0], n_steps=1, method="midpoint")
+
+
+@pytest.mark.parametrize("kind", ["exponential", "euler"])
+def test_libraries_agree_on_midpoints(library, kind, rng):
+    mu, nu = oracles.random_gaussian(rng, 3, 3), oracles.random_gaussian(rng, 3, 3)
+    step, path = {
+        "exponential": (exponential_step, bures.path),
+        "euler": (projected_euler_step, bures.euclidean_path),
+    }[kind]
+
+    def run(mu, nu):
+        field = lambda _, t: path(mu, nu, t)[1]  # noqa: E731
+        result = generate(field, mu, n_steps=2, step=step, method="midpoint", times="late")
+        return result.gaussian, result.lowest
+
+    library.check(run, mu, nu, ulps=3000)

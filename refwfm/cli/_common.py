@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from refwfm.datasets import CloudFamily, Family, PairFamily, PopulationFamily
+from refwfm.metrics.copying import NEAR
 from refwfm.runs.folders import TABLES
 from refwfm.runs.recorder import Progress as Report
 from refwfm.storage import atomic
@@ -146,18 +147,47 @@ def write_numbers(path: Path, scale: str, rows: list[dict[str, Any]], /) -> None
 
 def save_picture(path: Path, family: Family | CloudFamily, /) -> None:
     """Draw a family into a file and say so."""
-    try:
+
+    def draw() -> None:
         from refwfm.paper_figures.cloud_pictures import draw_cloud_family
         from refwfm.paper_figures.ellipses import draw_family
+
+        if isinstance(family, CloudFamily):
+            draw_cloud_family(family, path)
+        else:
+            draw_family(family, path)
+
+    with_matplotlib(draw)
+    say(f"wrote {path}")
+
+
+def same_classes(real: Any, generated: Any, /) -> Any:
+    """Members of a family of the classes that were generated; all where there are none of them."""
+    if real.labels is None or generated.labels is None:
+        return real
+    among = np.isin(real.labels, generated.labels)
+    return real.subset(among) if among.any() else real
+
+
+def with_matplotlib(draw: Callable[[], None], /) -> None:
+    """Draw; where matplotlib is missing, say how to install it."""
+    try:
+        draw()
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("matplotlib"):
             raise
         raise ModuleNotFoundError('pictures need matplotlib: pip install "refwfm[figures]"') from error
-    if isinstance(family, CloudFamily):
-        draw_cloud_family(family, path)
-    else:
-        draw_family(family, path)
-    say(f"wrote {path}")
+
+
+def explained(training: int, unseen: str | None, /) -> list[str]:
+    """What copy rate and coverage are of, a line each; ``unseen``: real members that were not trained on."""
+    of = f"the {training} training members (none held out)" if unseen is None else unseen
+    nearest = f"the nearest tenth of {of if unseen is None else unseen} is"
+    return [
+        f"copy rate: share as near to one of the {training} training members as {nearest}"
+        f"{' to the others' if unseen is None else ''}; {NEAR:g} in truth, 1 for copies",
+        f"coverage: share of {of} that are the nearest to one of at most as many generated; copies reach 1",
+    ]
 
 
 def mean_and_spread(values: np.ndarray | list[float], /) -> str:

@@ -7,19 +7,25 @@ import numpy as np
 from rich.progress import Progress
 
 from refwfm import datasets
-from refwfm.cli._common import console, named_conditions, say
+from refwfm.cli._common import console, explained, named_conditions, same_classes, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
 from refwfm.runs.evaluate_clouds import (
     compare,
     conditions_of_subsample,
+    copies,
     draw_source,
     generate_with,
+    known,
     label_accuracies,
+    members_of_subsample,
     subsample,
 )
 from refwfm.runs.models import Model
 from refwfm.training.config import CloudConfig
+
+DRAWN = 25
+"""Clouds of each kind in the picture of ``refwfm generate``."""
 
 QUICK = 100
 """Clouds generated and compared after training; ``refwfm evaluate`` takes any number."""
@@ -32,7 +38,11 @@ TITLES = {
     "real_one_nn_chamfer": "  of real clouds of the training family: Chamfer",
     "real_one_nn_emd": "  of real clouds of the training family: EMD",
     "coverage": "coverage, Chamfer (1 is best)",
+    "real_coverage": "  by real clouds of the training family",
     "mmd": "minimum matching distance, Chamfer (squared units)",
+    "real_mmd": "  by real clouds of the training family",
+    "copy_rate": "copy rate, sliced (1 for copies)",
+    "real_copy_rate": "  of real clouds, for comparison",
     "label_accuracy": "label accuracy (nearest real clouds, Chamfer)",
     "real_label_accuracy": "  of the held-out real clouds",
 }
@@ -67,6 +77,13 @@ def after_training(
         f"1-NN accuracy against {size} clouds of {reference.name} (0.5 is best): "
         f"Chamfer {result.chamfer.accuracy:.3f}, EMD {result.emd.accuracy:.3f}"
     )
+    if len(family) > 1:
+        alone = reference is family
+        own = members_of_subsample(family, size, seed=0) if alone else None
+        rate = copies(generated, real, known(family, model.config), own=own)
+        say(f"copy rate {rate.generated:.3f}, coverage {result.coverage:.3f}")
+        for line in explained(len(family), None if alone else f"{size} held-out members"):
+            say(line)
 
 
 def held_out(family: CloudFamily, held: CloudFamily | None = None, /) -> CloudFamily:
@@ -81,6 +98,30 @@ def held_out(family: CloudFamily, held: CloudFamily | None = None, /) -> CloudFa
     return found
 
 
+def draw_beside_real(
+    path: Path, model: Model[CloudConfig], generated: CloudFamily, training: CloudFamily, held: Any, /
+) -> None:
+    """Draw generated beside real members, of the same classes, with what tells them apart."""
+    from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
+
+    reference = held_out(training, held)
+    alone = reference is training
+    reference = same_classes(reference, generated)
+    size = min(QUICK, len(reference), len(generated))
+    real = subsample(reference, size, model.config, seed=0)
+    some = generated.batch(np.arange(size))
+    found = compare(generated=some, reference=real)
+    words = (
+        f"1-NN accuracy {found.chamfer.accuracy:.2f} (Chamfer, 0.5 is best), coverage {found.coverage:.2f}"
+    )
+    if not alone:
+        rate = copies(some, real, known(training, model.config))
+        words += f", copy rate {rate.generated:.2f} (in truth {rate.held_out:.2f})"
+    kind = "training" if alone else "held-out"
+    title = f"{training.name}: {size} generated and {size} {kind} members\n{words}"
+    draw_clouds_comparison(unpad(real)[:DRAWN], unpad(some)[:DRAWN], path, title=title)
+
+
 def generate(
     model: Model[CloudConfig],
     /,
@@ -93,7 +134,8 @@ def generate(
     source: CloudFamily | None,
     points: int | None = None,
     guidance: float = 0.0,
-    integrator: str = "euler",
+    method: str = "euler",
+    times: str = "uniform",
 ) -> CloudFamily:
     """Generate a family of clouds."""
     with Progress(console=console, disable=not console.is_terminal) as bar:
@@ -108,7 +150,8 @@ def generate(
             sizes=points,
             source=source,
             guidance_weight=guidance,
-            method=integrator,
+            method=method,
+            times=times,
             progress=lambda done: bar.update(task, completed=done),
         )
     names = tuple(model.about["label_names"])
@@ -140,10 +183,13 @@ def evaluate(
     seeds: int,
     guidance: float,
     squared: bool,
+    method: str = "euler",
+    times: str = "uniform",
 ) -> dict[str, list[Any]]:
     """Numbers of Tables 3 and 4, one for each seed, beside those of the source and of real clouds."""
     config = model.config
     size = min(size, len(reference), len(family))
+    alone, training_profiles = reference is family, known(family, config)
     numbers: dict[str, list[Any]] = {}
 
     def note(**values: float) -> None:
@@ -162,18 +208,26 @@ def evaluate(
                 seed=seed,
                 source=source,
                 guidance_weight=guidance,
+                method=method,
+                times=times,
             )
             result = compare(generated=generated, reference=real, squared=squared)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
+            if len(family) > 1:
+                own = members_of_subsample(family, size, seed=seed) if alone else None
+                rate = copies(generated, real, training_profiles, own=own)
+                note(copy_rate=rate.generated, real_copy_rate=rate.held_out)
             bar.advance(task)
             start = draw_source(model, size=size, seed=seed, source=source)
             untrained = compare(generated=start, reference=real, squared=squared)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
             bar.advance(task)
-            training = subsample(family, size, config, seed=seed)
-            truth = compare(generated=training, reference=real, squared=squared)
-            note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
+            if not alone:  # else they would be compared with themselves
+                training = subsample(family, size, config, seed=seed)
+                truth = compare(generated=training, reference=real, squared=squared)
+                note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
+                note(real_coverage=truth.coverage, real_mmd=truth.mmd)
             bar.advance(task)
             if labels is not None and family.labels is not None and reference.labels is not None:
                 found = label_accuracies(generated, labels, family, reference, config, size=size, seed=seed)

@@ -14,6 +14,7 @@ from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import (
     Backend,
     console,
+    explained,
     family_in_words,
     mean_and_spread,
     named_path,
@@ -21,17 +22,32 @@ from refwfm.cli._common import (
     save_picture,
     say,
     title_of,
+    with_matplotlib,
 )
 from refwfm.cli._errors import clear_errors
-from refwfm.datasets import CloudFamily, hold_out, load, save_anndata, save_family, to_anndata
+from refwfm.cli._run_data import folder_of, own_data, start_of
+from refwfm.datasets import CloudFamily, load, save_anndata, save_family, to_anndata
 from refwfm.datasets.to_annotated import check_anndata
+from refwfm.generation import RUNGE_KUTTA
 from refwfm.runs import folders, models
 from refwfm.training.conditions import at_named, out_of_range, wanted_conditions
-from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
+from refwfm.training.config import CloudConfig, MetaFMConfig
 from refwfm.training.randomness import random_stream
 
 CLOUD = "Models of point clouds"
 
+Solver = Annotated[
+    str,
+    typer.Option(
+        "--solver",
+        "--integrator",
+        help="Method of a step: euler (one call of the network), midpoint, heun (two) or rk4 (four).",
+    ),
+]
+Times = Annotated[
+    str,
+    typer.Option(help="Where steps are short: uniform (nowhere), early, late, or at both ends."),
+]
 Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or float64.")]
 
 
@@ -69,9 +85,8 @@ def generate(
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
     ] = 0.0,
-    integrator: Annotated[
-        str, typer.Option(help="Integrator: euler, midpoint, heun or rk4.", rich_help_panel=CLOUD)
-    ] = "euler",
+    solver: Solver = "euler",
+    times: Times = "uniform",
     figure: Annotated[Path | None, typer.Option(help="Also save a picture to this file.")] = None,
     backend: Backend = None,
     dtype: Dtype = "float32",
@@ -110,24 +125,39 @@ def generate(
         wanted, conditions = _conditions(model, at, wanted, size=size, seed=seed)
         common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed}
         common |= {"labels": wanted, "conditions": conditions}
-        chosen: dict[str, Any] = {"points": points, "guidance": guidance, "integrator": integrator}
+        common |= {"method": solver, "times": times}
+        chosen: dict[str, Any] = {"points": points, "guidance": guidance}
         family: Any
         clouds = isinstance(model.config, CloudConfig)
         if clouds:
-            family = cloud_runs.generate(model, source=_start(run, model), **common, **chosen)
-        elif chosen != {"points": points if annotated else None, "guidance": 0.0, "integrator": "euler"}:
-            raise ValueError("--points, --guidance and --integrator are for models over point clouds")
+            family = cloud_runs.generate(model, source=start_of(run, model), **common, **chosen)
+        elif chosen != {"points": points if annotated else None, "guidance": 0.0}:
+            raise ValueError("--points and --guidance are for models over point clouds")
         else:
             family = gaussian_runs.generate(model, place, **common)
-        family = replace(family, basis=folders.read_basis(_folder(run)))
+        family = replace(family, basis=folders.read_basis(folder_of(run)))
         if annotated:
             about = {"run": str(run), "step": model.state.step, "seed": seed, "steps": steps}
             _write_anndata(out, family, cells=None if clouds else points, seed=seed, about=about)
         else:
             save_family(out, family)
-        say(f"wrote {out}: {family_in_words(family)}")
+        calls = steps * len(RUNGE_KUTTA[solver][0])
+        say(f"wrote {out}: {family_in_words(family)}; {calls} calls of the network for each")
         if figure is not None:
-            save_picture(figure, family)
+            _draw_beside_real(figure, run, model, family)
+
+
+def _draw_beside_real(figure: Path, run: Path, model: models.Model[Any], family: Any) -> None:
+    """Draw generated beside real members, and how far they are; alone, where the run's data are not found."""
+    try:
+        training, held = own_data(run, model)
+    except ValueError as error:
+        say(f"the picture has no real members beside the generated ones: {error}")
+        save_picture(figure, family)
+        return
+    kind = cloud_runs if isinstance(model.config, CloudConfig) else gaussian_runs
+    with_matplotlib(lambda: kind.draw_beside_real(figure, model, family, training, held))
+    say(f"wrote {figure}")
 
 
 def _conditions(
@@ -181,6 +211,8 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Steps of generation or prediction (default 50, populations 20)."),
     ] = None,
+    solver: Solver = "euler",
+    times: Times = "uniform",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, each with other sources.")] = 3,
     particles: Annotated[
         int | None,
@@ -211,6 +243,8 @@ def evaluate(
         model = models.load_model(run, place)
         asked = {
             "--steps": (steps, None),
+            "--solver": (solver, "euler"),
+            "--times": (times, "uniform"),
             "--guidance": (guidance, 0.0),
             "--emd": (emd, "euclidean"),
             "--particles": (particles, None),
@@ -219,7 +253,7 @@ def evaluate(
         }
         _check_effect(model, {name for name, (value, default) in asked.items() if value != default})
         if isinstance(model.config, MetaFMConfig):
-            populations = _own_data(run, model)[0] if data is None else population_runs.load_own(data)
+            populations = own_data(run, model)[0] if data is None else population_runs.load_own(data)
             population_runs.evaluate_run(
                 model,
                 populations,
@@ -230,7 +264,7 @@ def evaluate(
             return
         steps = steps or 50
         if isinstance(model.config, meta_runs.CONFIGS):
-            pairs, held = (meta_runs.load_measures(data), None) if data is not None else _own_data(run, model)
+            pairs, held = (meta_runs.load_measures(data), None) if data is not None else own_data(run, model)
             if data is None and isinstance(pairs, CloudFamily):
                 pairs = cloud_runs.held_out(pairs, held)
             meta_runs.evaluate(model, pairs, place, size=size or meta_runs.SIZE, seeds=seeds, as_json=as_json)
@@ -240,22 +274,24 @@ def evaluate(
         numbers: dict[str, list[Any]]
         family: Any
         if clouds:
-            own, held = _own_data(run, model)
+            own, held = own_data(run, model)
             family = cloud_runs.held_out(own, held) if data is None else load(data)
             _check_comparable(model, family)
             numbers = cloud_runs.evaluate(
                 model,
                 own,
                 family,
-                source=_start(run, model),
+                source=start_of(run, model),
                 size=size,
                 n_steps=steps,
                 seeds=seeds,
                 guidance=guidance,
                 squared=emd == "squared",
+                method=solver,
+                times=times,
             )
         else:
-            own, held = (None, None) if data is not None else _own_data(run, model)
+            own, held = (None, None) if data is not None else own_data(run, model)
             family = load(data) if data is not None else own if held is None else held
             _check_comparable(model, family)
             numbers = gaussian_runs.evaluate(
@@ -263,10 +299,14 @@ def evaluate(
                 size=size,
                 n_steps=steps,
                 seeds=seeds,
-                training=None if held is None else own,
+                training=own,
+                method=solver,
+                times=times,
             )
     if as_json:
         about = {"run": str(run), "data": family.name, "size": size, "steps": steps, "seeds": seeds}
+        about |= {"solver": solver, "times": times, "calls": steps * len(RUNGE_KUTTA[solver][0])}
+        about["compared_with"] = _compared_with(data, family, own)
         say(json.dumps({**about, **numbers}))
         return
     title = f"{title_of(model.config)} on {family.name}, step {model.state.step}"
@@ -278,74 +318,38 @@ def evaluate(
     note = f"; EMD: exact, of {emd} distances" if clouds else ""
     if data is None and held is not None:
         say(f"compared with the {len(held)} members that the run held out; it was trained on {len(own)}")
-    say(f"mean ± spread over {seeds} draws of {size} sources, {steps} steps{note}")
+    if "copy_rate" in numbers:
+        unseen = None if family is own else _compared_with(data, family, own)
+        for line in explained(len(own), unseen):
+            say(line)
+    else:
+        say("no copy rate: the members trained on are not looked up where --data names others")
+    how = f"{steps} steps" + (
+        f" of {solver} at {times} times" if (solver, times) != ("euler", "uniform") else ""
+    )
+    say(f"mean ± spread over {seeds} draws of {size} sources, {how}{note}")
+
+
+def _compared_with(data: str | None, family: Any, own: Any) -> str:
+    """The members that generated ones are compared with, in words."""
+    if family is own:
+        return f"the {len(family)} training members (none held out)"
+    return f"the {len(family)} " + ("held-out members" if data is None else f"members of {family.name}")
 
 
 def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
     """Raise ``ValueError`` for options that would change nothing for a model of this kind."""
     of_sources = {"--size", "--seeds"}
-    kind, effective = "point clouds", {"--steps", "--guidance", "--emd", *of_sources}
+    kind, effective = "point clouds", {"--steps", "--solver", "--times", "--guidance", "--emd", *of_sources}
     if isinstance(model.config, MetaFMConfig):
         kind, effective = "populations", {"--steps", "--particles"}
     elif isinstance(model.config, meta_runs.CONFIGS):
         kind, effective = "Meta OT", of_sources
     elif not isinstance(model.config, CloudConfig):
-        kind, effective = "Gaussians", {"--steps", *of_sources}
+        kind, effective = "Gaussians", {"--steps", "--solver", "--times", *of_sources}
     idle = sorted(asked - effective)
     if idle:
         raise ValueError(f"{' and '.join(idle)}: no effect on a model of {kind}; leave it out")
-
-
-def _folder(run: Path) -> Path:
-    """Folder of a run that is given by itself, or by a checkpoint in it."""
-    return run if run.is_dir() else run.absolute().parents[1]
-
-
-def _run_table(run: Path) -> dict[str, Any]:
-    """The table [run] of the configuration that a run's folder, or a checkpoint's, holds."""
-    config = _folder(run) / "config.toml"
-    if config.exists() and (run.is_dir() or run.absolute().parent.name == "checkpoints"):
-        return folders.read_config(config)[0]
-    return {}
-
-
-def _start(run: Path, model: models.Model[Any]) -> Any:
-    """The family that a model's flow starts from, or None when it starts from noise."""
-    if not isinstance(model.config, CloudConfig) or model.config.source != "family":
-        return None
-    name = _run_table(run).get("source")
-    if name is None:
-        raise ValueError(f"{run} does not say from which family its flow starts: give the run's folder")
-    return load(name)
-
-
-def _own_data(run: Path, model: models.Model[Any]) -> tuple[Any, Any]:
-    """The members that a model was trained on, and those that its run held out, or None.
-
-    An error when they cannot be found unchanged.
-    """
-    table = _run_table(run)
-    name: str = table.get("data", model.about["data"])
-    read: Any = load
-    if isinstance(model.config, MetaFMConfig):
-        read = population_runs.load_own
-    elif isinstance(model.config, meta_runs.CONFIGS):
-        read = meta_runs.load_measures
-    family: Any
-    try:
-        family = read(name)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"the run's data cannot be loaded; name it with --data ({error})") from error
-    clouds = isinstance(model.config, CloudConfig | MetaCloudsConfig)
-    same_kind = isinstance(family, CloudFamily) == clouds
-    held, how = None, table.get("hold_out", "0")
-    if same_kind and how != "0":
-        family, held = hold_out(family, how, seed=model.config.seed)
-    if not same_kind or models.fingerprint(model.config, family) != model.about["fingerprint"]:
-        raise ValueError(
-            f"{name} is not what the run was trained on; to compare with it nevertheless, use --data"
-        )
-    return family, held
 
 
 def _check_comparable(model: models.Model[Any], family: Any) -> None:

@@ -29,7 +29,9 @@ class Nearest(NamedTuple):
     member: np.ndarray
 
 
-def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = True) -> Nearest:
+def nearest(
+    generated: Gaussian, reference: Gaussian, /, *, exclude: np.ndarray | None = None, validate: bool = True
+) -> Nearest:
     """Squared 2-Wasserstein distance from every generated Gaussian to the nearest reference member.
 
     Equation: WFM-Eval. With the distances WFM-24; an entry of the paper's table 2 is their mean over the
@@ -39,6 +41,8 @@ def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = Tru
     ----------
     generated : Gaussian, mean (n, d), cov (n, d, d)
     reference : Gaussian, mean (m, d), cov (m, d, d)
+    exclude : numpy.ndarray of integers, shape (n,), optional
+        The reference member that each must not find, such as itself.
 
     Returns
     -------
@@ -48,7 +52,8 @@ def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = Tru
     Raises
     ------
     ValueError
-        If a family is empty or the dimensions differ.
+        If a family is empty or the dimensions differ, or exclude is no index of a member for each, or leaves
+        none.
 
     Notes
     -----
@@ -78,7 +83,9 @@ def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = Tru
     generated = check_gaussian(generated, "generated", validate=validate)
     reference = check_gaussian(reference, "reference", validate=validate)
     xp = array_namespace(generated.mean, reference.mean)
-    rows, columns = np.nonzero(to_host(_may_be_nearest(generated, reference)))
+    rows, columns = np.nonzero(
+        to_host(_may_be_nearest(generated, reference, _own(exclude, generated, reference)))
+    )
     left, right = factor(generated.cov), factor(reference.cov)
     distances = []
     for start in range(0, len(rows), PAIR_BLOCK):
@@ -98,17 +105,36 @@ def nearest(generated: Gaussian, reference: Gaussian, /, *, validate: bool = Tru
     return Nearest(xp.take(exact, xp.asarray(first, device=device(exact)), axis=0), columns[first])
 
 
-def _may_be_nearest(generated: Gaussian, reference: Gaussian) -> Array:
-    """Mask (n, m) of the pairs that the bounds do not exclude."""
+def _own(exclude: np.ndarray | None, generated: Gaussian, reference: Gaussian) -> Array | None:
+    """Mask (n, m) of the pairs that are excluded beforehand."""
+    if exclude is None:
+        return None
+    (n, _), (m, _) = generated.mean.shape, reference.mean.shape
+    index = np.asarray(exclude)
+    if index.shape != (n,) or index.dtype.kind not in "iu" or m < 2 or np.any((index < 0) | (index >= m)):
+        raise ValueError(
+            f"exclude must be {n} integers from 0 to {m - 1}, of at least two members; "
+            f"got {index.dtype} of shape {index.shape}, and {m} members"
+        )
+    xp = array_namespace(generated.mean)
+    return xp.asarray(index[:, None] == np.arange(m), device=device(generated.mean))
+
+
+def _may_be_nearest(generated: Gaussian, reference: Gaussian, own: Array | None) -> Array:
+    """Mask (n, m) of the pairs that neither ``own`` nor the bounds exclude."""
     xp = array_namespace(generated.mean)
     centre = xp.mean(reference.mean, axis=0)
     means = expanded_sq_distance(generated.mean - centre, reference.mean - centre)
     left, right = (_flat(sqrtm(mu.cov, validate=False)) for mu in (generated, reference))
     roots = expanded_sq_distance(left, right)
-    upper = xp.min(means + roots, axis=1, keepdims=True)
+    upper = means + roots
+    if own is not None:
+        upper = xp.where(own, xp.full_like(upper, float("inf")), upper)
+    upper = xp.min(upper, axis=1, keepdims=True)
     scale = sum(xp.max(sq_norm(x)) for x in (generated.mean - centre, reference.mean - centre, left, right))
     slack = 100.0 * generated.mean.shape[1] * machine_eps(generated.mean) * scale  # the expansions' rounding
-    return means + 0.5 * roots <= upper + slack
+    possible = means + 0.5 * roots <= upper + slack
+    return possible if own is None else possible & ~own
 
 
 def _flat(matrix: Array) -> Array:

@@ -130,11 +130,24 @@ def coverage(distances: FamilyDistances, /) -> Array:
     0.5
     """
     cross = _check_distances(distances).cross
-    xp = array_namespace(cross)
-    nearest_reference = xp.argmin(cross, axis=-1)  # (..., G)
-    member = xp.arange(cross.shape[-1], device=device(cross))
-    covered = xp.any(nearest_reference[..., :, None] == member, axis=-2)  # (..., R)
-    return xp.mean(xp.astype(covered, cross.dtype), axis=-1)
+    nearest_reference = array_namespace(cross).argmin(cross, axis=-1)  # (..., G)
+    return covered(nearest_reference, reference=cross.shape[-1], dtype=cross.dtype)
+
+
+def covered(neighbour: Array, /, *, reference: int, dtype: Any) -> Array:
+    """Coverage, of a floating dtype, of so many reference members by those nearest to the generated (..., G).
+
+    Equation: COV-MMD.
+
+    Examples
+    --------
+    >>> float(covered(np.asarray([0, 2, 2]), reference=4, dtype=np.float64))
+    0.5
+    """
+    xp = array_namespace(neighbour)
+    member = xp.arange(reference, device=device(neighbour))
+    met = xp.any(neighbour[..., :, None] == member, axis=-2)  # (..., R)
+    return xp.mean(xp.astype(met, dtype), axis=-1)
 
 
 def minimum_matching_distance(distances: FamilyDistances, /) -> Array:

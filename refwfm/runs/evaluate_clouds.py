@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import check_integer
+from refwfm._array import check_integer, sq_distances
 from refwfm.measures import PointCloud
+from refwfm.metrics.copying import CopyRate, copy_rate, profiles
 from refwfm.metrics.distances import compare_families, pairwise_chamfer
 from refwfm.metrics.neighbours import one_nn_accuracy_emd
 from refwfm.metrics.statistics import (
@@ -24,6 +25,7 @@ from refwfm.training.cloud_generation import sample
 from refwfm.training.cloud_setting import to_data_units
 from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
+from refwfm.transport.sliced import random_directions
 
 
 class Comparison(NamedTuple):
@@ -143,6 +145,62 @@ def compare(*, generated: PointCloud, reference: PointCloud, squared: bool = Fal
         float(coverage(distances)),
         float(minimum_matching_distance(distances)),
     )
+
+
+PROJECTIONS = 16
+"""Directions of a profile."""
+
+PROFILED = 512
+"""Clouds whose profiles are made at once."""
+
+
+class Known(NamedTuple):
+    """Profiles of all training members, shape (N, K), and the directions that they were taken along."""
+
+    profiles: np.ndarray
+    theta: np.ndarray
+
+
+def known(family: Clouds, config: CloudConfig, /, *, seed: int = 0) -> Known:
+    """Profiles of all training members (``metrics.copying.profiles``), of which clouds may be copies."""
+    rng = random_stream(seed, "evaluation", 4)
+    parts: list[np.ndarray] = []
+    theta: Any = None
+    for start in range(0, len(family), PROFILED):
+        index = np.arange(start, min(start + PROFILED, len(family)))
+        clouds = family.batch(index, n_points=config.n_points, rng=rng)
+        if theta is None:
+            theta = random_directions(clouds.points, rng=rng, n_proj=PROJECTIONS)
+        parts.append(profiles(clouds, theta))
+    return Known(np.concatenate(parts), theta)
+
+
+def copies(
+    generated: PointCloud, real: PointCloud, training: Known, /, *, own: np.ndarray | None = None
+) -> CopyRate:
+    """Share of generated clouds that are near to a training member, beside that of real ones.
+
+    Near by the sliced distance of profiles, so that all training members can be compared with.
+
+    Parameters
+    ----------
+    generated, real : PointCloud, points (G, k, d) and (R, l, d), on the host
+        ``real`` are held out, or are training members ``own``, (R,) integers, each beside the others.
+    """
+
+    def gaps(clouds: PointCloud) -> np.ndarray:
+        cloud = PointCloud(*(part.astype(training.theta.dtype) for part in clouds))
+        return np.asarray(sq_distances(profiles(cloud, training.theta), training.profiles))
+
+    unseen = gaps(real)
+    if own is not None:
+        unseen[np.arange(len(own)), own] = np.inf
+    return copy_rate(gaps(generated).min(axis=1), unseen.min(axis=1))
+
+
+def members_of_subsample(family: Clouds, size: int, /, *, seed: int) -> np.ndarray:
+    """Indices of the members that ``subsample`` draws."""
+    return _drawn(family, size, seed)[0]
 
 
 def likeness(generated: PointCloud, reference: PointCloud, /) -> float:

@@ -1,13 +1,14 @@
 """Evaluation of a model over Gaussians: generate, find the nearest real one to each, summarise."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from refwfm._array import nonnegative, sq_norm
 from refwfm.measures import Gaussian, NonFiniteError, take
+from refwfm.metrics.copying import CopyRate, copy_rate
 from refwfm.metrics.nearest_gaussians import Nearest, nearest
-from refwfm.metrics.statistics import label_accuracy
+from refwfm.metrics.statistics import covered, label_accuracy
 from refwfm.runs.models import Backend, Data, Model, conditions_of, host_gaussian
 from refwfm.sources.gaussians import sample_gaussian_wishart
 from refwfm.training.algorithm import trained
@@ -21,6 +22,10 @@ class GaussianData(Data, Protocol):
 
     @property
     def gaussians(self) -> Gaussian: ...  # noqa: D102
+
+
+UNSEEN = 512
+"""Training members that stand for held-out ones, where there are none."""
 
 
 class Evaluation(NamedTuple):
@@ -60,8 +65,12 @@ def generate_with(
     seed: int,
     labels: np.ndarray | None = None,
     conditions: np.ndarray | None = None,
+    method: str = "euler",
+    times: str = "uniform",
 ) -> tuple[Gaussian, np.ndarray | None, np.ndarray]:
     """Generate Gaussians: on the host, in data units, with their labels and ``Generated.lowest``.
+
+    Options as for ``training.gaussians.sample``.
 
     Raises
     ------
@@ -80,6 +89,8 @@ def generate_with(
                 seed=seed,
                 labels=labels,
                 conditions=conditions,
+                method=method,
+                times=times,
             )
     except NonFiniteError as error:  # some libraries refuse to decompose NaN
         raise ValueError(f"generated Gaussians are {diverged}") from error
@@ -98,6 +109,8 @@ def evaluate(
     size: int = 512,
     n_steps: int = 50,
     seed: int = 0,
+    method: str = "euler",
+    times: str = "uniform",
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
@@ -108,15 +121,78 @@ def evaluate(
     ----------
     size, n_steps, seed : int
         Gaussians, steps of Algorithm 2, randomness of the sources.
+    method, times : str
+        Other steps than those of Algorithm 2: see ``generation.generate``.
     """
     asked = conditions_of(model, data, np.arange(size) % len(data.gaussians.mean))
-    generated, labels, lowest = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed, **asked)
+    how: dict[str, Any] = {"n_steps": n_steps, "seed": seed, "method": method, "times": times}
+    generated, labels, lowest = generate_with(model, backend, size=size, **how, **asked)
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:
         accuracy = label_accuracy(found.member, data.labels, labels)
     repaired = float(np.mean(lowest < 0.0))
     return Evaluation(generated, labels, np.asarray(found.sq_distance), bures, accuracy, repaired)
+
+
+class Novelty(NamedTuple):
+    """Whether generated Gaussians are new, beside what real ones have.
+
+    Attributes
+    ----------
+    to_training : float
+        Mean smallest W2² to the training members: the paper's number, which copies win.
+    copies : CopyRate
+        Of the generated, and of held-out members; where there are none, of training members to the others.
+    coverage : float
+        Share of the held-out members, or else of the training members, that are the nearest to one of at most
+        as many generated.
+    real_coverage : float or None
+        The same of as many training members; None where none are held out.
+    """
+
+    to_training: float
+    copies: CopyRate
+    coverage: float
+    real_coverage: float | None
+
+
+def novelty(
+    generated: Gaussian, training: Gaussian, held_out: Gaussian | None = None, /, *, seed: int = 0
+) -> Novelty:
+    """Measure whether Gaussians are other than those trained on, as real ones are.
+
+    Parameters
+    ----------
+    generated, training, held_out : Gaussian, mean (n, d), cov (n, d, d), on the host
+        Without ``held_out`` at least two training members; ``UNSEEN`` of them stand for it, each beside the
+        others.
+    seed : int
+        Of the members that are drawn where there are more than needed.
+    """
+    rng = random_stream(seed, "evaluation")
+    index = rng.permutation(len(training.mean))
+    to_training = nearest(generated, training, validate=False).sq_distance
+    if held_out is None:
+        some = index[:UNSEEN]
+        unseen = nearest(take(training, some), training, exclude=some, validate=False).sq_distance
+    else:
+        unseen = nearest(held_out, training, validate=False).sq_distance
+
+    def coverage(found: Gaussian) -> float:
+        reference = training if held_out is None else held_out
+        count = len(reference.mean)
+        member = nearest(
+            take(found, np.arange(min(count, len(found.mean)))), reference, validate=False
+        ).member
+        return float(covered(member, reference=count, dtype=np.float64))
+
+    return Novelty(
+        float(np.mean(to_training)),
+        copy_rate(to_training, unseen),
+        coverage(generated),
+        None if held_out is None else coverage(take(training, index[: len(generated.mean)])),
+    )
 
 
 def evaluate_source(

@@ -67,6 +67,7 @@ def sample(
     index: np.ndarray | None = None,
     guidance_weight: float = 0.0,
     method: str = "euler",
+    times: str = "uniform",
     progress: Callable[[int], None] | None = None,
 ) -> tuple[PointCloud, np.ndarray | None]:
     """Generate new clouds, on the host, in data units, with the labels they were generated for.
@@ -87,7 +88,7 @@ def sample(
     index : numpy.ndarray of integers, shape (size,), optional
         Members of ``source`` to start from; drawn at random when left out.
     guidance_weight : float
-    method : str
+    method, times : str
         See ``generation.generate_clouds``.
     progress : callable, optional
         Called with the number of clouds done.
@@ -108,7 +109,8 @@ def sample(
     parts: list[PointCloud] = []
     done = 0
     for mu, field in starts:
-        parts.append(to_data_units(generate_clouds(field, mu, n_steps=n_steps, method=method), setting))
+        end = generate_clouds(field, mu, n_steps=n_steps, method=method, times=times)
+        parts.append(to_data_units(end, setting))
         done += len(parts[-1].points)
         if progress is not None:
             progress(done)

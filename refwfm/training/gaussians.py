@@ -343,6 +343,8 @@ def sample(
     seed: int,
     labels: np.ndarray | None = None,
     conditions: np.ndarray | None = None,
+    method: str = "euler",
+    times: str = "uniform",
     observe: Callable[[int, Gaussian], None] | None = None,
 ) -> tuple[Generated, np.ndarray | None]:
     """Generate new Gaussians, in data units, with the labels they were generated for.
@@ -356,6 +358,8 @@ def sample(
         Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
     conditions : numpy.ndarray, shape (size, c), optional
         At which to generate; those of training members when left out.
+    method, times : str
+        See ``generation.generate``.
     observe : callable, optional
         Called with (k, mu) before the first step and after each; mu is in the setting's units.
 
@@ -372,6 +376,8 @@ def sample(
         mu,
         n_steps=n_steps,
         step=METHODS[config.method].step,
+        method=method,
+        times=times,
         observe=observe,
     )
     return Generated(to_data_units(result.gaussian, setting), result.lowest), labels

@@ -135,3 +135,11 @@ def accuracy(all):
     generated = all.generated.shape[0]
     shares = statistics.same_family(neighbour, generated=generated, dtype=matrix.dtype)
     return shares.accuracy, statistics.one_nn_accuracy(all).accuracy
+
+
+@composition("the nearest cover", {"all": DISTANCES}, number(), (statistics.covered,), styles=UNIQUE)
+def covering(all):
+    xp = array_namespace(all.cross)
+    nearest = xp.argmin(all.cross, axis=1)
+    reference, dtype = all.cross.shape[1], all.cross.dtype
+    return statistics.covered(nearest, reference=reference, dtype=dtype), statistics.coverage(all)

@@ -22,7 +22,8 @@ from refwfm import clouds, generation, interpolation, objectives
 from refwfm.couplings import costs, inner, outer
 from refwfm.couplings.inner import Coupled
 from refwfm.measures import PointCloud
-from refwfm.metrics import distances, neighbours, statistics, straightness
+from refwfm.metrics import copying, distances, neighbours, statistics, straightness
+from refwfm.metrics.copying import CopyRate
 from refwfm.metrics.neighbours import Neighbours
 from refwfm.metrics.statistics import FamilyDistances, OneNN
 from refwfm.metrics.straightness import Straightness
@@ -206,6 +207,9 @@ record(
         "label": lambda rng, shape: rng.integers(0, 2, shape),
     },
 )
+
+UNSEEN = {"generated": positive("i", 2), "held_out": positive("j", 2)}
+record(copying.copy_rate, UNSEEN, CopyRate(number(), number()), options={"quantile": 0.3}, styles=UNIQUE)
 
 # Straightness. The ratio is over all clouds.
 STRAIGHT = Straightness(number(), number("k", 2), number("k", 2))

@@ -15,7 +15,8 @@ from law_kinds import (
 )
 from law_record import UNIQUE, record
 
-from refwfm._array import to_host
+from refwfm._array import sq_distances, to_host
+from refwfm.metrics import copying
 from refwfm.transport import (
     linearized,
     quantiles,
@@ -104,6 +105,17 @@ record(
     suffix="even",
     same=ONE_SIZE,
     **PAIRWISE,
+    **SLICED,
+)
+record(
+    copying.profiles,
+    MEMBERS,
+    number("qr", 2),
+    call=lambda x, y, theta: sq_distances(copying.profiles(x, theta), copying.profiles(y, theta)),
+    swap="x y",
+    pair="qr",
+    metric=2,
+    styles=UNIQUE,  # an atom that ends at a level may be taken, or the next
     **SLICED,
 )
 record(sliced.lifted_plan, TWO | THETA, plan("bnm"), swap="x y", styles=UNIQUE, **SLICED)

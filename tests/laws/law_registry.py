@@ -27,6 +27,7 @@ LAWLESS = {
     "_derivatives.is_known": "a question about where an array is, that its numbers do not answer",
     "_derivatives.is_traced": "a question about an array that its numbers do not answer",
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
+    "generation.time_steps": "constants",
     "meta.icnn.n_parameters": "a count of parameters",
     "meta.monge.negative_kernels": "a norm of parameters, which have no order, no unit and no origin",
     "meta.picnn.identity_quadratic": "constants",

@@ -8,7 +8,7 @@ import scipy.integrate
 import scipy.optimize
 
 from refwfm._array import array_namespace, device, to_host
-from refwfm.generation import RUNGE_KUTTA, generate_clouds
+from refwfm.generation import RUNGE_KUTTA, generate_clouds, time_steps
 from refwfm.measures import PointCloud
 from refwfm.transport.exact import assignment
 from refwfm.validation.check import Check, Item, Tolerance, roundings
@@ -34,7 +34,7 @@ def algorithm_3() -> Item:
         title="generation of point clouds",
         latex=r"\hat X\leftarrow\hat X+h\,f(\hat X,kh),\quad k=0,\dots,N-1,\ h=1/N",
         statement="Steps along the field: exact on straight lines, of order 1, 2, 2, 4 on others.",
-        functions=(generate_clouds,),
+        functions=(generate_clouds, time_steps),
         checks=(
             Check(
                 "straight lines to the targets, for 1, 2, 5 and 10 steps",

@@ -5,13 +5,13 @@ import numpy as np
 from refwfm import bures
 from refwfm.bures import Tangent
 from refwfm.conditional import conditional_velocity
-from refwfm.generation import exponential_step, generate
+from refwfm.generation import exponential_step, generate, time_steps
 from refwfm.measures import Gaussian
 from refwfm.sources.gaussians import GaussianWishart
 from refwfm.training import gaussians
 from refwfm.training.config import GaussianConfig
 from refwfm.training.randomness import random_stream
-from refwfm.validation import textbook
+from refwfm.validation import step_checks, textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
 from refwfm.validation.plain_network import random_parameters, random_scaling, tangent
 from refwfm.validation.textbook import block, column, identity, relative, scaled
@@ -34,7 +34,7 @@ def algorithm_2() -> Item:
         title="generation of Gaussians",
         latex=r"m_{(k+1)h}=m_{kh}+hs_k,\quad \Sigma_{(k+1)h}=U_k\Sigma_{kh}U_k,\quad U_k=I+hS_k,\ h=1/N",
         statement="Steps of the exponential map; exact along a geodesic for every number of steps.",
-        functions=(generate, exponential_step),
+        functions=(generate, exponential_step, time_steps),
         checks=(
             Check(
                 "textbook geodesic, for 1, 2, 5 and 10 steps",
@@ -93,6 +93,8 @@ def algorithm_2() -> Item:
                 },
                 roundings(300, "d up to 16"),
             ),
+            step_checks.order_check(),
+            step_checks.times_check(),
         ),
         misprints=(
             Misprint(

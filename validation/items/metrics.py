@@ -11,19 +11,21 @@ from refwfm.metrics.neighbours import one_nn_accuracy_emd
 from refwfm.metrics.statistics import (
     FamilyDistances,
     coverage,
+    covered,
     k_nearest,
     label_accuracy,
     minimum_matching_distance,
     one_nn_accuracy,
     same_family,
 )
+from refwfm.validation import copying
 from refwfm.validation.check import EXACT, Check, Item, roundings
 from refwfm.validation.cloud_problems import pot_matrix
 
 
 def items() -> list[Item]:
     """Return the items in the order in which they build on one another."""
-    return [one_nn(), coverage_and_matching()]
+    return [one_nn(), coverage_and_matching(), copying.item()]
 
 
 # 1-NN accuracy
@@ -150,7 +152,7 @@ def coverage_and_matching() -> Item:
         r"\mathrm{MMD}=\frac1R\sum_r\min_gD(g,r)",
         statement="Share of the reference that is the nearest of a generated member; mean over the reference "
         "of the distance to the nearest generated; label by the majority of the k nearest.",
-        functions=(coverage, minimum_matching_distance, k_nearest, label_accuracy),
+        functions=(coverage, covered, minimum_matching_distance, k_nearest, label_accuracy),
         checks=(
             Check(
                 "set of the nearest",
@@ -162,6 +164,17 @@ def coverage_and_matching() -> Item:
                 },
                 roundings(10, "a share of counts"),
                 dimensions=(1, 2, 3),
+            ),
+            Check(
+                "set of the nearest, counted",
+                covered_is_a_set,
+                covered,
+                {
+                    "of the generated": lambda member, reference, dtype: len(set(member)) / len(member),
+                    "with repetitions": lambda member, reference, dtype: len(member) / reference,
+                },
+                roundings(10, "a share of counts"),
+                dimensions=(2,),
             ),
             Check(
                 "loop over the reference",
@@ -220,6 +233,15 @@ def coverage_is_a_set(coverage, draw):
     d = _families(draw)
     truth = len({int(np.argmin(row)) for row in d.cross}) / 13
     return abs(float(draw.call(coverage, d)) - truth)
+
+
+def covered_is_a_set(covered, draw):
+    """Size of the set of ten neighbours, of which there are repetitions, among seven."""
+    member = draw.rng.integers(0, 7, 10)
+    found = draw.call(
+        lambda like, index: covered(index, reference=7, dtype=like.dtype), draw.normal(1), member
+    )
+    return abs(float(found) - len(set(member.tolist())) / 7)
 
 
 def matching_is_over_the_reference(minimum_matching_distance, draw):

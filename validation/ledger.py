@@ -182,8 +182,12 @@ def _names(known: dict[str, Item]) -> dict[str, str]:
 
 def _functions(item: Item) -> set[str]:
     """Names of an item's functions, with their modules and without."""
-    names = {f"{each.__module__}.{each.__name__}".removeprefix("refwfm.").casefold() for each in item.functions}
-    return names | {part for name in names for part in (name.rpartition(".")[2], ".".join(name.split(".")[-2:]))}
+    names = {
+        f"{each.__module__}.{each.__name__}".removeprefix("refwfm.").casefold() for each in item.functions
+    }
+    return names | {
+        part for name in names for part in (name.rpartition(".")[2], ".".join(name.split(".")[-2:]))
+    }
 
 
 def _told(item: Item) -> str:
@@ -194,5 +198,9 @@ def _nearest(asked: str, known: dict[str, Item], names: list[str]) -> str:
     """Words that name what is spelt most alike."""
     by_case = {name.casefold(): name for name in names}
     near = [by_case[name] for name in get_close_matches(asked.casefold(), by_case, n=5, cutoff=0.5)]
-    told = f"nearest: {', '.join(dict.fromkeys(near))}" if near else f"ids are such as {', '.join(list(known)[:3])}"
+    told = (
+        f"nearest: {', '.join(dict.fromkeys(near))}"
+        if near
+        else f"ids are such as {', '.join(list(known)[:3])}"
+    )
     return f"{told} (refwfm explain WORD searches, refwfm verify shows all)"

@@ -43,9 +43,13 @@ def plain(latex: str, /) -> str:
         If a command is unknown.
     """
     text = _text(ElementTree.fromstring(mathml(latex)))
-    text = re.sub(rf"{AFTER_NAME}(?=[\s(_^,{SCRIPT_LETTERS}])|{AFTER_SCRIPT}(?=[^\w∑∫∇∂⟨{{]|[{SCRIPT_LETTERS}])", "", text)
+    text = re.sub(
+        rf"{AFTER_NAME}(?=[\s(_^,{SCRIPT_LETTERS}])|{AFTER_SCRIPT}(?=[^\w∑∫∇∂⟨{{]|[{SCRIPT_LETTERS}])",
+        "",
+        text,
+    )
     text = re.sub(r"(?<=[(\[⟨]) | (?=[)\],;])", "", text)
-    text = " ".join(text.replace("\N{NO-BREAK SPACE}", " ").split())
+    text = unicodedata.normalize("NFC", " ".join(text.replace("\N{NO-BREAK SPACE}", " ").split()))
     return re.sub(r"(^|[=(\[,←→~] ?)\N{MINUS SIGN} ", "\\1\N{MINUS SIGN}", text)  # of one side only
 
 

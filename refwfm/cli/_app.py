@@ -66,16 +66,16 @@ COMMANDS = {
         "Ask small hostile inputs whose answers are known: every line must be right, or a clear error.",
         "refwfm hostile --only nan --backend numpy",
     ),
-    "cite": _Entry("cite.cite", "Print BibTeX of the papers and data that a run used.", "refwfm cite runs/niches"),
+    "cite": _Entry(
+        "cite.cite", "Print BibTeX of the papers and data that a run used.", "refwfm cite runs/niches"
+    ),
     "info": _Entry("info.info", "Show versions, backends and devices.", "refwfm info"),
     "bench": _Entry(
         "info.bench",
         "Measure the speed beside that of a peer library: medians of runs taken in turns.",
         "refwfm bench bures --repeats 3",
     ),
-    "data": _Entry(
-        "data.app", "Families of Gaussians and of point clouds: list, show, make your own."
-    ),
+    "data": _Entry("data.app", "Families of Gaussians and of point clouds: list, show, make your own."),
 }
 
 

@@ -97,9 +97,9 @@ def show(
             save_picture(figure, family)
 
 
-app.command("gaussians", epilog="Example: refwfm data gaussians cells.h5ad --by niche --k 40 --out family.npz")(
-    gaussians
-)
+app.command(
+    "gaussians", epilog="Example: refwfm data gaussians cells.h5ad --by niche --k 40 --out family.npz"
+)(gaussians)
 app.command("clouds", epilog="Example: refwfm data clouds points.csv --cloud sample --out family.npz")(clouds)
 app.command(
     "populations",

@@ -26,6 +26,7 @@ All functions are pure, take arrays of any library with the Python array API, an
 batch axes. ``runs``, ``storage``, ``datasets`` and ``cli`` are what a run needs besides.
 """
 
+import os.path
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,12 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_beside = os.path.dirname(__path__[0])
+if os.path.isfile(os.path.join(_beside, "backends", "__init__.py")) and not os.path.isdir(
+    os.path.join(__path__[0], "backends")
+):  # a clone, whose other folders the installed package has inside it: with a clone goes all of it
+    __path__.append(_beside)
 
 
 def __getattr__(name: str) -> Any:

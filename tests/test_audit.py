@@ -19,6 +19,7 @@ from refwfm.validation import check as checks
 from refwfm.validation.check import Check, run, run_check
 from refwfm.validation.draws import Draw
 from refwfm.validation.items import velocities
+from refwfm.validation.plain_formulas import plain, plain_or_prose
 
 ITEMS = ledger.by_id()
 
@@ -371,12 +372,12 @@ def test_json():
 
 
 @pytest.mark.parametrize("arguments", [("verify", "--only", "WFM-99"), ("explain", "WFM-99")])
-def test_an_unknown_id_gives_one_line_with_the_ids(arguments):
+def test_an_unknown_id_gives_one_line_with_the_nearest(arguments):
     result = refwfm(*arguments)
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: unknown id 'WFM-99'; the ledger has ")
+    assert "'WFM-99'; nearest: WFM-9, " in result.stderr
     assert result.stderr.count("\n") == 1
-    assert "WFM-Alg2" in result.stderr
+    assert "GWFM-32" not in result.stderr
 
 
 def test_an_unknown_dtype_gives_one_line():
@@ -462,11 +463,46 @@ def test_explain(id):
     result = refwfm("explain", id.lower())
     assert result.exit_code == 0, result.output
     item = ITEMS[id]
-    for words in (item.title, item.statement, item.latex, item.checks[0].oracle, f"--only {id}"):
+    for words in (item.title, item.statement, plain(item.latex), item.checks[0].oracle, f"--only {id}"):
         assert words in result.output
     assert f"def {item.functions[0].__name__}(" in result.output
     for misprint in item.misprints:
-        assert misprint.printed in result.output
+        assert plain_or_prose(misprint.printed) in result.output
+    assert "\\frac" not in result.output.partition("Checks")[0].partition("def ")[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("10", ["WFM-10", "GWFM-10", "META-OT-10", "META-FM-10"]),
+        ("(24)", ["WFM-24", "GWFM-24"]),
+        ("gwfm-32", ["GWFM-32"]),
+        ("U6", ["WFM-11"]),
+        ("E1", ["WFM-13"]),
+        ("bures.velocity", ["WFM-10", "WFM-23"]),
+        ("bures_metric.sq_distance", ["WFM-24"]),
+        ("sinkhorn", ["WFM-12"]),
+        ("least mean squared", ["WFM-Barycenter"]),
+    ],
+)
+def test_what_explain_finds(asked, found):
+    assert [item.id for item in ledger.search(asked, ITEMS)][: len(found)] == found
+
+
+def test_what_is_not_found_has_neighbours():
+    with pytest.raises(ValueError, match=r"nothing is called 'velocti'; nearest: velocity, "):
+        ledger.search("velocti", ITEMS)
+    with pytest.raises(ValueError, match=r"ids are such as WFM-U2, "):
+        ledger.search("0x0000", ITEMS)
+    with pytest.raises(ValueError, match="nothing is called ''"):
+        ledger.search("", ITEMS)
+
+
+def test_other_findings_are_listed():
+    result = refwfm("explain", "10")
+    assert result.output.startswith("WFM-10  ")
+    assert "3 more for '10'" in result.output
+    assert "GWFM-10  " in result.output
 
 
 def test_an_alias_is_the_item_that_audits_it():

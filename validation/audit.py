@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
+import refwfm
 from refwfm import backends
 from refwfm.backends import Backend, BackendError
 from refwfm.validation import check, ledger
@@ -272,6 +274,11 @@ def function_name(function: Callable[..., Any]) -> str:
 def exporting(module: str) -> str:
     """Where readers import the functions of a module from."""
     return "networks" if module.startswith("networks.") else {"bures_metric": "bures"}.get(module, module)
+
+
+def package() -> str:
+    """Version of the package that is audited, and where its files are."""
+    return f"refwfm {refwfm.__version__} in {Path(refwfm.__file__).parent}"
 
 
 def versions() -> dict[str, str]:

@@ -87,7 +87,7 @@ def mathml(latex: str, /, *, display: bool = True) -> str:
                 inner = inner[0]
             parent[index] = inner
             if inner.tag == _tag("mo") and len(inner) == 1:  # a name made an operator
-                inner.text = inner[0].text
+                inner.text = "".join(inner.itertext())
                 inner.remove(inner[0])
     for row in tree.iter(_tag("mrow")):
         _space_functions(row, display=display)
@@ -151,9 +151,12 @@ def prose(text: str, /) -> str:
     )
 
 
-def formula_or_prose(text: str, /) -> str:
-    """HTML of a formula, or of a sentence: the one has two words in a row, or formulas between dollars."""
+def is_prose(text: str, /) -> bool:
+    """Whether a text is a sentence and no formula: it has two words in a row, or formulas between dollars."""
     plain = re.sub(r"\\(text|mathrm|operatorname)\{[^}]*\}|\\[a-zA-Z]+", " ", text)
-    if "$" in text or re.search(r"[A-Za-z]{2,} +[A-Za-z]{2,}|[a-z]{4,}", plain):
-        return f"<p>{prose(text)}</p>"
-    return mathml(text)
+    return "$" in text or re.search(r"[A-Za-z]{2,} +[A-Za-z]{2,}|[a-z]{4,}", plain) is not None
+
+
+def formula_or_prose(text: str, /) -> str:
+    """HTML of a formula, or of a sentence."""
+    return f"<p>{prose(text)}</p>" if is_prose(text) else mathml(text)

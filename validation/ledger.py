@@ -4,6 +4,8 @@ To add a formula, write a function that returns its ``Item`` in the module of it
 that module's ``items``. To add a module, name it in ``SECTIONS``.
 """
 
+import re
+from difflib import get_close_matches
 from importlib import import_module
 
 from refwfm.backends import Backend
@@ -136,10 +138,70 @@ def find(id: str, known: dict[str, Item], /) -> Item:
     Raises
     ------
     ValueError
-        If there is none: names those there are.
+        If there is none: names the nearest.
     """
-    names = {name.casefold(): name for name in known}
-    names |= {alias.casefold(): name for alias, name in ALIASES.items() if name in known}
+    names = _names(known)
     if id.casefold() not in names:
-        raise ValueError(f"unknown id {id!r}; the ledger has {', '.join(known)}")
+        raise ValueError(f"unknown id {id!r}; {_nearest(id, known, list(names.values()))}")
     return known[names[id.casefold()]]
+
+
+def search(words: str, known: dict[str, Item], /) -> list[Item]:
+    """Items that somebody asks for, the most likely one first.
+
+    What is asked for is an id or alias, the number of an equation ("10": the first paper's, then the others'), the
+    id of a misprint ("E1"), the name of a function ("velocity", "bures.velocity"), or words that the title, statement
+    or place has.
+
+    Raises
+    ------
+    ValueError
+        If there is none: names the nearest.
+    """
+    asked = words.strip().strip("()").casefold()
+    names = _names(known)
+    if asked in names:
+        return [known[names[asked]]]
+    numbered = {names[name]: None for name in names if re.fullmatch(rf"[a-z-]+-{re.escape(asked)}", name)}
+    ways = (
+        [known[name] for name in numbered],
+        [item for item in known.values() if any(asked == each.id.casefold() for each in item.misprints)],
+        [item for item in known.values() if asked in _functions(item)],
+        [item for item in known.values() if all(word in _told(item) for word in asked.split()) and asked],
+    )
+    for found in ways:
+        if found:
+            return found
+    functions = sorted({name for item in known.values() for name in _functions(item)})
+    raise ValueError(f"nothing is called {words!r}; {_nearest(words, known, [*names.values(), *functions])}")
+
+
+def _names(known: dict[str, Item]) -> dict[str, str]:
+    names = {name.casefold(): name for name in known}
+    return names | {alias.casefold(): name for alias, name in ALIASES.items() if name in known}
+
+
+def _functions(item: Item) -> set[str]:
+    """Names of an item's functions, with their modules and without."""
+    names = {
+        f"{each.__module__}.{each.__name__}".removeprefix("refwfm.").casefold() for each in item.functions
+    }
+    return names | {
+        part for name in names for part in (name.rpartition(".")[2], ".".join(name.split(".")[-2:]))
+    }
+
+
+def _told(item: Item) -> str:
+    return f"{item.title} {item.statement} {item.paper} {item.place}".casefold()
+
+
+def _nearest(asked: str, known: dict[str, Item], names: list[str]) -> str:
+    """Words that name what is spelt most alike."""
+    by_case = {name.casefold(): name for name in names}
+    near = [by_case[name] for name in get_close_matches(asked.casefold(), by_case, n=5, cutoff=0.5)]
+    told = (
+        f"nearest: {', '.join(dict.fromkeys(near))}"
+        if near
+        else f"ids are such as {', '.join(list(known)[:3])}"
+    )
+    return f"{told} (refwfm explain WORD searches, refwfm verify shows all)"

@@ -362,6 +362,7 @@ def _environment(seed: int) -> str:
         "cores": machine()["cores"],
         "system": platform.platform(),
         "python": platform.python_version(),
+        "audited": audit.package(),
         **audit.versions(),
         "seed": seed,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

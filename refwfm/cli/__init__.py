@@ -8,10 +8,8 @@ from refwfm.cli import _signals
 def main() -> None:
     """Entry point of the command."""
     _signals.install(_signals.at_once)
-    from refwfm.backends._memory import keep_freed_memory
     from refwfm.cli._app import app
 
-    keep_freed_memory()
     app()
 
 

@@ -82,25 +82,35 @@ def verify(
             console.print(_overview(parts))
         console.print(_misprint_table(parts[0]))
         say(f"{count}" + (f"; the report is {report}" if report is not None else ""))
+        say(f"audited: {audit.package()}")
     if count.failed:
         raise typer.Exit(1)
 
 
 def explain(
-    id: Annotated[str, typer.Argument(help="Id of a formula, such as WFM-10.", metavar="ID")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="Number of an equation (10), id of a formula (GWFM-32) or of a misprint (E1), name of a function "
+            "(bures.velocity), or a word.",
+            metavar="WHAT",
+        ),
+    ],
 ) -> None:
     """Show a formula: where it stands, its source, its checks and their wrong variants."""
     with clear_errors():
         from refwfm.validation import ledger
         from refwfm.validation.audit import function_name
+        from refwfm.validation.plain_formulas import plain, plain_or_prose
 
-        item = ledger.find(id, ledger.by_id())
+        item, *others = ledger.search(what, ledger.by_id())
     console.print(Text(f"{item.id}  {item.title}", style="bold"))
     say(f"{item.paper}, {item.place}")
-    say(f"\n{item.statement}\n\n  {item.latex}")
+    say(f"\n{item.statement}\n\n  {plain(item.latex)}")
     for misprint in item.misprints:
         console.print(Text(f"\n{misprint.id}: the printed formula", style="bold"))
-        say(f"  printed:  {misprint.printed}\n  meant:    {misprint.correct}\n  {misprint.note}")
+        say(f"  printed:  {plain_or_prose(misprint.printed)}\n  meant:    {plain_or_prose(misprint.correct)}")
+        say(f"  {plain_or_prose(misprint.note)}")
     for function in item.functions:
         console.print(Text(f"\n{function_name(function)}", style="bold"))
         console.print(Syntax(inspect.getsource(function), "python", word_wrap=True))
@@ -110,6 +120,10 @@ def explain(
         say(f"  tolerance: {check.tolerance.reason}")
         say(f"  must reject: {'; '.join(check.controls)}")
     say(f"\nRun them with: refwfm verify --only {item.id}")
+    if others:
+        say(f"\n{len(others)} more for {what!r}: refwfm explain and one of")
+        for other in others:
+            say(f"  {other.id:<20}{other.title}")
 
 
 @contextmanager
@@ -210,10 +224,11 @@ def _misprint_table(part: Any) -> Table | str:
 
 
 def _to_json(parts: list[Any], seed: int) -> dict[str, Any]:
-    from refwfm.validation.audit import versions
+    from refwfm.validation.audit import package, versions
     from refwfm.validation.bench.measure import machine
 
     return {
+        "audited": package(),
         "machine": machine(),
         "versions": versions(),
         "seed": seed,

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 
-@app.command("list")
+@app.command("list", epilog="Example: refwfm data list")
 def list_families() -> None:
     """List the families that can be loaded by name."""
     held_out = {entry.held_out for entry in CATALOGUE.values()}
@@ -71,7 +71,7 @@ def _span(sizes: tuple[int, int] | None) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-@app.command()
+@app.command(epilog="Example: refwfm data show cities --figure cities.png")
 def show(
     name: Annotated[str, typer.Argument(help="Name of a family, or a file ending in .npz.")],
     figure: Annotated[
@@ -97,12 +97,18 @@ def show(
             save_picture(figure, family)
 
 
-app.command("gaussians")(gaussians)
-app.command("clouds")(clouds)
-app.command("populations")(populations)
+app.command(
+    "gaussians", epilog="Example: refwfm data gaussians cells.h5ad --by niche --k 40 --out family.npz"
+)(gaussians)
+app.command("clouds", epilog="Example: refwfm data clouds points.csv --cloud sample --out family.npz")(clouds)
+app.command(
+    "populations",
+    epilog="Example: refwfm data populations screen.h5ad --population sample --condition drug --control DMSO "
+    "--out screen.npz",
+)(populations)
 
 
-@app.command()
+@app.command(epilog="Example: refwfm data build --out files")
 def build(out: Annotated[Path, typer.Option(help="Folder for the files; made if it is missing.")]) -> None:
     """Rebuild the shipped files from the original data in REFWFM_DATA."""
     with clear_errors():

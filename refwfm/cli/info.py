@@ -3,6 +3,7 @@
 import json
 import platform
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ BENCHES = {
 def info() -> None:
     """Show versions, backends and devices."""
     table = Table(title=f"refwfm {refwfm.__version__}", show_header=False)
+    table.add_row("refwfm", f"{refwfm.__version__} in {Path(refwfm.__file__).parent}")
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
     for name in ("numpy", "scipy", "POT", "array-api-compat", "safetensors", "matplotlib"):
         try:

@@ -15,7 +15,6 @@ from refwfm.training import algorithm
 from refwfm.training.config import GaussianConfig
 from refwfm.training.methods import METHODS
 
-
 STAGES = 10
 """Of the way of a Gaussian that pictures show; divides the scales' steps of generation."""
 

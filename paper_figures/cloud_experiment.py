@@ -12,13 +12,23 @@ from refwfm.datasets import CloudFamily
 from refwfm.metrics.statistics import OneNN
 from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
 from refwfm.runs import models
-from refwfm.runs.evaluate_clouds import Comparison, compare, draw_source, generate_with, subsample
+from refwfm.runs.evaluate_clouds import (
+    Comparison,
+    compare,
+    draw_source,
+    generate_with,
+    subsample,
+    trajectory,
+)
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
 
 DRAWN = 25
 """Clouds of each kind in a picture."""
+
+FOLLOWED = 10
+"""Clouds whose way is kept."""
 
 PARTIAL = "partial"
 """Source of a flow that completes shapes: each member seen from one side."""
@@ -132,6 +142,8 @@ class CloudOutcome(NamedTuple):
         Of the held-out clouds with the model's, with the source's own, with the training family's.
     generated, held_out, start : lists of arrays (n_i, d)
         Of the first evaluation, for pictures; ``start``: what was generated from, for flows between families.
+    way : list of lists of arrays (n_i, d)
+        A few clouds from noise at t = 0, 1/2 and 1; empty for models with labels, or that start elsewhere.
     labels, held_out_labels : arrays, or None
     train_s, step_ms : float
         Seconds of training, and milliseconds of each step.
@@ -146,6 +158,7 @@ class CloudOutcome(NamedTuple):
     generated: list[np.ndarray]
     held_out: list[np.ndarray]
     start: list[np.ndarray]
+    way: list[list[np.ndarray]]
     labels: np.ndarray | None
     held_out_labels: np.ndarray | None
     train_s: float
@@ -230,7 +243,8 @@ def run(task: CloudTask, /) -> CloudOutcome:
         if not pictures:
             begins = [] if start is None else unpad(untrained)
             known = None if held_out.labels is None else held_out.labels[index]
-            pictures = [unpad(generated), unpad(real), begins, labels, known]
+            way = [] if start is not None or labels is not None else _way(model, task.scale.n_steps)
+            pictures = [unpad(generated), unpad(real), begins, way, labels, known]
     return CloudOutcome(
         task,
         *(tuple(found) for found in compared.values()),
@@ -240,6 +254,11 @@ def run(task: CloudTask, /) -> CloudOutcome:
         float(fitted.last.loss),
         float(fitted.last.plan_error),
     )
+
+
+def _way(model: models.Model[CloudConfig], n_steps: int) -> list[list[np.ndarray]]:
+    clouds = trajectory(model, size=FOLLOWED, n_steps=n_steps, seed=model.config.seed)
+    return [unpad(clouds[round(t * n_steps)]) for t in (0.0, 0.5, 1.0)]
 
 
 def tasks_of(

@@ -40,7 +40,7 @@ def draw_comparison(
     """
     times = magnification(family.gaussians, N_STD)
     panels = 1 + len(generated)
-    low, high = _limits(family.gaussians)
+    low, high = limits(family.gaussians)
     width, height = high - low
     columns = 2 if width > 1.3 * height else min(panels, 4)
     rows = -(-panels // columns)
@@ -49,8 +49,8 @@ def draw_comparison(
     figure = Figure(figsize=(side * columns, (tall + 0.4) * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     area = width * height / times**2
-    real = _some(family.gaussians, area, MOST_DRAWN)
-    generated = {name: _some(mu, area, max(len(real.mean), 64)) for name, mu in generated.items()}
+    real = some_of(family.gaussians, area, MOST_DRAWN)
+    generated = {name: some_of(mu, area, max(len(real.mean), 64)) for name, mu in generated.items()}
     for ax, (name, members) in zip(axes, [("data", None), *generated.items()], strict=False):
         _panel(ax, real, members, times, filled=len(real.mean) == len(family))
         ax.set_title(name, fontsize="medium")
@@ -84,7 +84,7 @@ def _panel(ax: Axes, real: Gaussian, members: Gaussian | None, times: float, *, 
         draw_ellipses(ax, members, color=GENERATED, n_std=N_STD * times, alpha=0.8 * opacity, fill=fill)
 
 
-def _some(mu: Gaussian, area: float, most: int) -> Gaussian:
+def some_of(mu: Gaussian, area: float, most: int, /) -> Gaussian:
     """At most so many members, evenly spaced, and no more than the picture's area has room for."""
     roots = np.linalg.det(mu.cov[:, :2, :2]).clip(0) ** 0.5
     room = MOST_COVER * area / max(np.pi * N_STD**2 * float(np.median(roots)), 1e-300)
@@ -92,7 +92,7 @@ def _some(mu: Gaussian, area: float, most: int) -> Gaussian:
     return mu if n <= drawn else take(mu, np.linspace(0, n - 1, drawn).round().astype(int))
 
 
-def _limits(mu: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+def limits(mu: Gaussian, /) -> tuple[np.ndarray, np.ndarray]:
     """Lower left and upper right corner of the data: a stray generated Gaussian must not shrink the rest."""
     reach = N_STD * np.sqrt(np.median(np.diagonal(mu.cov, axis1=-2, axis2=-1), axis=0))[:2]
     low, high = mu.mean[:, :2].min(axis=0) - reach, mu.mean[:, :2].max(axis=0) + reach

@@ -10,10 +10,16 @@ from refwfm import backends
 from refwfm.datasets import Family, load
 from refwfm.measures import Gaussian
 from refwfm.runs import models
-from refwfm.runs.evaluate_gaussians import evaluate
+from refwfm.runs.evaluate_gaussians import evaluate, trajectory
 from refwfm.training import algorithm
 from refwfm.training.config import GaussianConfig
 from refwfm.training.methods import METHODS
+
+STAGES = 10
+"""Of the way of a Gaussian that pictures show; divides the scales' steps of generation."""
+
+FOLLOWED = 64
+"""Gaussians whose way is kept."""
 
 
 class Scale(NamedTuple):
@@ -62,7 +68,10 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one run gave: the mean of min W2², the covariances' share, Gaussians for the picture, time."""
+    """What one run gave: the mean of min W2², the covariances' share, Gaussians for the picture, time.
+
+    ``path``: some of them on their way, mean (``STAGES`` + 1, n, d).
+    """
 
     task: Task
     min_w2_sq: float
@@ -71,6 +80,7 @@ class Outcome(NamedTuple):
     repaired: float
     accuracy: float | None
     generated: Gaussian
+    path: Gaussian
     train_s: float
 
 
@@ -87,14 +97,10 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
     model, members = models.prepare(config, family, backend)
     state = algorithm.train(config, model.setting, members, family.labels, model.state, ops=backend.ops)
     seconds = time.perf_counter() - start
-    result = evaluate(
-        model._replace(state=state),
-        family,
-        backend,
-        size=task.scale.size,
-        n_steps=task.scale.n_steps,
-        seed=task.seed,
-    )
+    model = model._replace(state=state)
+    n_steps = task.scale.n_steps
+    result = evaluate(model, family, backend, size=task.scale.size, n_steps=n_steps, seed=task.seed)
+    way = trajectory(model, backend, size=FOLLOWED, n_steps=n_steps, stages=STAGES, seed=task.seed)
     return Outcome(
         task,
         float(result.sq_distance.mean()),
@@ -103,6 +109,7 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
         result.repaired,
         result.accuracy,
         result.generated,
+        way,
         seconds,
     )
 

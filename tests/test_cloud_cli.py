@@ -237,7 +237,7 @@ def test_the_demo_of_clouds(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_clouds, "SMOKE", demo_clouds.SMOKE._replace(seeds=1))
     said = succeed("demo", "clouds", "--scale", "smoke", "--out", tmp_path, "--jobs", 1)
     assert "random pairing" in said
-    assert (tmp_path / "fours-optimal-transport.png").stat().st_size > 1000
+    assert (tmp_path / "fours.png").stat().st_size > 1000
     rows = json.loads((tmp_path / "demo-clouds.json").read_text())["rows"]
     assert len(rows) == 2
     assert {row["inner"] for row in rows} == {"exact", "independent"}

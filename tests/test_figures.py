@@ -100,7 +100,7 @@ def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path, monkeypatc
     )
     assert "6 runs, two networks 2 x 16; steps: cities 20, niches 8" in out
     for name in ("cities", "niches"):
-        grey, red = dark_and_red(tmp_path / "here" / f"{name}.png", 2, 2)
+        grey, red = dark_and_red(tmp_path / "here" / f"{name}-methods.png", 2, 2)
         assert np.all(grey > 500)
         assert red[0] == 0
         assert np.all(red[1:] > 500)

@@ -17,10 +17,9 @@ from refwfm import backends
 from refwfm.backends import Backend
 from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
-from refwfm.generation import generate_clouds
 from refwfm.paper_figures import cloud_experiment
 from refwfm.paper_figures.cloud_experiment import CloudScale, CloudTask, Fitted, fit, load_pair, load_source
-from refwfm.runs.evaluate_clouds import Comparison, compare, draw_source, generate_with, subsample
+from refwfm.runs.evaluate_clouds import Comparison, compare, generate_with, subsample, trajectory
 from refwfm.training import cloud_generation, cloud_setting
 from refwfm.training import clouds as flow
 from refwfm.training.algorithm import trained
@@ -190,17 +189,9 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
 
 def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int) -> np.ndarray:
     """Clouds on their way, before the first step and after each: (n_steps + 1, size, n, d), in data units."""
-    config, setting = fitted.model.config, fitted.model.setting
-    seed = config.seed
-    mu = draw_source(fitted.model, size=size, seed=seed, **_starts(start, size, seed))
-    seen: list[np.ndarray] = []
-    generate_clouds(
-        cloud_generation.learned_field(config, trained(fitted.model.state)),
-        cloud_setting.to_model_units(mu, setting),
-        n_steps=n_steps,
-        observe=lambda k, cloud: seen.append(cloud_setting.to_data_units(cloud, setting).points),
-    )
-    return np.stack(seen)
+    seed = fitted.model.config.seed
+    way = trajectory(fitted.model, size=size, n_steps=n_steps, seed=seed, **_starts(start, size, seed))
+    return np.stack([cloud.points for cloud in way])
 
 
 def _laziness(fitted: Fitted) -> Laziness | None:

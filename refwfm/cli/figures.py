@@ -136,14 +136,25 @@ def perform(asked: Request, /) -> None:
         start = time.perf_counter()
         atomic.sweep(asked.out)
         say(f"{figure.TITLE}\n{len(tasks)} runs{words}")
-        outcomes = _outcomes(kind, tasks, asked)
+        early: list[Path] = []
+        outcomes = _outcomes(
+            kind, tasks, asked, lambda outcome: early.extend(_drawn(figure, outcome, asked, start))
+        )
         for part in kind.show(figure, outcomes):
             _print(part)
         pictures = figure.draw(outcomes, asked.out) if hasattr(figure, "draw") else []
-        _finish(asked, kind.as_rows(outcomes), pictures, start)
+        _finish(asked, kind.as_rows(outcomes), [*early, *pictures], start)
 
 
-def _outcomes(kind: Kind, tasks: list[Any], asked: Request) -> list[Any]:
+def _drawn(figure: Any, outcome: Any, asked: Request, start: float) -> list[Path]:
+    """Pictures of one run, for those who do not want to wait for all."""
+    paths: list[Path] = figure.draw_one(outcome, asked.out) if hasattr(figure, "draw_one") else []
+    for path in paths:
+        say(f"{path} after {time.perf_counter() - start:.0f} s")
+    return paths
+
+
+def _outcomes(kind: Kind, tasks: list[Any], asked: Request, each: Callable[[Any], None]) -> list[Any]:
     from refwfm.paper_figures.processes import in_processes
 
     with runs_progress(len(tasks)) as progress:
@@ -153,6 +164,7 @@ def _outcomes(kind: Kind, tasks: list[Any], asked: Request) -> list[Any]:
             progress.advance(bar)
             if progress.disable:
                 say(kind.line(outcome))
+            each(outcome)
 
         return in_processes(
             kind.run,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refwfm._array import check_integer, sq_distances
+from refwfm.generation import generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.metrics.copying import CopyRate, copy_rate, profiles
 from refwfm.metrics.distances import compare_families, pairwise_chamfer
@@ -21,8 +22,8 @@ from refwfm.runs.models import Model, conditions_of
 from refwfm.training import noise
 from refwfm.training.algorithm import trained
 from refwfm.training.alignment import Clouds
-from refwfm.training.cloud_generation import sample
-from refwfm.training.cloud_setting import to_data_units
+from refwfm.training.cloud_generation import learned_field, sample
+from refwfm.training.cloud_setting import to_data_units, to_model_units
 from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
 from refwfm.transport.sliced import random_directions
@@ -103,6 +104,25 @@ def draw_source(
     if index is None:
         index = rng.integers(len(source), size=size)
     return source.batch(index, n_points=config.n_points, rng=rng)
+
+
+def trajectory(
+    model: Model[CloudConfig], /, *, size: int, n_steps: int, seed: int, **starts: Any
+) -> list[PointCloud]:
+    """Clouds on their way, before the first step and after each, in data units.
+
+    Of models without labels and conditions; ``starts`` as for ``draw_source``.
+    """
+    config, setting = model.config, model.setting
+    mu = draw_source(model, size=size, seed=seed, **starts)
+    seen: list[PointCloud] = []
+    generate_clouds(
+        learned_field(config, trained(model.state)),
+        to_model_units(mu, setting),
+        n_steps=n_steps,
+        observe=lambda k, cloud: seen.append(to_data_units(cloud, setting)),
+    )
+    return seen
 
 
 def subsample(family: Clouds, size: int, config: CloudConfig, /, *, seed: int) -> PointCloud:

@@ -100,6 +100,33 @@ def generate_with(
     return host_gaussian(result.gaussian, backend), labels, backend.to_numpy(result.lowest)
 
 
+def trajectory(
+    model: Model[GaussianConfig], backend: Backend, /, *, size: int, n_steps: int, stages: int, seed: int
+) -> Gaussian:
+    """Gaussians on their way, at ``stages + 1`` equidistant times from 0 to 1, in data units, on the host.
+
+    Parameters
+    ----------
+    stages : int
+        Divides ``n_steps``.
+
+    Returns
+    -------
+    Gaussian, mean (stages + 1, size, d), cov (stages + 1, size, d, d)
+    """
+    if n_steps % stages:
+        raise ValueError(f"stages must divide n_steps = {n_steps}; got {stages}")
+    seen: list[Gaussian] = []
+
+    def observe(k: int, mu: Gaussian) -> None:
+        if k % (n_steps // stages) == 0:
+            seen.append(host_gaussian(to_data_units(mu, model.setting), backend))
+
+    params = trained(model.state)
+    sample(model.config, model.setting, params, size=size, n_steps=n_steps, seed=seed, observe=observe)
+    return Gaussian(*(np.stack(part) for part in zip(*seen, strict=True)))
+
+
 def evaluate(
     model: Model[GaussianConfig],
     data: GaussianData,

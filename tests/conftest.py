@@ -47,19 +47,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each test is asked on JAX in a third of its cases, at least in one: the others are compiled as long."""
+    """On JAX a third of the cases are asked, which is compiled anew for each.
+
+    At least one is of each test that names JAX or compares libraries; other properties of a formula that
+    ``library`` asks of all of them are not its own.
+    """
     if THOROUGH or LIBRARIES == ["jax"]:
         return
     cases = defaultdict(list)
     for item in items:
         if isinstance(item, pytest.Function) and on_jax(item):
             cases[item.nodeid.partition("[")[0]].append(item)
-    left_out = {
-        item
-        for every in cases.values()
-        for item in every
-        if not in_third(item.nodeid) and item is not min(every, key=lambda each: len(each.nodeid))
-    }
+    left_out = set()
+    for name, every in cases.items():
+        its_own = "librar" in name or "library" not in every[0].fixturenames
+        left_out |= {item for item in every[its_own:] if not in_third(item.nodeid)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
@@ -71,7 +73,8 @@ def pytest_collection_finish() -> None:
 
 def on_jax(item: pytest.Function) -> bool:
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return any(str(value[0] if isinstance(value, tuple) and value else value) == "jax" for value in values)
+    names = [value[0] if isinstance(value, tuple) and value else value for value in values]
+    return any(isinstance(name, str) and name in ("jax", "jax:cpu") for name in names)
 
 
 # The same examples in every run; the machine may be slow.

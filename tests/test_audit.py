@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import math
+import re
 from pathlib import Path
 
 import command
@@ -275,6 +276,19 @@ def test_nan_never_passes():
     assert result.ok is False
     assert result.residual == math.inf
     assert run_check(make(forgiving, {"NaN": lambda x: x * float("nan")}), "test", backend).ok
+
+
+def test_the_worst_of_residuals_is_nan_where_one_is():
+    """A NaN in a gradient comes from a pullback, which no draw looks at."""
+    assert max(0.5, math.nan) == 0.5
+    assert checks.worst_of(0.5, np.float32(2.0)) == 2.0
+    assert all(math.isnan(checks.worst_of(*pair)) for pair in ((0.5, math.nan), (math.nan, 0.5)))
+
+
+def test_no_residual_is_a_maximum_of_pythons():
+    """Which forgets NaN, unless it comes first."""
+    for path in Path(checks.__file__).parent.rglob("items/*.py"):
+        assert not re.search(r"(worst =|return) max\(", path.read_text()), path
 
 
 def test_a_blind_check_makes_verify_fail(monkeypatch):

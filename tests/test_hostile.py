@@ -319,7 +319,7 @@ def test_arrays_are_where_they_should_be():
 # Other libraries
 
 
-@pytest.mark.parametrize("name", adapters.PEERS)
+@pytest.mark.parametrize("name", [name for name in adapters.PEERS if name != "ott" or THOROUGH])  # compiles
 @pytest.mark.filterwarnings("ignore")
 def test_peers_answer_what_is_easy(name):
     """The adapter asks the right question: signs, halves and roots are as they are meant."""

@@ -296,6 +296,11 @@ def with_controls(result: CheckResult, controls: tuple[ControlResult, ...], /) -
     return result._replace(controls=controls, ok=not notes, note="; ".join(notes))
 
 
+def worst_of(*residuals: float) -> float:
+    """Largest of some residuals, and NaN if one of them is, which Python's ``max`` passes over."""
+    return float(np.max([float(residual) for residual in residuals]))
+
+
 def _largest_residual(
     check: Check,
     implementation: Callable[..., Any],

@@ -8,7 +8,7 @@ from refwfm.measures import PointCloud
 from refwfm.meta.cloud_potentials import cloud_potential, init_cloud_potential, standardized
 from refwfm.training import optim
 from refwfm.transport.gaussian_start import gaussian_potential
-from refwfm.validation.check import Check, roundings
+from refwfm.validation.check import Check, roundings, worst_of
 from refwfm.validation.draws import Draw
 from refwfm.validation.entropic_problems import padded, problem
 from refwfm.validation.plain_network import affine, positive
@@ -102,5 +102,7 @@ def units_do_not_matter(standardize: Any, draw: Draw) -> float:
         if len(a) > 1:
             small, truth = [padded(c, 1) for c in small], [np.pad(t, [(0, 0), (0, 1), (0, 0)]) for t in truth]
         found = draw.call(standardize, *small)
-        worst = max(worst, *(relative(part.points, t, 1.0) for part, t in zip(found, truth, strict=True)))
+        worst = worst_of(
+            worst, *(relative(part.points, t, 1.0) for part, t in zip(found, truth, strict=True))
+        )
     return worst

@@ -10,7 +10,7 @@ from refwfm.training import cloud_network, optim
 from refwfm.training.cloud_setting import CloudSetting
 from refwfm.training.config import CloudConfig
 from refwfm.training.randomness import random_stream
-from refwfm.validation.check import roundings
+from refwfm.validation.check import roundings, worst_of
 from refwfm.validation.plain_transformer import plain
 from refwfm.validation.textbook import relative
 
@@ -90,7 +90,7 @@ def error_of_batch(batch, starts, images, t):
         points[k, : len(x)] = (1.0 - t[k]) * x + t[k] * y
         target[k, : len(x)] = y - x
         weights[k, : len(x)] = 1.0 / len(x)
-    return max(
+    return worst_of(
         relative(batch.points, points, 1.0 + np.max(np.abs(points))),
         relative(batch.target, target, 1.0 + np.max(np.abs(target))),
         relative(batch.weights, weights, 1.0),

@@ -10,7 +10,7 @@ from refwfm.transport import plans, quantiles, sliced, stability
 from refwfm.transport.entropic import entropic_map
 from refwfm.transport.linearized import align_to_reference
 from refwfm.transport.problem import cost_scale
-from refwfm.validation.check import EXACT, Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings, worst_of
 from refwfm.validation.extremes import refused
 from refwfm.validation.sliced_problems import directions, pot_cost
 from refwfm.validation.textbook import relative
@@ -114,7 +114,7 @@ def powers_of_pairs_are_pots(costs, draw):
                 for u in x.points
             ]
             found = draw.call(costs, x, y, theta, p=float(p))
-            worst = max(worst, relative(found[None], np.asarray(truth)[None]))
+            worst = worst_of(worst, relative(found[None], np.asarray(truth)[None]))
     return worst
 
 
@@ -354,5 +354,5 @@ def radii_of_the_report(report, draw):
         cloud = PointCloud(x, np.full(n, 1.0 / n))
         clouds = PointCloud(x[None], cloud.weights[None])
         found = report(s, clouds, sigma=0.1, rng=np.random.default_rng(0), size=3)
-        worst = max(worst, float(np.max(np.abs(found.radius / radius(s, cloud) - 1.0))))
+        worst = worst_of(worst, float(np.max(np.abs(found.radius / radius(s, cloud) - 1.0))))
     return worst

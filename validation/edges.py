@@ -13,7 +13,7 @@ from refwfm.evidence import SingularCovarianceError
 from refwfm.measures import Gaussian
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.validation import textbook
-from refwfm.validation.check import EXACT, Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings, worst_of
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import relative
 
@@ -101,7 +101,7 @@ def root_of_a_square(sqrtm, draw):
     """``R`` from ``R²``, exact in the dtype; relative to the largest entry."""
     roots, squares = _squares(draw)
     units = [2.0 ** (k / 4) for k in UNITS[draw.dtype]]
-    return max(relative(draw.call(sqrtm, squares * u * u), roots * u) for u in units)
+    return worst_of(*(relative(draw.call(sqrtm, squares * u * u), roots * u) for u in units))
 
 
 def root_of_each(sqrtm, draw):
@@ -177,7 +177,7 @@ def factor_is_turned(turned, draw):
     cross = F.mT @ K
     size = np.linalg.norm(F, axis=(-2, -1)) * np.linalg.norm(G, axis=(-2, -1))
     lowest = np.linalg.eigvalsh(symmetric(cross))[:, 0]
-    return max(relative(cross, cross.mT, size), relative(K @ K.mT, G @ G.mT), np.max(-lowest / size))
+    return worst_of(relative(cross, cross.mT, size), relative(K @ K.mT, G @ G.mT), np.max(-lowest / size))
 
 
 def deviations_are_bounded(deviations, draw):
@@ -224,7 +224,7 @@ def lift_has_no_units(solve_lift, draw):
     rates = draw.normal(draw.size, draw.d, draw.d)
     truth = textbook.lyapunov(M @ M.mT, rates @ M.mT + M @ rates.mT)
     units = [2.0 ** (k / 2) for k in UNITS[draw.dtype]]
-    return max(relative(draw.call(solve_lift, u * M, u * rates), truth) for u in units)
+    return worst_of(*(relative(draw.call(solve_lift, u * M, u * rates), truth) for u in units))
 
 
 def kernel_is_orthonormal(lift_and_kernel, draw):
@@ -236,7 +236,7 @@ def kernel_is_orthonormal(lift_and_kernel, draw):
         kernel = draw.call(lift_and_kernel, M, draw.normal(draw.size, d, d))[1]
         overlap = np.max(np.abs(M @ kernel)) / max(1.0, np.max(np.abs(M)))
         lengths = np.sort(np.linalg.norm(kernel, axis=-2))
-        worst = max(worst, overlap, np.max(np.abs(lengths - (np.arange(d) >= rank))))
+        worst = worst_of(worst, overlap, np.max(np.abs(lengths - (np.arange(d) >= rank))))
     return worst
 
 
@@ -313,7 +313,7 @@ def distance_to_a_multiple(distances, draw):
         first = cov * 2.0**k
         second = draw.rounded(first * (1.0 + delta) ** 2)
         found = np.diag(draw.call(distances, Gaussian(zero, first), Gaussian(zero, second)))
-        worst = max(worst, delta * np.max(np.abs(found / (delta**2 * textbook.trace(first)) - 1.0)))
+        worst = worst_of(worst, delta * np.max(np.abs(found / (delta**2 * textbook.trace(first)) - 1.0)))
     return worst
 
 

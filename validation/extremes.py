@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from refwfm.measures import PointCloud
 from refwfm.transport import emd, exact
-from refwfm.validation.check import EXACT, Check, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 LARGEST = 1.7e308
@@ -135,7 +135,7 @@ def distances_of_all_kinds(distance, draw):
             )
             for k in range(len(pair[0]))
         ]
-        worst = max(worst, relative(draw.call(distance, *clouds), truth, truth))
+        worst = worst_of(worst, relative(draw.call(distance, *clouds), truth, truth))
     return worst
 
 
@@ -151,7 +151,7 @@ def large_costs_are_assigned(assignment, draw):
     worst = 0.0
     for unit in (large, signed, -np.abs(signed)):
         found = draw.call(assignment, LARGEST * unit)
-        worst = max(worst, np.sum(unit[np.arange(5), found]) - np.min(_sums(unit)))
+        worst = worst_of(worst, np.sum(unit[np.arange(5), found]) - np.min(_sums(unit)))
     return worst
 
 
@@ -222,7 +222,7 @@ def plan_of_padding(transport_plan, draw):
         (rows.f[1], 0.0),
         (columns.g[1], 0.0),
     )
-    return max(float(np.max(np.abs(found - truth))) for found, truth in wanted)
+    return worst_of(*(float(np.max(np.abs(found - truth))) for found, truth in wanted))
 
 
 # Earth mover's distance
@@ -286,11 +286,11 @@ def large_potentials_are_not_used(exact_cost, draw):
         y[2:, 0] += 1.0
         cost = cdist(x, y, "sqeuclidean")
         f = np.where(np.arange(5) < 2, 0.0, change)
-        worst = max(worst, _error(exact_cost, cost, f))
+        worst = worst_of(worst, _error(exact_cost, cost, f))
     cost = draw.rng.random((5, 5))
     f, g, _ = emd.dual(cost, np.full(5, 0.2), np.full(5, 0.2), np.zeros(5))
     shift = (np.min(_sums(cost)) + np.sum(f) - np.sum(g)) / 10.0  # K + f - g then costs hardly anything
-    return max(worst, _error(exact_cost, cost, f - shift + 1e-9))
+    return worst_of(worst, _error(exact_cost, cost, f - shift + 1e-9))
 
 
 def _error(exact_cost, cost, f):

@@ -11,7 +11,7 @@ from refwfm import clouds
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.metrics.straightness import path_straightness, relative_bend
 from refwfm.training import optim
-from refwfm.validation.check import EXACT, Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 # Clouds
@@ -42,7 +42,7 @@ def moments_of_integers(moments, draw):
     centred = near - mean[:, None, :]
     found = draw.call(moments, near + offset)
     error = np.max(np.abs(found.mean - offset - mean)) / offset
-    return max(40.0 * error, relative(found.cov, centred.mT @ centred / n))
+    return worst_of(40.0 * error, relative(found.cov, centred.mT @ centred / n))
 
 
 def alike_check() -> Check:
@@ -140,9 +140,13 @@ def ratio_has_no_units(measure, draw):
         share = 4.0 ** (np.array(units) - max(units))
         with np.errstate(over="ignore", under="ignore"):  # bends that are no numbers
             found = draw.call(measure, path * 2.0 ** np.array(units)[:, None, None], weights)
-        worst = max(worst, abs(float(found.ratio) / (np.sum(share * bend) / np.sum(share * moved)) - 1.0))
+        worst = worst_of(
+            worst, abs(float(found.ratio) / (np.sum(share * bend) / np.sum(share * moved)) - 1.0)
+        )
     nothing = draw.call(measure, path[:, :0], weights[:0]), draw.call(measure, path[:, :, :0], weights[:, :0])
-    return max(worst, *(abs(float(part)) for found in nothing for part in (found.ratio, np.sum(found.bend))))
+    return worst_of(
+        worst, *(abs(float(part)) for found in nothing for part in (found.ratio, np.sum(found.bend)))
+    )
 
 
 def bend_of_closed_paths(relative_bend, draw):
@@ -188,8 +192,8 @@ def clipping_has_no_units(clip, draw):
         }
         length = math.hypot(*tree["a"], *tree["b"])
         found, norm = draw.call(clip, tree, 0.5 * length)
-        worst = max(worst, abs(float(norm) / length - 1.0))
-        worst = max(worst, *(np.max(np.abs(found[k] - 0.5 * tree[k])) / length for k in tree))
+        worst = worst_of(worst, abs(float(norm) / length - 1.0))
+        worst = worst_of(worst, *(np.max(np.abs(found[k] - 0.5 * tree[k])) / length for k in tree))
     return worst
 
 
@@ -232,7 +236,7 @@ def rate_rises_and_falls(rate, draw):
             share = min(1.0, (step - warm_up) / max(1, n_steps - warm_up))
             truth = (step + 1) / warm_up if step < warm_up else math.cos(0.5 * math.pi * share) ** 2
             found = rate(step, base=0.25, warm_up=warm_up, n_steps=n_steps)
-            worst = max(worst, abs(found - 0.25 * truth))
+            worst = worst_of(worst, abs(found - 0.25 * truth))
     return worst
 
 

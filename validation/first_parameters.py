@@ -8,7 +8,7 @@ import numpy as np
 from refwfm.meta import hypernetwork, icnn, picnn, w2gn
 from refwfm.training import meta_icnn
 from refwfm.training import w2gn as fitting
-from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check
+from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, worst_of
 from refwfm.validation.draws import Draw
 from refwfm.validation.meta_training import LIKE, difference
 
@@ -42,7 +42,7 @@ def kinds_are_themselves(kinds: Any, draw: Draw) -> float:
     drawn = w2gn.init_pair(rng, 2, like=LIKE, width=3)
     trained = fitting.pretrain_identity(drawn, rng=rng, n_steps=2, require=False)[0]
     truth = ridges, trained, w2gn.init_pair(rng, 2, like=LIKE, width=3)
-    return max(map(difference, kinds(np.random.default_rng(5)), truth))
+    return worst_of(*map(difference, kinds(np.random.default_rng(5)), truth))
 
 
 def laws_check() -> Check:
@@ -87,9 +87,9 @@ def laws_hold(first: Any, draw: Draw) -> float:
     worst = 0.0
     for name, variance in variances.items():
         z = found[name] / math.sqrt(variance)
-        worst = max(
+        worst = worst_of(
             worst, abs(z.mean()) * math.sqrt(z.size), abs(np.mean(z**2) - 1.0) * math.sqrt(z.size / 2.0)
         )
     for name, value in {"lengths": 1.0, "weights": 0.25, "gates": 1.0}.items():
-        worst = max(worst, float(np.max(np.abs(found[name] - value))) * 1e12)
+        worst = worst_of(worst, float(np.max(np.abs(found[name] - value))) * 1e12)
     return worst

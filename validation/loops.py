@@ -16,7 +16,7 @@ from refwfm.training import clouds as flow
 from refwfm.training.cloud_fit import Families
 from refwfm.training.config import CloudConfig, GaussianConfig
 from refwfm.training.randomness import random_stream
-from refwfm.validation.check import EXACT, Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings, worst_of
 from refwfm.validation.cloud_runs import (
     CARRIED,
     CONFIG,
@@ -157,7 +157,7 @@ def scaling_of_constants(fit_scaling: Any, draw: Draw) -> float:
         found = draw.call(fit_scaling, Gaussian(mean, unit * cov), (mean, cov))["input_scale"]
         deviations = [np.std(mean[:, 0]), np.std(mean[:, 1]), *(unit * np.std(cov[:, i, i]) for i in (0, 1))]
         truth = np.array([*deviations[:3], 1.0, deviations[3]])
-        worst = max(worst, float(np.max(np.abs(found / truth - 1.0))))
+        worst = worst_of(worst, float(np.max(np.abs(found / truth - 1.0))))
     return worst
 
 
@@ -287,7 +287,7 @@ def pairs_are_drawn(draw_batch: Any, draw: Draw) -> float:
     pairs = outer_pairs(np.sum((x[:, None] - y) ** 2, axis=-1), rng=rng, replace=True)
     x, y = x[pairs.source], y[pairs.target]
     place = (1.0 - batch.t[:, None]) * x + batch.t[:, None] * y
-    return max(relative(batch.points[:, 0], place), relative(batch.target[:, 0], y - x))
+    return worst_of(relative(batch.points[:, 0], place), relative(batch.target[:, 0], y - x))
 
 
 def units_are_fitted(prepare: Any, draw: Draw) -> float:
@@ -297,7 +297,7 @@ def units_are_fitted(prepare: Any, draw: Draw) -> float:
     shift = np.mean([x.mean(axis=0) for x in members], axis=0)
     variance = np.mean([np.mean(np.sum((x - shift) ** 2, axis=1)) for x in members]) / draw.d
     same = setting.start is None and setting.sizes.tolist() == list(SIZES)
-    return max(
+    return worst_of(
         relative(setting.shift[None], shift[None]),
         abs(setting.unit**2 / variance - 1.0),
         0.0 if same else np.inf,

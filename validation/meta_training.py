@@ -18,7 +18,7 @@ from refwfm.training import w2gn as fitting
 from refwfm.training.algorithm import NonFiniteLossError
 from refwfm.training.randomness import random_stream
 from refwfm.validation import plain_potentials as plain
-from refwfm.validation.check import EXACT, Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings, worst_of
 from refwfm.validation.draws import Draw
 
 LOOPS = roundings(1e5, "a few steps of Adam, which divides by the size of the gradient")
@@ -114,11 +114,11 @@ def fit_is_by_hand(fit: Any, draw: Draw) -> float:
         x_some = drawn_rows(x, 3, rng)
         losses, grads = w2gn.w2gn_loss_and_grad(pair, x_some, drawn_rows(y, 3, rng), **weights)
         pair = adam.step(pair, grads)
-        worst = max(worst, abs(told[step][0] - step - 1), difference(told[step][1], losses))
+        worst = worst_of(worst, abs(told[step][0] - step - 1), difference(told[step][1], losses))
     values.append(w2gn.dual_value(pair["potential"], *fixed))
     if found.steps.tolist() != [0, 2, 3]:
         return math.inf
-    return max(worst, difference(found.pair, pair), difference(found.values, np.stack(values, axis=-1)))
+    return worst_of(worst, difference(found.pair, pair), difference(found.values, np.stack(values, axis=-1)))
 
 
 def pretraining_check() -> Check:
@@ -167,7 +167,7 @@ def pretraining_is_by_hand(pretrain: Any, draw: Draw) -> float:
         truth = way[steps - 1]
         if found[2] != steps:
             return math.inf
-        worst = max(worst, difference(found[0], truth[0]), difference(found[1], truth[1]))
+        worst = worst_of(worst, difference(found[0], truth[0]), difference(found[1], truth[1]))
     return worst
 
 
@@ -228,8 +228,8 @@ def game_is_by_hand(fit: Any, draw: Draw) -> float:
         some = drawn_rows(x, 3, rng)
         f = of_f.step(f, monge.potential_loss_and_grad(g, f, some, drawn_rows(y, 3, rng), c, **starts)[1])
         f = _clamped(f)
-        worst = max(worst, abs(told[step][0] - step - 1), difference(told[step][1].f, f))
-    return max(worst, difference(found.g, g), difference(found.f, f))
+        worst = worst_of(worst, abs(told[step][0] - step - 1), difference(told[step][1].f, f))
+    return worst_of(worst, difference(found.g, g), difference(found.f, f))
 
 
 def _clamped(params: Any) -> Any:
@@ -317,9 +317,9 @@ def training_is_by_hand(train: Any, draw: Draw) -> float:
             params = adam.step(params, optim.unflatten(grads), rate)
             losses.append(float(loss))
             if step == 2:
-                worst = max(worst, difference(told[0][0].params, params))
+                worst = worst_of(worst, difference(told[0][0].params, params))
         means = [sum(losses[:3]) / 3.0, losses[3]]
-        worst = max(
+        worst = worst_of(
             worst,
             difference(found.params, params),
             difference(np.array([each[1] for each in told]), np.array(means)),

@@ -8,7 +8,7 @@ from refwfm.networks.conditioning import feature_embedding
 from refwfm.networks.point_mlp import nearest_neighbours
 from refwfm.sources.clouds import cholesky
 from refwfm.transport.sinkhorn import sinkhorn
-from refwfm.validation.check import EXACT, Check, roundings
+from refwfm.validation.check import EXACT, Check, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 # Networks and sources
@@ -73,7 +73,7 @@ def distances_in_any_units(distances, draw):
     for unit in (2.0**600, 2.0**-600):
         with np.errstate(over="ignore"):
             found = np.asarray(distances(unit * points, mask))[0]
-        worst = max(worst, relative(np.sort(found, axis=-1) / unit, truth))
+        worst = worst_of(worst, relative(np.sort(found, axis=-1) / unit, truth))
     return worst
 
 
@@ -177,4 +177,4 @@ def mass_does_not_matter(drawn, draw):
     """Largest difference of the pairs, for plans of mass 1 and 1.0009."""
     x, y = (PointCloud(draw.rng.standard_normal((3, 5, draw.d)), np.full((3, 5), 0.2)) for _ in range(2))
     pairs = zip(drawn(x, y, 0, 1.0), drawn(x, y, 0, 1.0009), strict=True)
-    return max(float(np.max(np.abs(one - other))) for one, other in pairs)
+    return worst_of(*(float(np.max(np.abs(one - other))) for one, other in pairs))

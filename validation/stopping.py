@@ -8,7 +8,7 @@ from refwfm.measures import PointCloud
 from refwfm.transport.entropic import sinkhorn_divergence
 from refwfm.transport.reference import free_support_barycenter
 from refwfm.transport.sinkhorn import certified, sinkhorn
-from refwfm.validation.check import EXACT, Check, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 # Sinkhorn
@@ -76,7 +76,7 @@ def iterations_stop_in_time(solve, draw):
         looks = [k for k in range(1, most) if tol is not None and (k - 1) % every == 0]
         stop = next((k for k in looks if np.all(errors[k - 1] <= tol)), most)
         gap = np.max(np.abs(found.col_error - errors[stop - 1]))
-        worst = max(worst, gap, float(found.n_iter != stop), float(np.max(found.row_error)))
+        worst = worst_of(worst, gap, float(found.n_iter != stop), float(np.max(found.row_error)))
     return worst
 
 
@@ -174,5 +174,5 @@ def iteration_stops_by_its_share(solve, draw):
         for unit in (1e-6, 1.0, 1e6):
             found = draw.call(solve, PointCloud(unit * points, weights), init=unit * init, tol=float(tol))
             same = relative(np.asarray(found.objective)[None] / unit**2, history[None, : stop + 1])
-            worst = max(worst, float(found.n_iter != stop), same) if found.n_iter == stop else 1.0
+            worst = worst_of(worst, float(found.n_iter != stop), same) if found.n_iter == stop else 1.0
     return worst

@@ -7,7 +7,7 @@ import numpy as np
 
 from refwfm.measures import PointCloud
 from refwfm.transport import emd
-from refwfm.validation.check import EXACT, Check, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Tolerance, roundings, worst_of
 
 
 def _even(points):
@@ -121,10 +121,10 @@ def bounds_move_with_the_clouds(frame_bounds, draw):
         bounds = partial(frame_bounds, squared=squared)
         plain = bounds([_even(x)], [_even(y)], frames)[0, 0]
         moved = bounds([_even(x + 1e6)], [_even(y + 1e6)], frames)[0, 0]
-        worst = max(worst, abs(moved / plain - 1.0))
+        worst = worst_of(worst, abs(moved / plain - 1.0))
         for unit in (1e6, 1e-6):
             scaled = bounds([_even(unit * x)], [_even(unit * y)], frames)[0, 0]
-            worst = max(worst, abs(scaled / (unit**2 if squared else unit) / plain - 1.0))
+            worst = worst_of(worst, abs(scaled / (unit**2 if squared else unit) / plain - 1.0))
     for step in draw.rng.standard_normal((10, draw.d)):
         pair = [_even(np.stack([first, second])) for first, second in ((-step, 0 * step), (0 * step, step))]
         exact = sum(Fraction(v) ** 2 for v in step)

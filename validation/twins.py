@@ -17,7 +17,7 @@ from refwfm.transport.grids import Grid, grid_softmin
 from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import plan, sinkhorn
 from refwfm.transport.starts import error_curve
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling
 from refwfm.validation.textbook import relative, scaled
@@ -110,17 +110,17 @@ def _losses(twin: Callable[..., Any]) -> Check:
 
 def losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
     """Loss and all gradients, without and with features of the state."""
-    worst = 0.0
-    for n_state in (0, 3):
-        params, scaling = random_parameters(draw, n_state=n_state), random_scaling(draw, n_state)
-        batch = GaussianBatch(draw.gaussians(), draw.tangents(), draw.times(), None)
-        (value, grads), (truth, wanted) = (
-            draw.call(function, params, scaling, batch, method="riemannian")
-            for function in (twin, regression.gaussian_loss_and_grad)
-        )
-        error = _tree_error(grads, wanted, _largest(wanted))
-        worst = max(worst, abs(float(value - truth)) / float(truth), error)
-    return worst
+    return worst_of(*(_loss_error(twin, draw, n_state) for n_state in (0, 3)))
+
+
+def _loss_error(twin: Callable[..., Any], draw: Draw, n_state: int) -> float:
+    params, scaling = random_parameters(draw, n_state=n_state), random_scaling(draw, n_state)
+    batch = GaussianBatch(draw.gaussians(), draw.tangents(), draw.times(), None)
+    (value, grads), (truth, wanted) = (
+        draw.call(function, params, scaling, batch, method="riemannian")
+        for function in (twin, regression.gaussian_loss_and_grad)
+    )
+    return worst_of(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
 
 
 def _cloud_losses(twin: Callable[..., Any]) -> Check:
@@ -145,7 +145,7 @@ def _cloud_losses(twin: Callable[..., Any]) -> Check:
 
 def cloud_losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
     """Loss and all gradients, on clouds of different sizes with labels, also with features of points."""
-    return max(_cloud_loss_error(twin, draw, n_space) for n_space in (0, 3))
+    return worst_of(*(_cloud_loss_error(twin, draw, n_space) for n_space in (0, 3)))
 
 
 def _cloud_loss_error(twin: Callable[..., Any], draw: Draw, n_space: int) -> float:
@@ -159,7 +159,7 @@ def _cloud_loss_error(twin: Callable[..., Any], draw: Draw, n_space: int) -> flo
     (value, grads), (truth, wanted) = (
         draw.call(function, params, batch, heads=2) for function in (twin, regression.cloud_loss_and_grad)
     )
-    return max(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
+    return worst_of(abs(float(value - truth)) / float(truth), _tree_error(grads, wanted, _largest(wanted)))
 
 
 def _sinkhorns(twin: Callable[..., Any]) -> Check:
@@ -224,7 +224,7 @@ def semiduals_agree(twin: Callable[..., Any], draw: Draw) -> float:
         draw.call(function, f, cost, a, b, eps=0.5, validate=False)
         for function in (twin, semidual_value_and_gradient)
     )
-    return max(relative(x, y) for x, y in zip(found, truth, strict=True))
+    return worst_of(*(relative(x, y) for x, y in zip(found, truth, strict=True)))
 
 
 def _three_problems(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -302,7 +302,7 @@ def clippings_agree(twin: Callable[..., Any], draw: Draw) -> float:
         (result, norm), (wanted, truth) = (
             draw.call(function, grads, bound) for function in (twin, optim.clip_by_global_norm)
         )
-        worst = max(
+        worst = worst_of(
             worst, abs(float(norm - truth)) / float(truth), _tree_error(result, wanted, _largest(wanted))
         )
     return worst
@@ -337,7 +337,7 @@ def adams_agree(twin: Callable[..., Any], draw: Draw) -> float:
     if after.steps != truth.steps:
         return float("inf")
     errors = (_tree_error(after.first, truth.first, 0.01), _tree_error(after.second, truth.second, 1e-4))
-    return max(_tree_error(moved, wanted, 0.01), *errors)
+    return worst_of(_tree_error(moved, wanted, 0.01), *errors)
 
 
 def _averages(twin: Callable[..., Any]) -> Check:
@@ -362,8 +362,8 @@ def _tree_error(tree: Any, truth: Any, scale: float) -> float:
     flat, wanted = optim.flatten(tree), optim.flatten(truth)
     if flat.keys() != wanted.keys():
         return float("inf")
-    return max(float(np.max(np.abs(flat[path] - wanted[path]))) for path in wanted) / scale
+    return worst_of(*(float(np.max(np.abs(flat[path] - wanted[path]))) for path in wanted)) / scale
 
 
 def _largest(tree: Any) -> float:
-    return max(float(np.max(np.abs(leaf))) for leaf in optim.tree_leaves(tree))
+    return worst_of(*(float(np.max(np.abs(leaf))) for leaf in optim.tree_leaves(tree)))

@@ -5,7 +5,7 @@ import numpy as np
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import FIXED_POINT, Check, Item, Tolerance, roundings
+from refwfm.validation.check import FIXED_POINT, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import identity, pot_gaussian, relative, sqrtm
 
@@ -113,7 +113,7 @@ def maps_average_to_the_identity(barycenter, draw):
     center = draw.call(barycenter, mu, w).gaussian
     maps = textbook.gelbrich_map(np.repeat(center.cov[None], 5, axis=0), mu.cov)
     average = np.einsum("n,nij->ij", w / w.sum(), maps)
-    return max(_mean_error(center, mu, w), relative(average[None], identity(average)[None]))
+    return worst_of(_mean_error(center, mu, w), relative(average[None], identity(average)[None]))
 
 
 def _one_sided_step(mu, w):
@@ -151,7 +151,7 @@ def one_step_is_the_textbooks(step, draw):
     S, T = _first_step(mu, w)
     step = T - np.eye(draw.d)
     residual = np.sqrt(np.trace(step @ S @ step) / np.trace(S))
-    return max(
+    return worst_of(
         _mean_error(found.gaussian, mu, w),
         relative(found.gaussian.cov[None], (T @ S @ T)[None]),
         abs(found.residual - residual) / residual,
@@ -175,7 +175,7 @@ def barycenter_in_a_subspace(barycenter, draw):
     maps = textbook.gelbrich_map(np.repeat(found[None], 5, axis=0), inside.cov)
     average = np.einsum("n,nij->ij", w / w.sum(), maps)
     left = relative((basis @ found @ basis.T)[None], center.cov[None])
-    return max(_mean_error(center, mu, w), relative(average[None], identity(average)[None]), left)
+    return worst_of(_mean_error(center, mu, w), relative(average[None], identity(average)[None]), left)
 
 
 def barycenter_of_commuting_covariances(barycenter, draw):
@@ -184,7 +184,7 @@ def barycenter_of_commuting_covariances(barycenter, draw):
     mu, w = Gaussian(draw.normal(5, draw.d), cov), draw.weights(5)
     center = draw.call(barycenter, mu, w).gaussian
     root = np.einsum("n,nij->ij", w / w.sum(), roots)
-    return max(_mean_error(center, mu, w), relative(center.cov[None], (root @ root)[None]))
+    return worst_of(_mean_error(center, mu, w), relative(center.cov[None], (root @ root)[None]))
 
 
 def barycenter_is_pots(barycenter, draw):
@@ -192,7 +192,7 @@ def barycenter_is_pots(barycenter, draw):
     mu, w = draw.gaussians(size=5), draw.weights(5)
     center = draw.call(barycenter, mu, w).gaussian
     _, cov = pot_gaussian().bures_wasserstein_barycenter(mu.mean, mu.cov, weights=w / w.sum(), eps=1e-10)
-    return max(_mean_error(center, mu, w), relative(center.cov[None], cov[None]))
+    return worst_of(_mean_error(center, mu, w), relative(center.cov[None], cov[None]))
 
 
 def _mean_error(center, mu, w):

@@ -12,7 +12,7 @@ from refwfm.metrics.distances import chamfer, compare_families, pairwise_chamfer
 from refwfm.metrics.statistics import FamilyDistances
 from refwfm.transport import emd
 from refwfm.validation import extremes, textbook
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.cloud_problems import SUMS, normalised, pot_matrix
 from refwfm.validation.textbook import relative
 
@@ -242,7 +242,7 @@ def comparison_is_pots(compare, draw):
     truths = [pot_matrix(*pair, "sqeuclidean") for pair in pairs]
     if [part.shape for part in found] != [truth.shape for truth in truths]:
         return np.inf
-    return max(relative(part[None], truth[None]) for part, truth in zip(found, truths, strict=True))
+    return worst_of(*(relative(part[None], truth[None]) for part, truth in zip(found, truths, strict=True)))
 
 
 def emd_is_the_best_assignments(emd, draw):

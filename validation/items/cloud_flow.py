@@ -11,7 +11,7 @@ from refwfm._array import array_namespace, device, to_host
 from refwfm.generation import RUNGE_KUTTA, generate_clouds, time_steps
 from refwfm.measures import PointCloud
 from refwfm.transport.exact import assignment
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import each, relative
 
 POINTS = 5
@@ -157,7 +157,7 @@ def straight_lines_are_exact(generate, draw):
         ).points
         for k, points in [(k, draw.to_host(cloud.points)) for k, cloud in seen.items()] + [(n_steps, end)]:
             t = k / n_steps
-            worst = max(worst, relative(points, (1.0 - t) * source.points + t * images))
+            worst = worst_of(worst, relative(points, (1.0 - t) * source.points + t * images))
     return worst
 
 
@@ -197,7 +197,7 @@ def methods_are_the_textbooks(generate, draw):
             (lambda cloud, t: 0.0 * cloud.points + t[:, None, None] ** 4, source.points + shift),
         ):
             end = draw.call(generate, _on_host(field, draw), source, n_steps=n_steps, method=method)
-            worst = max(worst, relative(end.points, truth))
+            worst = worst_of(worst, relative(end.points, truth))
     return worst
 
 
@@ -225,7 +225,7 @@ def methods_have_their_order(generate, draw):
             )
             for k in (n_steps, 2 * n_steps)
         )
-        worst = max(worst, order - np.log2(few / many))
+        worst = worst_of(worst, order - np.log2(few / many))
     return worst
 
 
@@ -328,5 +328,5 @@ def _error_of_distance(flow, draw, distance, numbers_of_steps):
     for n_steps in numbers_of_steps:
         for k, points in enumerate(draw.call(flow, x, y, n_steps)):
             left = each(distance, points, y)
-            worst = max(worst, relative(left, (1.0 - k / n_steps) * whole, whole))
+            worst = worst_of(worst, relative(left, (1.0 - k / n_steps) * whole, whole))
     return worst

@@ -3,7 +3,7 @@
 import numpy as np
 
 from refwfm.objectives import cloud_loss
-from refwfm.validation.check import Check, Item, Misprint, differences, roundings
+from refwfm.validation.check import Check, Item, Misprint, differences, roundings, worst_of
 from refwfm.validation.textbook import derivative
 
 POINTS = 5
@@ -141,7 +141,7 @@ def loss_sees_the_measure_only(loss, draw):
         np.concatenate([0.5 * weights, 0.5 * weights], axis=1),
     )
     at_padding = np.max(np.abs(gradient[:, :POINTS][weights == 0]))
-    return max(abs(value - truth) / truth, at_padding)
+    return worst_of(abs(value - truth) / truth, at_padding)
 
 
 def derivative_of_the_loss(loss, draw):

@@ -12,7 +12,7 @@ from refwfm.metrics.distances import pairwise_emd
 from refwfm.metrics.neighbours import nearest_clouds
 from refwfm.transport import emd
 from refwfm.validation import refusals, textbook, tight_bounds
-from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.cloud_problems import SUMS
 from refwfm.validation.textbook import relative
 
@@ -169,7 +169,7 @@ def bounds_of_far_clouds_are_tight(frame_bounds, draw):
     for squared, metric in ((True, "sqeuclidean"), (False, "euclidean")):
         exact = np.array([[ot.emd2(a, b, cdist(x, y, metric)) for y, b in moved] for x, a in near])
         found = frame_bounds(near, moved, _frames(draw), squared=squared)
-        worst = max(worst, np.max(np.abs(found - exact) / exact))
+        worst = worst_of(worst, np.max(np.abs(found - exact) / exact))
     return worst
 
 
@@ -196,7 +196,7 @@ def bounds_are_below(frame_bounds, draw):
         bound = float(frame_bounds([x], [y], _frames(draw))[0, 0])
         if bound < 0.9 * exact:  # nearly an equality here: a bound that says nothing is wrong too
             return np.inf
-        worst = max(worst, (bound - exact) / exact)
+        worst = worst_of(worst, (bound - exact) / exact)
     return worst
 
 
@@ -267,7 +267,7 @@ def _excess(found, matrix):
         return np.inf
     least = matrix.min(axis=1)
     named = matrix[np.arange(len(matrix)), found.member]
-    return max(relative(found.distance, least), relative(named, least))
+    return worst_of(relative(found.distance, least), relative(named, least))
 
 
 def _nearest_by_moments(family, *, rng):

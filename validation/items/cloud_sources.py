@@ -13,7 +13,7 @@ from refwfm.sources.clouds import (
     sample_uniform,
 )
 from refwfm.validation import network_corners
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Misprint, roundings
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Misprint, roundings, worst_of
 from refwfm.validation.textbook import each, relative, standard_errors
 
 DRAWS = 20000
@@ -178,7 +178,7 @@ def moments_of_the_source(sample, draw):
     # Two points of a cloud are uncorrelated, but share their factor: E x₁² y₁² = E (L₁ L₁ᵀ)².
     mean, spread = law.mean[0, 0], law.std[0, 0]
     shared = mean**4 + 6.0 * mean**2 * spread**2 + 3.0 * spread**4
-    return max(
+    return worst_of(
         standard_errors(x, 0.0),
         standard_errors(x[:, :, None] * x[:, None, :], second),
         standard_errors(x[:, :, None] * y[:, None, :], 0.0),
@@ -192,7 +192,7 @@ def law_is_fitted(fit, draw):
     law = draw.call(fit, cov)
     factors = np.linalg.cholesky(cov)
     size = np.max(np.abs(factors))
-    return max(
+    return worst_of(
         np.max(np.abs(law.mean - factors.mean(axis=0))) / size,
         np.max(np.abs(law.std - factors.std(axis=0))) / size,
     )
@@ -221,7 +221,7 @@ def _moments_of_clouds(sample, draw, fourth):
     cross = x[:, :, None] * x[:, None, :]
     off = ~np.eye(draw.d, dtype=bool)
     correlation = standard_errors(cross[:, off], 0.0) if draw.d > 1 else 0.0
-    return max(
+    return worst_of(
         standard_errors(x, 0.0), standard_errors(x**2, 1.0), standard_errors(x**4, fourth), correlation
     )
 

@@ -11,7 +11,7 @@ from refwfm.training.cloud_fit import Families
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.validation import loops, textbook
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.cloud_problems import frechet
 from refwfm.validation.cloud_runs import (
     CARRIED,
@@ -189,7 +189,7 @@ def gradient_of_the_loss(loss_and_grad, draw):
         return loss_and_grad(CONFIG, None, params, batch, ops=REFERENCE)
 
     value, grads = draw.call(run, params, points, weights, target, t, labels)
-    return max(abs(value - loss(params)) / value, slope_error(grads, params, loss, draw))
+    return worst_of(abs(value - loss(params)) / value, slope_error(grads, params, loss, draw))
 
 
 def _changed_gradient(change):
@@ -263,5 +263,5 @@ def generated_is_by_hand(sample, draw):
         truth = np.where(mask[..., None], 2.0 * path[-1] + shift, 0.0)
         if not np.array_equal(found.weights > 0, mask):
             return np.inf
-        worst = max(worst, relative(found.points, truth, 1.0 + textbook.size(truth)))
+        worst = worst_of(worst, relative(found.points, truth, 1.0 + textbook.size(truth)))
     return worst

@@ -6,7 +6,7 @@ from refwfm import bures
 from refwfm.bures import Tangent
 from refwfm.conditional import conditional_velocity, gradient_half_sq_distance, premetric_velocity
 from refwfm.validation import textbook
-from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings, worst_of
 from refwfm.validation.textbook import block, derivative, identity, relative, scaled, size
 
 
@@ -185,7 +185,7 @@ def descent_of_any_premetric(velocity, draw):
     square = textbook.inner(mu, gradient, gradient) + (distance == 0.0)
     truth = scaled(-distance / ((1.0 - t) * square), gradient)
     result = draw.call(velocity, mu, distance, gradient, t)
-    return max(relative(*pair, 1.0 + size(pair[1])) for pair in zip(result, truth, strict=True))
+    return worst_of(*(relative(*pair, 1.0 + size(pair[1])) for pair in zip(result, truth, strict=True)))
 
 
 def velocity_descends_the_distance(velocity, draw):
@@ -197,7 +197,7 @@ def velocity_descends_the_distance(velocity, draw):
     truth = scaled(-np.sqrt(textbook.sq_distance(point, nu)) / ((1.0 - t) * square), gradient)
     result = draw.call(velocity, mu, nu, t)
     size = 1.0 + np.max(np.abs(truth.lift), axis=(-2, -1))
-    return max(relative(result[0], truth.mean, size), relative(result[1], truth.lift, size))
+    return worst_of(relative(result[0], truth.mean, size), relative(result[1], truth.lift, size))
 
 
 def _gradient(mu, nu):
@@ -296,7 +296,7 @@ def rest_over_rest(velocity, draw):
     mu, nu, t = draw.gaussians(), draw.gaussians(), draw.times(low=0.1, high=0.9)
     result, (_, truth) = draw.call(velocity, mu, nu, t), textbook.path(mu, nu, t)
     mean_error = relative(result.mean, truth.mean, 1.0 + np.max(np.abs(truth.mean), axis=-1))
-    return max(mean_error, relative(result.lift, truth.lift, 1.0 + size(truth.lift)))
+    return worst_of(mean_error, relative(result.lift, truth.lift, 1.0 + size(truth.lift)))
 
 
 def map_of_the_rest(rest, draw):

@@ -12,7 +12,7 @@ from refwfm.couplings.costs import (
 )
 from refwfm.couplings.outer import match_clouds, outer_plan
 from refwfm.measures import Gaussian, PointCloud
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.cloud_problems import (
     N,
     best_matching,
@@ -222,7 +222,7 @@ def wasserstein_plan_is_the_best(plan, draw):
     found = draw.call(plan, x, y)
     marginals = np.abs(np.concatenate([found.sum(axis=0), found.sum(axis=1)]) * draw.size - 1.0)
     least = best_matching(cost)[0] / draw.size
-    return max(np.max(marginals), abs(np.sum(found * cost) - least) / np.mean(cost))
+    return worst_of(np.max(marginals), abs(np.sum(found * cost) - least) / np.mean(cost))
 
 
 # GWFM-107
@@ -309,9 +309,11 @@ def sliced_costs_are_of_their_directions(costs, draw):
 
 def costs_are_by_name(costs, draw):
     """Costs of 3 x 2 pairs of clouds of unequal sizes and weights by three names, relative to the largest."""
-    return max(
-        _costs_agree(lambda x, y, name=name: costs(x, y, name), draw, distance)
-        for name, distance in (("frechet", frechet), ("chamfer", chamfer), ("wasserstein", _least_cost))
+    return worst_of(
+        *(
+            _costs_agree(lambda x, y, name=name: costs(x, y, name), draw, distance)
+            for name, distance in (("frechet", frechet), ("chamfer", chamfer), ("wasserstein", _least_cost))
+        )
     )
 
 

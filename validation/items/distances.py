@@ -10,7 +10,7 @@ from refwfm.measures import Gaussian, rescale
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.metrics.statistics import label_accuracy
 from refwfm.validation import edges, far, refusals, slopes, textbook
-from refwfm.validation.check import EXACT, WELL, Check, Item, Tolerance, roundings
+from refwfm.validation.check import EXACT, WELL, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import pot_gaussian, relative, size, sqrtm
 
@@ -223,7 +223,7 @@ def moments_of_a_cloud(moments, draw):
     )
     scale = size(x, plain)
     errors = ((relative(r.mean, mu.mean, scale), relative(r.cov, mu.cov, scale**2)) for r in results)
-    return max(map(max, errors))
+    return worst_of(*(part for pair in errors for part in pair))
 
 
 def moments_of_a_scaled_cloud(rescale, draw):
@@ -234,7 +234,7 @@ def moments_of_a_scaled_cloud(rescale, draw):
     centred = x - mean[:, None, :]
     result = draw.call(rescale, mu, 1.75)
     cov_error = relative(result.cov, centred.mT @ centred / x.shape[1])
-    return max(relative(result.mean, mean, size(x)), cov_error)
+    return worst_of(relative(result.mean, mean, size(x)), cov_error)
 
 
 # Evaluation
@@ -318,7 +318,7 @@ def nearest_of_all_pairs(nearest, draw):
         return np.inf
     named = truth[np.arange(len(x.mean)), found.member]
     least, scale = truth.min(axis=1), truth.mean(axis=1)
-    return max(relative(found.sq_distance, least, scale), relative(named, least, scale))
+    return worst_of(relative(found.sq_distance, least, scale), relative(named, least, scale))
 
 
 def _moved(mu):

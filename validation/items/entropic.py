@@ -13,7 +13,7 @@ from refwfm.transport.entropic import (
     extend_potential,
 )
 from refwfm.validation import corners
-from refwfm.validation.check import Check, Item, Misprint, Tolerance, differences, roundings
+from refwfm.validation.check import Check, Item, Misprint, Tolerance, differences, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
     ROOT_HALF,
@@ -171,7 +171,7 @@ def _largest_mismatch(mismatch, draw, x, y, cost, eps):
     worst = 0.0
     for first, second, p, q in ((x, y, f, g), (y, x, g, f)):
         found = draw.call(mismatch, first, second, draw.rounded(p), draw.rounded(q), eps)
-        worst = max(worst, relative(found, np.zeros_like(p), np.max(cost, axis=(1, 2))))
+        worst = worst_of(worst, relative(found, np.zeros_like(p), np.max(cost, axis=(1, 2))))
     return worst
 
 
@@ -362,7 +362,7 @@ def maps_of_gaussians(maps, draw):
     there = m1 + _slope(v0, v1, eps) * (points - m0)
     truth = there, points + there - m0 - _slope(v0, v0, eps) * (points - m0)
     found = draw.call(maps, points, x, y, np.array([eps]))
-    return max(relative(*pair, 1.0) for pair in zip(found, truth, strict=True))
+    return worst_of(*(relative(*pair, 1.0) for pair in zip(found, truth, strict=True)))
 
 
 def _slope(v0, v1, eps):

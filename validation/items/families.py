@@ -13,7 +13,7 @@ from refwfm.transport.families import (
     sq_coupling_cost,
     sq_wow_distance,
 )
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.families import (
     SOLVER,
     any_coupling,
@@ -119,7 +119,7 @@ def distance_is_highs(distance, draw):
     mu, nu = two_families(draw)
     found, inner = draw.call(distance, mu, nu), inner_distances(mu, nu)
     truth = least_cost(inner, mu.weights, nu.weights)
-    return max(
+    return worst_of(
         np.max(np.abs(found.inner / inner - 1.0)),
         abs(found.sq_distance / truth - 1.0),
         abs(np.sum(found.outer.plan * inner) / truth - 1.0),
@@ -230,7 +230,7 @@ def no_coupling_is_cheaper(cost, draw):
     for _ in range(COUPLINGS):
         other = any_coupling(draw.rng, mu, nu)
         cheapest = min(cheapest, np.sum(other.outer * np.sum(other.plans * costs, axis=(-2, -1))))
-    return max(0.0, 1.0 - cheapest / draw.call(cost, mu, nu))
+    return worst_of(0.0, 1.0 - cheapest / draw.call(cost, mu, nu))
 
 
 def cost_is_the_mean_squared_distance(cost, draw):

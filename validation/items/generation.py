@@ -12,7 +12,7 @@ from refwfm.training import gaussians
 from refwfm.training.config import GaussianConfig
 from refwfm.training.randomness import random_stream
 from refwfm.validation import step_checks, textbook
-from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, roundings, worst_of
 from refwfm.validation.plain_network import random_parameters, random_scaling, tangent
 from refwfm.validation.textbook import block, column, identity, relative, scaled
 
@@ -167,7 +167,7 @@ def products_telescope(generate, draw):
             mover = identity(C) + block(t) * C
             mean = (1.0 - column(t)) * mu.mean + column(t) * nu.mean
             cov_error = relative(point.cov, mover @ mu.cov @ mover)
-            worst = max(worst, relative(point.mean, mean, scale), cov_error)
+            worst = worst_of(worst, relative(point.mean, mean, scale), cov_error)
     return worst
 
 
@@ -194,7 +194,7 @@ def sample_is_by_hand(sample, draw):
         smallest = np.minimum(smallest, 1.0 + np.linalg.eigvalsh(v.lift)[:, 0] / 3.0)
         mu = textbook.exp(mu, scaled(1.0 / 3.0, v))
     mean = shift + 4.0 * mu.mean
-    return max(
+    return worst_of(
         relative(found.mean, mean, np.max(np.abs(mean))),
         relative(found.cov, 16.0 * mu.cov),
         relative(lowest, smallest, 1.0 + np.abs(smallest)),
@@ -218,7 +218,7 @@ def step_is_numpys(step, draw):
     mu, v = draw.gaussians(), draw.tangents()
     result, lowest = draw.call(step, mu, v, 0.25)
     truth, push = textbook.exp(mu, scaled(0.25, v)), identity(mu.cov) + 0.25 * v.lift
-    return max(
+    return worst_of(
         relative(result.mean, truth.mean, 1.0 + np.max(np.abs(mu.mean), axis=-1)),
         relative(result.cov, truth.cov),
         relative(lowest, textbook.each(lambda matrix: np.linalg.eigvalsh(matrix)[0], push), 1.0),
@@ -292,8 +292,8 @@ def flow_reaches_the_target(flow, draw):
     for n_steps in (1, 3, 10):
         points = draw.call(flow, mu, nu, n_steps)
         scale = np.max(np.abs(mu.mean), axis=-1) + np.max(np.abs(nu.mean), axis=-1)
-        worst = max(worst, relative(points[-1].mean, nu.mean, scale), relative(points[-1].cov, nu.cov))
+        worst = worst_of(worst, relative(points[-1].mean, nu.mean, scale), relative(points[-1].cov, nu.cov))
         for k in range(n_steps):
             left = textbook.distance(points[k], nu)
-            worst = max(worst, relative(left, (1.0 - k / n_steps) * whole, whole))
+            worst = worst_of(worst, relative(left, (1.0 - k / n_steps) * whole, whole))
     return worst

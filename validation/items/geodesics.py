@@ -6,7 +6,7 @@ from refwfm import bures, psd
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import edges, textbook
-from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, differences, roundings, worst_of
 from refwfm.validation.draws import symmetric
 from refwfm.validation.textbook import UNDEFINED, block, derivative, mover, relative, scaled, sqrtm
 
@@ -160,7 +160,7 @@ def curve_is_the_geodesic(curve, draw):
 
 def _gaussian_error(result, truth):
     mean_scale = np.sqrt(np.sum(truth.mean**2, axis=-1) + textbook.trace(truth.cov))
-    return max(relative(result.mean, truth.mean, mean_scale), relative(result.cov, truth.cov))
+    return worst_of(relative(result.mean, truth.mean, mean_scale), relative(result.cov, truth.cov))
 
 
 # WFM-6
@@ -311,7 +311,7 @@ def factors_are_turned(procrustes_factors, draw):
     size = np.max(np.abs(cross), axis=(-2, -1))
     lowest = np.linalg.eigvalsh(symmetric(cross))[:, 0]
     asymmetry = relative(cross, cross.mT, size)
-    return max(relative(L @ L.mT, A), relative(K @ K.mT, B), asymmetry, float(np.max(-lowest / size)))
+    return worst_of(relative(L @ L.mT, A), relative(K @ K.mT, B), asymmetry, float(np.max(-lowest / size)))
 
 
 def factor_is_one(factor, draw):

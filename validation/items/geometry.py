@@ -6,7 +6,7 @@ from refwfm import bures, psd
 from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import edges, slopes, textbook
-from refwfm.validation.check import WELL, Check, Item, roundings
+from refwfm.validation.check import WELL, Check, Item, roundings, worst_of
 from refwfm.validation.textbook import identity, pot_gaussian, relative, scaled, size, sqrtm
 
 
@@ -78,14 +78,14 @@ def exp_moves_a_cloud(exp, draw):
     centred = moved - mean[:, None, :]
     result = draw.call(exp, mu, v)
     cov_error = relative(result.cov, centred.mT @ centred / x.shape[1])
-    return max(relative(result.mean, mean, size(mu.mean, v.mean)), cov_error)
+    return worst_of(relative(result.mean, mean, size(mu.mean, v.mean)), cov_error)
 
 
 def log_reaches_the_target(log, draw):
     """Mean and covariance of the textbook's ``exp_mu(log_mu nu)`` against those of nu."""
     mu, nu = draw.gaussians(), draw.gaussians()
     reached = textbook.exp(mu, draw.call(log, mu, nu))
-    return max(relative(reached.mean, nu.mean, size(mu.mean, nu.mean)), relative(reached.cov, nu.cov))
+    return worst_of(relative(reached.mean, nu.mean, size(mu.mean, nu.mean)), relative(reached.cov, nu.cov))
 
 
 def log_of_a_long_step(log_exp, draw):
@@ -203,7 +203,7 @@ def map_solves_its_equation(gelbrich_map, draw):
     mu, nu, condition = draw.ill_conditioned()
     C = draw.call(gelbrich_map, mu, nu)
     asymmetry = relative(C, C.mT)
-    return max(relative(C @ mu.cov @ C, nu.cov) / np.sqrt(condition), asymmetry)
+    return worst_of(relative(C @ mu.cov @ C, nu.cov) / np.sqrt(condition), asymmetry)
 
 
 def map_is_mpmaths(gelbrich_map, draw):

@@ -7,7 +7,7 @@ from refwfm.clouds import pad, unpad
 from refwfm.measures import PointCloud
 from refwfm.sources.clouds import PureNoise, sample_barycentric_noise, sample_pure_noise
 from refwfm.training.alignment import AlignedClouds
-from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item
+from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, worst_of
 from refwfm.validation.textbook import standard_errors
 
 DRAWS = 10000
@@ -86,7 +86,7 @@ def moments_of_pure_noise(sample, draw):
     scales = 0.5 * (law.low + law.high) + 0.5 * (law.high - law.low) * nodes
     wave = np.exp(-0.5 * law.mean**2) * (0.5 * masses @ np.exp(-0.5 * scales**2))
     fourth = (law.high**5 - law.low**5) / (5.0 * (law.high - law.low))
-    return max(
+    return worst_of(
         standard_errors(x, 0.0),
         standard_errors(np.cos(x), wave),
         standard_errors(x**2, law.mean**2 + _second(law)),
@@ -213,7 +213,7 @@ def moments_of_barycentric_noise(sample, draw):
     """Mean 0, variance 1 and no correlation of all entries of the noise, in standard errors."""
     noise = _noise(sample, draw).reshape(DRAWS, -1)
     products = noise[:, :, None] * noise[:, None, :]
-    return max(standard_errors(noise, 0.0), standard_errors(products, np.eye(noise.shape[1])))
+    return worst_of(standard_errors(noise, 0.0), standard_errors(products, np.eye(noise.shape[1])))
 
 
 def noise_is_normal(sample, draw):

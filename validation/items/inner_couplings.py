@@ -7,7 +7,7 @@ from refwfm.couplings.inner import couple
 from refwfm.measures import PointCloud
 from refwfm.transport.linearized import align
 from refwfm.validation import far, network_corners, refusals
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.cloud_problems import best_matching, family, optimal_plan, paired, solve, textbook_plan
 from refwfm.validation.enumeration import best_order, instance
 from refwfm.validation.families import sq_costs
@@ -248,4 +248,4 @@ def images_are_by_the_reference(pairs, draw):
     x, y = PointCloud(clouds[:half], weights[:half]), PointCloud(clouds[half:], weights[half:])
     found = draw.call(pairs, s, x, y)
     truth = [np.stack([best_order(s, cloud) for cloud in part.points]) for part in (x, y)]
-    return max(relative(found[0], truth[0]), relative(found[1], truth[1]))
+    return worst_of(relative(found[0], truth[0]), relative(found[1], truth[1]))

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import Gaussian
 from refwfm.validation import refusals, textbook
-from refwfm.validation.check import Check, Item, differences, roundings
+from refwfm.validation.check import Check, Item, differences, roundings, worst_of
 from refwfm.validation.textbook import block, derivative, gelbrich_map, relative
 
 POINTS = 9
@@ -81,7 +81,7 @@ def moments_are_those_of_the_gaussian_geodesic(displacement, draw):
     images = nu.mean[:, None, :] + (x - mu.mean[:, None, :]) @ gelbrich_map(mu.cov, nu.cov)
     found, truth = _moments(draw.call(displacement, x, images, t)), textbook.path(mu, nu, t)[0]
     scale = 10.0 + textbook.size(mu.cov, nu.cov, mu.mean**2, nu.mean**2)
-    return max(relative(*pair, scale) for pair in zip(found, truth, strict=True))
+    return worst_of(*(relative(*pair, scale) for pair in zip(found, truth, strict=True)))
 
 
 def _mixture(x, images, t):
@@ -246,7 +246,7 @@ def maps_bound_the_distance(displacement, draw):
     line[..., 0] = np.arange(POINTS)
     near = [draw.rounded(part + 0.05 * draw.normal(*line.shape)) for part in (line, 2.0 * line, 2.0 * line)]
     above, apart = (_ratio(displacement, draw, *clouds, draw.times(0.1)) - 1.0 for clouds in (far, near))
-    return max(0.0, np.max(above), np.max(np.abs(apart)))
+    return worst_of(0.0, np.max(above), np.max(np.abs(apart)))
 
 
 def _ratio(displacement, draw, x, images, others, t):

@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm import networks
 from refwfm.validation import network_corners
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.plain_transformer import (
     HEADS,
     N_FEATURES,
@@ -113,7 +113,7 @@ def labels_are_plain(network, draw):
     for params, given in _labelled(draw):
         truth = plain(params, points, mask, t, given)
         result = draw.call(network, params, points, mask, t, given)
-        worst = max(worst, relative(result, truth, np.max(np.abs(truth))))
+        worst = worst_of(worst, relative(result, truth, np.max(np.abs(truth))))
     return worst
 
 
@@ -127,7 +127,7 @@ def pullback_of_labels(pullback, draw):
         def value(there, given=given):
             return np.sum(g * plain(there, points, mask, t, given))
 
-        worst = max(worst, slope_error(grads, params, value, draw))
+        worst = worst_of(worst, slope_error(grads, params, value, draw))
     return worst
 
 

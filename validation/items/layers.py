@@ -5,7 +5,7 @@ import numpy as np
 from refwfm import networks
 from refwfm.training import optim
 from refwfm.validation import plain_network
-from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, roundings
+from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, roundings, worst_of
 from refwfm.validation.textbook import complex_step, relative, size, standard_errors
 
 
@@ -214,7 +214,7 @@ def initial_weights_keep_the_variance(init, draw):
     if layer["weight"].shape != (n_in, n_out) or np.any(layer["bias"]):
         return np.inf
     weight = layer["weight"].reshape(-1)
-    return max(
+    return worst_of(
         standard_errors(weight, 0.0),
         standard_errors(weight**2, 2.0 / n_in),
         standard_errors(np.cos(weight), np.exp(-1.0 / n_in)),
@@ -282,7 +282,9 @@ def layers_are_adjoint(layer, draw):
         flat, flat_drift = optim.flatten(d_params), optim.flatten(drift)
         result = np.sum(d_x * way) + sum(np.sum(flat[path] * flat_drift[path]) for path in flat_drift)
         norm = np.linalg.norm(way) * np.linalg.norm(d_x) + sum(np.linalg.norm(v) for v in flat.values())
-        worst = max(worst, relative(y, _plain(name, params, x), 1.0 + size(x)), abs(result - slope) / norm)
+        worst = worst_of(
+            worst, relative(y, _plain(name, params, x), 1.0 + size(x)), abs(result - slope) / norm
+        )
     return worst
 
 
@@ -336,4 +338,4 @@ def embedding_is_indexing(embedding, draw):
     labels = draw.rng.integers(4, size=draw.size)
     y, d_table = draw.call(embedding, table, labels, g)
     truth = np.stack([g[labels == label].sum(axis=0) for label in range(4)])
-    return max(relative(y, table[labels]), relative(d_table, truth, 1.0))
+    return worst_of(relative(y, table[labels]), relative(d_table, truth, 1.0))

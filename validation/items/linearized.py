@@ -7,7 +7,7 @@ from refwfm.transport import linearized
 from refwfm.transport.linearized import align, align_to_reference, sq_lazy_distance
 from refwfm.transport.reference import FreeSupportBarycenter, free_support_barycenter
 from refwfm.validation import corners, stopping
-from refwfm.validation.check import EXACT, FIXED_POINT, Check, Item, roundings
+from refwfm.validation.check import EXACT, FIXED_POINT, Check, Item, roundings, worst_of
 from refwfm.validation.enumeration import (
     MEANS,
     NEVER_LESS,
@@ -100,7 +100,7 @@ def not_less_than_the_distance(linearised, draw):
     worst = 0.0
     for reference in (s, x):
         value = float(draw.call(linearised, reference, uniform(x), uniform(y)))
-        worst = max(worst, 1.0 - value / sq_distance(x, y))
+        worst = worst_of(worst, 1.0 - value / sq_distance(x, y))
     return worst
 
 
@@ -144,7 +144,7 @@ def permutations_are_scipys(align_to_reference, draw):
         least = costs[linear_sum_assignment(costs)].sum()
         if sorted(perm) != list(range(12)):
             return np.inf
-        worst = max(worst, abs(costs[np.arange(12), perm].sum() / least - 1.0))
+        worst = worst_of(worst, abs(costs[np.arange(12), perm].sum() / least - 1.0))
     return worst
 
 
@@ -288,7 +288,7 @@ def lazy_distance_as_written(lazy, draw):
 def lazy_not_less_than_the_distance(lazy, draw):
     """Shortfall, relative: for a random source, and for one whose alignment is the best."""
     s, (x, y) = instance(draw, 2)
-    return max(1.0 - float(draw.call(lazy, z, best_order(s, y))) / sq_distance(z, y) for z in (s, x))
+    return worst_of(*(1.0 - float(draw.call(lazy, z, best_order(s, y))) / sq_distance(z, y) for z in (s, x)))
 
 
 def lazy_matrix(pairwise, draw):
@@ -366,7 +366,7 @@ def evidence_is_of_the_objectives(step, draw):
     """Of one iteration: the share by which it lowered the objective, and its number."""
     found = draw.call(step, uniform(draw.normal(4, N, draw.d)), 3.0 * draw.normal(N, draw.d))
     share = 1.0 - found.objective[1] / found.objective[0]
-    return max(abs(found.residual - share) / share, abs(found.n_iter - 1.0))
+    return worst_of(abs(found.residual - share) / share, abs(found.n_iter - 1.0))
 
 
 def _at(clouds, points):
@@ -386,7 +386,7 @@ def barycenter_is_pots(free_support_barycenter, draw):
     value, truth = (
         np.mean([ot.emd2([], [], ot.dist(points, x)) for x in clouds]) for points in (found.points, peer)
     )
-    return max(abs(value / truth - 1.0), abs(found.objective[-1] / truth - 1.0))
+    return worst_of(abs(value / truth - 1.0), abs(found.objective[-1] / truth - 1.0))
 
 
 def barycenter_is_a_fixed_point(free_support_barycenter, draw):
@@ -397,4 +397,4 @@ def barycenter_is_a_fixed_point(free_support_barycenter, draw):
     value = np.mean([sq_distance(found.points, x) for x in clouds])
     growth = float(np.max(np.diff(found.objective), initial=0.0)) / found.objective[0]
     moved = float(np.max(np.abs(again - found.points)))
-    return max(moved, abs(found.objective[-1] / value - 1.0), growth)
+    return worst_of(moved, abs(found.objective[-1] / value - 1.0), growth)

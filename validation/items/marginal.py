@@ -10,7 +10,7 @@ from refwfm.bures import Tangent
 from refwfm.conditional import conditional_velocity, marginal_velocity
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Tolerance, roundings
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Tolerance, roundings, worst_of
 
 CENTRE, SPREAD = np.array([0.0, 5.0]), np.array([1.0, 0.5])
 """The source law: independent normal mean and standard deviation."""
@@ -169,8 +169,8 @@ def posterior_mean(field, draw):
         mean = mean + posterior[:, k, None] * (end.mean - mu.mean)
         lift = lift + posterior[:, k, None, None] * (C - textbook.identity(C))
     truth = textbook.scaled(1.0 / (1.0 - t), Tangent(mean, lift))
-    return max(
-        textbook.relative(*pair, 1.0 + textbook.size(pair[1])) for pair in zip(found, truth, strict=True)
+    return worst_of(
+        *(textbook.relative(*pair, 1.0 + textbook.size(pair[1])) for pair in zip(found, truth, strict=True))
     )
 
 

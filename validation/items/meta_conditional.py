@@ -8,7 +8,7 @@ from refwfm.training import monge as fitting
 from refwfm.training import optim
 from refwfm.validation import meta_training, textbook
 from refwfm.validation import plain_potentials as plain
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.plain_potentials import PENALTY, M, N, adjoint, largest
 from refwfm.validation.textbook import complex_step, relative
 
@@ -147,7 +147,7 @@ def picnn_is_plain(function, draw):
             for i in range(2)
         ]
     )
-    return max(relative(values, truth, largest(truth)), relative(maps, steps, largest(steps)))
+    return worst_of(relative(values, truth, largest(truth)), relative(maps, steps, largest(steps)))
 
 
 def _along(params, x, c, e, A, q, g, s):
@@ -179,7 +179,7 @@ def along_is_plain(function, draw):
         lambda tree: np.sum(parts(tree) * np.stack([g, s])),
         draw,
     )
-    return max(relative(np.stack([value, slope]), truth, largest(truth)), pulled)
+    return worst_of(relative(np.stack([value, slope]), truth, largest(truth)), pulled)
 
 
 def map_loss_is_adjoint(function, draw):
@@ -198,7 +198,7 @@ def map_loss_is_adjoint(function, draw):
 
     loss, grads = draw.call(function, g, f, x, c)
     truth = float(np.real(value(g)))
-    return max(abs(float(loss) - truth) / largest(truth), adjoint(grads, g, value, draw))
+    return worst_of(abs(float(loss) - truth) / largest(truth), adjoint(grads, g, value, draw))
 
 
 def potential_loss_is_adjoint(function, draw):
@@ -216,7 +216,7 @@ def potential_loss_is_adjoint(function, draw):
 
     loss, grads = draw.call(function, g, f, x, y, c)
     truth = float(np.real(value(f)))
-    return max(abs(float(loss) - truth) / largest(truth), adjoint(grads, f, value, draw))
+    return worst_of(abs(float(loss) - truth) / largest(truth), adjoint(grads, f, value, draw))
 
 
 def ot_17() -> Item:
@@ -266,7 +266,7 @@ def quadratic_is_gaussian(function, draw):
     A = textbook.gelbrich_map(mu.cov + ridge * np.eye(draw.d), nu.cov + ridge * np.eye(draw.d))
     q = nu.mean - np.squeeze(A @ mu.mean[..., None], -1)
     found = draw.call(function, mu, nu, ridge=ridge)
-    return max(relative(found[0], A, largest(A)), relative(found[1], q, largest(q)))
+    return worst_of(relative(found[0], A, largest(A)), relative(found[1], q, largest(q)))
 
 
 def start_moves_nothing(function, draw):

@@ -18,7 +18,7 @@ from refwfm.transport.semidual import (
 )
 from refwfm.transport.sinkhorn import sinkhorn
 from refwfm.validation import slopes as torch_slopes
-from refwfm.validation.check import Check, Item, Misprint, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Misprint, Tolerance, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     even,
     problem,
@@ -136,7 +136,7 @@ def conventions(convert, draw):
     f = draw.rounded(eps[:, None] * draw.rng.standard_normal(a.shape))
     found = draw.call(convert, f, a, eps)
     truth = np.where(a > 0, np.exp(f / eps[:, None]), 0.0)
-    return max(relative(a * np.exp(found / eps[:, None]), truth), float(np.max(np.abs(found[:, -1]))))
+    return worst_of(relative(a * np.exp(found / eps[:, None]), truth), float(np.max(np.abs(found[:, -1]))))
 
 
 # META-OT-2
@@ -233,7 +233,7 @@ def both_at_once(both, draw):
     constant = eps * (np.sum(a * np.log(a), -1) + np.sum(b * np.log(b), -1) - 1.0)
     values = np.array([t[0] for t in truths]) - constant
     lack = a - np.stack([t[2].sum(axis=1) for t in truths])
-    return max(relative(value, values, np.max(cost, axis=(1, 2))), relative(gradient, lack, 1.0))
+    return worst_of(relative(value, values, np.max(cost, axis=(1, 2))), relative(gradient, lack, 1.0))
 
 
 def _halves(f, cost, a, b, eps):
@@ -257,7 +257,7 @@ def halves(halves, draw):
             (cost[k].max(),) * 2 + (1.0,),
             strict=True,
         )
-        worst = max(worst, *(float(np.max(np.abs(x - y))) / size for x, y, size in pairs))
+        worst = worst_of(worst, *(float(np.max(np.abs(x - y))) / size for x, y, size in pairs))
     return worst
 
 

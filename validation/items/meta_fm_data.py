@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from refwfm.datasets import screen, synthetic_screen
 from refwfm.datasets.screen_table import ScreenTable
 from refwfm.populations import floors
-from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 SMALL = (1, 2, 3)
@@ -306,7 +306,7 @@ def ideal_is_nearest(function, draw):
     got = min(np.mean(np.sum((y - found) ** 2, axis=1)) for y in orders)
     # One that is no shift could come nearer.
     rigid = relative(found - found[:1], x0[0] - x0[0, :1], np.max(np.abs(x0)))
-    return max(abs(got - best) / max(best, 1.0), rigid)
+    return worst_of(abs(got - best) / max(best, 1.0), rigid)
 
 
 # The synthetic screen
@@ -388,4 +388,4 @@ def bound_holds(function, draw):
     fitted = np.linalg.lstsq(mixed, strength, rcond=None)[0]
     error = np.sqrt(np.mean((strength - mixed @ fitted) ** 2))
     # A shift of order one is wanted, so that there is something to be missed.
-    return max(0.0, 0.5 * max(np.sqrt(np.mean(strength**2)), 0.5) - error)
+    return worst_of(0.0, 0.5 * max(np.sqrt(np.mean(strength**2)), 0.5) - error)

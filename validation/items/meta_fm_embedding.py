@@ -5,7 +5,7 @@ import numpy as np
 from refwfm.populations.embedding import encode_particles, pool, population_embedding, tell, unit_norm
 from refwfm.populations.graphs import neighbour_mean
 from refwfm.validation import plain_population as plain
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.plain_potentials import adjoint
 from refwfm.validation.textbook import complex_step, relative
 
@@ -218,7 +218,7 @@ def summaries(pooling):
                 lambda live, truth=truth: np.sum(truth * plain.summary(live, pooling)), z[i, :n]
             )
             size = 1.0 + z[i, :n].max() ** 2
-            worst = max(worst, relative(value[i], truth, 1.0), relative(gradient[i], slopes, size))
+            worst = worst_of(worst, relative(value[i], truth, 1.0), relative(gradient[i], slopes, size))
         return worst
 
     return residual
@@ -261,7 +261,7 @@ def told_by_loops(function, draw):
     def value(p):
         return np.sum(d * _embedded(p, *rest)) + np.sum(e * np.stack(_encoded(p, *rest)))
 
-    return max(
+    return worst_of(
         relative(h, _embedded(params, *rest), 1.0),
         relative(z, np.stack(_encoded(params, *rest))),
         adjoint(grads, params, value, draw),

@@ -7,7 +7,7 @@ from refwfm.networks import activations, layers
 from refwfm.networks.features import space_features
 from refwfm.populations.velocity import time_features
 from refwfm.validation import plain_population as plain
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.textbook import complex_step, relative
 
 
@@ -143,7 +143,7 @@ def units(function, draw):
     value, slope = draw.call(function, x)
     flat = x.ravel()
     slopes = [complex_step(lambda h, a=a: plain.selu(np.array([a + h]))[0]) * a for a in flat]
-    return max(
+    return worst_of(
         relative(value.ravel(), plain.selu(flat), 1.0 + np.abs(flat).max()),
         relative(slope.ravel(), np.array(slopes), 1.0 + np.abs(flat).max()),
     )
@@ -160,4 +160,4 @@ def normal_moments(function, draw):
         options = {"epsabs": 1e-11, "limit": 200}
         return sum(quad(density, *ends, **options)[0] for ends in ((-12, 0), (0, 12)))
 
-    return max(abs(integral(1)), abs(integral(2) - 1.0))
+    return worst_of(abs(integral(1)), abs(integral(2) - 1.0))

@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.populations.graphs import averaging, knn_graph, neighbour_mean
 from refwfm.validation import plain_population as plain
-from refwfm.validation.check import EXACT, Check, Item, roundings
+from refwfm.validation.check import EXACT, Check, Item, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 N, K = plain.N, plain.K
@@ -161,5 +161,5 @@ def small_populations(function, draw):
     for i, n in enumerate((6, 3, 1)):
         graph = plain.neighbours(x[i, :n], 4)
         truth = np.stack([np.mean(z[i, [j, *others]], axis=0) for j, others in enumerate(graph)])
-        worst = max(worst, relative(found[i, :n], truth, 1.0))
+        worst = worst_of(worst, relative(found[i, :n], truth, 1.0))
     return worst

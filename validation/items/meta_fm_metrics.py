@@ -7,7 +7,7 @@ import numpy as np
 
 from refwfm.metrics import populations as metrics
 from refwfm.populations import flow
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 PAPER = "Meta FM"
@@ -284,7 +284,7 @@ def heun_is_a_polynomial(carry, draw):
     for i in range(draw.size):
         step = np.eye(draw.d) + matrices[i] / 8 + matrices[i] @ matrices[i] / 128
         truth = x[i] @ np.linalg.matrix_power(step, 8)
-        worst = max(worst, relative(found[i], truth, float(np.max(np.abs(truth)))))
+        worst = worst_of(worst, relative(found[i], truth, float(np.max(np.abs(truth)))))
     return worst
 
 

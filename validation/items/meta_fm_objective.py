@@ -9,7 +9,7 @@ from refwfm.populations.graphs import knn_graph
 from refwfm.populations.objective import ParticleBatch, Population, loss_and_grad
 from refwfm.training import optim
 from refwfm.validation import plain_population as plain
-from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.plain_potentials import adjoint
 from refwfm.validation.textbook import relative
 
@@ -128,7 +128,7 @@ def lines(function, draw):
     truth = np.empty(x0.shape)
     for index in np.ndindex(x0.shape):
         truth[index] = x0[index] + t[index[:-1]] * (x1[index] - x0[index])
-    return max(relative(place, truth, 1.0), relative(u, x1 - x0, 1.0))
+    return worst_of(relative(place, truth, 1.0), relative(u, x1 - x0, 1.0))
 
 
 def optimal(function, draw):
@@ -153,13 +153,13 @@ def noise(function, draw):
     z = draw.call(function, x0)
     n = z.size**0.5
     moments = np.mean(z) * n, (np.mean(z**2) - 1) * n / 2**0.5, (np.mean(z**4) - 3) * n / 96**0.5
-    return max(*(abs(float(m)) for m in moments), abs(float(np.mean(z * (x0 - 2.0)))) * n)
+    return worst_of(*(abs(float(m)) for m in moments), abs(float(np.mean(z * (x0 - 2.0)))) * n)
 
 
 def one_hot(function, draw):
     """Entries that are wrong."""
     seen, unseen = draw.call(function, np.zeros(1))
-    return max(
+    return worst_of(
         relative(seen, np.array([[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]])),
         relative(unseen, np.full((1, 5), 0.2), 1.0),
     )
@@ -233,7 +233,7 @@ def _held(function, draw, constant):
             error = v[i, j] - u[i, j]
             total += (error @ error - (0.0 if constant else u[i, j] @ u[i, j])) / n / draw.size
             slopes[i, j] = 2.0 * error / n / draw.size
-    return max(abs(float(value) - total), relative(gradient, slopes))
+    return worst_of(abs(float(value) - total), relative(gradient, slopes))
 
 
 def squared_errors(function, draw):
@@ -387,7 +387,7 @@ def objectives(condition, attention=0, pooling="mean"):
 
         truth = float(np.real(loss(_trained(params))))
         slope = adjoint(_trained(grads), _trained(params), loss, draw)
-        return max(abs(float(value) - truth) / max(1.0, truth), slope)
+        return worst_of(abs(float(value) - truth) / max(1.0, truth), slope)
 
     return residual
 

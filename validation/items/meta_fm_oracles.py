@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.measures import Gaussian
 from refwfm.populations import oracles
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Tolerance, differences, roundings
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, Tolerance, differences, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 PAPER = "Meta FM"
@@ -144,7 +144,7 @@ def sample_has_moments(sample, draw):
         (points**2, weights @ (centres**2 + 0.25)),
     ):
         error = np.std(moment, axis=0) / np.sqrt(len(points))
-        worst = max(worst, float(np.max(np.abs(np.mean(moment, axis=0) - truth) / error)))
+        worst = worst_of(worst, float(np.max(np.abs(np.mean(moment, axis=0) - truth) / error)))
     return worst
 
 
@@ -240,7 +240,7 @@ def map_is_the_flow(carry, draw):
             atol=1e-11,
         )
         truth = solved.y[:, -1].reshape(2, -1)
-        worst = max(worst, relative(found[i], truth, float(np.max(np.abs(truth)))))
+        worst = worst_of(worst, relative(found[i], truth, float(np.max(np.abs(truth)))))
     return worst
 
 
@@ -305,7 +305,7 @@ def variance_is_laplacian(variance, draw):
             at = {shift: score(x[i] + shift * h * e, *given)[:, k] for shift in (-2, -1, 1, 2)}
             laplacian += (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
         truth = SIGMA**2 * (draw.d + (1 - t[i]) ** 2 * SIGMA**2 * laplacian)
-        worst = max(worst, relative(found[i], truth, float(np.max(np.abs(truth)))))
+        worst = worst_of(worst, relative(found[i], truth, float(np.max(np.abs(truth)))))
     return worst
 
 

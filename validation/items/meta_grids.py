@@ -14,7 +14,7 @@ from refwfm.transport.grids import (
 )
 from refwfm.transport.sinkhorn import TOLERANCE
 from refwfm.transport.sphere import spherical_cost
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
     even,
@@ -181,7 +181,7 @@ def limits(softmin, draw):
             -e * logsumexp((q - cost) / e, b=v, axis=-1) if e < np.inf else (cost - q) @ v
             for q, v, e in zip(p[members], w[members], eps[members], strict=True)
         ]
-        worst = max(worst, relative(found, np.stack(truth), 1.0))
+        worst = worst_of(worst, relative(found, np.stack(truth), 1.0))
     return worst
 
 
@@ -215,10 +215,10 @@ def stops(solve, draw):
         ):
             return np.inf
         pairs = (found.f, eps[:, None] * np.log(u)), (found.g, eps[:, None] * np.log(v))
-        worst = max(
+        worst = worst_of(
             worst, relative(found.col_error, errors, 1.0), relative(found.row_error, 0.0 * errors, 1.0)
         )
-        worst = max(worst, *(relative(part, truth, 1.0) for part, truth in pairs))
+        worst = worst_of(worst, *(relative(part, truth, 1.0) for part, truth in pairs))
     return worst
 
 
@@ -228,7 +228,7 @@ def points_of_the_grid(points, draw):
     truth = np.array([[y, x] for y in grid.axes[0] for x in grid.axes[1]])
     found, cost = draw.call(points, grid)
     gaps = np.array([[(p - q) ** 2 for q in grid.axes[0]] for p in grid.axes[0]])
-    return max(relative(found, truth), relative(cost, gaps, 1.0))
+    return worst_of(relative(found, truth), relative(cost, gaps, 1.0))
 
 
 def square(square, draw):
@@ -376,7 +376,7 @@ def splats(displace, draw):
             truth += P[:, i, j, None] * np.outer(*weights).ravel()
     line = draw.rounded(draw.rng.dirichlet(np.ones(9), draw.size)).reshape(-1, 3, 3)
     along = np.array([[_hats(grid.axes[0], (1 - t) * p + t * q) for q in grid.axes[0]] for p in grid.axes[0]])
-    return max(
+    return worst_of(
         relative(draw.call(displace, P, grid, t), truth),
         relative(draw.call(displace, line, Grid(grid.axes[:1]), t), np.einsum("kij,ijn->kn", line, along)),
     )

@@ -18,7 +18,7 @@ from refwfm.meta.potentials import (
 )
 from refwfm.training import optim
 from refwfm.validation import cloud_potential_checks
-from refwfm.validation.check import Check, Item, Misprint, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Misprint, Tolerance, roundings, worst_of
 from refwfm.validation.entropic_problems import padded, potential_steps, problem
 from refwfm.validation.textbook import relative
 
@@ -235,7 +235,7 @@ def unmasked(function, draw):
         [_slope(lambda s, k=k, i=i: value(f[k] + s * np.eye(4)[i], k)) for i in range(4)]
         for k in range(draw.size)
     ]
-    return max(relative(found, truth, 1.0), relative(gradient, np.array(slopes), 1.0))
+    return worst_of(relative(found, truth, 1.0), relative(gradient, np.array(slopes), 1.0))
 
 
 # Clouds
@@ -323,7 +323,9 @@ def standards(standardize, draw):
         middle = 0.5 * (a @ p + b @ q)
         square = 0.5 * np.mean(a @ (p - middle) ** 2 + b @ (q - middle) ** 2)
         pairs = (near.points[k], (p - middle) / square**0.5), (far.points[k], (q - middle) / square**0.5)
-        worst = max(worst, abs(sq_size[k] / square - 1.0), *(float(np.max(np.abs(s - t))) for s, t in pairs))
+        worst = worst_of(
+            worst, abs(sq_size[k] / square - 1.0), *(float(np.max(np.abs(s - t))) for s, t in pairs)
+        )
     return worst
 
 
@@ -351,4 +353,4 @@ def cloud_slopes(function, draw):
             total += (f[k] @ a - EPS * (logs @ b)) / square
         return -total / draw.size
 
-    return max(abs(float(loss) - at(0.0)) / abs(at(0.0)), abs(slope - _slope(at)) / max(1.0, abs(slope)))
+    return worst_of(abs(float(loss) - at(0.0)) / abs(at(0.0)), abs(slope - _slope(at)) / max(1.0, abs(slope)))

@@ -8,7 +8,7 @@ from refwfm.training import meta_icnn, optim
 from refwfm.training import w2gn as fitting
 from refwfm.validation import first_parameters, meta_training, textbook
 from refwfm.validation import plain_potentials as plain
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.plain_network import affine, positive
 from refwfm.validation.plain_potentials import PENALTY, M, N, adjoint, largest
 from refwfm.validation.textbook import relative
@@ -149,7 +149,7 @@ def hyper_gradient_is_adjoint(gradient, draw):
 
     loss, found = draw.call(gradient, params, of_x, of_y, start, x, y)
     truth = float(np.real(value(params)))
-    return max(abs(float(loss) - truth) / largest(truth), adjoint(found, params, value, draw))
+    return worst_of(abs(float(loss) - truth) / largest(truth), adjoint(found, params, value, draw))
 
 
 def start_is_gaussian(start, draw):
@@ -164,7 +164,7 @@ def start_is_gaussian(start, draw):
     for name, (first, second) in {"potential": (mu, nu), "conjugate": (nu, mu)}.items():
         A = textbook.gelbrich_map(*(each.cov + WIDER * np.eye(draw.d) for each in (first, second)))
         truth = (x - first.mean[:, None]) @ A + second.mean[:, None]
-        worst = max(worst, relative(plain.over(plain.gradient, pair[name], x), truth, largest(truth)))
+        worst = worst_of(worst, relative(plain.over(plain.gradient, pair[name], x), truth, largest(truth)))
     return worst
 
 
@@ -217,7 +217,7 @@ def identity_gradient_is_adjoint(function, draw):
 
     loss, grads = draw.call(function, pair, x)
     truth = np.stack(losses(pair))
-    return max(
+    return worst_of(
         relative(loss, truth, largest(truth)), adjoint(grads, pair, lambda moved: sum(losses(moved)), draw)
     )
 
@@ -263,5 +263,5 @@ def values_are_normalised(normalised, draw):
         both = np.concatenate([a[i], b[i]])
         span = both.max() - both.min()
         truth = (both - both.min()) / span if span else np.ones(both.shape)
-        worst = max(worst, float(np.max(np.abs(np.concatenate([r[i] for r in results]) - truth))))
+        worst = worst_of(worst, float(np.max(np.abs(np.concatenate([r[i] for r in results]) - truth))))
     return worst

@@ -13,7 +13,7 @@ from refwfm.transport.starts import (
     warm_sinkhorn,
     zero_potential,
 )
-from refwfm.validation.check import EXACT, Check, Item, roundings
+from refwfm.validation.check import EXACT, Check, Item, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
     plan_of,
@@ -171,7 +171,7 @@ def starts(named, draw):
     x, y, _, _ = problem(draw)
     x, y = (c._replace(weights=np.where(np.arange(c.weights.shape[-1]) > 0, c.weights, 0.0)) for c in (x, y))
     zeros, predicted = draw.call(named, x, y)
-    return max(float(np.max(np.abs(zeros))), float(np.max(np.abs(predicted - x.points[..., 0]))))
+    return worst_of(float(np.max(np.abs(zeros))), float(np.max(np.abs(predicted - x.points[..., 0]))))
 
 
 def _warm_plan(cost, a, b, eps, f):

@@ -6,7 +6,7 @@ from refwfm import networks
 from refwfm.measures import Gaussian
 from refwfm.training import optim
 from refwfm.validation import far, plain_network
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.textbook import complex_step, relative
 
 
@@ -95,7 +95,7 @@ def network_is_plain(network, draw):
     mu, t = draw.gaussians(), draw.times()
     mean, matrix = draw.call(network, params, scaling, mu, t)
     truth = plain_network.tangent(params, scaling, mu, t)
-    return max(
+    return worst_of(
         relative(mean, truth.mean, np.max(np.abs(truth.mean))),
         relative(matrix, truth.lift, np.max(np.abs(truth.lift))),
     )
@@ -109,7 +109,7 @@ def labels_are_plain(network, draw):
     nothing = {"input_shift": 0.0, **{name: np.ones(size) for name, size in sizes.items()}}
     mean, matrix = draw.call(network, params, mu, t, labels)
     truth = plain_network.tangent(params, nothing, mu, t, labels)
-    return max(
+    return worst_of(
         relative(mean, truth.mean, np.max(np.abs(truth.mean))),
         relative(matrix, truth.lift, np.max(np.abs(truth.lift))),
     )
@@ -137,7 +137,7 @@ def pullback_is_adjoint(pullback, draw):
                 return np.sum(g[0] * moved.mean) + np.sum(g[1] * moved.lift)
 
             result = sum(np.sum(flat[path] * w) for path, w in optim.flatten(way).items())
-            worst = max(worst, abs(result - complex_step(value)) / size)
+            worst = worst_of(worst, abs(result - complex_step(value)) / size)
     return worst
 
 
@@ -232,8 +232,10 @@ def clipping_is_global(clip, draw):
     for bound in (0.5, 100.0):
         result, norm = draw.call(clip, tree, bound)
         length, truth = plain_network.clipped(tree, bound)
-        worst = max(worst, abs(float(norm) - length) / length)
-        worst = max(worst, *(relative(result[key], truth[key], np.max(np.abs(truth[key]))) for key in tree))
+        worst = worst_of(worst, abs(float(norm) - length) / length)
+        worst = worst_of(
+            worst, *(relative(result[key], truth[key], np.max(np.abs(truth[key]))) for key in tree)
+        )
     return worst
 
 

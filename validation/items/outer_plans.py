@@ -3,7 +3,7 @@
 import numpy as np
 
 from refwfm.couplings.outer import outer_pairs, outer_plan
-from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, Tolerance, roundings
+from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.cloud_problems import best_matching, least_cost
 
 STOPS = Tolerance(3e-3, 3e-3, "three times the marginal error at which Sinkhorn's iteration stops")
@@ -121,8 +121,8 @@ def pairs_have_the_frequencies(pairs, draw):
     variance = 1.0 - 1.0 / n
     z_mean = np.abs(counts.mean(axis=0) - 1.0) / np.sqrt(variance / batches)
     squares = (counts - 1.0) ** 2
-    error = max(float(np.std(squares)), 1e-3) / np.sqrt(squares.size)
-    return max(np.max(z_mean), abs(np.mean(squares) - variance) / error)
+    error = worst_of(float(np.std(squares)), 1e-3) / np.sqrt(squares.size)
+    return worst_of(np.max(z_mean), abs(np.mean(squares) - variance) / error)
 
 
 def every_member_comes_once(pairs, draw):
@@ -196,7 +196,7 @@ def plan_solves_the_programme(plan, draw):
     found = draw.call(plan, cost)
     least = least_cost(cost, np.full(n, 1.0 / n), np.full(m, 1.0 / m))
     marginals = max(np.max(np.abs(n * found.sum(axis=1) - 1.0)), np.max(np.abs(m * found.sum(axis=0) - 1.0)))
-    return max(marginals, abs(np.sum(found * cost) - least) / np.mean(cost))
+    return worst_of(marginals, abs(np.sum(found * cost) - least) / np.mean(cost))
 
 
 # GWFM B.4
@@ -281,11 +281,11 @@ def limits_are_optimal_and_independent(plan, draw):
     cost = _cyclic_cost(draw, n)
     optimal = np.eye(n)[best_matching(cost)[1]] / n
     sharp, blurred = (draw.call(lambda c, eps=eps: plan(c, eps), cost) for eps in (1e-3, 1e4))
-    return max(np.sum(np.abs(sharp - optimal)), np.sum(np.abs(blurred - 1.0 / n**2)))
+    return worst_of(np.sum(np.abs(sharp - optimal)), np.sum(np.abs(blurred - 1.0 / n**2)))
 
 
 def marginals_are_uniform(plan, draw):
     """L1 distances of both marginals of a plan between d and d + 2 members."""
     n, m = draw.d, draw.d + 2
     found = draw.call(lambda c: plan(c, 0.05), draw.rounded(draw.rng.random((n, m))))
-    return max(np.sum(np.abs(found.sum(axis=1) - 1.0 / n)), np.sum(np.abs(found.sum(axis=0) - 1.0 / m)))
+    return worst_of(np.sum(np.abs(found.sum(axis=1) - 1.0 / n)), np.sum(np.abs(found.sum(axis=0) - 1.0 / m)))

@@ -9,7 +9,7 @@ from refwfm.measures import PointCloud
 from refwfm.transport.families import Family, curve
 from refwfm.transport.fields import inner
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, Tolerance, differences, roundings
+from refwfm.validation.check import Check, Item, Tolerance, differences, roundings, worst_of
 from refwfm.validation.families import independent_normals_field, rounded_coupling, two_families
 from refwfm.validation.textbook import derivative, relative
 
@@ -229,4 +229,4 @@ def flow_of_the_measure_reaches_its_moments(generate, draw):
 
     end = draw.call(lambda field, source: moments(*generate(field, source, n_steps=5)), field, source)
     scale = 1.0 + np.max(np.abs(mu.mean), axis=-1) + np.max(np.abs(nu.mean), axis=-1)
-    return max(relative(end.mean, nu.mean, scale), relative(end.cov, nu.cov))
+    return worst_of(relative(end.mean, nu.mean, scale), relative(end.cov, nu.cov))

@@ -12,7 +12,7 @@ from refwfm.transport.plans import (
     marginal_error,
 )
 from refwfm.validation import corners
-from refwfm.validation.check import EXACT, Check, Item, Misprint, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Item, Misprint, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 HALF = Tolerance(0.5, 0.5, "the guarantee: at least half of the largest mass that a permutation carries")
@@ -75,7 +75,7 @@ def errors_are_sums_over_loops(marginal_error, draw):
         row[k] = sum(abs(sum(plan[k, i, j] for j in range(n)) - a[k, i]) for i in range(m))
         column[k] = sum(abs(sum(plan[k, i, j] for i in range(m)) - b[k, j]) for j in range(n))
     found = draw.call(marginal_error, plan, a, b)
-    return max(relative(found[0], row, 1.0), relative(found[1], column, 1.0))
+    return worst_of(relative(found[0], row, 1.0), relative(found[1], column, 1.0))
 
 
 def _interchanged(plan, a, b):

@@ -10,7 +10,7 @@ from refwfm.training.config import CloudConfig
 from refwfm.training.ops import REFERENCE
 from refwfm.training.regression import CloudBatch
 from refwfm.validation import network_corners
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.plain_network import affine, drifted, normalised, positive
 from refwfm.validation.plain_transformer import plain_heads, with_turns
 from refwfm.validation.textbook import complex_step, relative
@@ -319,7 +319,7 @@ def loss_is_plain(loss_and_grad, draw):
     truth = np.sum(weights[..., None] * error**2) / len(points)
     slope = 2.0 * np.sum(weights[..., None] * error, axis=(0, 1)) / len(points)
     scale = np.max(np.abs(error))
-    return max(abs(value - truth) / truth, relative(grads["out"]["bias"][None], slope[None], scale))
+    return worst_of(abs(value - truth) / truth, relative(grads["out"]["bias"][None], slope[None], scale))
 
 
 def surroundings_are_plain(told, draw):
@@ -334,7 +334,7 @@ def surroundings_are_plain(told, draw):
         (many, np.ones((1, 40), dtype=bool)),
     ):
         truth = plain(plain_surroundings, x, live)
-        worst = max(worst, relative(draw.call(told, x, live), truth, max(1.0, np.max(np.abs(truth)))))
+        worst = worst_of(worst, relative(draw.call(told, x, live), truth, max(1.0, np.max(np.abs(truth)))))
     return worst
 
 
@@ -359,5 +359,5 @@ def pullback_is_adjoint(pullback, draw):
             return np.sum(plain(lambda x, time: plain_cloud(moved, x, time), points, mask, t) * g)
 
         parts = [np.sum(grads[path] * w) for path, w in optim.flatten(way).items()]
-        worst = max(worst, abs(sum(parts) - complex_step(value)) / size)
+        worst = worst_of(worst, abs(sum(parts) - complex_step(value)) / size)
     return worst

@@ -10,7 +10,7 @@ from refwfm.transport.families import (
     optimal_plan,
     random_coupling,
 )
-from refwfm.validation.check import Check, Item, roundings
+from refwfm.validation.check import Check, Item, roundings, worst_of
 from refwfm.validation.families import (
     SOLVER,
     any_plan,
@@ -153,7 +153,7 @@ def _selection_error(select, draw, least):
     truth = np.array([least(*problem) for problem in zip(cost, x.weights, y.weights, strict=True)])
     rows, columns = np.abs(plan.sum(axis=-1) - x.weights), np.abs(plan.sum(axis=-2) - y.weights)
     value = np.sum(plan * cost, axis=(-2, -1))
-    return max(
+    return worst_of(
         np.max(np.sum(rows, axis=-1)), np.max(np.sum(columns, axis=-1)), np.max(np.abs(value / truth - 1))
     )
 
@@ -228,5 +228,5 @@ def marginals_are_the_families(couple, draw):
             drawn = np.sum(found.outer * np.sum(values * masses, axis=-1) ** 2, axis=(-2, -1))
             truth = np.sum(family.weights * np.sum(alone * family.clouds.weights, axis=-1) ** 2, axis=-1)
             scale = np.max(alone**2, axis=(-2, -1))
-            worst = max(worst, np.max(np.abs(drawn - truth) / scale))
+            worst = worst_of(worst, np.max(np.abs(drawn - truth) / scale))
     return worst

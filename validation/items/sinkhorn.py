@@ -19,7 +19,7 @@ from refwfm.transport.sinkhorn import (
     transport_cost,
 )
 from refwfm.validation import corners, stopping
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
     even,
@@ -178,7 +178,7 @@ def plans_are_pots(solve, draw):
     priced = np.sum(truth * cost, axis=(1, 2))
     entropic = priced + eps * np.sum(truth * np.log(truth / product), axis=(1, 2))
     largest = np.max(cost, axis=(1, 2))
-    return max(
+    return worst_of(
         relative(found.plan, P),
         relative(np.exp(found.log_plan), P),
         relative(found.cost, priced, largest),
@@ -271,7 +271,7 @@ def errors_of_the_marginals(errors, draw):
     row = [sum(abs(sum(P[k, i]) - a[k, i]) for i in range(5)) for k in range(draw.size)]
     column = [sum(abs(sum(P[k, :, j]) - b[k, j]) for j in range(6)) for k in range(draw.size)]
     found = draw.call(errors, *given)
-    return max(relative(found[0], row, 1.0), relative(found[1], column, 1.0))
+    return worst_of(relative(found[0], row, 1.0), relative(found[1], column, 1.0))
 
 
 # Parts
@@ -393,4 +393,4 @@ def scales_of_the_cost(scales, draw):
     flat = cost.reshape(draw.size, -1)
     truth = (flat.max(axis=1), flat.mean(axis=1), np.median(flat, axis=1))
     found = draw.call(scales, given, a, b)
-    return max(relative(*pair) for pair in zip(found, truth, strict=True))
+    return worst_of(*(relative(*pair) for pair in zip(found, truth, strict=True)))

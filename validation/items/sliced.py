@@ -6,7 +6,7 @@ from refwfm.measures import PointCloud
 from refwfm.transport import quantiles, sliced
 from refwfm.transport.exact import assignment
 from refwfm.validation import corners
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings, worst_of
 from refwfm.validation.sliced_problems import (
     N_PROJ,
     cloud,
@@ -82,9 +82,11 @@ def gwfm_32() -> Item:
 
 def distance_is_pots(sq_distance, draw):
     """Clouds alike, of unequal sizes, of unequal weights."""
-    return max(
-        abs(float(draw.call(sq_distance, x, y, theta)) / pot_cost(x, y, theta) - 1.0)
-        for x, y, theta in instances(draw)
+    return worst_of(
+        *(
+            abs(float(draw.call(sq_distance, x, y, theta)) / pot_cost(x, y, theta) - 1.0)
+            for x, y, theta in instances(draw)
+        )
     )
 
 
@@ -157,7 +159,7 @@ def costs_are_pots(pairwise, draw):
         truth = np.array([[pot_cost(a, b, theta) for b in families[1]] for a in families[0]])
         x, y = (PointCloud(*map(np.stack, zip(*family, strict=True))) for family in families)
         error = np.abs(draw.call(pairwise, x, y, theta) - truth)
-        worst = max(worst, float(np.max(error / np.min(truth, axis=1, keepdims=True))))
+        worst = worst_of(worst, float(np.max(error / np.min(truth, axis=1, keepdims=True))))
     return worst
 
 
@@ -239,8 +241,10 @@ def moments_of_directions(random_directions, draw):
 
 def powers_are_pots(sliced_cost, draw):
     """Clouds alike, of unequal sizes, of unequal weights."""
-    return max(
-        abs(float(draw.call(sliced_cost, x, y, theta, p=float(p))) / pot_cost(x, y, theta, p) - 1.0)
-        for x, y, theta in instances(draw)
-        for p in (1, 3)
+    return worst_of(
+        *(
+            abs(float(draw.call(sliced_cost, x, y, theta, p=float(p))) / pot_cost(x, y, theta, p) - 1.0)
+            for x, y, theta in instances(draw)
+            for p in (1, 3)
+        )
     )

@@ -6,7 +6,7 @@ from refwfm.measures import PointCloud
 from refwfm.transport import quantiles, sliced
 from refwfm.transport.plans import Pairs
 from refwfm.validation import corners
-from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings
+from refwfm.validation.check import STANDARD_ERRORS, Check, Item, roundings, worst_of
 from refwfm.validation.sliced_problems import even, instance, instances, pot_plan
 
 
@@ -124,9 +124,11 @@ def _independent_levels(x, y, theta, *, rng, size):
 
 def plan_is_pots(lifted_plan, draw):
     """Clouds alike, of unequal sizes, of unequal weights."""
-    return max(
-        _difference(draw.call(lifted_plan, x, y, theta), pot_plan(x, y, theta))
-        for x, y, theta in instances(draw)
+    return worst_of(
+        *(
+            _difference(draw.call(lifted_plan, x, y, theta), pot_plan(x, y, theta))
+            for x, y, theta in instances(draw)
+        )
     )
 
 
@@ -141,7 +143,9 @@ def plan_of_padded_clouds(lifted_plan, draw):
     marginals = [
         np.max(np.abs(result.sum(axis=axis) - c.weights)) for axis, c in ((1, padded[0]), (0, padded[1]))
     ]
-    return max(_difference(result, np.insert(np.insert(truth, 2, 0.0, axis=0), 2, 0.0, axis=1)), *marginals)
+    return worst_of(
+        _difference(result, np.insert(np.insert(truth, 2, 0.0, axis=0), 2, 0.0, axis=1)), *marginals
+    )
 
 
 def permutations_average_to_the_plan(sorted_permutations, draw):

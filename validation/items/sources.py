@@ -15,7 +15,16 @@ from refwfm.sources.gaussians import (
 )
 from refwfm.transport.exact import assignment
 from refwfm.validation import textbook
-from refwfm.validation.check import FIXED_POINT, STANDARD_ERRORS, WELL, Check, Item, Misprint, roundings
+from refwfm.validation.check import (
+    FIXED_POINT,
+    STANDARD_ERRORS,
+    WELL,
+    Check,
+    Item,
+    Misprint,
+    roundings,
+    worst_of,
+)
 from refwfm.validation.textbook import relative
 
 DRAWS = 20000
@@ -192,7 +201,7 @@ def moments_of_the_source(sample, draw):
     diagonal = np.diag(center)
     wishart = (center**2 + np.outer(diagonal, diagonal)) / df
     cases = ((family.mean, source.mean, std**2), (family.cov, center, wishart))
-    return max(max(_z_of_mean(x, m, v), _z_of_variance(x, m, v)) for x, m, v in cases)
+    return worst_of(*(z(*case) for case in cases for z in (_z_of_mean, _z_of_variance)))
 
 
 def _z_of_mean(x, mean, variance):
@@ -216,7 +225,7 @@ def source_is_fitted(fit, draw):
         relative(source.std[None], family.mean.std(axis=0)[None]),
         relative((source.root @ source.root.T)[None], (center @ center)[None]),
     )
-    return max(errors) if source.df == df else np.inf
+    return worst_of(*errors) if source.df == df else np.inf
 
 
 # Empirical source

@@ -6,7 +6,7 @@ from refwfm.clouds import uniform
 from refwfm.transport import stability
 from refwfm.transport.linearized import align, sq_lazy_distance
 from refwfm.validation import corners
-from refwfm.validation.check import Check, Item, Misprint, roundings
+from refwfm.validation.check import Check, Item, Misprint, roundings, worst_of
 from refwfm.validation.enumeration import (
     MEANS,
     NEVER_LESS,
@@ -121,7 +121,7 @@ def both_sides(stability_radius, draw):
     others = draw.rng.standard_normal((30, N, draw.d))
     inside = [excess(s + 0.999 * radius * u / np.linalg.norm(u), s, x) for u in (worst, *others)]
     beaten = excess(s + 1.001 * radius * worst, s, x) > 1e-8
-    return max(*inside, 0.0 if beaten else 1.0)
+    return worst_of(*inside, 0.0 if beaten else 1.0)
 
 
 def radius_as_written(stability_radius, draw):
@@ -141,7 +141,7 @@ def gap_of_the_second_best(assignment_gap, draw):
     for reference, points in ((s, x), (draw.rounded(ring), draw.rounded(turned))):
         costs = np.sort(sq_costs(reference, points))
         value = float(draw.call(assignment_gap, reference, uniform(points)))
-        worst = max(worst, abs(value - (costs[1] - costs[0])) / costs[0])
+        worst = worst_of(worst, abs(value - (costs[1] - costs[0])) / costs[0])
     return worst
 
 
@@ -152,7 +152,7 @@ def bound_between_its_bounds(bound, draw):
     radius, _ = worst_of_all(s, x)
     costs = np.sort(sq_costs(s, x))
     value = float(draw.call(bound, s, uniform(x)))
-    return max(value - radius, (costs[1] - costs[0]) / (4.0 * np.linalg.norm(x)) - value) / radius
+    return worst_of(value - radius, (costs[1] - costs[0]) / (4.0 * np.linalg.norm(x)) - value) / radius
 
 
 def gwfm_39() -> Item:
@@ -224,7 +224,7 @@ def ball_of_a_family(smallest_radius, draw):
     s, clouds = instance(draw, 4)
     radius = float(draw.call(smallest_radius, s, uniform(clouds)))
     directions = [worst_of_all(s, x)[1] for x in clouds]
-    return max(excess(s + 0.999 * radius * u, s, x) for x in clouds for u in directions)
+    return worst_of(*(excess(s + 0.999 * radius * u, s, x) for x in clouds for u in directions))
 
 
 def report_of_pairs(laziness_report, draw):
@@ -244,7 +244,7 @@ def report_of_pairs(laziness_report, draw):
     ratio = np.divide(lazy, exact)
     norms = np.sqrt(np.sum(noise**2, axis=(1, 2)))
     radii = np.array([worst_of_all(s, x)[0] for x in clouds])[index]
-    return max(
+    return worst_of(
         abs(report.mean_ratio / np.mean(ratio) - 1.0),
         abs(report.optimal - np.mean(ratio < 1.0 + 1e-5)),
         abs(report.inside - np.mean(norms < radii)),
@@ -286,5 +286,5 @@ def lazy_distance_inside(lazy, draw):
     off = 0.0
     for u in (worst, *draw.rng.standard_normal((5, N, draw.d))):
         z = draw.rounded(s + 0.9 * radius * u / np.linalg.norm(u))
-        off = max(off, abs(float(draw.call(lazy, s, z, uniform(y))) / sq_distance(z, y) - 1.0))
+        off = worst_of(off, abs(float(draw.call(lazy, s, z, uniform(y))) / sq_distance(z, y) - 1.0))
     return off

@@ -16,7 +16,7 @@ from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
 from refwfm.validation import loops, textbook
-from refwfm.validation.check import WELL, Check, Item, Misprint, roundings
+from refwfm.validation.check import WELL, Check, Item, Misprint, roundings, worst_of
 from refwfm.validation.plain_network import (
     clipped,
     drifted,
@@ -250,7 +250,7 @@ def setting_is_by_hand(prepare, draw):
     spread = np.sqrt(np.sum((here - np.sum(here, axis=0) / 4096) ** 2, axis=0) / 4096)
     sizes[0] = spread[0] = 1.0  # of the coordinate that is constant
     scaling = setting.scaling
-    return max(
+    return worst_of(
         0.0 if setting.source.df == 2 * d and setting.label_counts.tolist() == [2, 4] else np.inf,
         abs(setting.unit - unit) / unit,
         relative(setting.shift[None], shift[None]),
@@ -287,7 +287,7 @@ def _error_of_batch(batch, mu, nu, t):
     """Largest error of times, points and velocities."""
     point, v = textbook.path(mu, nu, t)
     scale = np.max(np.abs(mu.mean), axis=-1) + np.max(np.abs(nu.mean), axis=-1)
-    return max(
+    return worst_of(
         relative(batch.t, t, 1.0),
         relative(batch.mu_t.mean, point.mean, scale),
         relative(batch.mu_t.cov, point.cov),
@@ -319,7 +319,7 @@ def gradient_of_the_loss(loss_and_grad, draw):
         way = optim.tree_map(lambda p: draw.rng.standard_normal(p.shape), params)
         slope = complex_step(lambda h, way=way: _plain_loss(drifted(params, way, h), scaling, batch))
         parts = [np.sum(flat[path] * w) for path, w in optim.flatten(way).items()]
-        worst = max(worst, abs(sum(parts) - slope) / np.sqrt(sum(np.sum(g**2) for g in flat.values())))
+        worst = worst_of(worst, abs(sum(parts) - slope) / np.sqrt(sum(np.sum(g**2) for g in flat.values())))
     return worst
 
 
@@ -358,10 +358,10 @@ def step_is_by_hand(step, draw):
     rate, decay = CONFIG.learning_rate * 0.97**2.0, 2001 / 2010
     flat, flat_first, flat_second = map(optim.flatten, (params, first, second))
     result, result_average, flat_average = map(optim.flatten, (moved.params, moved.ema, average))
-    worst = max(abs(metrics.loss - loss) / loss, abs(metrics.grad_norm - norm) / norm)
+    worst = worst_of(abs(metrics.loss - loss) / loss, abs(metrics.grad_norm - norm) / norm)
     for path, p in flat.items():
         truth = kingma_ba(p, grads[path], flat_first[path], flat_second[path], 6, rate)
         mean = decay * flat_average[path] + (1.0 - decay) * truth
         for found, wanted in ((result[path], truth), (result_average[path], mean)):
-            worst = max(worst, float(np.max(np.abs(found - wanted))) / CONFIG.learning_rate)
+            worst = worst_of(worst, float(np.max(np.abs(found - wanted))) / CONFIG.learning_rate)
     return worst if moved.step == 2001 and moved.adam.steps == 6 else np.inf

@@ -7,7 +7,7 @@ from refwfm.measures import PointCloud
 from refwfm.metrics.straightness import Straightness, path_straightness, relative_bend, straightness
 from refwfm.training import cloud_generation
 from refwfm.validation import far
-from refwfm.validation.check import Check, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.cloud_problems import family
 from refwfm.validation.cloud_runs import (
     CONFIG,
@@ -123,8 +123,8 @@ def bends_of_known_fields(measure, draw):
     worst = 0.0
     for field, truth in cases:
         found = draw.call(lambda x, field=field: measure(field, x, n_steps=STEPS, method="rk4"), source)
-        worst = max(worst, abs(float(found.ratio) / truth - 1.0))
-    return max(worst, _mixed_error(measure, draw, source))
+        worst = worst_of(worst, abs(float(found.ratio) / truth - 1.0))
+    return worst_of(worst, _mixed_error(measure, draw, source))
 
 
 def _mixed_error(measure, draw, source):
@@ -160,7 +160,7 @@ def ratio_is_its_formula(measure, draw):
                 bend[b] += weight * gap @ gap / 5.0
     found = draw.call(measure, path, weights)
     ratio = abs(float(found.ratio) / (bend.sum() / moved.sum()) - 1.0)
-    return max(relative(found.bend, bend), relative(found.sq_displacement, moved), ratio)
+    return worst_of(relative(found.bend, bend), relative(found.sq_displacement, moved), ratio)
 
 
 def _scaled(path, weights, factor):
@@ -195,7 +195,7 @@ def learned_paths_are_those_of_generation(measure, draw):
     gaps = np.mean(np.sum((3.0 * np.diff(path, axis=0) - way) ** 2, axis=-1), axis=0)
     bend, moved = np.sum(weights * gaps, axis=1), np.sum(weights * np.sum(way**2, axis=-1), axis=1)
     ratio = np.sum(bend) / np.sum(moved)
-    return max(
+    return worst_of(
         relative(found.bend, bend, np.max(moved)),
         relative(found.sq_displacement, moved),
         abs(float(found.ratio) - ratio) / ratio,

@@ -7,7 +7,7 @@ from refwfm import bures, generation, objectives, psd
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import textbook
-from refwfm.validation.check import Check, Item, Misprint, differences, roundings
+from refwfm.validation.check import Check, Item, Misprint, differences, roundings, worst_of
 from refwfm.validation.textbook import derivative, relative, scaled
 
 WELL = "condition number 30, d up to 16"
@@ -314,9 +314,11 @@ def projection_is_highams(project_psd, draw):
     matrix = draw.tangents().lift
     skew = np.tril(draw.rng.integers(-2, 3, matrix.shape), -1) / 4.0  # which changes nothing
     size = np.max(np.abs(matrix), axis=(-2, -1)) + np.max(np.abs(skew), axis=(-2, -1))
-    return max(
-        relative(draw.call(project_psd, given), _projection(0.5 * (given + given.mT)), size)
-        for given in (matrix, draw.rounded(matrix + skew - skew.mT))
+    return worst_of(
+        *(
+            relative(draw.call(project_psd, given), _projection(0.5 * (given + given.mT)), size)
+            for given in (matrix, draw.rounded(matrix + skew - skew.mT))
+        )
     )
 
 
@@ -331,7 +333,7 @@ def step_is_projected(step, draw):
     result, lowest = draw.call(step, mu, v, 0.5)
     cov = mu.cov + 0.5 * v.cov
     size = np.max(np.abs(mu.cov), axis=(-2, -1)) + np.max(np.abs(cov), axis=(-2, -1))
-    return max(
+    return worst_of(
         relative(result.mean, mu.mean + 0.5 * v.mean, 1.0 + np.max(np.abs(mu.mean), axis=-1)),
         relative(result.cov, _projection(cov), size),
         relative(lowest, textbook.each(lambda matrix: np.linalg.eigvalsh(matrix)[0], cov), size),

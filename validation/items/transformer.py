@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm import networks
 from refwfm.training import optim
-from refwfm.validation.check import EXACT, Check, Item, roundings
+from refwfm.validation.check import EXACT, Check, Item, roundings, worst_of
 from refwfm.validation.plain_transformer import (
     DEPTH,
     FREQUENCIES,
@@ -154,7 +154,7 @@ def pullback_of_attention(pullback, draw):
             moved = [x + h * way if j == i else x for j, x in enumerate((q, k, v))]
             return np.sum(g * _plain_masked(*moved, mask))
 
-        worst = max(worst, abs(np.sum(grads[i] * way) - complex_step(value)) / size)
+        worst = worst_of(worst, abs(np.sum(grads[i] * way) - complex_step(value)) / size)
     return worst
 
 
@@ -343,7 +343,7 @@ def padding_is_nothing(network, draw):
     for i, live in enumerate(mask):
         alone, all_live = points[i][live][None], np.ones((1, np.sum(live)), dtype=bool)
         truth = draw.call(run, params, alone, all_live, t[i : i + 1])[0]
-        worst = max(worst, relative(result[i][live], truth, np.max(np.abs(truth))))
+        worst = worst_of(worst, relative(result[i][live], truth, np.max(np.abs(truth))))
     return worst
 
 

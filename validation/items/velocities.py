@@ -6,7 +6,7 @@ from refwfm import bures, psd
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
 from refwfm.validation import edges, textbook
-from refwfm.validation.check import WELL, Check, Item, Tolerance, differences, roundings
+from refwfm.validation.check import WELL, Check, Item, Tolerance, differences, roundings, worst_of
 from refwfm.validation.textbook import UNDEFINED, block, derivative, identity, mover, relative, scaled, sqrtm
 
 
@@ -141,7 +141,7 @@ def solutions_are_symmetric(solve, draw):
     """Largest difference of a solution and its transpose."""
     M, rate = draw.rotations(draw.size) @ sqrtm(draw.covariances()), draw.normal(draw.size, draw.d, draw.d)
     found = draw.call(solve, draw.covariances(), draw.tangents().lift, draw.rounded(M), rate)
-    return max(float(np.max(np.abs(S - S.mT))) for S in found)
+    return worst_of(*(float(np.max(np.abs(S - S.mT))) for S in found))
 
 
 def rate_is_the_difference(euclidean_velocity, draw):
@@ -167,7 +167,7 @@ def rate_of_singular_covariances(euclidean_velocity, draw):
 
 def _rate_error(result, mean, cov, size):
     mean_error = relative(result[0], mean, np.max(np.abs(mean)))
-    return max(mean_error, relative(result[1], cov, np.max(np.abs(size), axis=(-2, -1))))
+    return worst_of(mean_error, relative(result[1], cov, np.max(np.abs(size), axis=(-2, -1))))
 
 
 def field_moves_the_covariance(to_euclidean, draw):
@@ -265,7 +265,7 @@ def velocity_is_the_textbooks(velocity, draw):
     """Mean and matrix; the matrix must be symmetric."""
     mu, nu, t = draw.gaussians(), draw.gaussians(), draw.times()
     result, truth = draw.call(velocity, mu, nu, t), textbook.path(mu, nu, t)[1]
-    return max(relative(result[1], result[1].mT), _rate_error(result, *truth, 1.0 + np.abs(truth.lift)))
+    return worst_of(relative(result[1], result[1].mT), _rate_error(result, *truth, 1.0 + np.abs(truth.lift)))
 
 
 def velocity_solves_lyapunov(velocity, draw):

@@ -1,12 +1,13 @@
 """NumPy twin of the transformer: clouds of similar size together, each group on a core of its own.
 
 NumPy's matrix products use all cores, but everything between them, half of the time, uses one. Clouds do not
-depend on each other, so here every core takes its share of them through the whole of the reference, with
-matrix products on that core alone. Sorted by size, clouds carry hardly any padding: it is cut off.
+depend on each other, so here every core takes its share of them, with matrix products on that core alone. The
+live points of a group stand end to end, without padding, and layers write into memory that is there already.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -14,8 +15,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from refwfm import networks
+from refwfm.backends._numpy_layers import attention, dense, layer_norm, rectified_dense
 from refwfm.backends._numpy_ops import _n_threads, _pool
 from refwfm.networks import Params
+from refwfm.networks._order import in_order
+from refwfm.networks.conditioning import embed_condition
 from refwfm.networks.transformer import check_inputs
 from refwfm.training.optim import Tree, tree_map
 
@@ -28,6 +32,15 @@ class Group(NamedTuple):
 
     index: np.ndarray
     n: int
+
+    def at(self, live: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the live points (B, n) of these clouds are, cloud after cloud."""
+        member, row = np.nonzero(live[self.index, : self.n])
+        return self.index[member], row
+
+    def of(self, points: np.ndarray, live: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Live points of these clouds end to end, and their number in each."""
+        return points[self.at(live)], np.count_nonzero(live[self.index], axis=1)
 
 
 def transformer(
@@ -47,16 +60,16 @@ def transformer(
     points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
     groups = similar_sizes(mask, *points.shape[:2])
 
+    live = np.ones(points.shape[:2], dtype=bool) if mask is None else mask
+
     def forward(group: Group) -> tuple[np.ndarray, Callable[[np.ndarray], Params]]:
-        rows = group.index, slice(group.n)
-        live = None if mask is None or mask[rows].all() else mask[rows]
         some = None if labels is None else labels[group.index]
-        return networks.transformer(params, points[rows], live, t[group.index], some, heads=heads)
+        return _tokens(params, *group.of(points, live), t[group.index], some, heads=heads)
 
     results = _on_all_cores(forward, groups)
     velocity = np.zeros_like(points)
     for group, (part, _) in zip(groups, results, strict=True):
-        velocity[group.index, : group.n] = part
+        velocity[group.at(live)] = part
 
     def pullback(d_velocity: np.ndarray) -> Params:
         d_velocity = d_velocity.reshape(points.shape)
@@ -64,7 +77,7 @@ def transformer(
         def add_up(share: list[tuple[Group, Callable[[np.ndarray], Params]]]) -> Params:
             total = None
             for group, group_pullback in share:
-                grads = group_pullback(d_velocity[group.index, : group.n])
+                grads = group_pullback(d_velocity[group.at(live)])
                 total = grads if total is None else _add(total, grads)
             return total
 
@@ -76,6 +89,74 @@ def transformer(
         return first
 
     return velocity.reshape(shape), pullback
+
+
+def _tokens(
+    params: Params,
+    points: np.ndarray,
+    sizes: np.ndarray,
+    t: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    heads: int,
+) -> tuple[np.ndarray, Callable[[np.ndarray], Params]]:
+    """``networks.transformer`` of clouds of these sizes end to end, points (n, d)."""
+    condition, condition_pullback = embed_condition(params, t, labels)
+    ends = np.cumsum(sizes).tolist()
+    h, in_pullback = dense(params["in"], points)
+    pullbacks = {}
+    for name, block in in_order(params["blocks"]):
+        pullbacks[name] = _block(block, h, condition, sizes, ends, heads)
+    unit, norm_pullback = layer_norm(params["norm"], h)
+    velocity, out_pullback = dense(params["out"], unit)
+
+    def pullback(d_velocity: np.ndarray) -> Params:
+        d_out, d_unit = out_pullback(d_velocity)
+        d_norm, d_h = norm_pullback(d_unit)
+        d_blocks, d_condition = {}, np.zeros_like(condition)
+        for name, block_pullback in reversed(pullbacks.items()):
+            d_blocks[name], d_here = block_pullback(d_h)
+            d_condition += d_here
+        d_params = {"in": in_pullback(d_h)[0], "blocks": d_blocks, "norm": d_norm, "out": d_out}
+        return {**d_params, **condition_pullback(d_condition)}
+
+    return velocity, pullback
+
+
+def _block(
+    params: Params, h: np.ndarray, condition: np.ndarray, sizes: np.ndarray, ends: list[int], heads: int
+) -> Callable[[np.ndarray], tuple[Params, np.ndarray]]:
+    """``networks.transformer_block``: ``h`` (n, width) is overwritten, and in the pullback its gradient."""
+    shift, condition_pullback = dense(params["condition"], condition)
+    h += np.repeat(shift, sizes, axis=0)
+    unit, attention_norm_pullback = layer_norm(params["attention_norm"], h)
+    read, attention_pullback = attention(params["attention"], unit, ends, heads=heads)
+    h += read
+    unit, feed_norm_pullback = layer_norm(params["feed_norm"], h)
+    z, in_pullback = rectified_dense(params["feed"]["in"], unit)
+    fed, out_pullback = dense(params["feed"]["out"], z)
+    h += fed
+
+    def pullback(d_h: np.ndarray) -> tuple[Params, np.ndarray]:
+        d_out, d_z = out_pullback(d_h)
+        d_in, d_unit = in_pullback(d_z)
+        d_feed_norm, d_branch = feed_norm_pullback(d_unit)
+        d_h += d_branch
+        d_attention, d_unit = attention_pullback(d_h)
+        d_attention_norm, d_branch = attention_norm_pullback(d_unit)
+        d_h += d_branch
+        d_shift = np.stack([np.add.reduce(d_h[i:j], axis=0) for i, j in pairwise([0, *ends])])
+        d_dense, d_condition = condition_pullback(d_shift)
+        d_params = {
+            "condition": d_dense,
+            "attention_norm": d_attention_norm,
+            "attention": d_attention,
+            "feed_norm": d_feed_norm,
+            "feed": {"in": d_in, "out": d_out},
+        }
+        return d_params, d_condition
+
+    return pullback
 
 
 def similar_sizes(mask: np.ndarray | None, batch: int, n: int, /) -> list[Group]:

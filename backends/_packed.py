@@ -32,10 +32,8 @@ def packed(tree: Tree, /) -> Tree:
     if ends[-1] >= SMALL * len(layout) or any(leaf.dtype != first.dtype for _, leaf in leaves):
         return tree
     vector = array_namespace(first).concat([leaf.reshape(-1) for _, leaf in leaves])
-    shapes = zip(layout, pairwise(ends), strict=True)
-    result = Packed(
-        _refilled(tree, (vector[start:end].reshape(shape) for (_, shape), (start, end) in shapes))
-    )
+    cuts = zip(layout, pairwise(ends), strict=True)
+    result = Packed(_refilled(tree, (vector[i:j].reshape(shape) for (_, shape), (i, j) in cuts)))
     result.vector, result.layout = vector, layout
     return result
 

@@ -4,6 +4,7 @@ import torch
 
 from refwfm._array import to_host
 from refwfm.backends import Backend, BackendError, check_device, host_array
+from refwfm.backends._float64 import pairwise_sq_distance, path
 from refwfm.backends._grids import grid_softmin
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_sinkhorn import sinkhorn
@@ -32,6 +33,8 @@ def load(device: str, dtype: str, /) -> Backend:
         to_numpy=to_host,
         synchronize=torch.cuda.synchronize if device.startswith("cuda") else lambda: None,
         ops=REFERENCE._replace(
+            pairwise_sq_distance=pairwise_sq_distance,
+            path=path,
             sinkhorn=sinkhorn,
             grid_softmin=grid_softmin,
             gaussian_loss_and_grad=gaussian_loss_and_grad,

@@ -15,7 +15,7 @@ from refwfm.backends._packed import matching_arrays, packed
 from refwfm.measures import Gaussian
 from refwfm.networks import Params, feature_embedding, input_features, unvech
 from refwfm.networks._order import in_order
-from refwfm.training.methods import METHODS
+from refwfm.training import regression
 from refwfm.training.optim import (
     AdamState,
     Tree,
@@ -90,10 +90,7 @@ def gaussian_loss_and_grad(
     params: Tree, scaling: dict[str, torch.Tensor], batch: GaussianBatch, /, *, method: str
 ) -> tuple[torch.Tensor, Tree]:
     """Twin of ``refwfm.training.regression.gaussian_loss_and_grad``, over the twin of the network."""
-    chosen = METHODS[method]
-    output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
-    value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
-    return value, pullback(tuple(derivative))
+    return regression.gaussian_loss_and_grad(params, scaling, batch, method=method, network=bures_mlp)
 
 
 def bures_mlp(

@@ -24,6 +24,7 @@ from refwfm.validation.textbook import relative, scaled
 
 TITLES = {
     "pairwise_sq_distance": "distances of all pairs",
+    "path": "points and velocities of geodesics",
     "gaussian_loss_and_grad": "loss and gradient of a training step",
     "cloud_loss_and_grad": "loss and gradient of a training step on clouds",
     "sinkhorn": "Sinkhorn",
@@ -45,6 +46,7 @@ def items(backend: Backend) -> list[Item]:
 def _item(name: str, twin: Callable[..., Any]) -> Item:
     check = {
         "pairwise_sq_distance": _distances,
+        "path": _paths,
         "gaussian_loss_and_grad": _losses,
         "cloud_loss_and_grad": _cloud_losses,
         "sinkhorn": _sinkhorns,
@@ -84,6 +86,29 @@ def distances_agree(twin: Callable[..., Any], draw: Draw) -> float:
     """Distances of 9 x 14 pairs."""
     mu, nu = draw.gaussians(size=9), draw.gaussians(size=14)
     return relative(draw.call(twin, mu, nu), draw.call(bures.pairwise_sq_distance, mu, nu))
+
+
+def _paths(twin: Callable[..., Any]) -> Check:
+    return Check(
+        "the reference on the same arrays",
+        paths_agree,
+        twin,
+        {
+            "time reversed": lambda mu, nu, t, **options: bures.path(mu, nu, 1.0 - t, **options),
+            "velocity at the start": lambda mu, nu, t, **options: (
+                bures.path(mu, nu, t, **options)[0],
+                bures.path(mu, nu, 0.0 * t, **options)[1],
+            ),
+        },
+        roundings(1000, "condition number 30, of which float32 keeps the rounding; d up to 16"),
+    )
+
+
+def paths_agree(twin: Callable[..., Any], draw: Draw) -> float:
+    """Points and velocities of nine geodesics."""
+    mu, nu, t = draw.gaussians(size=9), draw.gaussians(size=9), draw.rounded(draw.rng.uniform(size=9))
+    found, truth = (draw.call(function, mu, nu, t, validate=False) for function in (twin, bures.path))
+    return max(relative(x, y) for a, b in zip(found, truth, strict=True) for x, y in zip(a, b, strict=True))
 
 
 def _losses(twin: Callable[..., Any]) -> Check:

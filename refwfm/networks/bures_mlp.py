@@ -11,6 +11,7 @@ from refwfm.measures import Gaussian, check_measure
 from refwfm.networks.conditioning import feature_embedding, init_conditioning
 from refwfm.networks.features import space_features
 from refwfm.networks.layers import (
+    Layer,
     Params,
     Pullback,
     fourier_features,
@@ -107,7 +108,14 @@ def identity_scaling(d: int, /, *, like: Array) -> Params:
 
 
 def bures_mlp(
-    params: Params, scaling: Params, mu: Gaussian, t: Array, /, labels: Array | None = None
+    params: Params,
+    scaling: Params,
+    mu: Gaussian,
+    t: Array,
+    /,
+    labels: Array | None = None,
+    *,
+    perceptron: Layer = mlp,
 ) -> tuple[tuple[Array, Array], "Callable[[tuple[Array, Array]], Params]"]:
     """Tangent vector ``(a, S)`` that the two networks predict at the Gaussians ``mu`` and times ``t``.
 
@@ -127,6 +135,8 @@ def bures_mlp(
     labels : array of integers, shape (...), or of floats, shape (..., n_features), optional
         Classes, in range (``check_labels``), or vectors (``feature_embedding``); required exactly when the
         parameters are for them.
+    perceptron : callable
+        ``mlp``, or a twin of it.
 
     Returns
     -------
@@ -148,8 +158,8 @@ def bures_mlp(
     ((3, 2), (3, 2, 2), 0.0)
     """
     x = input_features(params, scaling, mu, t, labels)
-    mean, mean_pullback = _labelled_mlp(params["mean"], x, labels)
-    entries, matrix_pullback = _labelled_mlp(params["matrix"], x, labels)
+    mean, mean_pullback = _labelled_mlp(params["mean"], x, labels, perceptron)
+    entries, matrix_pullback = _labelled_mlp(params["matrix"], x, labels, perceptron)
     matrix, unvech_pullback = unvech(entries * scaling["matrix_scale"], mu.mean.shape[-1])
 
     def pullback(d_output: tuple[Array, Array]) -> Params:
@@ -222,17 +232,19 @@ def input_features(
     return xp.concat([state, fourier_features(t, n_time // 2)[0], *features], axis=-1)
 
 
-def _labelled_mlp(params: Params, x: Array, labels: Array | None) -> tuple[Array, Pullback]:
+def _labelled_mlp(
+    params: Params, x: Array, labels: Array | None, perceptron: Layer
+) -> tuple[Array, Pullback]:
     """One of the two networks; its pullback returns only the parameters' gradient."""
     if labels is None:
-        y, mlp_pullback = mlp(params["mlp"], x)
+        y, mlp_pullback = perceptron(params["mlp"], x)
         return y, lambda d_y: {"mlp": mlp_pullback(d_y)[0]}
 
     xp = array_namespace(x)
     n = x.shape[-1]
     embed = label_embedding if "table" in params["labels"] else feature_embedding
     embedded, embedding_pullback = embed(params["labels"], labels)
-    y, mlp_pullback = mlp(params["mlp"], xp.concat([x, embedded], axis=-1))
+    y, mlp_pullback = perceptron(params["mlp"], xp.concat([x, embedded], axis=-1))
 
     def pullback(d_y: Array) -> Params:
         d_mlp, d_x = mlp_pullback(d_y)

@@ -283,7 +283,8 @@ def draw_batch(
         order = match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=groups)
         nu, values = take(nu, order), None if values is None else values[order]
     # Line 5: the points of the geodesics and the velocities there.
-    mu_t, target = METHODS[config.method].path(mu, nu, t, validate=False)
+    path = METHODS[config.method].path
+    mu_t, target = (ops.path if path is REFERENCE.path else path)(mu, nu, t, validate=False)
     return GaussianBatch(mu_t, target, t, on_backend(shown_to_network(setting, groups, values), t))
 
 

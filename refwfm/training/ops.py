@@ -8,9 +8,10 @@ step must not be used again.
 from typing import NamedTuple, Protocol
 
 from refwfm._array import Array
-from refwfm.bures import pairwise_sq_distance
+from refwfm.bures import pairwise_sq_distance, path
 from refwfm.measures import Gaussian
 from refwfm.training import optim, regression
+from refwfm.training.methods import Path
 from refwfm.training.optim import AdamState, Tree
 from refwfm.training.regression import CloudBatch, GaussianBatch
 from refwfm.transport.grids import Cost, Grid, Softmin, grid_softmin
@@ -127,6 +128,7 @@ class Ops(NamedTuple):
     """Functions with the signatures of the references they are twins of."""
 
     pairwise_sq_distance: PairwiseSqDistance
+    path: Path
     sinkhorn: SinkhornSolver
     grid_softmin: GridSoftmin
     error_curve: ErrorCurve
@@ -140,6 +142,7 @@ class Ops(NamedTuple):
 
 REFERENCE = Ops(
     pairwise_sq_distance,
+    path,
     sinkhorn,
     grid_softmin,
     error_curve,

@@ -48,11 +48,23 @@ class CloudBatch(NamedTuple):
 
 
 def gaussian_loss_and_grad(
-    params: Tree, scaling: dict[str, Array], batch: GaussianBatch, /, *, method: str
+    params: Tree,
+    scaling: dict[str, Array],
+    batch: GaussianBatch,
+    /,
+    *,
+    method: str,
+    network: Callable[..., Any] = bures_mlp,
 ) -> tuple[Array, Tree]:
     """Loss of the network on a batch of Gaussians, and its gradient in the parameters.
 
     Equation: WFM-Alg1. Of the objective WFM-11. Value of shape (), gradient a tree like ``params``.
+
+    Parameters
+    ----------
+    method : str
+    network : callable
+        ``bures_mlp``, or a twin of it.
 
     Examples
     --------
@@ -67,7 +79,7 @@ def gaussian_loss_and_grad(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     chosen = METHODS[method]
-    output, pullback = bures_mlp(params, scaling, batch.mu_t, batch.t, batch.labels)
+    output, pullback = network(params, scaling, batch.mu_t, batch.t, batch.labels)
     value, derivative = chosen.loss(chosen.velocity(*output), batch.target, batch.mu_t)
     return value, pullback(tuple(derivative))
 

@@ -23,6 +23,8 @@ A module has ``TITLE``, ``KIND`` and, for pictures, ``draw(outcomes, folder)``. 
 ``populations``
     ``SCALES``, ``PARTS`` and ``METRICS`` of the tables, ``DATA`` that can be asked for, ``SLIDES`` with the
     authors' numbers; ``claims(outcomes)``: what should hold, and whether it does.
+``ablation``
+    ``FAMILIES``, ``SCALES``, and ``WITHOUT``: the options that leave out each part of a preset.
 ``times``
     ``measure(scale, backend) -> rows`` and ``SHAPE``; nothing is trained.
 """
@@ -56,4 +58,5 @@ FIGURES = {
     "meta-fm-oracles": "refwfm.paper_figures.meta_fm.oracles",
     "meta-fm-letters": "refwfm.paper_figures.meta_fm.letters",
     "meta-fm-organoid": "refwfm.paper_figures.meta_fm.organoid",
+    "ablation": "refwfm.paper_figures.ablation",
 }

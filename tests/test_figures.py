@@ -11,12 +11,14 @@ from command import assert_error, refwfm, succeed
 
 from refwfm import datasets
 from refwfm.measures import Gaussian
-from refwfm.paper_figures import FIGURES, experiment
+from refwfm.paper_figures import FIGURES, ablation, experiment
 from refwfm.paper_figures.comparison import draw_comparison
 from refwfm.paper_figures.processes import in_processes
 from refwfm.paper_figures.table_2 import paper_value
 from refwfm.training import algorithm
+from refwfm.training.config import CloudConfig, GaussianConfig
 from refwfm.training.methods import METHODS
+from refwfm.training.presets import with_preset
 
 SMALL = experiment.SCALES["smoke"]._replace(steps=4, width=4, depth=1, size=6, n_steps=3)
 RED = np.array([0.82, 0.29, 0.36])
@@ -126,6 +128,28 @@ def test_table_2_has_our_numbers_beside_the_paper_s(tmp_path):
     ]
     assert euclidean[1] == f"{np.mean(ours[0]):.3g}"
     assert euclidean[5] == f"{np.mean(ours[0]) / np.mean(ours[1]):.2f}"
+
+
+def test_the_ablation_leaves_out_one_part_after_the_other(tmp_path):
+    families = ("cities", "fours")
+    chosen = [word for family in families for word in ("--data", family)]
+    out = succeed(
+        "reproduce", "ablation", "--scale", "smoke", "--seeds", 1, "--jobs", 1, *chosen, "--out", "."
+    )
+    rows = json.loads((tmp_path / "ablation.json").read_text())["rows"]
+    assert [(row["data"], row["without"]) for row in rows] == [
+        (family, part) for family in families for part in ablation.WITHOUT
+    ]
+    for family in families:
+        scores = [row["score"] for row in rows if row["data"] == family]
+        assert np.all(np.isfinite(scores))
+        if family == "cities":
+            assert len(set(scores)) == len(scores)  # every part makes a difference
+            assert f"{scores[0]:.3g}" in out
+    for gaussians, clouds in ablation.WITHOUT.values():
+        for kind, options in ((GaussianConfig, gaussians), (CloudConfig, clouds)):
+            preset = with_preset("laptop", kind, {})
+            assert all(preset[name] != value for name, value in options.items())
 
 
 def test_the_paper_s_values_stand_in_their_places():

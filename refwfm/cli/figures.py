@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from refwfm.cli import (
+    ablation_figures,
     cloud_figures,
     colour_figures,
     conditional_figures,
@@ -36,6 +37,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "conditional": conditional_figures.conditional,
     "oracles": population_figures.oracles,
     "populations": population_figures.populations,
+    "ablation": ablation_figures.ablations,
 }
 """Kinds of experiments, as the modules of ``paper_figures`` name theirs."""
 

@@ -97,7 +97,7 @@ def copies_are_told_from_the_truth(rate: Any, draw: Draw) -> float:
     worst = 0.0
     for found, truth in ((copied, 1.0), (fresh, 0.1), (halves, 0.5)):
         generated, real = draw.call(rate, near(found, training), near(unseen, training))
-        worst = max(worst, abs(float(generated) - truth), abs(float(real) - 0.1))
+        worst = worst_of(worst, abs(float(generated) - truth), abs(float(real) - 0.1))
     return worst
 
 

@@ -52,6 +52,7 @@ SECTIONS = {
     "Curves of families": "family_curves",
     "Costs of outer plans": "couplings",
     "Outer plans": "outer_plans",
+    "Semidiscrete outer plans": "semidiscrete",
     "Inner plans: maps": "inner_couplings",
     "Inner plans: draws": "inner_draws",
     "Sliced transport": "sliced",

@@ -29,6 +29,7 @@ PAPERS = {
     "GWFM": "Generalized Wasserstein Flow Matching: Transport Plans, Everywhere, All at Once",
     "Meta OT": "Meta Optimal Transport (ICML 2023)",
     "Meta FM": "Meta Flow Matching (ICLR 2025)",
+    "Semidiscrete": "Flow Matching with Semidiscrete Couplings (2025), here for measures",
     "CondOT": "Supervised Training of Conditional Monge Maps (NeurIPS 2022)",
 }
 

@@ -51,7 +51,7 @@ def steps_are_the_fractions(steps: Any, draw: Draw) -> float:
             ends = [power(Fraction(k, n)) for k in range(n + 1)]
             truth = [(float(a), float(b - a)) for a, b in itertools.pairwise(ends)]
             found = steps(n, times)
-            worst = max(worst, np.max(np.abs(np.array(found) - truth)) if len(found) == n else np.inf)
+            worst = worst_of(worst, np.max(np.abs(np.array(found) - truth)) if len(found) == n else np.inf)
     return float(worst)
 
 
@@ -156,5 +156,5 @@ def methods_have_their_order(generate: Any, draw: Draw) -> float:
             for times in ("uniform", "late"):
                 how = {"method": method, "times": times}
                 errors = [off(n, step, kind, matrix, **how) for n in (few, 2 * few)]
-                worst = max(worst, order - np.log2(errors[0] / errors[1]))
+                worst = worst_of(worst, order - np.log2(errors[0] / errors[1]))
     return worst

@@ -42,7 +42,7 @@ from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
 from refwfm.training.presets import with_preset
-from refwfm.training.semidiscrete import SEMIDISCRETE, PlanOptions, in_words
+from refwfm.training.semidiscrete import SEMIDISCRETE, PlanOptions, plan_in_words
 
 HOLD_OUT = "0.1"
 """What is held out of one's own families when nothing else is asked for."""
@@ -151,7 +151,7 @@ def _say_outer(setting: Any) -> None:
     """Say how good a semidiscrete plan is, where one was fitted."""
     plan = getattr(setting, "outer", None)
     if plan is not None:
-        say(in_words(plan))
+        say(plan_in_words(plan))
 
 
 def _say_pace(config: TrainingConfig) -> Callable[[Pace], None]:

@@ -33,7 +33,7 @@ class Members(NamedTuple):
 def costs_of(mu: PointCloud, members: Members, /, *, cost: Callable[..., Array]) -> Columns:
     """Costs of source clouds with all members: a function of blocks.
 
-    Equation: SEMI-4.
+    Equation: none. Wiring of a run.
     """
     if isinstance(members.seen, Gaussian):
         return gaussian_costs(moments(*mu), members.seen, cost=cost)
@@ -51,7 +51,7 @@ def fit_clouds(
 ) -> tuple[CloudSetting, Families]:
     """Setting with the fitted plan, and families with the members that it compares sources with.
 
-    Equation: SEMI-2.
+    Equation: none. Wiring of a run.
 
     Raises
     ------

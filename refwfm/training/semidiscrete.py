@@ -8,6 +8,7 @@ on with those of the checkpoint.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -107,7 +108,7 @@ def fit_outer(
 ) -> OuterPlan:
     """Weights of all parts of a family, each fitted on fresh sources of its own.
 
-    Equation: SEMI-2. ``fit_semidiscrete`` within each label, every member weighing the same.
+    Equation: none. Wiring of a run: SEMI-2 within each label, every member weighing the same.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def fit_outer(
                     progress(done * steps + step, len(full) * steps)
 
             fit = fit_semidiscrete(
-                lambda rng, k=k: costs(k, rng),
+                partial(costs, k),
                 b,
                 rng=random_stream(seed, "outer", k),
                 tol=options.outer_tol,
@@ -156,14 +157,17 @@ def fit_outer(
     plan = OuterPlan(asarray_like(result[:n], like), result[n:].reshape(len(full), len(EVIDENCE)))
     if not plan.evidence[:, EVIDENCE.index("converged")].all():
         raise ConvergenceError(
-            f"{in_words(plan)}; {options.outer_tol:g} beyond chance is allowed: take a larger outer_tol, "
-            "more outer_steps, or leave out members that coincide"
+            f"{plan_in_words(plan)}; {options.outer_tol:g} beyond chance is allowed: take a larger "
+            "outer_tol, more outer_steps, or leave out members that coincide"
         )
     return plan
 
 
-def in_words(plan: OuterPlan, /) -> str:
-    """What is told of a fitted plan: its worst label's shares, beside chance, and its certificate."""
+def plan_in_words(plan: OuterPlan, /) -> str:
+    """What is told of a fitted plan: its worst label's shares, beside chance, and its certificate.
+
+    Equation: none. Words.
+    """
     worst = plan.evidence[np.argmax(plan.evidence[:, EVIDENCE.index("error")])]
     value, cost, error, expected, n_iter, _ = worst
     return (
@@ -174,7 +178,10 @@ def in_words(plan: OuterPlan, /) -> str:
 
 
 def logged(setting: Any, /) -> dict[str, float]:
-    """What a run's log says of its outer plan: nothing where none was fitted."""
+    """What a run's log says of its outer plan: nothing where none was fitted.
+
+    Equation: none. Wiring of a run.
+    """
     plan = getattr(setting, "outer", None)
     if plan is None:
         return {}
@@ -191,7 +198,7 @@ def assigned(
 ) -> np.ndarray:
     """Members that the sources of a step go to, each within its group. Shape (B,), on the host.
 
-    Equation: SEMI-1.
+    Equation: none. Wiring of a run: SEMI-1 within each group.
 
     Parameters
     ----------

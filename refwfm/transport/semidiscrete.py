@@ -240,12 +240,17 @@ def _shares(found: _Sweep, g: Array, cost: Array | Columns, b: Array, eps: float
 
 def _check(g: Array, cost: Array | Columns, b: Array, eps: float) -> Any:
     """Namespace of checked arguments."""
-    given = {} if callable(cost) else {"cost": cost}
+    given: dict[str, Array] = {} if callable(cost) else {"cost": cost}
     xp = check_floating(g=g, b=b, **given)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be finite and not negative; got {eps}")
     n = g.shape[-1] if g.ndim else 0
-    if n == 0 or b.ndim == 0 or b.shape[-1] != n or (given and (cost.ndim < 2 or cost.shape[-1] != n)):
+    if (
+        n == 0
+        or b.ndim == 0
+        or b.shape[-1] != n
+        or any(c.ndim < 2 or c.shape[-1] != n for c in given.values())
+    ):
         shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in {"g": g, "b": b, **given}.items())
         raise ValueError(f"g and b must have shape (..., N) with N >= 1, cost (..., B, N); got {shapes}")
     return xp

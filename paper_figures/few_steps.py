@@ -76,9 +76,8 @@ def _panel(ax: Axes, title: str, lines: dict[str, tuple[str, str, list[FewOutcom
         values = np.array(
             [[v for o in group for v in o.quality[solver][c]] for c in group[0].quality[solver]]
         )
-        y, spread = values.mean(axis=1), values.std(axis=1)
+        y = values.mean(axis=1)
         ax.plot(x, y, color=colour, lw=1.6, marker="o", ms=3.5)
-        ax.fill_between(x, y - spread, y + spread, color=colour, alpha=0.12, lw=0)
         ends[name] = (x[-1], y[-1], colour)
     real = float(np.mean([v for _, _, group in lines.values() for o in group for v in o.real]))
     ax.axhline(real, color=REAL, lw=1, ls=(0, (4, 3)))

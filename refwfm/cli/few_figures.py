@@ -58,8 +58,8 @@ def _show(figure: Any, outcomes: list[Any]) -> list[Table | str]:
     return [
         *parts,
         "squared distance of generated to as many held-out members (the best pairs);",
-        f"means over {scale.evaluations} draws of {scale.seeds} trainings. *: the least of a column, and what",
-        "is within one standard error of its difference to it. Columns: calls of the",
+        f"means over {scale.evaluations} draws of {scale.seeds} trainings. *: the least of a column, and",
+        "what is within one standard error of its difference to it. Columns: calls of the",
         "network at most; a step of midpoint takes two. early, late: short steps there.",
         "Below real members: generated ones that are less spread are nearer to all.",
     ]

@@ -28,7 +28,6 @@ SOLVERS = {
     "Euler": ("euler", "uniform"),
     "Euler, early": ("euler", "early"),
     "Euler, late": ("euler", "late"),
-    "Euler, ends": ("euler", "ends"),
     "midpoint": ("midpoint", "uniform"),
     "midpoint, late": ("midpoint", "late"),
 }

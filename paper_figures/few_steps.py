@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from refwfm.paper_figures.few_experiment import SOLVERS, FewOutcome, FewScale, calls_of
 from refwfm.paper_figures.gwfm.circles import FAMILY, SOURCES, circles_of
@@ -19,12 +20,12 @@ COUPLINGS = {"/".join(pair): SOURCES[FAMILY] for pair in PAIRS}
 """Outer and inner plan -> the family that its flow to ``FAMILY`` starts from."""
 
 SMOKE = {"steps": 20, "width": 16, "depth": 2, "learning_rate": 1e-2, "conditional": False}
-LAPTOP = {**SMOKE, "steps": 1000, "batch": 64, "width": 64, "depth": 3, "decay_every": 10}
+LAPTOP = {**SMOKE, "steps": 1000, "batch": 32, "width": 64, "decay_every": 10}
 SMALL = {"steps": 500, "batch": 16, "width": 32, "hidden": 64, "heads": 2, "decay_every": 5}
 SCALES = {
     "smoke": FewScale(SMOKE, circles_of("smoke"), 12, (1, 2, 5), 1, 1),
-    "laptop": FewScale(LAPTOP, circles_of("laptop").of(**SMALL), 64, (1, 2, 5, 10, 25, 50), 1, 3),
-    "paper": FewScale({}, circles_of("paper"), 256, (1, 2, 5, 10, 25, 50, 100), 3, 5),
+    "laptop": FewScale(LAPTOP, circles_of("laptop").of(**SMALL), 48, (1, 2, 5, 10, 25, 50), 1, 3),
+    "paper": FewScale({}, circles_of("paper"), 256, (1, 2, 5, 10, 25, 50), 3, 5),
 }
 
 COLOURS = {"Euler": "#4477aa", "Euler, late": "#66ccee", "midpoint": "#d1495b"}
@@ -75,9 +76,8 @@ def _panel(ax: Axes, title: str, lines: dict[str, tuple[str, str, list[FewOutcom
         values = np.array(
             [[v for o in group for v in o.quality[solver][c]] for c in group[0].quality[solver]]
         )
-        y, spread = values.mean(axis=1), values.std(axis=1)
+        y = values.mean(axis=1)
         ax.plot(x, y, color=colour, lw=1.6, marker="o", ms=3.5)
-        ax.fill_between(x, y - spread, y + spread, color=colour, alpha=0.12, lw=0)
         ends[name] = (x[-1], y[-1], colour)
     real = float(np.mean([v for _, _, group in lines.values() for o in group for v in o.real]))
     ax.axhline(real, color=REAL, lw=1, ls=(0, (4, 3)))
@@ -87,17 +87,22 @@ def _panel(ax: Axes, title: str, lines: dict[str, tuple[str, str, list[FewOutcom
         {calls_of("Euler", c) for _, _, group in lines.values() for c in group[0].quality["Euler"]}
     )
     ax.set_xticks(ticks, map(str, ticks))
-    ax.minorticks_off()
+    ax.xaxis.set_minor_locator(NullLocator())
+    for kind in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        kind(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else ""))
+    ax.tick_params(axis="y", which="both", labelsize=7)
     ax.set_xlim(0.9 * ticks[0], 3.2 * ticks[-1])
     ax.set_title(title, fontsize="medium", loc="left")
     ax.set_xlabel("calls of the network for each measure", fontsize="small")
     ax.set_ylabel("squared distance to held-out measures", fontsize="small")
     ax.annotate("real members", (ticks[0], real), (0, 3), textcoords="offset points", fontsize=7, color=REAL)
-    last = -np.inf
     low, high = np.log(ax.get_ylim())
-    for name, (x, y, colour) in sorted(ends.items(), key=lambda item: item[1][1]):
-        place = max(float(np.log(max(y, 1e-300))), last + 0.055 * (high - low))
-        last = place
+    apart, order = 0.055 * (high - low), sorted(ends.items(), key=lambda item: item[1][1])
+    places = np.log([y for _, (_, y, _) in order])
+    for k in range(1, len(places)):
+        places[k] = max(places[k], places[k - 1] + apart)
+    places -= max(0.0, places[-1] - high)  # within the panel
+    for (name, (x, _, colour)), place in zip(order, places, strict=True):
         ax.text(1.08 * max(x, ticks[-1]), np.exp(place), name, color=colour, fontsize=7, va="center")
     ax.spines[["top", "right"]].set_visible(False)
 

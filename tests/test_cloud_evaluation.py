@@ -10,7 +10,16 @@ from refwfm.clouds import moments, sizes, unpad
 from refwfm.datasets import clouds_from_arrays
 from refwfm.measures import PointCloud
 from refwfm.runs import models
-from refwfm.runs.evaluate_clouds import compare, draw_source, generate_with, label_accuracies, subsample
+from refwfm.runs.evaluate_clouds import (
+    compare,
+    copies,
+    draw_source,
+    generate_with,
+    known,
+    label_accuracies,
+    members_of_subsample,
+    subsample,
+)
 from refwfm.training.config import CloudConfig
 from refwfm.training.optim import tree_map
 
@@ -113,3 +122,30 @@ def test_label_accuracies_need_labels():
     for family, held_out, name in ((bare, labelled, "family"), (labelled, bare, "held_out")):
         with pytest.raises(ValueError, match=f"{name} must have labels"):
             label_accuracies(generated, labelled.labels, family, held_out, CONFIG, size=4, seed=0)
+
+
+def test_a_model_that_copies_clouds_is_told_from_one_that_draws_from_the_truth():
+    """Held-out members or not; copies in another order of points, in float32, and padded otherwise."""
+    family, held_out, fresh = family_of(150), family_of(150, seed=1), everything(family_of(200, seed=2))
+    training = known(family, CONFIG)
+    index = np.random.default_rng(3).integers(0, 150, 100)
+    copied = family.batch(index)
+    order = np.arange(copied.points.shape[1])[::-1]
+    copied = PointCloud(*(part[:, order].astype(np.float32) for part in copied))
+    own = members_of_subsample(family, 100, seed=0)
+    alone = {"real": subsample(family, 100, CONFIG, seed=0), "own": own}
+    for real, others in ((everything(held_out), {}), (alone["real"], {"own": own})):
+        assert copies(copied, real, training, **others).generated == 1.0
+        rate = copies(fresh, real, training, **others)
+        assert rate.held_out == pytest.approx(0.1, abs=0.01)
+        assert rate.generated == pytest.approx(0.1, abs=0.09)
+    # Were they not beside the others only, training members would be their own copies.
+    assert copies(fresh, alone["real"], training).held_out == 1.0
+
+
+def test_all_training_members_are_known(monkeypatch):
+    family = family_of(7)
+    whole = known(family, CONFIG)
+    monkeypatch.setattr("refwfm.runs.evaluate_clouds.PROFILED", 3)
+    np.testing.assert_allclose(known(family, CONFIG).profiles, whole.profiles, rtol=1e-12)
+    assert len(whole.profiles) == 7

@@ -8,9 +8,9 @@ import pytest
 
 from refwfm import datasets
 from refwfm.backends import load as load_backend
-from refwfm.measures import Gaussian
+from refwfm.measures import Gaussian, take
 from refwfm.runs import models
-from refwfm.runs.evaluate_gaussians import evaluate, evaluate_source
+from refwfm.runs.evaluate_gaussians import evaluate, evaluate_source, novelty
 from refwfm.training.config import GaussianConfig
 from refwfm.training.optim import tree_map
 
@@ -119,3 +119,43 @@ def test_the_result_is_the_same_on_torch():
     np.testing.assert_allclose(numpy.sq_distance, torch.sq_distance, rtol=1e-8)
     np.testing.assert_array_equal(numpy.labels, torch.labels)
     assert numpy.accuracy == torch.accuracy
+
+
+def test_a_model_that_copies_is_told_from_one_that_draws_from_the_truth(rng):
+    """With held-out members, and without: then training members stand for them, each beside the others."""
+
+    def law(n):
+        half = rng.normal(size=(n, 2, 4))
+        return Gaussian(rng.normal(size=(n, 2)), half @ half.mT / 4)
+
+    training, held_out, fresh = law(150), law(150), law(300)
+    copies = take(training, rng.integers(0, 150, 300))
+    for unseen in (held_out, None):
+        true, copied = (novelty(found, training, unseen) for found in (fresh, copies))
+        assert copied.to_training < 1e-12 < true.to_training  # the paper's number prefers the copies
+        assert true.copies.held_out == copied.copies.held_out == pytest.approx(0.1)
+        assert copied.copies.generated == 1.0
+        assert true.copies.generated == pytest.approx(0.1, abs=0.07)
+    with_held = novelty(fresh, training, held_out)
+    assert with_held.coverage == pytest.approx(with_held.real_coverage, abs=0.15)
+    collapsed = novelty(take(fresh, np.zeros(300, dtype=int)), training, held_out)
+    assert collapsed.coverage == 1 / 150
+    assert novelty(fresh, training).real_coverage is None
+    assert novelty(copies, training).coverage > novelty(fresh, training).coverage
+
+
+def test_unseen_members_are_beside_the_others_and_not_themselves():
+    family = Gaussian(np.array([[0.0], [1.0], [10.0]]), np.ones((3, 1, 1)))
+    found = novelty(Gaussian(np.array([[0.5], [3.0]]), np.ones((2, 1, 1))), family)
+    assert found.to_training == pytest.approx((0.25 + 4.0) / 2)
+    assert found.copies == (0.5, 2 / 3)  # distances of the members: 1, 1, 81
+    assert found.coverage == pytest.approx(1 / 3) or found.coverage == pytest.approx(2 / 3)
+
+
+def test_solvers_and_times_reach_generation():
+    model = with_output(untrained(MOONS), 0.3)
+    how = {"size": 8, "n_steps": 2}
+    first = evaluate(model, MOONS, PLACE, **how)
+    for other in ({"method": "midpoint"}, {"times": "late"}):
+        found = evaluate(model, MOONS, PLACE, **how, **other)
+        assert np.max(np.abs(found.generated.cov - first.generated.cov)) > 1e-6

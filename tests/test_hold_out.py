@@ -180,7 +180,8 @@ def test_when_nothing_is_held_out(place, tmp_path):
     assert "held out:" not in asked
     assert "40 clouds of" in asked
     named = succeed("train", "--data", "spiral-16", *TINY, "--out", tmp_path / "b")
-    assert "held out" not in named
+    assert "held out:" not in named
+    assert "the 16 training members (none held out)" in named
     assert "hold_out" not in folders.read_config(tmp_path / "b" / "config.toml")[0]
     some = succeed("train", "--data", "spiral-16", *TINY, "--hold-out", 0.25, "--out", tmp_path / "c")
     assert "held out: 4 of the 16 members" in some

@@ -141,3 +141,27 @@ def test_relative_control(rng):
     assert relative(nearest(mu, nu).sq_distance, least) < 1e-12
     assert relative(least**0.5, least) > 0.01
     assert relative(means, least) > 0.01
+
+
+@pytest.mark.parametrize("xp", ["numpy", "torch"])
+def test_excluded_members_are_not_found(rng, xp):
+    """Each member's nearest other one, by the textbook's table; far and thin ones too."""
+    mu = oracles.random_gaussian(rng, 30, 3)
+    truth = textbook_matrix(mu, mu)
+    np.fill_diagonal(truth, np.inf)
+    if xp == "torch":
+        torch = pytest.importorskip("torch")
+        mu = Gaussian(*map(torch.asarray, mu))
+    found = nearest(mu, mu, exclude=np.arange(30))
+    np.testing.assert_array_equal(found.member, truth.argmin(axis=1))
+    np.testing.assert_allclose(np.asarray(found.sq_distance), truth.min(axis=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("exclude", [[0], [0, 5], [-1, 0], [0.0, 1.0]])
+def test_what_cannot_be_excluded(rng, exclude):
+    mu = oracles.random_gaussian(rng, 2, 2)
+    with pytest.raises(ValueError, match="exclude must be 2 integers from 0 to 1"):
+        nearest(mu, mu, exclude=np.asarray(exclude))
+    one = Gaussian(mu.mean[:1], mu.cov[:1])
+    with pytest.raises(ValueError, match="of at least two members"):
+        nearest(one, one, exclude=np.asarray([0]))

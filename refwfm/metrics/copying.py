@@ -90,7 +90,7 @@ def copy_rate(generated: Array, held_out: Array, /, *, quantile: float = NEAR) -
 def profiles(clouds: PointCloud, theta: Array, /, *, levels: int = LEVELS) -> Array:
     """Quantiles of the projections of clouds: vectors whose squared distances are sliced ones, nearly.
 
-    Equation: Copy-rate, GWFM-32. Entry (k, l) is the quantile of ``⟨θ_k, x⟩`` at ``(l + ½) / levels``, over
+    Equation: Copy-rate. Entry (k, l) is the quantile of ``⟨θ_k, x⟩`` at ``(l + ½) / levels``, over
     ``√(K levels)``. Of clouds of ``levels`` points that weigh the same, the squared distance of two profiles
     is the squared sliced distance along theta; copies are at 0, whatever their sizes.
 

@@ -120,7 +120,7 @@ def _own(exclude: np.ndarray | None, generated: Gaussian, reference: Gaussian) -
     return xp.asarray(index[:, None] == np.arange(m), device=device(generated.mean))
 
 
-def _may_be_nearest(generated: Gaussian, reference: Gaussian, own: Array | None) -> Array:
+def _may_be_nearest(generated: Gaussian, reference: Gaussian, own: Array | None = None) -> Array:
     """Mask (n, m) of the pairs that neither ``own`` nor the bounds exclude."""
     xp = array_namespace(generated.mean)
     centre = xp.mean(reference.mean, axis=0)

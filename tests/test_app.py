@@ -1,4 +1,4 @@
-"""The command as a whole: what help costs, that it is true, version, completion, citations; the package in a clone."""
+"""The command as a whole: help and its cost, version, completion, citations; the package in a clone."""
 
 import inspect
 import os
@@ -119,7 +119,7 @@ def test_cite(tmp_path):
 
 
 def test_a_clone_is_not_half_a_package(tmp_path):
-    """In its root the clone's files are imported, whatever is installed: all of them, and ``info`` says so."""
+    """In its root the clone's files are imported, all of them, whatever is installed."""
     for name in ("refwfm", "backends", "validation"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     code = (

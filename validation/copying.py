@@ -8,7 +8,7 @@ import numpy as np
 
 from refwfm.measures import PointCloud
 from refwfm.metrics.copying import CopyRate, copy_rate, profiles
-from refwfm.validation.check import Check, Draw, Item, Tolerance, roundings
+from refwfm.validation.check import Check, Draw, Item, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 

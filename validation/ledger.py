@@ -150,9 +150,9 @@ def find(id: str, known: dict[str, Item], /) -> Item:
 def search(words: str, known: dict[str, Item], /) -> list[Item]:
     """Items that somebody asks for, the most likely one first.
 
-    What is asked for is an id or alias, the number of an equation ("10": the first paper's, then the others'), the
-    id of a misprint ("E1"), the name of a function ("velocity", "bures.velocity"), or words that the title, statement
-    or place has.
+    What is asked for is an id or alias, the number of an equation ("10": the first paper's, then the
+    others'), the id of a misprint ("E1"), the name of a function ("velocity", "bures.velocity"), or words
+    that the title, statement or place has.
 
     Raises
     ------
@@ -199,7 +199,8 @@ def _told(item: Item) -> str:
 def _nearest(asked: str, known: dict[str, Item], names: list[str]) -> str:
     """Words that name what is spelt most alike."""
     by_case = {name.casefold(): name for name in names}
-    near = [by_case[name] for name in get_close_matches(asked.casefold(), by_case, n=5, cutoff=0.5)]
+    close = get_close_matches(asked.casefold(), by_case, n=5, cutoff=0.5)
+    near = dict.fromkeys(by_case[name] for name in close)
     told = (
         f"nearest: {', '.join(dict.fromkeys(near))}"
         if near

@@ -1,4 +1,4 @@
-"""LaTeX formulas as a line of Unicode, for a terminal: ``Σ_t = T_t A T_t`` with raised and lowered letters."""
+"""LaTeX formulas as a line of Unicode, for a terminal: ``W₂²(μ, ν)``, with raised and lowered letters."""
 
 import re
 import unicodedata
@@ -26,16 +26,16 @@ ABOVE = {
     "˙": "\N{COMBINING DOT ABOVE}",
 }
 AFTER_NAME, AFTER_SCRIPT = "\N{THIN SPACE}", "\N{HAIR SPACE}"
-"""Spaces that stand only before what would be read as part of a name, ``log x``, or of an index, ``A_c x``."""
+"""Spaces that stand only before what would be read as part of a name or an index: ``log x``, ``A_c x``."""
 SCRIPT_LETTERS = re.escape("".join([*RAISED.values(), *LOWERED.values()]))
 RELATIONS = frozenset("=≤≥≠≈∼≍≲←→⇒↦∈∣")
 
 
 def plain(latex: str, /) -> str:
-    """Return a formula as a line of text: ``\\tfrac12 W_2^2`` is ``1/2 W₂²``.
+    r"""Return a formula as a line of text: ``\tfrac12 W_2^2`` is ``1/2 W₂²``.
 
-    What Unicode can neither raise nor lower stands behind ``^`` and ``_``, in brackets where it is longer than a
-    letter; so do numerators and denominators.
+    What Unicode can neither raise nor lower stands behind ``^`` and ``_``, in brackets where it is longer
+    than a letter; so do numerators and denominators.
 
     Raises
     ------

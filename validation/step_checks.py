@@ -11,7 +11,7 @@ import scipy.integrate
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.generation import RUNGE_KUTTA, TIMES, exponential_step, generate, projected_euler_step, time_steps
 from refwfm.measures import Gaussian
-from refwfm.validation.check import Check, Draw, Tolerance, roundings
+from refwfm.validation.check import Check, Draw, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import identity
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}

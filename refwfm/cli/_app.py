@@ -2,7 +2,7 @@
 
 import typer
 
-from refwfm.cli import audit, data, figures, hostile, info, museum, predict, runs, train
+from refwfm.cli import audit, check, data, figures, hostile, info, museum, predict, runs, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ app.command()(predict.predict)
 app.command()(figures.reproduce)
 app.command()(audit.verify)
 app.command()(audit.explain)
+app.command()(check.check)
 app.command()(museum.museum)
 app.command()(hostile.hostile)
 app.add_typer(data.app, name="data")

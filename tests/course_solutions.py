@@ -2,6 +2,8 @@
 
 import numpy as np
 from scipy.linalg import sqrtm
+from scipy.optimize import linear_sum_assignment
+from scipy.special import logsumexp
 
 # Chapter 1
 
@@ -58,3 +60,125 @@ def ex_09(A, B, t):
 def ex_10(mean, A, a, S):
     T = np.eye(len(A)) + S
     return mean + a, T @ A @ T
+
+
+# Chapter 3
+
+
+def ex_11(cost, g, b, eps):
+    return -eps * logsumexp((g - cost) / eps, b=b, axis=-1)
+
+
+def ex_12(cost, a, b, eps):
+    g = np.zeros(len(b))
+    for _ in range(100):
+        f = ex_11(cost, g, b, eps)
+        g = ex_11(cost.T, f, a, eps)
+    return a[:, None] * b * np.exp((f[:, None] + g - cost) / eps)
+
+
+def ex_13(plan, a, b):
+    return np.abs(plan.sum(axis=1) - a).sum(), np.abs(plan.sum(axis=0) - b).sum()
+
+
+def ex_14(cost, a, b, eps, f, g):
+    P = a[:, None] * b * np.exp((f[:, None] + g - cost) / eps)
+    return f @ a + g @ b - eps * (P.sum() - 1.0)
+
+
+def ex_15(x, y, g, b, eps):
+    exponents = (g - np.sum((x[:, None] - y) ** 2, axis=-1)) / eps
+    w = b * np.exp(exponents - exponents.max(axis=-1, keepdims=True))
+    return (w / w.sum(axis=-1, keepdims=True)) @ y
+
+
+# Chapter 4
+
+
+def ex_16(x, y):
+    cost = np.sum((x[:, None] - y) ** 2, axis=-1)
+    return cost[linear_sum_assignment(cost)].mean()
+
+
+def ex_17(plan):
+    left, partner = plan.copy(), np.zeros(len(plan), dtype=int)
+    for _ in range(len(plan)):
+        i, j = np.unravel_index(np.argmax(left), left.shape)
+        partner[i] = j
+        left[i] = left[:, j] = -np.inf
+    return partner
+
+
+def ex_18(plan, y):
+    return (plan @ y) / plan.sum(axis=1, keepdims=True)
+
+
+def ex_19(x, a):
+    mean = a @ x
+    return mean, (x - mean).T @ (a[:, None] * (x - mean))
+
+
+def ex_20(x, a, y, b):
+    cost = np.sum((x[:, None] - y) ** 2, axis=-1)
+    return a @ cost.min(axis=1) + b @ cost.min(axis=0)
+
+
+# Chapter 5
+
+
+def ex_21(x0, x1, t):
+    return x0 + t[:, None] * (x1 - x0), x1 - x0
+
+
+def ex_22(pred, target, a):
+    return a @ np.sum((pred - target) ** 2, axis=-1)
+
+
+def ex_23(x, y, a):
+    z = (x + y) / 2
+    w = np.all(z[:, None] == z, axis=-1) * a
+    return (w @ (y - x)) / w.sum(axis=1, keepdims=True)
+
+
+def ex_24(x, t, c, p, sigma, tau):
+    s2 = tau**2 + (1.0 - t) ** 2 * sigma**2
+    z = np.log(p) - np.sum((x[:, None] - c) ** 2, axis=-1) / (2.0 * s2)
+    w = np.exp(z - z.max(axis=1, keepdims=True))
+    return -(1.0 - t) * sigma**2 / s2 * (x - (w / w.sum(axis=1, keepdims=True)) @ c)
+
+
+def ex_25(field, x, n_steps):
+    h = 1.0 / n_steps
+    for k in range(n_steps):
+        v = field(x, k * h)
+        x = x + h / 2 * (v + field(x + h * v, (k + 1) * h))
+    return x
+
+
+# Chapter 6
+
+
+def ex_26(A, B, t):
+    D = ex_06(A, B) - np.eye(len(A))
+    T = np.eye(len(A)) + t * D
+    return D @ A @ T + T @ A @ D
+
+
+def ex_27(a, S, b, R, cov):
+    return np.sum((a - b) ** 2) + np.trace((S - R) @ cov @ (S - R).T)
+
+
+def ex_28(field, mean, A, n_steps):
+    h = 1.0 / n_steps
+    for k in range(n_steps):
+        a, S = field(mean, A, k * h)
+        mean, A = ex_10(mean, A, h * a, h * S)
+    return mean, A
+
+
+def ex_29(mean, A, target, B, t):
+    return (target - mean) / (1.0 - t), (ex_06(A, B) - np.eye(len(A))) / (1.0 - t)
+
+
+def ex_30(mean, A, target, B):
+    return mean - target, np.eye(len(A)) - ex_06(A, B)

@@ -11,6 +11,10 @@ from refwfm.validation.exercises.exercise import Exercise
 CHAPTERS = {
     "Transport on the line": "line",
     "Gaussians and Bures": "gaussians",
+    "Entropic transport": "entropic",
+    "Clouds and plans": "clouds",
+    "Flow matching": "flows",
+    "Flow matching of distributions": "distributions",
 }
 """Modules of ``refwfm.validation.exercises`` with a function ``exercises``, by the titles of the chapters."""
 

@@ -183,7 +183,7 @@ def draws(exercise: Exercise, /) -> Iterator[Draw]:
     for d in exercise.dimensions:
         for repeat in range(2):
             rng = np.random.default_rng([crc32(exercise.id.encode()), d, repeat])
-            yield Draw(rng, d, 2, "float64", host)
+            yield Draw(rng, d, 3, "float64", host)
 
 
 def _largest_residual(exercise: Exercise, function: Function) -> float:

@@ -14,14 +14,16 @@ def exercises() -> list[Exercise]:
     return [gelbrich_map(), sq_distance(), geodesic(), velocity(), exponential()]
 
 
-def _map(A, B):
+def monge(A, B):
+    """Matrix of the optimal map."""
     root = np.real(sqrtm(A))
     inverse = np.linalg.inv(root)
     return inverse @ np.real(sqrtm(root @ B @ root)) @ inverse
 
 
-def _mover(A, B, t):
-    return (1.0 - t) * np.eye(len(A)) + t * _map(A, B)
+def mover(A, B, t):
+    """``T_t``."""
+    return (1.0 - t) * np.eye(len(A)) + t * monge(A, B)
 
 
 # ex-06
@@ -58,7 +60,7 @@ def gelbrich_map(A, B):
         residual=geometry.map_is_the_textbooks,
         adapt=lambda f: lambda mu, nu: batched(f, mu.cov, nu.cov),
         mistakes={
-            "This is the map from B to A: the arguments are exchanged.": lambda A, B: _map(B, A),
+            "This is the map from B to A: the arguments are exchanged.": lambda A, B: monge(B, A),
             "The inverse roots on the outside are missing: A^(1/2) B A^(1/2) is B seen where A is the "
             "identity, and the map must come back from there.": lambda A, B: sqrtm(sqrtm(A) @ B @ sqrtm(A)),
             "This is A^(-1/2) B^(1/2), as if A and B commuted. It does send A to B (C A C^T = B), but it is"
@@ -201,10 +203,10 @@ def geodesic(mean0, A, mean1, B, t):
                 (1.0 - t) * A + t * B,
             ),
             "The covariance is T_t A: a map that is applied to points acts on a covariance from"
-            " both sides.": (lambda m, A, n, B, t: (_mean(m, n, t), _mover(A, B, t) @ A)),
+            " both sides.": (lambda m, A, n, B, t: (_mean(m, n, t), mover(A, B, t) @ A)),
             "Time runs backwards: at t = 0 it must be N(mean0, A).": lambda m, A, n, B, t: (
                 _mean(n, m, t),
-                _mover(B, A, t) @ B @ _mover(B, A, t),
+                mover(B, A, t) @ B @ mover(B, A, t),
             ),
             "The roots are mixed and squared: ((1 - t) A^(1/2) + t B^(1/2))^2 is the geodesic only where A "
             "and B commute.": lambda m, A, n, B, t: (
@@ -213,11 +215,11 @@ def geodesic(mean0, A, mean1, B, t):
             ),
             "T_t acts on B: it moves points of the first Gaussian, so it acts on A.": lambda m, A, n, B, t: (
                 _mean(m, n, t),
-                _mover(A, B, t) @ B @ _mover(A, B, t),
+                mover(A, B, t) @ B @ mover(A, B, t),
             ),
             "The covariance is right, and the mean stays where it was.": lambda m, A, n, B, t: (
                 m,
-                _mover(A, B, t) @ A @ _mover(A, B, t),
+                mover(A, B, t) @ A @ mover(A, B, t),
             ),
         },
         hints=(
@@ -240,8 +242,9 @@ def _square(matrix):
 # ex-09
 
 
-def _velocity(A, B, t):
-    return (_map(A, B) - np.eye(len(A))) @ np.linalg.inv(_mover(A, B, t))
+def velocity_at(A, B, t):
+    """``S_t``."""
+    return (monge(A, B) - np.eye(len(A))) @ np.linalg.inv(mover(A, B, t))
 
 
 def velocity() -> Exercise:
@@ -279,21 +282,21 @@ def velocity(A, B, t):
         mistakes={
             "This is C - I, the velocity at t = 0, without the factor T_t^(-1): a point that is now at y "
             "started at T_t^(-1)(y), and has the velocity that it started with.": lambda A, B, t: (
-                _map(A, B) - np.eye(len(A))
+                monge(A, B) - np.eye(len(A))
             ),
             "This is the rate dΣ/dt of the covariance (WFM-9), not the field that moves the points: "
-            "dΣ/dt = S Σ + Σ S.": _rate,
+            "dΣ/dt = S Σ + Σ S.": rate_of,
             "This divides by 1 - t as if C were the map that is left; from the point at time t the rest of "
-            "the way is C T_t^(-1) - I.": lambda A, B, t: (_map(A, B) - np.eye(len(A))) / (1.0 - t),
+            "the way is C T_t^(-1) - I.": lambda A, B, t: (monge(A, B) - np.eye(len(A))) / (1.0 - t),
             "C - I is multiplied by T_t instead of its inverse.": lambda A, B, t: (
-                (_map(A, B) - np.eye(len(A))) @ _mover(A, B, t)
+                (monge(A, B) - np.eye(len(A))) @ mover(A, B, t)
             ),
             "The I of C - I is missing: C moves a point to its goal, C - I is the way.": lambda A, B, t: (
-                _map(A, B) @ np.linalg.inv(_mover(A, B, t))
+                monge(A, B) @ np.linalg.inv(mover(A, B, t))
             ),
-            "This is the velocity at time 1 - t.": lambda A, B, t: _velocity(A, B, 1.0 - t),
+            "This is the velocity at time 1 - t.": lambda A, B, t: velocity_at(A, B, 1.0 - t),
             "This is half of dΣ/dt Σ^(-1): right only where S and Σ commute. Solve S Σ + Σ S = dΣ/dt.": (
-                lambda A, B, t: 0.5 * _rate(A, B, t) @ np.linalg.inv(_mover(A, B, t) @ A @ _mover(A, B, t))
+                lambda A, B, t: 0.5 * rate_of(A, B, t) @ np.linalg.inv(mover(A, B, t) @ A @ mover(A, B, t))
             ),
         },
         hints=(
@@ -305,8 +308,9 @@ def velocity(A, B, t):
     )
 
 
-def _rate(A, B, t):
-    T, rate = _mover(A, B, t), _map(A, B) - np.eye(len(A))
+def rate_of(A, B, t):
+    """``dΣ/dt``."""
+    T, rate = mover(A, B, t), monge(A, B) - np.eye(len(A))
     return rate @ A @ T + T @ A @ rate
 
 
@@ -348,17 +352,17 @@ def exponential(mean, A, a, S):
             "The term S A S is missing: A + S A + A S is the start of the step only, and stops being a "
             "covariance when the step is large.": lambda m, A, a, S: (m + a, A + S @ A + A @ S),
             "I + S acts from one side only.": lambda m, A, a, S: (m + a, (np.eye(len(A)) + S) @ A),
-            "The step goes backwards.": lambda m, A, a, S: (m - a, _push(A, -S)),
+            "The step goes backwards.": lambda m, A, a, S: (m - a, push(A, -S)),
             "The I is missing: a point moves *by* S (x - mean), it does not become it.": lambda m, A, a, S: (
                 m + a,
                 S @ A @ S,
             ),
-            "The mean does not move.": lambda m, A, a, S: (m, _push(A, S)),
+            "The mean does not move.": lambda m, A, a, S: (m, push(A, S)),
             "S is added to the covariance: it is a field, with no unit, that moves points.": (
                 lambda m, A, a, S: (m + a, A + S)
             ),
             "This is S as the rate of the covariance, dΣ/dt = S, turned into a field first: S is the field "
-            "already.": (lambda m, A, a, S: (m + a, _push(A, solve_continuous_lyapunov(A, S)))),
+            "already.": (lambda m, A, a, S: (m + a, push(A, solve_continuous_lyapunov(A, S)))),
         },
         hints=(
             "Write down where a point x goes: x + a + S (x - mean). What is the mean of that?",
@@ -368,6 +372,7 @@ def exponential(mean, A, a, S):
     )
 
 
-def _push(A, S):
+def push(A, S):
+    """Covariance after a step along the field S."""
     T = np.eye(len(A)) + S
     return T @ A @ T.T

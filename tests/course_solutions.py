@@ -182,3 +182,63 @@ def ex_29(mean, A, target, B, t):
 
 def ex_30(mean, A, target, B):
     return mean - target, np.eye(len(A)) - ex_06(A, B)
+
+
+# Chapter 7
+
+
+def ex_31(cost):
+    plan = np.zeros_like(cost)
+    plan[linear_sum_assignment(cost)] = 1.0 / len(cost)
+    return plan
+
+
+def ex_32(x, y):
+    cost = np.array([[ex_16(p, q) for q in y] for p in x])
+    return cost[linear_sum_assignment(cost)].mean()
+
+
+def ex_33(outer, plans, x, y):
+    sq = np.sum((x[:, None, :, None] - y[None, :, None]) ** 2, axis=-1)
+    return np.sum(outer[:, :, None, None] * plans * sq)
+
+
+def ex_34(x, y):
+    return np.mean(np.sum((x - y) ** 2, axis=-1))
+
+
+def ex_35(s, x, y):
+    aligned = [z[linear_sum_assignment(np.sum((s[:, None] - z) ** 2, axis=-1))[1]] for z in (x, y)]
+    return ex_34(*aligned)
+
+
+# Chapter 8
+
+
+def ex_36(train, new):
+    z = np.arcsinh(train / 5.0)
+    return (np.arcsinh(new / 5.0) - z.mean(axis=0)) / z.std(axis=0).mean()
+
+
+def ex_37(z, graph):
+    return (z + z[graph].sum(axis=1)) / (graph.shape[1] + 1)
+
+
+def ex_38(x0, x1):
+    return x0 + x1.mean(axis=0) - x0.mean(axis=0)
+
+
+def ex_39(x, y):
+    def mean(p, q, gamma):
+        return np.exp(-gamma * np.sum((p[:, None] - q) ** 2, axis=-1)).mean()
+
+    rates = (2.0, 1.0, 0.5, 0.1, 0.01, 0.005)
+    return np.mean([mean(x, x, g) + mean(y, y, g) - 2.0 * mean(x, y, g) for g in rates])
+
+
+def ex_40(generated, cross, reference):
+    both = np.block([[generated, cross], [cross.T, reference]])
+    np.fill_diagonal(both, np.inf)
+    own = np.arange(len(both)) < len(generated)
+    hits = own[np.argmin(both, axis=1)] == own
+    return hits.mean(), hits[own].mean(), hits[~own].mean()

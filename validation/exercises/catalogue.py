@@ -15,6 +15,8 @@ CHAPTERS = {
     "Clouds and plans": "clouds",
     "Flow matching": "flows",
     "Flow matching of distributions": "distributions",
+    "Measures over measures": "families",
+    "Cells": "cells",
 }
 """Modules of ``refwfm.validation.exercises`` with a function ``exercises``, by the titles of the chapters."""
 

@@ -270,10 +270,10 @@ def conditional_velocity(mean, A, target, B, t):
         residual=from_where_it_is,
         adapt=lambda f: lambda mu, nu, t: Tangent(*batched(f, *mu, *nu, t)),
         mistakes={
-            "The factor 1 / (1 - t) is missing: this is the whole rest of the way, in the rest "
-            "of the time only.": (lambda m, A, n, B, t: (n - m, monge(A, B) - np.eye(len(A)))),
-            "The sign is that of a misprint: -1 / (1 - t) leads away from the target.": lambda m, A, n, B, t: (
-                _over(t - 1.0, m, A, n, B)
+            "The factor 1 / (1 - t) is missing: this is the way that is left, not yet divided by "
+            "the time that is left.": (lambda m, A, n, B, t: (n - m, monge(A, B) - np.eye(len(A)))),
+            "The sign is that of a misprint: -1 / (1 - t) leads away.": lambda m, A, n, B, t: _over(
+                t - 1.0, m, A, n, B
             ),
             "Divided by t, the time that is gone, instead of 1 - t.": lambda m, A, n, B, t: _over(
                 t, m, A, n, B

@@ -198,11 +198,14 @@ def thin_path(F: np.ndarray, G: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, 
 # Other software
 
 
+POT_ALONE = {f"POT_BACKEND_DISABLE_{name}": "1" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")}
+"""Environment in which POT is imported without the other array libraries."""
+
+
 def pot_gaussian() -> Any:
     """POT's module ``ot.gaussian``, without the other array libraries that its import would pull in."""
-    others = {f"POT_BACKEND_DISABLE_{name}": "1" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")}
-    kept = {name: os.environ.get(name) for name in others}
-    os.environ.update(others)
+    kept = {name: os.environ.get(name) for name in POT_ALONE}
+    os.environ.update(POT_ALONE)
     try:
         return import_module("ot.gaussian")
     finally:

@@ -56,6 +56,11 @@ COMMANDS = {
         "Show a formula: where it stands, its source, its checks and their wrong variants.",
         "refwfm explain 10",
     ),
+    "check": _Entry(
+        "check.check",
+        "List the exercises of the course, begin one, or hold your function against the audit's oracles.",
+        "refwfm check ex-06 --start mine.py",
+    ),
     "museum": _Entry(
         "museum.museum",
         "Re-create public failures of other libraries, and see that our checks notice each of them.",

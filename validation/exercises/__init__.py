@@ -1,0 +1,1 @@
+"""Exercises of the course: functions that a student writes, held against the audit's oracles."""

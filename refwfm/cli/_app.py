@@ -2,7 +2,7 @@
 
 import typer
 
-from refwfm.cli import audit, data, figures, hostile, info, museum, predict, runs, train
+from refwfm.cli import audit, data, figures, generate, hostile, info, museum, predict, runs, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,7 +12,7 @@ app = typer.Typer(
 )
 app.command()(figures.demo)
 app.command()(train.train)
-app.command()(runs.generate)
+app.command()(generate.generate)
 app.command()(runs.evaluate)
 app.command()(predict.predict)
 app.command()(figures.reproduce)

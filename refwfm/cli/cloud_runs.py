@@ -1,5 +1,6 @@
 """What ``train``, ``generate`` and ``evaluate`` do with models over point clouds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,23 +95,24 @@ def generate(
     points: int | None = None,
     guidance: float = 0.0,
     integrator: str = "euler",
+    block: int = 0,
+    done: Callable[[int], None] | None = None,
 ) -> CloudFamily:
-    """Generate a family of clouds."""
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("generating", total=size)
-        generated, labels = generate_with(
-            model,
-            size=size,
-            n_steps=n_steps,
-            seed=seed,
-            labels=labels,
-            conditions=conditions,
-            sizes=points,
-            source=source,
-            guidance_weight=guidance,
-            method=integrator,
-            progress=lambda done: bar.update(task, completed=done),
-        )
+    """Generate a family of clouds; ``done`` is called with how many there are."""
+    generated, labels = generate_with(
+        model,
+        size=size,
+        n_steps=n_steps,
+        seed=seed,
+        labels=labels,
+        conditions=conditions,
+        sizes=points,
+        source=source,
+        guidance_weight=guidance,
+        method=integrator,
+        block=block,
+        progress=done,
+    )
     names = tuple(model.about["label_names"])
     family = clouds_from_arrays(unpad(generated), labels=labels, label_names=names, name="generated")
     about = (

@@ -1,5 +1,6 @@
 """What ``train``, ``generate`` and ``evaluate`` do with models over Gaussians."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,10 @@ def generate(
     seed: int,
     labels: np.ndarray | None,
     conditions: np.ndarray | None,
+    block: int = 0,
+    done: Callable[[int], None] = lambda members: None,
 ) -> Family:
-    """Generate a family of Gaussians."""
+    """Generate a family of Gaussians; ``done`` is called with how many there are, all moving at once."""
     generated, labels, _ = generate_with(
         *(model, backend),
         size=size,
@@ -74,6 +77,8 @@ def generate(
         seed=seed,
         labels=labels,
         conditions=conditions,
+        block=block,
+        observe=lambda step, mu: done(size * step // n_steps),
     )
     return Family(
         name="generated",

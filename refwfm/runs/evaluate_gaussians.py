@@ -1,5 +1,6 @@
 """Evaluation of a model over Gaussians: generate, find the nearest real one to each, summarise."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -60,8 +61,12 @@ def generate_with(
     seed: int,
     labels: np.ndarray | None = None,
     conditions: np.ndarray | None = None,
+    block: int = 0,
+    observe: Callable[[int, Gaussian], None] | None = None,
 ) -> tuple[Gaussian, np.ndarray | None, np.ndarray]:
     """Generate Gaussians: on the host, in data units, with their labels and ``Generated.lowest``.
+
+    ``block`` and ``observe`` are those of ``training.gaussians.sample``.
 
     Raises
     ------
@@ -80,6 +85,8 @@ def generate_with(
                 seed=seed,
                 labels=labels,
                 conditions=conditions,
+                block=block,
+                observe=observe,
             )
     except NonFiniteError as error:  # some libraries refuse to decompose NaN
         raise ValueError(f"generated Gaussians are {diverged}") from error
@@ -98,6 +105,7 @@ def evaluate(
     size: int = 512,
     n_steps: int = 50,
     seed: int = 0,
+    observe: Callable[[int, Gaussian], None] | None = None,
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
@@ -108,9 +116,13 @@ def evaluate(
     ----------
     size, n_steps, seed : int
         Gaussians, steps of Algorithm 2, randomness of the sources.
+    observe : callable, optional
+        As for ``training.gaussians.sample``.
     """
     asked = conditions_of(model, data, np.arange(size) % len(data.gaussians.mean))
-    generated, labels, lowest = generate_with(model, backend, size=size, n_steps=n_steps, seed=seed, **asked)
+    generated, labels, lowest = generate_with(
+        model, backend, size=size, n_steps=n_steps, seed=seed, observe=observe, **asked
+    )
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:

@@ -268,6 +268,7 @@ def sample(
     seed: int,
     labels: np.ndarray | None = None,
     conditions: np.ndarray | None = None,
+    block: int = 0,
     observe: Callable[[int, Gaussian], None] | None = None,
 ) -> tuple[Generated, np.ndarray | None]:
     """Generate new Gaussians, in data units, with the labels they were generated for.
@@ -281,6 +282,8 @@ def sample(
         Classes to generate, for a conditional model; drawn with the data's frequencies when left out.
     conditions : numpy.ndarray, shape (size, c), optional
         At which to generate; those of training members when left out.
+    block : int
+        Which draws of this seed: each number has its own.
     observe : callable, optional
         Called with (k, mu) before the first step and after each; mu is in the setting's units.
 
@@ -288,7 +291,7 @@ def sample(
     -------
     Generated, labels or None
     """
-    rng = random_stream(seed, "generation")
+    rng = random_stream(seed, "generation", 2 * block)
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=size)
     labels, conditions = wanted_conditions(setting, labels, conditions, size, rng=rng)
     wanted = on_backend(shown_to_network(setting, labels, conditions), mu.mean)

@@ -42,15 +42,20 @@ BLOCK = 4096
 ENTRIES = 2**26
 """Numbers that they have together, at most."""
 
+OWN = 2e8
+"""Bytes that the process takes by itself."""
+
 COPIES = 4
 """Arrays of a block that are held at a time, as measured."""
 
-KEPT = 8
+KEPT = 10
 """Arrays of the network's width that a layer keeps, as measured."""
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
+    run: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="PATH", help="Folder of a run, or a checkpoint.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -86,7 +91,9 @@ def generate(
     integrator: Annotated[
         str, typer.Option(help="Integrator: euler, midpoint, heun or rk4.", rich_help_panel=CLOUD)
     ] = "euler",
-    figure: Annotated[Path | None, typer.Option(help="Also save a picture to this file.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(parser=named_path, metavar="PATH", help="Also save a picture to this file.")
+    ] = None,
     backend: Backend = None,
     dtype: Dtype = "float32",
     force: Annotated[
@@ -190,7 +197,7 @@ def _room(model: models.Model[Any], size: int, points: int | None, annotated: bo
         kept = KEPT * config.width + (config.heads * most if config.network == "transformer" else 0)
         network = min(config.batch, block) * most * config.depth * kept
     disk = size * typical * (8 * rows + 4 * genes * annotated)
-    return _Room(block, 8 * COPIES * block * entries + 4 * network, disk)
+    return _Room(block, OWN + 8 * COPIES * block * entries + 4 * network, disk)
 
 
 def _check_room(room: _Room, out: Path, /, *, force: bool) -> None:

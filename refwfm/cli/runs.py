@@ -13,6 +13,7 @@ from refwfm.cli._common import (
     Backend,
     console,
     mean_and_spread,
+    named_path,
     say,
     title_of,
 )
@@ -27,7 +28,9 @@ Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or f
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
+    run: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="PATH", help="Folder of a run, or a checkpoint.")
+    ],
     data: Annotated[
         str | None,
         typer.Option(help="Real family to compare with (default the run's own, or its held-out members)."),

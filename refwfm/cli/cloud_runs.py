@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
 from refwfm import datasets
-from refwfm.cli._common import console, named_conditions, say
+from refwfm.cli._common import named_conditions, progress, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
+from refwfm.measures import PointCloud
 from refwfm.runs.evaluate_clouds import (
+    Comparison,
     compare,
     conditions_of_subsample,
     draw_source,
@@ -53,7 +54,10 @@ def after_training(
     size = min(QUICK, len(reference))
     say(f"measuring {size} generated clouds against {size} of the {len(reference)} of {reference.name}")
     asked = conditions_of_subsample(model, reference, size, seed=0)
-    generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source, **asked)
+    with progress("generating", size) as done:
+        generated, _ = generate_with(
+            model, size=size, n_steps=50, seed=0, source=source, progress=done, **asked
+        )
     real = subsample(reference, size, model.config, seed=0)
     try:
         from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
@@ -63,7 +67,8 @@ def after_training(
         figure.parent.mkdir(exist_ok=True)
         draw_clouds_comparison(unpad(real), unpad(generated), figure)
         say(f"wrote {figure}")
-    result = compare(generated=generated, reference=real)
+    with progress("comparing", 2 * size) as done:
+        result = compare(generated=generated, reference=real, progress=lambda rows, total: done(rows))
     say(
         f"1-NN accuracy against {size} clouds of {reference.name} (0.5 is best): "
         f"Chamfer {result.chamfer.accuracy:.3f}, EMD {result.emd.accuracy:.3f}"
@@ -152,9 +157,15 @@ def evaluate(
         for name, value in values.items():
             numbers.setdefault(name, []).append(float(value))
 
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("evaluating", total=3 * seeds)
+    # Of each seed: clouds that are generated, and three comparisons of two families.
+    with progress("evaluating", 7 * size * seeds) as done:
         for seed in range(seeds):
+            done(7 * size * seed)
+
+            def compared(begin: int, seed: int = seed, **families: PointCloud) -> Comparison:
+                before = (7 * seed + begin) * size
+                return compare(squared=squared, progress=lambda rows, total: done(before + rows), **families)
+
             real = subsample(reference, size, config, seed=seed)
             generated, labels = generate_with(
                 model,
@@ -164,19 +175,17 @@ def evaluate(
                 seed=seed,
                 source=source,
                 guidance_weight=guidance,
+                progress=lambda members, seed=seed: done(7 * size * seed + members),
             )
-            result = compare(generated=generated, reference=real, squared=squared)
+            result = compared(1, generated=generated, reference=real)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
-            bar.advance(task)
             start = draw_source(model, size=size, seed=seed, source=source)
-            untrained = compare(generated=start, reference=real, squared=squared)
+            untrained = compared(3, generated=start, reference=real)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
-            bar.advance(task)
             training = subsample(family, size, config, seed=seed)
-            truth = compare(generated=training, reference=real, squared=squared)
+            truth = compared(5, generated=training, reference=real)
             note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
-            bar.advance(task)
             if labels is not None and family.labels is not None and reference.labels is not None:
                 found = label_accuracies(generated, labels, family, reference, config, size=size, seed=seed)
                 note(label_accuracy=found.generated, real_label_accuracy=found.held_out)

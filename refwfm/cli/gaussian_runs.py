@@ -1,13 +1,14 @@
 """What ``train``, ``generate`` and ``evaluate`` do with models over Gaussians."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refwfm.backends import Backend
-from refwfm.cli._common import named_conditions, say
+from refwfm.cli._common import named_conditions, progress, say
 from refwfm.datasets import Family
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.runs.evaluate_gaussians import evaluate as evaluate_model
@@ -17,6 +18,9 @@ from refwfm.training.config import GaussianConfig
 
 SIZE = 512
 """Gaussians generated and measured after training; ``refwfm evaluate`` takes any number."""
+
+STEPS = 50
+"""Steps of generation after training."""
 
 TITLES = {
     "min_w2_sq": "min W2² to the data",
@@ -40,7 +44,10 @@ def after_training(
     """Measure what was learned; draw generated over real, where there is something to draw (with)."""
     family = family if held is None else held
     say(f"measuring {SIZE} generated Gaussians against the {len(family)} of {family.name}")
-    result = evaluate_model(model, family, backend, size=SIZE)
+    with progress("generating", STEPS) as done:
+        result = evaluate_model(
+            model, family, backend, size=SIZE, n_steps=STEPS, observe=lambda step, mu: done(step)
+        )
     if family.dimension < 2:
         say("no picture: it needs at least two coordinates")
     else:
@@ -103,9 +110,17 @@ def evaluate(
     training: Family | None = None,
 ) -> dict[str, list[Any]]:
     """Numbers of Table 2, one for each seed; of the training members too, where others are the data."""
-    results = [
-        evaluate_model(model, family, backend, size=size, n_steps=n_steps, seed=seed) for seed in range(seeds)
-    ]
+    with progress("evaluating", seeds * n_steps) as done:
+        results = [
+            evaluate_model(
+                *(model, family, backend),
+                size=size,
+                n_steps=n_steps,
+                seed=seed,
+                observe=partial(lambda before, step, mu: done(before + step), seed * n_steps),
+            )
+            for seed in range(seeds)
+        ]
     source = [evaluate_source(model, family, backend, size=size, seed=seed).mean() for seed in range(seeds)]
     numbers: dict[str, list[Any]] = {
         "min_w2_sq": [float(r.sq_distance.mean()) for r in results],

@@ -54,7 +54,7 @@ KEPT = 10
 
 def generate(
     run: Annotated[
-        Path, typer.Argument(parser=named_path, metavar="PATH", help="Folder of a run, or a checkpoint.")
+        Path, typer.Argument(parser=named_path, metavar="RUN", help="Folder of a run, or a checkpoint.")
     ],
     out: Annotated[
         Path,

@@ -41,7 +41,7 @@ def predict(
     run: Annotated[
         Path,
         typer.Argument(
-            parser=named_path, metavar="PATH", help="Folder of a run of Meta Flow Matching, or a checkpoint."
+            parser=named_path, metavar="RUN", help="Folder of a run of Meta Flow Matching, or a checkpoint."
         ),
     ],
     data: Annotated[

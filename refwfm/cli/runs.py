@@ -29,7 +29,7 @@ Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or f
 
 def evaluate(
     run: Annotated[
-        Path, typer.Argument(parser=named_path, metavar="PATH", help="Folder of a run, or a checkpoint.")
+        Path, typer.Argument(parser=named_path, metavar="RUN", help="Folder of a run, or a checkpoint.")
     ],
     data: Annotated[
         str | None,

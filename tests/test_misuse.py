@@ -118,7 +118,7 @@ LINES = {
     "sizes that no machine has": [
         ((*GENERATE, "--size", 10**15, "--out", "a.npz"), ("take up to", "a smaller --size")),
         ((*GENERATE, "--points", 10**8, "--out", "a.npz"), ("of memory", "fewer --points")),
-        ((*TRAIN, "gaussians.npz", "--width", 10**8), ("out of memory", "27.6 GiB", "smaller --width")),
+        ((*TRAIN, "gaussians.npz", "--width", 10**11), ("out of memory", "TiB", "smaller --width")),
     ],
     "a run over another, and one on other data": [
         ((*TRAIN, "asked-f.npz", "--out", "run"), ("run holds a run already", "--resume")),

@@ -14,6 +14,7 @@ from refwfm import datasets
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
 from refwfm.cli import figures, gaussian_runs, info
+from refwfm.cli import generate as generate_command
 from refwfm.cli import runs as commands
 from refwfm.cli import train as train_command
 from refwfm.runs import folders, models
@@ -395,7 +396,7 @@ def raising(error):
 PLACES = [
     (train_command, "load_backend", ("train",)),
     (gaussian_runs, "evaluate_model", ("train", *TINY)),
-    (commands, "load_backend", ("generate", "run")),
+    (generate_command, "load_backend", ("generate", "run")),
     (commands, "load_backend", ("evaluate", "run")),
     (figures, "_need_matplotlib", ("demo",)),
     (figures, "_need_matplotlib", ("reproduce", "table-2")),

@@ -1,5 +1,6 @@
 """Readers answer broken files with declared errors; what a fuzzer found is here by itself."""
 
+import warnings
 import zipfile
 from collections import Counter
 
@@ -110,3 +111,32 @@ def test_a_table_of_titles_alone(tmp_path):
     (tmp_path / "a.csv").write_text("who,x,y\n")
     with pytest.raises(ValueError, match=r"a\.csv has no rows; its columns are who, x, y"):
         datasets.read_table(tmp_path / "a.csv", cloud="who")
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_a_few_bytes_of_cells_do_not_ask_for_much_memory(tmp_path, kind):
+    """Found in a store whose metadata had another shape: 1.9 GB for eight cells."""
+    anndata, h5py = pytest.importorskip("anndata"), pytest.importorskip("h5py")
+    path = tmp_path / f"cells.{kind}"
+    data = anndata.AnnData(np.ones((8, 3)), obsm={"X_pca": np.ones((8, 2))})
+    if kind == "h5ad":
+        data.write_h5ad(path)
+        with h5py.File(path, "a") as file:
+            del file["obsm/X_pca"]
+            file.create_dataset("obsm/X_pca", (10**8, 2), "f4", chunks=(10, 2))
+    else:
+        with warnings.catch_warnings(action="ignore"):  # of formats to come
+            data.write_zarr(path)
+        for each in (path / "obsm" / "X_pca").parent.rglob("*"):
+            if each.name in (".zarray", "zarr.json") and each.parent.name == "X_pca":
+                each.write_text(each.read_text().replace("8,", "800000000,", 1))
+        (path / ".zmetadata").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"X_pca is to have shape \(.*, 2\), and has \d+ bytes in the file"):
+        datasets.clouds_from_anndata(path, by="neighbourhood", k=3, pcs=2)
+
+
+def test_broken_cells_are_read_in_children_with_bounds():
+    tally = Counter()
+    found = list(fuzz.cell_faults(3, 0, tally))
+    assert found == []
+    assert sum(tally.values()) == 6

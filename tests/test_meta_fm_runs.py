@@ -2,6 +2,7 @@
 
 import json
 import signal
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -650,6 +651,26 @@ def test_predictions_of_annotated_cells(run, rng):
     assert_error(
         refwfm(*command[:3], "genes.h5ad", *command[4:], "--out", "a.npz"), "5 genes", "3 coordinates"
     )
+    data = anndata.AnnData(X=np.ones((10, 3)), obs=obs, layers={"log": x[:, 2:]}, obsm={"X_pca": x})
+    data.raw = anndata.AnnData(X=x[:, :3], obs=obs)
+    with warnings.catch_warnings(action="ignore"):  # of formats to come
+        data.write_zarr("cells.zarr")
+    data.write_h5ad("ALL.H5AD")
+    for name in ("cells.zarr", "ALL.H5AD"):
+        for option, want in ((("--layer", "log"), x[:, 2:]), (("--use-raw",), x[:, :3]), ((), x[:, :3])):
+            succeed(*command[:3], name, *command[4:], *option, "--out", "NEW.H5AD", "--force")
+            found, moved = (
+                anndata.read_h5ad("NEW.H5AD"),
+                ask(model, want, condition=np.eye(2)[0], n_steps=20),
+            )
+            np.testing.assert_allclose(found.X if option else found.obsm["X_pca"], moved, atol=1e-12)
+    for option, words in (
+        (("--layer", "counts"), ("no layer 'counts'", "log")),
+        (("--layer", "log", "--basis", "X_pca"), ("either --basis, or --layer",)),
+        (("--layer", "log", "--use-raw"), ("either a layer or use_raw",)),
+    ):
+        assert_error(refwfm(*command[:3], "cells.zarr", *command[4:], *option, "--out", "a.npz"), *words)
+    assert_error(refwfm(*command[:3], "mine.npz", "--use-raw", "--out", "a.npz"), "--use-raw is for AnnData")
     x[2, 0] = np.nan
     anndata.AnnData(X=np.ones((10, 7)), obs=obs, obsm={"X_pca": x}).write_h5ad("cells.h5ad")
     assert_error(refwfm(*command, "--out", "a.npz"), "obsm['X_pca']", "1 of 10 cells")

@@ -2,12 +2,15 @@
 
 Valid files are changed at random: bytes flipped, cut off, cut out, repeated, or exchanged for what is likely
 to be misread (huge and negative numbers, NaN). ``python -m refwfm.validation.fuzz`` prints what did not keep
-to that, with the number that makes the same file again.
+to that, with the number that makes the same file again. AnnData files are read by libraries in C, which can
+crash, hang or ask for all memory: ``--cells`` breaks those, each read in a process with bounds of its own.
 """
 
 import argparse
 import gzip
 import io
+import os
+import resource
 import sys
 import tempfile
 import time
@@ -15,12 +18,21 @@ import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm.datasets import clouds_from_arrays, load_family, read_clouds, read_shapes, read_table, save_family
+from refwfm.datasets import (
+    clouds_from_anndata,
+    clouds_from_arrays,
+    load_family,
+    read_clouds,
+    read_shapes,
+    read_table,
+    save_family,
+)
 from refwfm.datasets._idx import read_idx
 from refwfm.datasets.meshes import read_mesh
 from refwfm.runs.folders import read_config
@@ -34,6 +46,9 @@ SECONDS = 1.0
 
 ROOM = 2**25
 """Bytes that a reader may take for a file of a few hundred."""
+
+CHILD_SECONDS, CHILD_ROOM = 10, 2**27
+"""What a child that reads cells may take: seconds until it is killed, bytes that are a fault."""
 
 WORDS = (
     *(b"", b"-1", b"0", b"nan", b"inf", b"1e999", b"99999999999", b"4294967295", b'"', b"\n", b","),
@@ -120,6 +135,14 @@ def mutant(content: bytes, rng: np.random.Generator, /) -> bytes:
     return bytes(found)
 
 
+def flipped(content: bytes, rng: np.random.Generator, /) -> bytes:
+    """The content with one to eight other bytes: as long, so that readers get further."""
+    found = np.frombuffer(content, np.uint8).copy()
+    count = rng.integers(1, 9)
+    found[rng.integers(len(found), size=count)] = rng.integers(256, size=count)
+    return found.tobytes()
+
+
 def faults(names: list[str], mutants: int, seed: int, tally: Counter[tuple[str, str]], /) -> Iterator[Fault]:
     """Try mutants of the seeds of these names; count in ``tally`` what was read and what refused."""
     with tempfile.TemporaryDirectory() as place:
@@ -161,12 +184,78 @@ def tried(read: Callable[[Path], Any], file: Path, /) -> tuple[str, str]:
     return answer, "; ".join(wrong)
 
 
+def cell_faults(mutants: int, seed: int, tally: Counter[tuple[str, str]], /) -> Iterator[Fault]:
+    """Break .h5ad files and files of .zarr stores; each is read in a child with bounds, forked from here."""
+    with tempfile.TemporaryDirectory() as place:
+        for ending in ("h5ad", "zarr"):
+            whole = _cells(Path(place), ending)
+            files = (
+                [whole] if whole.is_file() else sorted(each for each in whole.rglob("*") if each.is_file())
+            )
+            contents = [each.read_bytes() for each in files]
+            for number in range(mutants):
+                rng = np.random.default_rng((seed, number))
+                which = int(rng.integers(len(files)))
+                change = (
+                    mutant if ending == "zarr" or number % 2 else flipped
+                )  # most others are of another length
+                files[which].write_bytes(change(contents[which], rng))
+                answer, what = _in_child(whole)
+                files[which].write_bytes(contents[which])
+                tally[ending, answer] += 1
+                if what:
+                    yield Fault(ending, number, what)
+
+
+def _cells(folder: Path, ending: str) -> Path:
+    """A valid AnnData file or store of eight cells."""
+    import anndata
+    import pandas
+
+    rng, path = np.random.default_rng(0), folder / f"cells.{ending}"
+    obs = pandas.DataFrame({"kind": pandas.Categorical(list("abababab"))}, index=list("stuvwxyz"))
+    data = anndata.AnnData(rng.poisson(1.0, (8, 3)).astype(np.float32), obs=obs)
+    data.obsm["X_pca"], data.obsm["spatial"] = rng.standard_normal((8, 2)), rng.standard_normal((8, 2))
+    with warnings.catch_warnings(action="ignore"):
+        data.write_h5ad(path) if ending == "h5ad" else data.write_zarr(path)
+    clouds_from_anndata(path, k=3, pcs=2, label="kind")  # it is valid, and what is imported is imported
+    return path
+
+
+def _in_child(path: Path) -> tuple[str, str]:
+    """Read cells in a child; what it answered, and what was wrong with that: also a signal, or no end."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (CHILD_SECONDS, CHILD_SECONDS))
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            answer, wrong = tried(lambda file: clouds_from_anndata(file, k=3, pcs=2, label="kind"), path)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+            if grown > CHILD_ROOM:
+                wrong += f"; grew by {grown / 1e6:.0f} MB"
+            os.write(writing, f"{answer}\n{wrong}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answers:
+        told = answers.read().decode()
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status) or not told:
+        return "refused", f"ended by signal {os.WTERMSIG(status)}"
+    answer, _, wrong = told.partition("\n")
+    return answer, wrong
+
+
 def main(arguments: list[str] | None = None, /) -> int:
     """Print the faults, and how many mutants of each kind were read and refused; 1 if there is a fault."""
     parser = argparse.ArgumentParser(prog="python -m refwfm.validation.fuzz", description=__doc__)
     parser.add_argument("--mutants", type=int, default=2000, help="broken files of each kind (2000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one kind")
+    parser.add_argument(
+        "--cells", type=int, default=0, help="broken AnnData files and stores, of each kind (0)"
+    )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
         names = list(seeds(Path(place)))
@@ -174,11 +263,12 @@ def main(arguments: list[str] | None = None, /) -> int:
         parser.error(f"--only must be one of {'; '.join(names)}")
     tally: Counter[tuple[str, str]] = Counter()
     failed = 0
-    for fault in faults([given.only] if given.only else names, given.mutants, given.seed, tally):
+    found = faults([given.only] if given.only else names, given.mutants, given.seed, tally)
+    for fault in chain(found, cell_faults(given.cells, given.seed, tally)):
         failed += 1
         sys.stdout.write(f"{fault.reader}, mutant {fault.number}: {fault.what}\n")
         sys.stdout.flush()
-    for name in names:
+    for name in [*names, "h5ad", "zarr"]:
         if tally[name, "read"] + tally[name, "refused"]:
             sys.stdout.write(f"{name}: {tally[name, 'read']} read, {tally[name, 'refused']} refused\n")
     sys.stdout.write(f"{failed} faults\n")

@@ -27,7 +27,7 @@ COMMANDS = {
         "refwfm train --data niches --steps 3000 --width 256 --depth 3 --out runs/niches",
     ),
     "generate": _Entry(
-        "runs.generate",
+        "generate.generate",
         "Generate new Gaussians or clouds from a trained model and save them as a family.",
         "refwfm generate runs/niches --size 200 --out new.npz --figure new.png",
     ),

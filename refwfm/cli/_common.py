@@ -1,6 +1,7 @@
 """What several commands share: progress bars, number formats, the choice of a backend."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ from refwfm.training.flows import kind_of
 Backend = Annotated[str | None, typer.Option(help=TABLES["run"]["backend"].help)]
 """Option ``--backend`` of every command that has one."""
 
+EVERY = 30.0
+"""Seconds between lines that say how far something is, where there is no terminal for a bar."""
+
 console = Console()
 if not console.is_terminal:  # a file or a pipe has no width of its own
     console = Console(width=120)
@@ -53,6 +57,14 @@ def duration(seconds: float, /) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.2g} s"
+
+
+def gigabytes(size: float, /) -> str:
+    """Bytes in words, two digits of them."""
+    for unit, each in (("TB", 1e12), ("GB", 1e9)):
+        if size >= each:
+            return f"{size / each:.2g} {unit}"
+    return f"{size / 1e6:.2g} MB"
 
 
 def title_of(config: TrainingConfig, /) -> str:
@@ -93,10 +105,13 @@ def family_in_words(family: Family | CloudFamily | PairFamily | PopulationFamily
     if isinstance(family, PairFamily):
         n, m = family.sizes
         return f"pairs of histograms with {n} and {m} atoms, {family.about}"
-    if isinstance(family, Family):
-        return f"{len(family)} Gaussians in {family.dimension}-D"
-    low, high = family.sizes.min(), family.sizes.max()
-    return f"{len(family)} clouds of {low} to {high} points in {family.dimension}-D"
+    sizes = np.zeros(1) if isinstance(family, Family) else family.sizes
+    return measures_in_words(len(family), sizes.min(), sizes.max(), family.dimension)
+
+
+def measures_in_words(n: int, low: int, high: int, d: int, /) -> str:
+    """So many clouds of these sizes, or Gaussians where they are 0."""
+    return f"{n} clouds of {low} to {high} points in {d}-D" if high else f"{n} Gaussians in {d}-D"
 
 
 class Bars(NamedTuple):
@@ -128,6 +143,28 @@ def training_progress(title: str, total: int, *, quiet: bool) -> Iterator[Bars]:
             lambda report: bar.update(training, completed=report.step, numbers=_numbers(report)),
             lambda done, total: bar.update(aligning, completed=done, total=total, visible=done < total),
         )
+
+
+@contextmanager
+def progress(title: str, total: int, /) -> Iterator[Callable[[int], None]]:
+    """Progress bar, to be called with what is done; without a terminal a line every ``EVERY`` seconds."""
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    began = said = time.monotonic()
+
+    def line(done: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if 0 < done < total and now - said >= EVERY:
+            said = now
+            left = (now - began) * (total / done - 1)
+            say(f"{title}: {done:,} of {total:,}, about {duration(left)} to come")
+
+    yield line
 
 
 def runs_progress(total: int, /) -> Progress:

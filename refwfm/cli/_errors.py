@@ -39,7 +39,11 @@ def clear_errors(*, stopped: str | Callable[[], str] = "stopped") -> Iterator[No
     except EXPECTED as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise  # the reader of a pipe has seen enough (`| head`); typer ends quietly
-        line = " ".join(in_words(error).split()) or "out of memory"
+        line = " ".join(in_words(error).split())
+        if isinstance(error, MemoryError):
+            line = (
+                f"out of memory{': ' * bool(line)}{line}; a smaller --width, --batch or --points takes less"
+            )
         if isinstance(error, RunError):
             line += FLAGS
         _print(Text("error: ", style="bold red").append(line, style="default"))

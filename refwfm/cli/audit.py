@@ -15,7 +15,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from refwfm.cli._common import console, say
+from refwfm.cli._common import console, named_path, say
 from refwfm.cli._errors import clear_errors
 from refwfm.storage import atomic
 
@@ -54,7 +54,10 @@ def verify(
             show_default="one for each core",
         ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write the whole audit to this HTML file.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(parser=named_path, metavar="PATH", help="Also write the whole audit to this HTML file."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check every formula against an independent oracle, and every check against wrong variants."""
@@ -91,8 +94,9 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            help="Number of an equation (10), id of a formula (GWFM-32) or of a misprint (E1), name of a
-            function " "(bures.velocity), or a word.", metavar="WHAT",
+            help="Number of an equation (10), id of a formula (GWFM-32) or of a misprint (E1), name of a "
+            "function (bures.velocity), or a word.",
+            metavar="WHAT",
         ),
     ],
 ) -> None:

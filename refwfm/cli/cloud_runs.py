@@ -1,16 +1,18 @@
 """What ``train``, ``generate`` and ``evaluate`` do with models over point clouds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
 from refwfm import datasets
-from refwfm.cli._common import console, explained, named_conditions, same_classes, say
+from refwfm.cli._common import explained, named_conditions, progress, same_classes, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
+from refwfm.measures import PointCloud
 from refwfm.runs.evaluate_clouds import (
+    Comparison,
     compare,
     conditions_of_subsample,
     copies,
@@ -62,7 +64,10 @@ def after_training(
     size = min(QUICK, len(reference))
     say(f"measuring {size} generated clouds against {size} of the {len(reference)} of {reference.name}")
     asked = conditions_of_subsample(model, reference, size, seed=0)
-    generated, _ = generate_with(model, size=size, n_steps=50, seed=0, source=source, **asked)
+    with progress("generating", size) as done:
+        generated, _ = generate_with(
+            model, size=size, n_steps=50, seed=0, source=source, progress=done, **asked
+        )
     real = subsample(reference, size, model.config, seed=0)
     try:
         from refwfm.paper_figures.cloud_pictures import draw_clouds_comparison
@@ -72,7 +77,8 @@ def after_training(
         figure.parent.mkdir(exist_ok=True)
         draw_clouds_comparison(unpad(real), unpad(generated), figure)
         say(f"wrote {figure}")
-    result = compare(generated=generated, reference=real)
+    with progress("comparing", 2 * size) as done:
+        result = compare(generated=generated, reference=real, progress=lambda rows, total: done(rows))
     say(
         f"1-NN accuracy against {size} clouds of {reference.name} (0.5 is best): "
         f"Chamfer {result.chamfer.accuracy:.3f}, EMD {result.emd.accuracy:.3f}"
@@ -136,24 +142,25 @@ def generate(
     guidance: float = 0.0,
     method: str = "euler",
     times: str = "uniform",
+    block: int = 0,
+    done: Callable[[int], None] | None = None,
 ) -> CloudFamily:
-    """Generate a family of clouds."""
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("generating", total=size)
-        generated, labels = generate_with(
-            model,
-            size=size,
-            n_steps=n_steps,
-            seed=seed,
-            labels=labels,
-            conditions=conditions,
-            sizes=points,
-            source=source,
-            guidance_weight=guidance,
-            method=method,
-            times=times,
-            progress=lambda done: bar.update(task, completed=done),
-        )
+    """Generate a family of clouds; ``done`` is called with how many there are."""
+    generated, labels = generate_with(
+        model,
+        size=size,
+        n_steps=n_steps,
+        seed=seed,
+        labels=labels,
+        conditions=conditions,
+        sizes=points,
+        source=source,
+        guidance_weight=guidance,
+        method=method,
+        times=times,
+        block=block,
+        progress=done,
+    )
     names = tuple(model.about["label_names"])
     family = clouds_from_arrays(unpad(generated), labels=labels, label_names=names, name="generated")
     about = (
@@ -196,9 +203,15 @@ def evaluate(
         for name, value in values.items():
             numbers.setdefault(name, []).append(float(value))
 
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("evaluating", total=3 * seeds)
+    # Of each seed: clouds that are generated, and three comparisons of two families.
+    with progress("evaluating", 7 * size * seeds) as done:
         for seed in range(seeds):
+            done(7 * size * seed)
+
+            def compared(begin: int, seed: int = seed, **families: PointCloud) -> Comparison:
+                before = (7 * seed + begin) * size
+                return compare(squared=squared, progress=lambda rows, total: done(before + rows), **families)
+
             real = subsample(reference, size, config, seed=seed)
             generated, labels = generate_with(
                 model,
@@ -210,25 +223,23 @@ def evaluate(
                 guidance_weight=guidance,
                 method=method,
                 times=times,
+                progress=lambda members, seed=seed: done(7 * size * seed + members),
             )
-            result = compare(generated=generated, reference=real, squared=squared)
+            result = compared(1, generated=generated, reference=real)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
             if len(family) > 1:
                 own = members_of_subsample(family, size, seed=seed) if alone else None
                 rate = copies(generated, real, training_profiles, own=own)
                 note(copy_rate=rate.generated, real_copy_rate=rate.held_out)
-            bar.advance(task)
             start = draw_source(model, size=size, seed=seed, source=source)
-            untrained = compare(generated=start, reference=real, squared=squared)
+            untrained = compared(3, generated=start, reference=real)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
-            bar.advance(task)
             if not alone:  # else they would be compared with themselves
                 training = subsample(family, size, config, seed=seed)
-                truth = compare(generated=training, reference=real, squared=squared)
+                truth = compared(5, generated=training, reference=real)
                 note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
                 note(real_coverage=truth.coverage, real_mmd=truth.mmd)
-            bar.advance(task)
             if labels is not None and family.labels is not None and reference.labels is not None:
                 found = label_accuracies(generated, labels, family, reference, config, size=size, seed=seed)
                 note(label_accuracy=found.generated, real_label_accuracy=found.held_out)

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from refwfm.cli._common import save_picture, say
+from refwfm.cli._common import named_path, save_picture, say
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._summary import summarise
 from refwfm.cli.own_data import clouds, gaussians
@@ -75,7 +75,10 @@ def _span(sizes: tuple[int, int] | None) -> str:
 def show(
     name: Annotated[str, typer.Argument(help="Name of a family, or a file ending in .npz.")],
     figure: Annotated[
-        Path | None, typer.Option(help="Also save a picture to this file (.png, .pdf, .svg).")
+        Path | None,
+        typer.Option(
+            parser=named_path, metavar="PATH", help="Also save a picture to this file (.png, .pdf, .svg)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the families that are drawn at random.")] = 0,
 ) -> None:
@@ -109,7 +112,12 @@ app.command(
 
 
 @app.command(epilog="Example: refwfm data build --out files")
-def build(out: Annotated[Path, typer.Option(help="Folder for the files; made if it is missing.")]) -> None:
+def build(
+    out: Annotated[
+        Path,
+        typer.Option(parser=named_path, metavar="PATH", help="Folder for the files; made if it is missing."),
+    ],
+) -> None:
     """Rebuild the shipped files from the original data in REFWFM_DATA."""
     with clear_errors():
         out.mkdir(parents=True, exist_ok=True)

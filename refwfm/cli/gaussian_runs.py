@@ -1,12 +1,14 @@
 """What ``train``, ``generate`` and ``evaluate`` do with models over Gaussians."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refwfm.backends import Backend
-from refwfm.cli._common import explained, named_conditions, same_classes, say
+from refwfm.cli._common import explained, named_conditions, progress, same_classes, say
 from refwfm.datasets import Family
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.runs.evaluate_gaussians import Novelty, evaluate_source, generate_with, novelty
@@ -16,6 +18,9 @@ from refwfm.training.config import GaussianConfig
 
 SIZE = 512
 """Gaussians generated and measured after training; ``refwfm evaluate`` takes any number."""
+
+STEPS = 50
+"""Steps of generation after training."""
 
 TITLES = {
     "min_w2_sq": "min W2² to the data",
@@ -44,7 +49,10 @@ def after_training(
     """Measure what was learned; draw generated over real, where there is something to draw (with)."""
     training, family = family, family if held is None else held
     say(f"measuring {SIZE} generated Gaussians against the {len(family)} of {family.name}")
-    result = evaluate_model(model, family, backend, size=SIZE)
+    with progress("generating", STEPS) as done:
+        result = evaluate_model(
+            model, family, backend, size=SIZE, n_steps=STEPS, observe=lambda step, mu: done(step)
+        )
     if family.dimension < 2:
         say("no picture: it needs at least two coordinates")
     else:
@@ -93,8 +101,10 @@ def generate(
     conditions: np.ndarray | None,
     method: str = "euler",
     times: str = "uniform",
+    block: int = 0,
+    done: Callable[[int], None] = lambda members: None,
 ) -> Family:
-    """Generate a family of Gaussians."""
+    """Generate a family of Gaussians; ``done`` is called with how many there are, all moving at once."""
     generated, labels, _ = generate_with(
         *(model, backend),
         size=size,
@@ -104,6 +114,8 @@ def generate(
         conditions=conditions,
         method=method,
         times=times,
+        block=block,
+        observe=lambda step, mu: done(size * step // n_steps),
     )
     return Family(
         name="generated",
@@ -131,7 +143,17 @@ def evaluate(
 ) -> dict[str, list[Any]]:
     """Numbers of Table 2, one for each seed, and how new the generated ones are, beside real members."""
     how: dict[str, Any] = {"n_steps": n_steps, "method": method, "times": times}
-    results = [evaluate_model(model, family, backend, size=size, seed=seed, **how) for seed in range(seeds)]
+    with progress("evaluating", seeds * n_steps) as done:
+        results = [
+            evaluate_model(
+                *(model, family, backend),
+                size=size,
+                seed=seed,
+                **how,
+                observe=partial(lambda before, step, mu: done(before + step), seed * n_steps),
+            )
+            for seed in range(seeds)
+        ]
     source = [evaluate_source(model, family, backend, size=size, seed=seed).mean() for seed in range(seeds)]
     numbers: dict[str, list[Any]] = {
         "min_w2_sq": [float(r.sq_distance.mean()) for r in results],

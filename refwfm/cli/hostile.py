@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from refwfm.cli._common import console, say
+from refwfm.cli._common import console, named_path, say
 from refwfm.cli._errors import clear_errors
 from refwfm.storage import atomic
 
@@ -45,7 +45,10 @@ def hostile(
         int | None, typer.Option(min=1, help="Number of processes.", show_default="one for each core")
     ] = None,
     as_json: Annotated[
-        Path | None, typer.Option("--json", help="Also write every verdict to this file.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            "--json", help="Also write every verdict to this file.", parser=named_path, metavar="PATH"
+        ),
     ] = None,
 ) -> None:
     """Ask small hostile inputs whose answers are known: every line must be right, or a clear error."""

@@ -1,6 +1,7 @@
 """What ``train`` and ``evaluate`` do with models of Meta OT: iterations saved, as a table and a picture."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from refwfm.backends import Backend
 from refwfm.cli import cloud_runs
 from refwfm.cli._common import console, say
 from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, load, load_pairs
+from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets._files import read_npz
+from refwfm.datasets._tables import is_table
 from refwfm.runs.evaluate_meta import STARTS, THRESHOLDS, Saved, compare_starts
 from refwfm.runs.models import Model
 from refwfm.training.config import MetaCloudsConfig, MetaOTConfig
@@ -45,6 +48,12 @@ def load_measures(name: str, /) -> PairFamily | CloudFamily:
     is_clouds = name in CATALOGUE and name not in PAIRS
     if name.lower().endswith(".npz"):
         is_clouds = "format" in read_npz(Path(name))
+    path = Path(name)
+    if is_anndata(path) or is_table(path) or (path.is_dir() and name not in PAIRS):
+        raise ValueError(
+            f"{name} is no family yet: refwfm data clouds {shlex.quote(name)} makes one of it, in a file "
+            "ending in .npz, for --data"
+        )
     if not is_clouds:
         return load_pairs(name)
     family = load(name)

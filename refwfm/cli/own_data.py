@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refwfm.cli._common import say
+from refwfm.cli._common import named_path, say
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._summary import summarise
 from refwfm.datasets import (
@@ -25,6 +25,7 @@ from refwfm.datasets import (
 )
 from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets._tables import is_table
+from refwfm.datasets.own_tables import with_conditions
 
 CELLS: Any = {"rich_help_panel": "For an AnnData file"}
 TABLE: Any = {"rich_help_panel": "For a table"}
@@ -47,7 +48,16 @@ Label = Annotated[
 ]
 Condition = Annotated[
     str | None,
-    typer.Option(help="Columns of obs of numbers to condition on, as age,dose.", **CELLS),
+    typer.Option(help="Columns of numbers to condition on, as age,dose: of obs, or of --condition-table."),
+]
+ConditionTable = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named_path,
+        metavar="PATH",
+        help="Table (.csv, .tsv, .parquet) with the columns of --condition, a row for each value of its "
+        "first column: a column of obs of that name (patient, section), or the names of the members.",
+    ),
 ]
 SpatialKey = Annotated[
     str | None, typer.Option(help="Entry of obsm with the coordinates (default spatial).", **CELLS)
@@ -74,13 +84,20 @@ Columns = Annotated[
     typer.Option(help="Columns with the coordinates, x,y,z (default all others).", **TABLE),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="File to write the family to (default the name of PATH, .npz).")
+    Path | None,
+    typer.Option(
+        parser=named_path,
+        metavar="PATH",
+        help="File to write the family to (default the name of PATH, .npz).",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 
 
 def gaussians(
-    path: Annotated[Path, typer.Argument(help="AnnData file, table, or NumPy file.")],
+    path: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="PATH", help="AnnData file, table, or NumPy file.")
+    ],
     out: Out = None,
     force: Force = False,
     by: ByOption = None,
@@ -91,6 +108,7 @@ def gaussians(
     pcs: Pcs = None,
     label: Label = None,
     condition: Condition = None,
+    condition_table: ConditionTable = None,
     spatial_key: SpatialKey = None,
     cluster_key: ClusterKey = None,
     section_key: SectionKey = None,
@@ -110,7 +128,7 @@ def gaussians(
         "by": None if by is None else by.value,
         **{"k": k, "pcs": pcs, "label": label, "basis": basis, "layer": layer, "use_raw": use_raw},
         **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
-        "conditions": _names(condition),
+        "conditions": None if condition_table else _names(condition),
     }
     table = {"cloud": cloud, "columns": columns, "label": label}
 
@@ -124,11 +142,16 @@ def gaussians(
         _given({}, "a NumPy file", cells | table)
         return read_gaussians(path)
 
-    _make(path, out, force, read)
+    _make(path, out, force, read, condition, condition_table)
 
 
 def clouds(
-    path: Annotated[Path, typer.Argument(help="AnnData file, folder of shapes, table, or NumPy file.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            parser=named_path, metavar="PATH", help="AnnData file, folder of shapes, table, or NumPy file."
+        ),
+    ],
     out: Out = None,
     force: Force = False,
     by: ByOption = None,
@@ -142,6 +165,7 @@ def clouds(
     pcs: Pcs = None,
     label: Label = None,
     condition: Condition = None,
+    condition_table: ConditionTable = None,
     spatial_key: SpatialKey = None,
     cluster_key: ClusterKey = None,
     section_key: SectionKey = None,
@@ -173,7 +197,7 @@ def clouds(
         **{"k": k, "radius": radius, "pcs": pcs, "label": label},
         **{"basis": basis, "layer": layer, "use_raw": use_raw},
         **{"spatial_key": spatial_key, "cluster_key": cluster_key, "section_key": section_key},
-        "conditions": _names(condition),
+        "conditions": None if condition_table else _names(condition),
     }
     table = {"cloud": cloud, "columns": columns, "label": label}
     shapes = {"split": split, "n_points": n_points, "up": up, "normalize": normalize, "seed": seed}
@@ -188,19 +212,31 @@ def clouds(
         _given({}, "a NumPy file", cells | table | shapes)
         return read_clouds(path)
 
-    _make(path, out, force, read)
+    _make(path, out, force, read, condition, condition_table)
 
 
-def _make(path: Path, out: Path | None, force: bool, read: Callable[[], Family | CloudFamily]) -> None:
+def _make(
+    path: Path,
+    out: Path | None,
+    force: bool,
+    read: Callable[[], Family | CloudFamily],
+    condition: str | None,
+    table: Path | None,
+) -> None:
     """Read one's own data, save and summarise the family; what is warned of is printed."""
     name = path.resolve().name if path.is_dir() and not is_anndata(path) else path.stem
     out = Path(f"{name}.npz") if out is None else out
     with clear_errors():
         if out.exists() and not force:
             raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
+        names = _names(condition)
+        if table is not None and names is None:
+            raise ValueError("--condition-table needs --condition, the columns of it to condition on")
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", UserWarning)
             family = read()
+            if table is not None and names is not None:
+                family = with_conditions(family, table, names)
         save_family(out, family)
         summarise(family)
         for each in told:

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from refwfm.cli._common import named_path
 from refwfm.cli._errors import clear_errors
 from refwfm.datasets import POPULATIONS, PopulationFamily, populations_from_anndata, save_populations
 from refwfm.datasets._files import POPULATIONS_FORMAT, file_format
@@ -69,7 +70,9 @@ def summarise_populations(family: PopulationFamily) -> None:
 
 
 def populations(
-    file: Annotated[Path, typer.Argument(help="AnnData file (.h5ad, .zarr).")],
+    file: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="PATH", help="AnnData file (.h5ad, .zarr).")
+    ],
     population: Annotated[str, typer.Option(help="Column of obs with the populations: sample, patient, ...")],
     condition: Annotated[str, typer.Option(help="Column of obs with what was done to them.")],
     control: Annotated[str, typer.Option(help="Value of that column that is the control.")],
@@ -95,7 +98,10 @@ def populations(
     min_cells: Annotated[int, typer.Option(min=1, help="Drop what has fewer cells.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the shares.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="File to write to (default the name of FILE, .npz).")
+        Path | None,
+        typer.Option(
+            parser=named_path, metavar="PATH", help="File to write to (default the name of FILE, .npz)."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:

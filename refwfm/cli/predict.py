@@ -10,11 +10,12 @@ import typer
 from numpy.typing import NDArray
 
 from refwfm.backends import load as load_backend
-from refwfm.cli._common import Backend, family_in_words, say
+from refwfm.cli._common import Backend, family_in_words, named_path, say
 from refwfm.cli._errors import clear_errors
 from refwfm.cli.population_data import are_populations
 from refwfm.cli.population_runs import STEPS
 from refwfm.datasets import CloudFamily, clouds_from_arrays, load, load_populations, save_anndata, save_family
+from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets.annotated import cells_of
 from refwfm.datasets.own_populations import texts
 from refwfm.runs import models
@@ -37,15 +38,23 @@ class _Given(NamedTuple):
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a run of Meta Flow Matching, or a checkpoint.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            parser=named_path, metavar="RUN", help="Folder of a run of Meta Flow Matching, or a checkpoint."
+        ),
+    ],
     data: Annotated[
         str,
         typer.Option(
             help="Populations: a name (refwfm data list), an .npz file of populations or of clouds, or an "
-            "AnnData file (.h5ad)."
+            "AnnData file (.h5ad, .zarr)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="File to write to: .npz, or .h5ad for AnnData.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=named_path, metavar="PATH", help="File to write to: .npz, or .h5ad for AnnData."),
+    ],
     condition: Annotated[
         str | None, typer.Option(help="What is done to all of them (default as in a file of populations).")
     ] = None,
@@ -56,6 +65,8 @@ def predict(
     basis: Annotated[
         str | None, typer.Option(help="Entry of obsm with the components (default X_pca, else X).")
     ] = None,
+    layer: Annotated[str | None, typer.Option(help="Entry of layers with the genes, in place of X.")] = None,
+    use_raw: Annotated[bool, typer.Option("--use-raw", help="Genes of raw, in place of X.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Steps of Heun's method.")] = STEPS,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise that w/N models start from.")] = 0,
     backend: Backend = None,
@@ -64,8 +75,13 @@ def predict(
 ) -> None:
     """Predict where populations go: each is embedded, and its particles are moved by what that tells."""
     with clear_errors():
-        annotated = data.endswith(".h5ad")
-        _check_files(out, annotated, force, population, basis)
+        annotated = is_anndata(Path(data))
+        _check_out(out, annotated, force)
+        cells = {"--population": population, "--basis": basis, "--layer": layer, "--use-raw": use_raw or None}
+        for option, value in cells.items():
+            if value is not None and not annotated:
+                raise ValueError(f"{option} is for AnnData files (.h5ad, .zarr)")
+        where = (basis, layer, use_raw)
         model = models.load_model(run, load_backend(backend, dtype=dtype))
         if not isinstance(model.config, MetaFMConfig):
             raise ValueError(f"{run} is no run of Meta Flow Matching: refwfm train --kind meta-fm makes one")
@@ -73,7 +89,7 @@ def predict(
         if condition is not None or dose is not None:
             asked = population_prediction.named_condition(model.setting, condition, dose)
         if annotated:
-            read = _of_anndata(Path(data), model, population, basis, asked)
+            read = _of_anndata(Path(data), model, population, where, asked)
         else:
             read = _of_family(data, model, asked)
         moved = [
@@ -81,8 +97,8 @@ def predict(
             for i, each in enumerate(read)
         ]
         name, about = Path(data).stem, f"{Path(data).name} as predicted by {run}"
-        if out.suffix == ".h5ad":
-            _write_anndata(Path(data), out, basis, moved)
+        if out.suffix.lower() == ".h5ad":
+            _write_anndata(Path(data), out, where, moved)
             say(f"wrote {out}: {sum(len(points) for _, points in moved)} cells in {len(moved)} populations")
             return
         family = replace(
@@ -93,14 +109,11 @@ def predict(
         say(f"wrote {out}: {family_in_words(family)}")
 
 
-def _check_files(out: Path, annotated: bool, force: bool, population: str | None, basis: str | None) -> None:
-    if out.suffix not in (".npz", ".h5ad") or (out.suffix == ".h5ad" and not annotated):
-        raise ValueError(f"--out must end in .npz, or in .h5ad where --data does; got {out}")
+def _check_out(out: Path, annotated: bool, force: bool) -> None:
+    if out.suffix.lower() not in (".npz", *([".h5ad"] if annotated else [])):
+        raise ValueError(f"--out must end in .npz, or in .h5ad where --data is AnnData; got {out}")
     if out.exists() and not force:
         raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
-    for option, value in (("--population", population), ("--basis", basis)):
-        if value is not None and not annotated:
-            raise ValueError(f"{option} is for AnnData files (.h5ad)")
 
 
 def _moved(model: models.Model[MetaFMConfig], each: _Given, steps: int, rng: Any) -> Floats:
@@ -180,13 +193,13 @@ def _of_anndata(
     path: Path,
     model: models.Model[MetaFMConfig],
     population: str | None,
-    basis: str | None,
+    where: tuple[str | None, str | None, bool],
     asked: Floats | None,
 ) -> Iterator[_Given]:
     """Populations of the cells of a file, by a column of obs."""
     if model.setting.marks:
         raise ValueError("the model reads marks of particles: give it a file of populations (refwfm data)")
-    points, obs, _ = cells_of(path, model.setting.dimension, basis)
+    points, obs, _ = cells_of(path, model.setting.dimension, *where)
     wrong = ~np.isfinite(points).all(axis=1)
     if wrong.any():
         raise ValueError(f"{path.name}: cell {int(np.argmax(wrong))} has NaN or infinity")
@@ -201,11 +214,13 @@ def _of_anndata(
         yield _Given(points[rows], name, rows=rows, condition=asked)
 
 
-def _write_anndata(path: Path, out: Path, basis: str | None, moved: list[tuple[_Given, Floats]]) -> None:
+def _write_anndata(
+    path: Path, out: Path, where: tuple[str | None, str | None, bool], moved: list[tuple[_Given, Floats]]
+) -> None:
     """Cells with their obs, moved: in the entry of obsm that was read, or in X."""
     import anndata
 
-    points, obs, key = cells_of(path, moved[0][1].shape[1], basis)
+    points, obs, key = cells_of(path, moved[0][1].shape[1], *where)
     found = np.empty_like(points)
     for each, ends in moved:
         found[each.rows] = ends

@@ -1,11 +1,9 @@
-"""``refwfm generate`` and ``refwfm evaluate``: options, files, and which kind of model it is."""
+"""``refwfm evaluate``: options, files, and which kind of model it is."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -15,24 +13,17 @@ from refwfm.cli._common import (
     Backend,
     console,
     explained,
-    family_in_words,
     mean_and_spread,
     named_path,
-    read_numbers,
-    save_picture,
     say,
     title_of,
-    with_matplotlib,
 )
 from refwfm.cli._errors import clear_errors
-from refwfm.cli._run_data import folder_of, own_data, start_of
-from refwfm.datasets import CloudFamily, load, save_anndata, save_family, to_anndata
-from refwfm.datasets.to_annotated import check_anndata
+from refwfm.cli._run_data import own_data, start_of
+from refwfm.datasets import CloudFamily, load
 from refwfm.generation import RUNGE_KUTTA
-from refwfm.runs import folders, models
-from refwfm.training.conditions import at_named, out_of_range, wanted_conditions
+from refwfm.runs import models
 from refwfm.training.config import CloudConfig, MetaFMConfig
-from refwfm.training.randomness import random_stream
 
 CLOUD = "Models of point clouds"
 
@@ -51,151 +42,10 @@ Times = Annotated[
 Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or float64.")]
 
 
-def generate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
-    out: Annotated[
-        Path,
-        typer.Option(
-            parser=named_path,
-            metavar="PATH",
-            help="File for the generated family: .npz, or .h5ad for AnnData.",
-        ),
-    ] = Path("generated.npz"),
-    size: Annotated[int, typer.Option(min=1, help="Number of measures to generate.")] = 512,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of generation (Algorithms 2 and 3).")] = 50,
-    label: Annotated[
-        str | None, typer.Option(help="Class to generate (default all, as often as in the data).")
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            help="Conditions to generate at, as age=30,dose=1 (default those of members trained on).",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sources.")] = 0,
-    points: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Points of each cloud (default as in the data); with .h5ad also cells to draw from each "
-            "Gaussian (default its mean alone).",
-            rich_help_panel=CLOUD,
-        ),
-    ] = None,
-    guidance: Annotated[
-        float, typer.Option(help="Weight of classifier-free guidance.", rich_help_panel=CLOUD)
-    ] = 0.0,
-    solver: Solver = "euler",
-    times: Times = "uniform",
-    figure: Annotated[Path | None, typer.Option(help="Also save a picture to this file.")] = None,
-    backend: Backend = None,
-    dtype: Dtype = "float32",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
-) -> None:
-    """Generate new Gaussians or clouds from a trained model and save them as a family."""
-    annotated = out.suffix.lower() == ".h5ad"
-    with clear_errors():
-        if not annotated and out.suffix.lower() != ".npz":
-            raise ValueError(f"--out must end in .npz, or in .h5ad for AnnData; got {out}")
-        if out.exists() and not force:
-            raise ValueError(f"{out} exists; name another file with --out, or replace it with --force")
-        if annotated:
-            check_anndata()
-        place = load_backend(backend, dtype=dtype)
-        model = models.load_model(run, place)
-        if isinstance(model.config, meta_runs.CONFIGS):
-            raise ValueError(
-                f"{run} is a run of Meta OT: it predicts where Sinkhorn's iteration should start, and "
-                "generates nothing; refwfm evaluate measures what that saves"
-            )
-        if isinstance(model.config, MetaFMConfig):
-            raise ValueError(
-                f"{run} is a run of Meta Flow Matching: it moves given populations, and generates nothing; "
-                "refwfm predict says where those of --data go"
-            )
-        if figure is not None and model.setting.shift.shape[0] < 2:
-            raise ValueError("--figure: a picture needs two coordinates; the model's measures are 1-D")
-        names: list[str] = model.about["label_names"]
-        wanted = None
-        if label is not None:
-            if label not in names:
-                known = ", ".join(names) or "none: it is unconditional"
-                raise ValueError(f"label must be one of the model's classes ({known}); got {label!r}")
-            wanted = np.full(size, names.index(label))
-        wanted, conditions = _conditions(model, at, wanted, size=size, seed=seed)
-        common: dict[str, Any] = {"size": size, "n_steps": steps, "seed": seed}
-        common |= {"labels": wanted, "conditions": conditions}
-        common |= {"method": solver, "times": times}
-        chosen: dict[str, Any] = {"points": points, "guidance": guidance}
-        family: Any
-        clouds = isinstance(model.config, CloudConfig)
-        if clouds:
-            family = cloud_runs.generate(model, source=start_of(run, model), **common, **chosen)
-        elif chosen != {"points": points if annotated else None, "guidance": 0.0}:
-            raise ValueError("--points and --guidance are for models over point clouds")
-        else:
-            family = gaussian_runs.generate(model, place, **common)
-        family = replace(family, basis=folders.read_basis(folder_of(run)))
-        if annotated:
-            about = {"run": str(run), "step": model.state.step, "seed": seed, "steps": steps}
-            _write_anndata(out, family, cells=None if clouds else points, seed=seed, about=about)
-        else:
-            save_family(out, family)
-        calls = steps * len(RUNGE_KUTTA[solver][0])
-        say(f"wrote {out}: {family_in_words(family)}; {calls} calls of the network for each")
-        if figure is not None:
-            _draw_beside_real(figure, run, model, family)
-
-
-def _draw_beside_real(figure: Path, run: Path, model: models.Model[Any], family: Any) -> None:
-    """Draw generated beside real members, and how far they are; alone, where the run's data are not found."""
-    try:
-        training, held = own_data(run, model)
-    except ValueError as error:
-        say(f"the picture has no real members beside the generated ones: {error}")
-        save_picture(figure, family)
-        return
-    kind = cloud_runs if isinstance(model.config, CloudConfig) else gaussian_runs
-    with_matplotlib(lambda: kind.draw_beside_real(figure, model, family, training, held))
-    say(f"wrote {figure}")
-
-
-def _conditions(
-    model: models.Model[Any], at: str | None, labels: Any, /, *, size: int, seed: int
-) -> tuple[Any, Any]:
-    """Labels and conditions of the members to generate; say which conditions training has not seen."""
-    values = None
-    if at is not None:
-        values = at_named(model.setting, read_numbers("--at", at), size)
-    if model.setting.conditions is None:
-        return labels, None
-    rng = random_stream(seed, "generation", 1)
-    labels, values = wanted_conditions(model.setting, labels, values, size, rng=rng)
-    for line in out_of_range(model.setting, values):
-        say(line)
-    return labels, values
-
-
-def _write_anndata(out: Path, family: Any, /, *, cells: int | None, seed: int, about: dict[str, Any]) -> None:
-    """Write a generated family as AnnData, and say what of it are genes."""
-    data = to_anndata(family, cells=cells, seed=seed, about=about)
-    save_anndata(out, data)
-    told, basis = data.uns["refwfm"], family.basis
-    if basis is None:
-        say(
-            f"{out} has coordinates alone, obsm['X_pca']: the run's data do not say how they become the "
-            "expression of genes, as a family made from an AnnData file with expression does"
-        )
-        return
-    say(
-        f"{data.n_obs} cells x {data.n_vars} genes, {basis.expression} by way of {len(basis.loadings)} "
-        f"components, which carry {basis.explained:.0%} of its variance in the real cells; zeros: "
-        f"{told['zeros']:.1%} of the entries, {basis.zeros:.1%} in the real cells"
-    )
-
-
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a checkpoint.")],
+    run: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="RUN", help="Folder of a run, or a checkpoint.")
+    ],
     data: Annotated[
         str | None,
         typer.Option(help="Real family to compare with (default the run's own, or its held-out members)."),

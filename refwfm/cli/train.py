@@ -72,7 +72,11 @@ LONG = 600
 def train(
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with options; those on the command line override it."),
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="TOML file with options; those on the command line override it.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,

@@ -1,5 +1,6 @@
 """What is read of an AnnData file (.h5ad) or store (.zarr): expression, entries of obsm, columns of obs."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from refwfm.datasets.cells import nearest, principal_components, sparse_componen
 Floats = NDArray[np.float64]
 
 ENDINGS = (".h5ad", ".zarr")
+
+LARGE, DENSEST = 2**26, 2**14
+"""Bytes of an array from which on it is doubted that fewer bytes hold it, and by how much they may."""
 
 SAMPLES = (
     *("section", "sample", "slice", "slide", "batch", "library", "donor", "patient", "animal", "mouse"),
@@ -58,6 +62,7 @@ def opened(path: Path, /) -> Iterator[Any]:
         for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", category)
         try:
+            _check_sizes(path, is_store)
             data = anndata.read_zarr(path) if is_store else anndata.read_h5ad(path, backed="r")
         except Exception as error:  # readers of Zarr and HDF5 can raise anything on a file of anything
             kind = "a Zarr store" if is_store else "an HDF5 file"
@@ -68,6 +73,37 @@ def opened(path: Path, /) -> Iterator[Any]:
         finally:
             if not is_store:
                 data.file.close()
+
+
+def _check_sizes(path: Path, is_store: bool) -> None:
+    """Raise for an array that a few bytes say is huge: room would be made for it before it is read."""
+    if is_store:
+        import zarr
+
+        _check_group(zarr.open_group(path, mode="r"), path)
+        return
+    import h5py
+
+    def check(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            _check_size(name, item, item.id.get_storage_size())
+
+    with h5py.File(path, "r") as file:
+        file.visititems(check)
+
+
+def _check_group(group: Any, folder: Path) -> None:
+    for name, array in group.arrays():
+        files = (each for each in (folder / name).rglob("*") if each.is_file())
+        _check_size(f"{folder.name}/{name}", array, sum(each.stat().st_size for each in files))
+    for name, each in group.groups():
+        _check_group(each, folder / name)
+
+
+def _check_size(name: str, array: Any, stored: int) -> None:
+    size = math.prod(array.shape) * array.dtype.itemsize
+    if size > LARGE and size > DENSEST * stored:
+        raise ValueError(f"{name} is to have shape {tuple(array.shape)}, and has {stored} bytes in the file")
 
 
 def matrix_of(data: Any, layer: str | None = None, use_raw: bool = False, /) -> tuple[Any, Any, str]:

@@ -7,23 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def columns_of_numbers(obs: Any, names: Sequence[str], /) -> NDArray[np.float64]:
-    """Columns of obs as float64 (N, c).
+def columns_of_numbers(
+    obs: Any, names: Sequence[str], /, *, of: str = "obs", rows: str = "cells"
+) -> NDArray[np.float64]:
+    """Columns of obs as float64 (N, c); ``of`` and ``rows`` say what it is and has, for errors.
 
     Raises
     ------
     ValueError
         If a column is missing, holds text, or lacks values; the message counts them.
     """
-    values = [_numbers(obs, name) for name in names]
+    values = [_numbers(obs, name, of, rows) for name in names]
     return np.stack(values, axis=-1) if values else np.zeros((len(obs), 0))
 
 
-def _numbers(obs: Any, name: str) -> NDArray[np.float64]:
+def _numbers(obs: Any, name: str, of: str, rows: str) -> NDArray[np.float64]:
     import pandas
 
     if name not in obs:
-        raise ValueError(f"condition {name!r} is no column of obs; there are {', '.join(map(str, obs))}")
+        raise ValueError(f"condition {name!r} is no column of {of}; there are {', '.join(map(str, obs))}")
     column = obs[name]
     values = pandas.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
     text = column[np.isnan(values) & column.notna().to_numpy()]
@@ -34,8 +36,8 @@ def _numbers(obs: Any, name: str) -> NDArray[np.float64]:
     lacking = int((~np.isfinite(values)).sum())
     if lacking:
         raise ValueError(
-            f"condition {name!r} has no finite value for {lacking} of {len(values)} cells; leave these cells "
-            "out, or give them one"
+            f"condition {name!r} has no finite value for {lacking} of {len(values)} {rows}; leave these out, "
+            "or give them one"
         )
     return values
 

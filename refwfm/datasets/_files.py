@@ -42,7 +42,14 @@ def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -
     OSError
         If the folder is missing or not writable.
     """
-    path = _npz_path(path)
+    path = npz_path(path)
+    arrays = family_arrays(family)
+    atomic.write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    return path
+
+
+def family_arrays(family: Family | CloudFamily, /) -> dict[str, NDArray[Any]]:
+    """The arrays of a family's file, by name."""
     arrays: dict[str, NDArray[Any]] = {
         "name": np.array(family.name),
         "about": np.array(family.about),
@@ -64,8 +71,7 @@ def save_family(path: str | os.PathLike[str], family: Family | CloudFamily, /) -
     else:
         arrays |= {"mean": family.gaussians.mean, "cov": family.gaussians.cov}
         arrays["format"] = np.array("refwfm-family-1")
-    atomic.write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-    return path
+    return arrays
 
 
 def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
@@ -78,7 +84,7 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
     ValueError
         If the file is truncated, or is not a family.
     """
-    path = _npz_path(path)
+    path = npz_path(path)
     found = file_format(path)
     if found == POPULATIONS_FORMAT:
         raise ValueError(f"{path} holds populations before and after: read it with load_populations")
@@ -119,7 +125,7 @@ def save_populations(path: str | os.PathLike[str], family: PopulationFamily, /) 
     OSError
         If the folder is missing or not writable.
     """
-    path = _npz_path(path)
+    path = npz_path(path)
     arrays: dict[str, NDArray[Any]] = {
         "format": np.array(POPULATIONS_FORMAT),
         "name": np.array(family.name),
@@ -152,7 +158,7 @@ def load_population_file(path: str | os.PathLike[str], /) -> PopulationFamily:
     ValueError
         If the file is truncated, or holds no populations.
     """
-    path = _npz_path(path)
+    path = npz_path(path)
     found = file_format(path)
     if found != POPULATIONS_FORMAT:
         raise ValueError(f"{path} has the format {found!r}; populations have {POPULATIONS_FORMAT!r}")
@@ -190,7 +196,7 @@ def load_population_file(path: str | os.PathLike[str], /) -> PopulationFamily:
 
 def file_format(path: str | os.PathLike[str], /) -> str:
     """The format that a family's ``.npz`` file names; errors as for ``read_npz``."""
-    path = _npz_path(path)
+    path = npz_path(path)
     try:
         return str(read_npz(path, ("format",))["format"])
     except ValueError as error:
@@ -267,7 +273,8 @@ def _check_size(file: IO[bytes], size: int) -> None:
             raise ValueError(f"an array {dtype} of shape {shape} does not fit {size} bytes")
 
 
-def _npz_path(path: str | os.PathLike[str]) -> Path:
+def npz_path(path: str | os.PathLike[str], /) -> Path:
+    """A path that ends in ``.npz``, or ``ValueError``."""
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise ValueError(f"a family's file must end in .npz; got {path}")

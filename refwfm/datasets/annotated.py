@@ -296,8 +296,10 @@ def _clusters(groups: _Groups) -> CloudFamily:
     return replace(family, labels=labels, label_names=tuple(groups.label_names[i] for i in used))
 
 
-def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str | None]:
-    """Particles (N, d) of a file's cells, its obs, and the entry of obsm that was read, or None for X.
+def cells_of(
+    path: Path, d: int, basis: str | None, layer: str | None = None, use_raw: bool = False, /
+) -> tuple[Floats, Any, str | None]:
+    """Particles (N, d) of a file's cells, its obs, and the entry of obsm that was read, or None for genes.
 
     Parameters
     ----------
@@ -306,6 +308,8 @@ def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str
         here: those of other cells would be others.
     basis : str, optional
         The entry; when left out "X_pca" if the file has it, else X.
+    layer : str, or use_raw : bool
+        The genes of this entry of ``layers``, or of ``raw``, as they stand.
 
     Raises
     ------
@@ -314,13 +318,18 @@ def cells_of(path: Path, d: int, basis: str | None, /) -> tuple[Floats, Any, str
     """
     with opened(path) as data:
         obs = data.obs.copy()
-        if basis is None and "X_pca" not in data.obsm:
-            if data.shape[1] != d:
+        genes = layer is not None or use_raw
+        if genes and basis is not None:
+            raise ValueError("give either --basis, or --layer or --use-raw; got both")
+        if genes or (basis is None and "X_pca" not in data.obsm):
+            width = data.raw.shape[1] if use_raw and data.raw is not None else data.shape[1]
+            if width != d:
+                none = "" if genes else " and no obsm['X_pca']"
                 raise ValueError(
-                    f"{path.name} has {data.shape[1]} genes and no obsm['X_pca'], but particles have {d} "
-                    "coordinates: name the entry of obsm with the components that were trained on"
+                    f"{path.name} has {width} genes{none}, but particles have {d} coordinates: name the "
+                    "entry of obsm with the components that were trained on, by --basis"
                 )
-            matrix, _ = read_expression(data)
+            matrix, _ = read_expression(data, layer, use_raw)
             dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
             return np.asarray(dense, dtype=np.float64), obs, None
         basis = basis or "X_pca"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.datasets._cloud_family import CloudFamily
+from refwfm.datasets._conditions import columns_of_numbers
 from refwfm.datasets._grouping import classes_of, missing_in, refuse_missing
 from refwfm.datasets._tables import read_frame
 from refwfm.datasets.own_arrays import encode_labels
@@ -84,6 +86,50 @@ def read_table(
         members=members,
         about=f"{len(members)} clouds of {path.name}, by {cloud}, in {', '.join(names)}.",
     )
+
+
+def with_conditions(family: Any, path: Path, names: Sequence[str], /) -> Any:
+    """A family of Gaussians or clouds with conditions from a table of another file.
+
+    Parameters
+    ----------
+    family : Family or CloudFamily
+    path : path of a table
+        Its first column says whose a row is: the value of the group of that name (``family.groups``), or else
+        the name of a member.
+    names : sequence of str
+        Columns of numbers.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or holds no numbers, a key comes twice, or a member has no row.
+    """
+    frame = read_frame(path)
+    key = str(frame.columns[0]) if len(frame.columns) else ""
+    values = columns_of_numbers(frame, names, of=path.name, rows=f"rows of {path.name}")
+    refuse_missing(missing_in(frame[key]), key)
+    row, known = classes_of(frame[key], f"column {key!r}")
+    twice = np.bincount(row, minlength=1) > 1
+    if twice.any():
+        raise ValueError(f"{path.name} has more than one row for {key} {known[int(np.argmax(twice))]}")
+    what, wanted = (key, family.groups[key]) if key in family.groups else ("member", family.members)
+    if not len(wanted):
+        raise ValueError(
+            f"{path.name} is keyed by {key!r}, but {family.name} has no column of that name and no names of "
+            "members"
+        )
+    place = {name: i for i, name in enumerate(known)}
+    lacking = sorted({str(each) for each in wanted} - place.keys())
+    if lacking:
+        some = ", ".join(lacking[:3]) + ", ..." * (len(lacking) > 3)
+        raise ValueError(
+            f"{path.name} has no row for {len(lacking)} of {len(set(wanted))} values of {what}: {some}; its "
+            f"first column, {key!r}, names {', '.join(known[:3])}{', ...' * (len(known) > 3)}"
+        )
+    order = np.argsort(row)
+    found = values[order[[place[str(each)] for each in wanted]]]
+    return replace(family, conditions=found, condition_names=tuple(names))
 
 
 def _numbers(column: Any, name: str, path: Path) -> NDArray[np.float64]:

@@ -146,10 +146,10 @@ def write_screen(path: str | os.PathLike[str], table: ScreenTable, /) -> Path:
             if getattr(table, name) is not None
         }
     )
-    if path.name.endswith(".csv"):
+    if path.suffix.lower() == ".csv":
         markers = pd.DataFrame(table.features, columns=list(table.feature_names))
         pd.concat([markers, obs], axis=1).to_csv(path, index=False)
-    elif path.suffix == ".h5ad":
+    elif path.suffix.lower() == ".h5ad":
         import anndata
 
         obs.index = obs.index.astype(str)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def to_anndata(
     /,
     *,
     cells: int | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     about: Mapping[str, Any] | None = None,
 ) -> Any:
     """AnnData of a family: one row for each cell of a cloud, or for each Gaussian, its mean.
@@ -30,7 +30,7 @@ def to_anndata(
     family : Family or CloudFamily
     cells : int, optional
         Cells to draw from each Gaussian, in place of its mean.
-    seed : int
+    seed : int, or sequence of int
         Of that draw.
     about : mapping, optional
         What else belongs in ``uns["refwfm"]``; what is not a number or text is written as JSON.
@@ -101,7 +101,7 @@ def save_anndata(path: str | os.PathLike[str], data: Any, /) -> Path:
     return path
 
 
-def _cells(family: Family | CloudFamily, cells: int | None, seed: int) -> tuple[Any, Any, Any]:
+def _cells(family: Family | CloudFamily, cells: int | None, seed: Any) -> tuple[Any, Any, Any]:
     """Components (n, d) of all cells, the member that each is of, and weights where they are not uniform."""
     each = np.arange(len(family))
     if isinstance(family, CloudFamily):

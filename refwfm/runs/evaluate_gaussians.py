@@ -1,5 +1,6 @@
 """Evaluation of a model over Gaussians: generate, find the nearest real one to each, summarise."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -67,6 +68,8 @@ def generate_with(
     conditions: np.ndarray | None = None,
     method: str = "euler",
     times: str = "uniform",
+    block: int = 0,
+    observe: Callable[[int, Gaussian], None] | None = None,
 ) -> tuple[Gaussian, np.ndarray | None, np.ndarray]:
     """Generate Gaussians: on the host, in data units, with their labels and ``Generated.lowest``.
 
@@ -91,6 +94,8 @@ def generate_with(
                 conditions=conditions,
                 method=method,
                 times=times,
+                block=block,
+                observe=observe,
             )
     except NonFiniteError as error:  # some libraries refuse to decompose NaN
         raise ValueError(f"generated Gaussians are {diverged}") from error
@@ -138,6 +143,7 @@ def evaluate(
     seed: int = 0,
     method: str = "euler",
     times: str = "uniform",
+    observe: Callable[[int, Gaussian], None] | None = None,
 ) -> Evaluation:
     """Generate ``size`` Gaussians and measure each one's smallest W2² to the data.
 
@@ -150,10 +156,12 @@ def evaluate(
         Gaussians, steps of Algorithm 2, randomness of the sources.
     method, times : str
         Other steps than those of Algorithm 2: see ``generation.generate``.
+    observe : callable, optional
+        As for ``training.gaussians.sample``.
     """
     asked = conditions_of(model, data, np.arange(size) % len(data.gaussians.mean))
     how: dict[str, Any] = {"n_steps": n_steps, "seed": seed, "method": method, "times": times}
-    generated, labels, lowest = generate_with(model, backend, size=size, **how, **asked)
+    generated, labels, lowest = generate_with(model, backend, size=size, observe=observe, **how, **asked)
     found, bures = _nearest(generated, data.gaussians)
     accuracy = None
     if labels is not None and data.labels is not None:

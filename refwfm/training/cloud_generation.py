@@ -68,6 +68,7 @@ def sample(
     guidance_weight: float = 0.0,
     method: str = "euler",
     times: str = "uniform",
+    block: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[PointCloud, np.ndarray | None]:
     """Generate new clouds, on the host, in data units, with the labels they were generated for.
@@ -90,6 +91,8 @@ def sample(
     guidance_weight : float
     method, times : str
         See ``generation.generate_clouds``.
+    block : int
+        Which draws of this seed: each number has its own.
     progress : callable, optional
         Called with the number of clouds done.
     """
@@ -105,6 +108,7 @@ def sample(
         source=source,
         index=index,
         guidance_weight=guidance_weight,
+        block=block,
     )
     parts: list[PointCloud] = []
     done = 0
@@ -153,6 +157,7 @@ def _starts(
     source: Clouds | None = None,
     index: np.ndarray | None = None,
     guidance_weight: float = 0.0,
+    block: int = 0,
 ) -> tuple[Iterator[tuple[PointCloud, CloudField]], np.ndarray | None]:
     """Sources of generation, a batch at a time, each with its field; and the labels of all."""
     if (source is None) == (config.source == FAMILY):
@@ -162,7 +167,7 @@ def _starts(
             else f"this model flows from {config.source!r} noise: it takes no source family"
         )
     size = check_integer(size, "size", low=1)
-    rng = random_stream(seed, "generation")
+    rng = random_stream(seed, "generation", 2 * block)
     labels, conditions = wanted_conditions(setting, labels, conditions, size, rng=rng)
     shown = shown_to_network(setting, labels, conditions)
     wanted_sizes = members = np.zeros(0, dtype=np.int64)

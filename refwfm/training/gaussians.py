@@ -346,6 +346,7 @@ def sample(
     conditions: np.ndarray | None = None,
     method: str = "euler",
     times: str = "uniform",
+    block: int = 0,
     observe: Callable[[int, Gaussian], None] | None = None,
 ) -> tuple[Generated, np.ndarray | None]:
     """Generate new Gaussians, in data units, with the labels they were generated for.
@@ -361,6 +362,8 @@ def sample(
         At which to generate; those of training members when left out.
     method, times : str
         See ``generation.generate``.
+    block : int
+        Which draws of this seed: each number has its own.
     observe : callable, optional
         Called with (k, mu) before the first step and after each; mu is in the setting's units.
 
@@ -368,7 +371,7 @@ def sample(
     -------
     Generated, labels or None
     """
-    rng = random_stream(seed, "generation")
+    rng = random_stream(seed, "generation", 2 * block)
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=size)
     labels, conditions = wanted_conditions(setting, labels, conditions, size, rng=rng)
     wanted = on_backend(shown_to_network(setting, labels, conditions), mu.mean)

@@ -25,7 +25,8 @@ from refwfm.training.algorithm import (
     trained,
 )
 from refwfm.training.config import GaussianConfig
-from refwfm.training.gaussians import draw_batch, fit_scaling, fit_setting, learned_field, sample
+from refwfm.training.gaussian_fit import fit_scaling, fit_setting
+from refwfm.training.gaussians import draw_batch, learned_field, sample
 from refwfm.training.methods import METHODS
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream

@@ -10,8 +10,9 @@ import scipy.optimize
 
 from refwfm.couplings.outer import outer_pairs
 from refwfm.measures import Gaussian
+from refwfm.sources.gaussians import fit_gaussian_wishart
 from refwfm.training import algorithm as training
-from refwfm.training import cloud_generation, gaussians, optim
+from refwfm.training import cloud_generation, gaussian_fit, optim
 from refwfm.training import clouds as flow
 from refwfm.training.cloud_fit import Families
 from refwfm.training.config import CloudConfig, GaussianConfig
@@ -84,8 +85,8 @@ def gaussians_take_steps(train: Any, draw: Draw) -> float:
 
 
 def _gaussian_setting(draw: Draw) -> Any:
-    source = gaussians.fit_gaussian_wishart(draw.gaussians(size=4))
-    return gaussians.GaussianSetting(
+    source = fit_gaussian_wishart(draw.gaussians(size=4))
+    return gaussian_fit.GaussianSetting(
         np.zeros(draw.d), 1.0, source, random_scaling(draw), np.zeros(0, dtype=np.int64)
     )
 
@@ -133,14 +134,14 @@ def scaling_check() -> Check:
     return here(
         "standard deviations, and 1 of what is constant",
         scaling_of_constants,
-        gaussians.fit_scaling,
+        gaussian_fit.fit_scaling,
         {
             "of all": lambda mu, target: {
-                **gaussians.fit_scaling(mu, target),
+                **gaussian_fit.fit_scaling(mu, target),
                 "input_scale": np.concatenate([mu.mean.std(0), mu.cov.std(0)[[0, 1, 1], [0, 0, 1]]]),
             },
             "of no covariance": lambda mu, target: {
-                **gaussians.fit_scaling(mu, target),
+                **gaussian_fit.fit_scaling(mu, target),
                 "input_scale": np.concatenate([mu.mean.std(0), np.ones(3)]),
             },
         },

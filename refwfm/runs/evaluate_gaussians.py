@@ -14,7 +14,8 @@ from refwfm.runs.models import Backend, Data, Model, conditions_of, host_gaussia
 from refwfm.sources.gaussians import sample_gaussian_wishart
 from refwfm.training.algorithm import trained
 from refwfm.training.config import GaussianConfig
-from refwfm.training.gaussians import sample, to_data_units
+from refwfm.training.gaussian_fit import to_data_units
+from refwfm.training.gaussians import sample
 from refwfm.training.randomness import random_stream
 
 

@@ -10,6 +10,7 @@ from refwfm.measures import Gaussian
 from refwfm.sources.gaussians import GaussianWishart
 from refwfm.training import gaussians
 from refwfm.training.config import GaussianConfig
+from refwfm.training.gaussian_fit import GaussianSetting
 from refwfm.training.randomness import random_stream
 from refwfm.validation import step_checks, textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, roundings, worst_of
@@ -180,7 +181,7 @@ def sample_is_by_hand(sample, draw):
     shift = draw.normal(d)
 
     def run(params, scaling, source, shift):
-        setting = gaussians.GaussianSetting(shift, 4.0, source, scaling, np.array([3, 5]))
+        setting = GaussianSetting(shift, 4.0, source, scaling, np.array([3, 5]))
         return sample(GaussianConfig(), setting, params, size=3, n_steps=3, seed=7, labels=labels)
 
     (found, lowest), told = draw.call(run, params, scaling, source, shift)

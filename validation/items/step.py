@@ -12,6 +12,7 @@ from refwfm.sources.gaussians import GaussianWishart
 from refwfm.training import algorithm, gaussians, optim, regression
 from refwfm.training.algorithm import State
 from refwfm.training.config import GaussianConfig
+from refwfm.training.gaussian_fit import GaussianSetting
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
@@ -168,7 +169,7 @@ def _exchanged(config, setting, family, labels, step):
 def _setting(source, scaling, label_counts=()):
     """Setting of a run in the data's own units."""
     counts = np.array(label_counts, dtype=np.int64)
-    return gaussians.GaussianSetting(0.0 * source.mean, 1.0, source, scaling, counts)
+    return GaussianSetting(0.0 * source.mean, 1.0, source, scaling, counts)
 
 
 def _source(draw):

@@ -444,7 +444,7 @@ def test_an_eps_too_small_for_the_iteration_is_said():
 def test_pairs_of_an_entropic_plan_have_its_frequencies_and_every_source_once():
     cost = seeded().random((3, 3))
     plan = outer_plan(cost, eps=0.3)
-    rng, n = seeded(1), 1000
+    rng, n = seeded(1), 400
     drawn = [outer_pairs(cost, rng=rng, eps=0.3) for _ in range(n)]
     assert all(np.array_equal(pairs.source, [0, 1, 2]) for pairs in drawn)
     counts = sum(np.eye(3)[pairs.target] for pairs in drawn)
@@ -533,7 +533,7 @@ def sliced_plan(x, y, theta):
 @pytest.mark.parametrize("sizes", [(4, 4), (3, 4)])
 def test_sliced_pairs_have_the_frequencies_of_the_averaged_plan(sizes, replace):
     x, y = batch_of(sizes[:1]), batch_of(sizes[1:], seed=1)
-    n = 6000
+    n = 2000
     found = graph_of(x, y, "sliced", n, n_proj=9, replace=replace)
     z = seeded(2).standard_normal((9, 2))
     plan = sliced_plan(x.points[0], y.points[0], z / np.linalg.norm(z, axis=1)[:, None])
@@ -547,7 +547,7 @@ def test_sliced_pairs_have_the_frequencies_of_the_averaged_plan(sizes, replace):
 def test_draws_with_replacement_have_the_frequencies_of_the_plan(inner):
     x = batch_of((3,), size=5)
     y = batch_of((3,) if inner in ("rounded", "exact") else (4,), seed=1, size=5)
-    n = 5000
+    n = 1500
     found = graph_of(x, y, inner, n, replace=True)[:3, : len(live(y, 0))]
     a, b = np.full(3, 1 / 3), y.weights[0][y.weights[0] > 0]
     P = textbook_plan(live(x, 0), live(y, 0), a, b)
@@ -567,7 +567,7 @@ def test_draws_with_replacement_have_the_frequencies_of_the_plan(inner):
 def test_draws_with_replacement_from_an_optimal_plan_between_different_sizes():
     ot = pytest.importorskip("ot")
     x, y = batch_of((3,)), batch_of((4,), seed=1)
-    n = 5000
+    n = 1500
     found = graph_of(x, y, "exact", n, replace=True)
     plan = ot.emd(x.weights[0], y.weights[0], cdist(x.points[0], y.points[0], "sqeuclidean"))
     error = np.sqrt(np.maximum(plan, 1e-9) / (3 * n))

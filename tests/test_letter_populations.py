@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from command import assert_error, refwfm, succeed
 from scipy.stats import kstest
+from thirds import THOROUGH
 
 from refwfm.datasets import population_catalogue
 from refwfm.datasets.letter_populations import (
@@ -154,6 +155,7 @@ def test_bands():
     assert "W1" in oracles.fault("FM oracle", 0, np.asarray([np.nan, 0.267, 1.89]), errors)
 
 
+@pytest.mark.skipif(not THOROUGH, reason="takes long, and `reproduce meta-fm-oracles` prints it")
 def test_the_oracles_are_the_reference_s_for_one_letter():
     """Row by row of the first letter; the whole table takes minutes."""
     scale = oracles.SCALES["laptop"]._replace(pool=4, n_steps=8)

@@ -1,8 +1,8 @@
-"""Twins for float32 that compute in float64, in which shorter formulas have as many digits as float32 holds.
+"""Twins for float32 that compute in float64, where shorter formulas have the digits that float32 holds.
 
 Squaring a matrix loses half of its digits: in float32 that ruins an answer, and the references take singular
-values instead; of the sixteen digits of float64 eight are left, one more than float32 has. Eigenvalues of squares
-take half the time of singular values, and a Cholesky factor a tenth of one from eigenvectors.
+values instead; of the sixteen digits of float64 eight are left, one more than float32 has. Eigenvalues of
+squares take half the time of singular values, and a Cholesky factor a tenth of one from eigenvectors.
 """
 
 from refwfm import bures

@@ -1,8 +1,8 @@
-"""NumPy twins of the layers: the same operations in the same order, written into memory that is there already.
+"""NumPy twins of the layers: the same operations in the same order, in memory that is there already.
 
-At widths of 64 to 256 a layer is a dozen small operations, and what they take is memory and calls: results go
-into the arrays of intermediate values, and sums are taken without the way through ``mean``. Nothing that comes in
-is written to, neither arguments nor gradients.
+At widths of 64 to 256 a layer is a dozen small operations, and what they take is memory and calls: results
+go into the arrays of intermediate values, and sums are taken without the way through ``mean``. Nothing that
+comes in is written to, neither arguments nor gradients.
 """
 
 import math
@@ -86,7 +86,7 @@ def attention(
     qkv, qkv_pullback = dense(params["qkv"], x)
     qkv[:, :width] *= scale
     read = np.empty_like(x)
-    clouds = [slice(i, j) for i, j in pairwise([0, *ends])]
+    clouds = [slice(i, j) for i, j in pairwise([0, *ends]) if i < j]
     kept = []
     for rows in clouds:
         q, k, v = _by_head(qkv[rows], heads)

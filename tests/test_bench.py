@@ -114,6 +114,16 @@ def test_an_unknown_benchmark_is_one_line():
     assert result.stderr.count("\n") == 1
 
 
+def test_sizes_are_those_of_training_steps():
+    for arguments, words in (
+        (("bures", "--sizes", "laptop"), "no sizes"),
+        (("train-bw", "--sizes", "x"), "laptop"),
+    ):
+        result = refwfm(*arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr
+
+
 def test_imports_are_timed_in_processes_of_their_own(monkeypatch):
     asked = []
     monkeypatch.setattr(import_time, "seconds", lambda module: asked.append(module) or float(len(asked)))
@@ -130,5 +140,5 @@ def test_training_step_is_the_peers():
     pytest.importorskip("torch")
     from refwfm.validation.bench import train_bw
 
-    for row in train_bw.rows(repeats=1):
+    for row in (*train_bw.rows(repeats=1), *train_bw.laptop_rows(repeats=1)):
         assert row.ours_error < 1e-5  # two steps in float32

@@ -5,9 +5,12 @@ import importlib
 import numpy as np
 import pytest
 
+from refwfm import bures
 from refwfm import networks as nets
 from refwfm._array import array_namespace, asarray_like
+from refwfm.backends import _float64, load
 from refwfm.backends import _numpy_ops as numpy_ops
+from refwfm.backends._packed import Packed
 from refwfm.measures import Gaussian
 from refwfm.training import optim
 from refwfm.training.methods import METHODS
@@ -218,3 +221,102 @@ def test_numpys_twin_passes_on_what_is_not_finite(wrong):
     clipped, norm = numpy_ops.clip_by_global_norm(grads, 1.0)
     assert not np.isfinite(norm)
     assert np.isnan(clipped["a"][0])
+
+
+def small_tree(rng):
+    return {
+        "b": {"10": rng.standard_normal((2, 3)), "2": rng.standard_normal(3)},
+        "a": rng.standard_normal(2),
+    }
+
+
+def test_small_models_are_packed_and_give_the_same(lib, ops):
+    to, rng = empty(lib, "float64"), np.random.default_rng(0)
+    start, gradients = small_tree(rng), [small_tree(rng) for _ in range(3)]
+    kept, results = converted(start, to), []
+    for module in (ops, optim):
+        params, average = kept, kept
+        state = optim.init_adam(params)
+        for grads in gradients:
+            turned = dict(reversed(converted(grads, to).items()))  # keys in another order
+            params, state = module.adam(params, turned, state, learning_rate=0.1)
+            average = module.ema(average, params, decay=0.5)
+        results.append({"params": params, "average": average, "first": state.first, "second": state.second})
+    assert_trees_close(*results, 1e-14)
+    assert all(isinstance(tree, Packed) for tree in results[0].values())
+    assert_trees_close(kept, converted(start, to), 0.0)  # the first call copies
+    again, _ = ops.adam(params := results[0]["params"], turned, state, learning_rate=0.1)
+    assert again is params
+    with pytest.raises(ValueError, match="same"):
+        ops.ema(again, {"a": turned["a"]}, decay=0.5)
+    with pytest.raises(TypeError, match="dtype"):
+        ops.ema(again, converted(start, empty(lib, "float32")), decay=0.5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("labelled", [False, True])
+def test_numpys_network_is_the_reference_bit_by_bit(method, labelled):
+    params, scaling, batch = network_batch(np.zeros(0, np.float32), labelled=labelled)
+    batch = batch._replace(target=METHODS[method].velocity(*batch.target))
+    twin = load("numpy").ops.gaussian_loss_and_grad
+    value, grads = twin(params, scaling, batch, method=method)
+    truth, wanted = gaussian_loss_and_grad(params, scaling, batch, method=method)
+    assert value == truth
+    assert_trees_close(grads, wanted, 0.0)
+
+
+def random_gaussians(rng, to, d, n=6):
+    factor = rng.standard_normal((n, d, 2 * d))
+    return Gaussian(asarray_like(rng.standard_normal((n, d)), to), asarray_like(factor @ factor.mT / d, to))
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_geodesics_in_float64_are_nearer_to_the_truth(lib, d, monkeypatch):
+    rng, to = np.random.default_rng(d), empty(lib, "float32")
+    mu, nu, t = random_gaussians(rng, to, d), random_gaussians(rng, to, d), asarray_like(rng.random(6), to)
+    exact = [Gaussian(*(np.asarray(part, np.float64) for part in m)) for m in (mu, nu)]
+    truth = bures.path(*exact, np.asarray(t, np.float64))
+    reference = bures.path
+    monkeypatch.setattr(_float64.bures, "path", None)  # not asked
+    found = _float64.path(mu, nu, t, validate=False)
+    for one, right in zip(found, truth, strict=True):
+        for x, y in zip(one, right, strict=True):
+            assert x.dtype == to.dtype
+            np.testing.assert_allclose(np.asarray(x), y, rtol=0, atol=3e-7 * np.max(np.abs(y)))
+    half = _float64.path(mu, nu, 0.5 * t, validate=False)[1].lift
+    assert np.max(np.abs(np.asarray(half) - truth[1].lift)) > 1e-3  # the check sees another time
+    monkeypatch.setattr(_float64.bures, "path", reference)
+
+
+@pytest.mark.parametrize("fault", ["singular", "nan", "checked", "float64"])
+def test_geodesics_beyond_float32_are_the_references(fault):
+    rng, to = np.random.default_rng(0), np.zeros(0, np.float64 if fault == "float64" else np.float32)
+    mu, nu, t = random_gaussians(rng, to, 3), random_gaussians(rng, to, 3), asarray_like(rng.random(6), to)
+    if fault == "singular":
+        mu.cov[2] = np.diag([1.0, 0.0, 1.0])
+    if fault == "nan":
+        mu.cov[2, 0, 0] = np.nan
+    results = []
+    for function in (_float64.path, bures.path):
+        try:
+            results.append(function(mu, nu, t, validate=fault == "checked"))
+        except ValueError as error:
+            results.append(str(error))
+    if isinstance(results[1], str):
+        assert results[0] == results[1]
+    else:
+        for one, other in zip(*results, strict=True):
+            for x, y in zip(one, other, strict=True):
+                np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch:cpu"])
+def test_distances_in_float64_keep_their_digits(name):
+    pytest.importorskip(name.partition(":")[0])
+    backend, rng = load(name), np.random.default_rng(0)
+    mu = random_gaussians(rng, backend.asarray(np.zeros(0)), 4)
+    result = backend.ops.pairwise_sq_distance(mu, mu)
+    exact = Gaussian(*(np.asarray(part, np.float64) for part in mu))
+    truth = bures.pairwise_sq_distance(exact, exact)
+    np.testing.assert_allclose(np.asarray(result), truth, rtol=1e-6, atol=1e-6)  # 0 of a Gaussian from itself
+    assert np.min(np.asarray(result)) >= 0

@@ -131,7 +131,7 @@ def test_numpy_twin_gives_the_threads_back(monkeypatch):
     def fail(*arguments, **options):
         raise RuntimeError("inside")
 
-    monkeypatch.setattr(module.networks, "transformer", fail)
+    monkeypatch.setattr(module, "_tokens", fail)
     with pytest.raises(RuntimeError, match="inside"):
         module.transformer(params, points, mask, t, heads=HEADS)
     assert [pool["num_threads"] for pool in module._controller().info()] == info

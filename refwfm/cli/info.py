@@ -50,12 +50,20 @@ def bench(
     repeats: Annotated[
         int, typer.Option(min=1, help="Number of timed runs of each side, taken in turns.")
     ] = 5,
+    sizes: Annotated[
+        str,
+        typer.Option(help="Sizes of the training steps: those of the papers, or of a laptop's networks."),
+    ] = "paper",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Measure the speed beside that of a peer library: medians of runs taken in turns."""
     with clear_errors():
         if name not in BENCHES:
             raise ValueError(f"unknown benchmark {name!r}; choose one of {', '.join(BENCHES)}")
+        if sizes not in ("paper", "laptop"):
+            raise ValueError(f"unknown sizes {sizes!r}; choose paper or laptop")
+        if sizes == "laptop" and name not in ("train-bw", "train-clouds"):
+            raise ValueError(f"benchmark {name!r} has no sizes; train-bw and train-clouds have")
         from refwfm.validation.bench.measure import table, to_json
 
         try:
@@ -63,7 +71,7 @@ def bench(
         except ModuleNotFoundError as error:
             hint = 'pip install "refwfm[bench]"'
             raise ModuleNotFoundError(f"the benchmark needs {error.name}: {hint}") from error
-        rows = module.rows(repeats)
+        rows = module.rows(repeats) if sizes == "paper" else module.laptop_rows(repeats)
         if as_json:
             say(json.dumps(to_json(name, rows)))
         else:

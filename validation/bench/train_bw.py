@@ -2,6 +2,7 @@
 
 The default networks (two perceptrons 6 × 1024, batch 128, d = 16, float32): forward, loss, backward, Adam.
 Both sides start from the same weights and see the same batch; after the timed steps their losses must agree.
+``--sizes laptop`` takes small networks.
 """
 
 import os
@@ -24,17 +25,34 @@ from refwfm.validation.bench.measure import Row, compare
 D, BATCH, N_FREQUENCIES, LEARNING_RATE = 16, 128, 16, 1e-4
 
 
+LAPTOP = ((2, 128), (16, 128), (2, 256))
+"""Dimension, and width of networks three blocks deep."""
+
+
 def rows(repeats: int = 7) -> list[Row]:
     """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss."""
+    return _rows("training step", D, {}, repeats)
+
+
+def laptop_rows(repeats: int = 7) -> list[Row]:
+    """Time steps at the sizes of ``LAPTOP``."""
+    return [
+        row
+        for d, width in LAPTOP
+        for row in _rows(f"d = {d}, 3 × {width}", d, {"width": width, "depth": 3}, repeats)
+    ]
+
+
+def _rows(case: str, d: int, sizes: dict[str, int], repeats: int) -> list[Row]:
     keep_freed_memory()  # as the command line does; to the peer it makes no difference
     # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     rng = np.random.default_rng(0)
-    params = init_bures_mlp(rng, D, n_frequencies=N_FREQUENCIES, like=np.zeros(0, np.float32))
-    batch = draw_batch(rng)
+    params = init_bures_mlp(rng, d, n_frequencies=N_FREQUENCIES, like=np.zeros(0, np.float32), **sizes)
+    batch = draw_batch(rng, d)
     return [
         compare(
-            f"training step, {backend.name}",
+            f"{case}, {backend.name}",
             our_step(params, batch, backend),
             torch_step(params, batch),
             "torch.nn and torch.optim",
@@ -45,18 +63,21 @@ def rows(repeats: int = 7) -> list[Row]:
     ]
 
 
-def draw_batch(rng: np.random.Generator) -> GaussianBatch:
+def draw_batch(rng: np.random.Generator, d: int) -> GaussianBatch:
     """Random Gaussians, targets and times, in float64."""
-    factor = rng.standard_normal((BATCH, D, D)) / D**0.5
-    mu = Gaussian(rng.standard_normal((BATCH, D)), factor @ factor.mT)
-    target = Tangent(rng.standard_normal((BATCH, D)), factor + factor.mT)
+    factor = rng.standard_normal((BATCH, d, d)) / d**0.5
+    mu = Gaussian(rng.standard_normal((BATCH, d)), factor @ factor.mT)
+    target = Tangent(rng.standard_normal((BATCH, d)), factor + factor.mT)
     return GaussianBatch(mu, target, rng.uniform(size=BATCH), None)
 
 
 def our_step(params: Params, batch: GaussianBatch, backend: Backend) -> Callable[[], float]:
     """Return a function that takes one step of ours and returns the loss before it."""
     params = tree_map(lambda p: backend.asarray(p.copy()), params)
-    state, scaling = init_adam(params), identity_scaling(D, like=params["mean"]["mlp"]["in"]["bias"])
+    state, scaling = (
+        init_adam(params),
+        identity_scaling(batch.mu_t.mean.shape[-1], like=params["mean"]["mlp"]["in"]["bias"]),
+    )
     batch = GaussianBatch(
         Gaussian(*map(backend.asarray, batch.mu_t)),
         Tangent(*map(backend.asarray, batch.target)),
@@ -116,8 +137,9 @@ def torch_step(params: Params, batch: GaussianBatch) -> Callable[[], float]:
         optimizer = torch.optim.Adam(nets.parameters(), lr=LEARNING_RATE, foreach=True)
     to = torch.zeros(0)
     mean, cov, t, mean_dot, target = (asarray_like(x, to) for x in (*batch.mu_t, batch.t, *batch.target))
-    row, column = torch.tril_indices(D, D)
-    entry = torch.zeros(D, D, dtype=torch.int64)
+    d = mean.shape[-1]
+    row, column = torch.tril_indices(d, d)
+    entry = torch.zeros(d, d, dtype=torch.int64)
     entry[row, column] = entry[column, row] = torch.arange(len(row))
     frequency = torch.pi * torch.arange(1, N_FREQUENCIES + 1)
 

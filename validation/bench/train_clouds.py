@@ -3,6 +3,7 @@
 The transformer of the paper (6 blocks of width 512, 4 heads), 8 clouds of 512 points in space, float32:
 forward, loss, backward, clipping, Adam, running mean. Both sides start from the same weights and see the same
 batch; after the timed steps their losses must agree. The last row is the transport of such a batch.
+``--sizes laptop`` takes a small transformer.
 """
 
 import os
@@ -25,27 +26,17 @@ from refwfm.validation.bench.measure import Row, compare
 
 D, N, BATCH, HEADS, N_FREQUENCIES = 3, 512, 8, 4, 16
 LEARNING_RATE, MAX_NORM, EMA = 1e-4, 1.0, 0.999
+LAPTOP = ((16, 100), (32, 64))
+"""Clouds of a batch, and points of each."""
+SMALL = {"width": 64, "depth": 3, "hidden": 128}
 
 
 def rows(repeats: int = 5) -> list[Row]:
     """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss."""
-    keep_freed_memory()  # as the command line does; to the peer it makes no difference
-    # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     rng = np.random.default_rng(0)
     params = init_transformer(rng, D, heads=HEADS, n_frequencies=N_FREQUENCIES, like=np.zeros(0, np.float32))
     batch = draw_batch(rng)
-    steps = [
-        compare(
-            f"training step, {name}",
-            our_step(params, batch, load(name, dtype="float32")),
-            torch_step(params, batch),
-            "torch.nn and torch.optim",
-            repeats=repeats,
-            error=lambda ours, peer: (abs(ours - peer) / peer, None),
-        )
-        for name in ("numpy", "torch:cpu")
-    ]
+    steps = _steps("training step", params, batch, repeats)
     plans = compare(
         "transport: exact assignments of the batch",
         lambda: transport(batch),
@@ -56,10 +47,37 @@ def rows(repeats: int = 5) -> list[Row]:
     return [*steps, plans]
 
 
-def draw_batch(rng: np.random.Generator) -> CloudBatch:
+def laptop_rows(repeats: int = 5) -> list[Row]:
+    """Time steps of a small transformer at the sizes of ``LAPTOP``."""
+    rng, result = np.random.default_rng(0), []
+    for size, n in LAPTOP:
+        like = np.zeros(0, np.float32)
+        params = init_transformer(rng, D, heads=HEADS, n_frequencies=N_FREQUENCIES, like=like, **SMALL)
+        result += _steps(f"{size} clouds of {n} points, 3 × 64", params, draw_batch(rng, size, n), repeats)
+    return result
+
+
+def _steps(case: str, params: Params, batch: CloudBatch, repeats: int) -> list[Row]:
+    keep_freed_memory()  # as the command line does; to the peer it makes no difference
+    # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    return [
+        compare(
+            f"{case}, {name}",
+            our_step(params, batch, load(name, dtype="float32")),
+            torch_step(params, batch),
+            "torch.nn and torch.optim",
+            repeats=repeats,
+            error=lambda ours, peer: (abs(ours - peer) / peer, None),
+        )
+        for name in ("numpy", "torch:cpu")
+    ]
+
+
+def draw_batch(rng: np.random.Generator, size: int = BATCH, n: int = N) -> CloudBatch:
     """Random clouds, targets and times, in float64."""
-    points, target = rng.standard_normal((2, BATCH, N, D))
-    return CloudBatch(points, np.full((BATCH, N), 1.0 / N), target, rng.uniform(size=BATCH), None)
+    points, target = rng.standard_normal((2, size, n, D))
+    return CloudBatch(points, np.full((size, n), 1.0 / n), target, rng.uniform(size=size), None)
 
 
 def our_step(params: Params, batch: CloudBatch, backend: Backend) -> Callable[[], float]:
@@ -111,7 +129,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """`refwfm.networks.transformer` in plain torch."""
 
-    def __init__(self, width: int = 512, depth: int = 6, hidden: int = 512) -> None:
+    def __init__(self, width: int, depth: int, hidden: int) -> None:
         super().__init__()
         self.embed = nn.Linear(D, width)
         self.blocks = nn.ModuleList(Block(2 * N_FREQUENCIES, width, hidden) for _ in range(depth))
@@ -142,7 +160,8 @@ class Transformer(nn.Module):
 
 def torch_step(params: Params, batch: CloudBatch) -> Callable[[], float]:
     """Return a function that takes one step with torch.nn and torch.optim, and returns the loss before it."""
-    net = Transformer()
+    width, hidden = params["blocks"]["0"]["feed"]["in"]["weight"].shape
+    net = Transformer(width, len(params["blocks"]), hidden)
     net.copy_weights(params)
     leaves = list(net.parameters())
     averages = [leaf.detach().clone() for leaf in leaves]

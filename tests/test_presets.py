@@ -64,6 +64,17 @@ def test_a_preset_chooses_no_outer_plan_for_conditions():
         assert with_preset("laptop", kind, {name: "x"}, family=Conditioned())[name] == "x"
 
 
+def test_a_preset_chooses_no_features_in_many_dimensions():
+    class Wide:
+        def __init__(self, dimension):
+            self.dimension = dimension
+
+    for kind, name in ((GaussianConfig, "state_features"), (CloudConfig, "point_features")):
+        assert name in with_preset("laptop", kind, {}, family=Wide(3))
+        assert name not in with_preset("laptop", kind, {}, family=Wide(4))
+        assert with_preset("laptop", kind, {name: 5}, family=Wide(16))[name] == 5
+
+
 def test_the_command_line_and_files_override_a_preset_which_a_run_does_not_need(tmp_path, undrawn):
     asked = tmp_path / "asked.toml"
     asked.write_text('[run]\npreset = "laptop"\ndata = "spiral-16"\n[train]\nwarmup = 7\nema = 0.5\n')

@@ -35,6 +35,7 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
             "hidden": 128,
             "outer": "frechet",
             "inner": "exact",
+            "n_points": 512,
             "point_features": 32,
         },
     },
@@ -44,6 +45,11 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
 
 BLIND = ("matching", "outer")
 """Outer plans, which see labels but no conditions: sources would know of the condition that they go to."""
+
+FEATURES = ("state_features", "point_features")
+MOST_DIMENSIONS = 3
+"""Up to how many dimensions a preset chooses random features: in many, all members are far apart, and what
+features say of one is nothing about the next."""
 
 
 def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, family: Any = None) -> Values:
@@ -58,7 +64,8 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
         The configuration that they are for.
     given : dict
     family : object, optional
-        What is learned: where it has ``conditions``, a preset chooses no outer plan.
+        What is learned: where it has conditions, a preset chooses no outer plan; where it has many
+        dimensions, no random features.
 
     Raises
     ------
@@ -82,6 +89,8 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
     values = PRESETS[name].get(kind, {})
     if getattr(family, "condition_names", ()):
         values = {key: value for key, value in values.items() if key not in BLIND}
+    if getattr(family, "dimension", 0) > MOST_DIMENSIONS:
+        values = {key: value for key, value in values.items() if key not in FEATURES}
     return {**values, **given}
 
 

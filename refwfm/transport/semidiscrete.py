@@ -245,12 +245,8 @@ def _check(g: Array, cost: Array | Columns, b: Array, eps: float) -> Any:
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be finite and not negative; got {eps}")
     n = g.shape[-1] if g.ndim else 0
-    if (
-        n == 0
-        or b.ndim == 0
-        or b.shape[-1] != n
-        or any(c.ndim < 2 or c.shape[-1] != n for c in given.values())
-    ):
+    fits = all(c.ndim >= 2 and c.shape[-1] == n for c in given.values())
+    if n == 0 or b.ndim == 0 or b.shape[-1] != n or not fits:
         shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in {"g": g, "b": b, **given}.items())
         raise ValueError(f"g and b must have shape (..., N) with N >= 1, cost (..., B, N); got {shapes}")
     return xp

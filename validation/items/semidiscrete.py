@@ -1,4 +1,4 @@
-"""Audited formulas of semidiscrete outer plans: ours for measures; for points, Mousavi-Hosseini et al., 2025."""
+"""Audited formulas of semidiscrete outer plans: ours for measures; for points: Mousavi-Hosseini et al."""
 
 from functools import partial
 

@@ -29,7 +29,7 @@ LAWLESS = {
     "bures_metric.rows_per_block": "how much memory to take, which has no effect on results",
     "couplings.members.lift": "vectors for a matrix product: laws of couplings.members.lifted_costs hold it",
     "couplings.members.vectors_of": "clouds in an order as vectors: laws of sliced, lazy distances hold them",
-    "transport.semidiscrete.fit_semidiscrete": "reads no arrays of measures but a law to draw from, a function",
+    "transport.semidiscrete.fit_semidiscrete": "reads a law to draw from, which is a function",
     "meta.icnn.n_parameters": "a count of parameters",
     "meta.monge.negative_kernels": "a norm of parameters, which have no order, no unit and no origin",
     "meta.picnn.identity_quadratic": "constants",

@@ -292,13 +292,13 @@ def chance_error(b: Array, n: int, /) -> float:
     >>> round(chance_error(np.full(2, 0.5), 2), 9)  # 2 : 0, 1 : 1 and 0 : 2 with 1/4, 1/2 and 1/4
     0.25
     """
-    from scipy.special import gammaln, xlog1py
+    from scipy.special import gammaln, xlog1py, xlogy
 
     check_floating(b=b)
     n = check_integer(n, "n", low=1)
     shares = to_host(b).astype(np.float64)
     k = np.minimum(np.floor(n * shares) + 1, n + 1)
-    logs = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + k * np.log(shares)
+    logs = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + xlogy(k, shares)
     return float(np.sum(k * np.exp(logs + xlog1py(n - k + 1, -shares))) / n)
 
 

@@ -311,6 +311,7 @@ record(
     number(),
     call=lambda b: semidiscrete.chance_error(b, 5),
     dtypes=HOST,
+    without="splitting",  # shares that are split are known less well
 )
 
 # Costs of sources with members

@@ -38,12 +38,12 @@ def lift(vectors: Array, /) -> Lifted:
     Examples
     --------
     >>> [part.tolist() for part in lift(np.asarray([[1.0], [5.0]]))]
-    [[[-4.0, 16.0, 1.0], [0.0, 0.0, 1.0]], [5.0]]
+    [[[0.0, 0.0, 1.0], [4.0, 16.0, 1.0]], [1.0]]
     """
     xp = check_floating(vectors=vectors)
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(f"vectors must have shape (N, k) with N, k >= 1; got {tuple(vectors.shape)}")
-    centre = xp.sort(vectors, axis=0)[vectors.shape[0] // 2, :]  # no far member moves it
+    centre = xp.sort(vectors, axis=0)[(vectors.shape[0] - 1) // 2, :]  # no far member moves it
     v = vectors - centre
     return Lifted(xp.concat([v, sq_norm(v)[:, None], xp.ones_like(v[:, :1])], axis=-1), centre)
 

@@ -227,7 +227,7 @@ def _shares(found: _Sweep, g: Array, cost: Array | Columns, b: Array, eps: float
     if eps == 0:
         members = xp.arange(g.shape[-1], dtype=found.index.dtype, device=device(g))
         for start in range(0, g.shape[-1], BLOCK):
-            hits = found.index[..., None] == members[start : start + BLOCK]
+            hits = found.index[..., None] == members[start : min(start + BLOCK, g.shape[-1])]
             shares.append(xp.mean(xp.astype(hits, g.dtype), axis=-2))
             slopes.append(xp.zeros_like(shares[-1]))
     else:

@@ -28,7 +28,7 @@ from refwfm import (
 )
 from refwfm._array import array_namespace, asarray_like, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.couplings import costs, inner, outer
+from refwfm.couplings import costs, inner, members, outer
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, potentials, w2gn
 from refwfm.metrics import copying, distances, nearest_gaussians, neighbours, statistics, straightness
@@ -59,6 +59,7 @@ from refwfm.transport import (
     programme,
     quantiles,
     reference,
+    semidiscrete,
     semidual,
     sinkhorn,
     sliced,
@@ -267,6 +268,15 @@ CALLS = {
         X,
         Y,
     ),
+    "couplings.members.lift": (members.lift, _random(4, 3)),
+    "couplings.members.lifted_costs": (
+        lambda u, v: members.lifted_costs(u, members.lift(v))(0, 4),
+        _random(2, 3),
+        _random(4, 3),
+    ),
+    "couplings.members.gaussian_costs": (lambda mu, nu: members.gaussian_costs(mu, nu)(0, 3), MU, NU),
+    "couplings.members.vectors_of": (members.vectors_of, X),
+    "couplings.members.vectors_of, sorted": (members.vectors_of, X, THETA),
     "couplings.outer.match_minibatch": (outer.match_minibatch, MU, NU),
     "couplings.outer.outer_plan": (outer.outer_plan, COST[0]),
     "couplings.outer.outer_plan, eps": (partial(outer.outer_plan, eps=0.5), COST[0]),
@@ -802,6 +812,28 @@ CALLS = {
             semidual.semidual_value_and_gradient,
         )
     },
+    "transport.semidiscrete.assign": (semidiscrete.assign, G, COST),
+    **{
+        f"transport.semidiscrete.{function.__name__}{suffix}": (partial(function, eps=eps), G, COST, B)
+        for function in (
+            semidiscrete.semidiscrete_value,
+            semidiscrete.semidiscrete_gradient,
+            semidiscrete.semidiscrete_value_and_gradient,
+        )
+        for suffix, eps in (("", 0.0), (", eps", 0.5))
+    },
+    "transport.semidiscrete.marginal_error": (
+        lambda b: semidiscrete.marginal_error(np.array([0, 2, 2, 1]), b),
+        B[0],
+    ),
+    "transport.semidiscrete.chance_error": (lambda b: semidiscrete.chance_error(b, 5), B[0]),
+    "transport.semidiscrete.fit_semidiscrete": (
+        lambda cost, b: semidiscrete.fit_semidiscrete(
+            lambda rng: cost, b, rng=rng(), max_iter=3, require=False
+        ),
+        COST[0],
+        B[0],
+    ),
     "transport.semidual.to_product_convention": (partial(semidual.to_product_convention, eps=0.5), F, A),
     "transport.sinkhorn.sq_euclidean_cost": (sinkhorn.sq_euclidean_cost, X.points, WY.points),
     "transport.sinkhorn.sinkhorn": (tight, COST, A, B),

@@ -2,8 +2,8 @@
 
 Clouds of equal sizes and weights are vectors, in the order of a reference (``lazy``, ``linear``) or of their
 sorted projections (``sliced``), and their costs are squared distances of these: one matrix product with the
-*lifted* members, ``‖u - v‖² = ⟨(-2u, 1, ‖u‖²), (v, ‖v‖², 1)⟩``, about the members' mean. Its error is
-rounding relative to the squared norms about that mean, not to the distance: the least is found up to that.
+*lifted* members, ``‖u - v‖² = ⟨(-2u, 1, ‖u‖²), (v, ‖v‖², 1)⟩``, about the members' median. Its error is
+rounding relative to the squared norms about it, not to the distance: the least is found up to that.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Lifted(NamedTuple):
     Attributes
     ----------
     rows : array, shape (N, k + 2)
-        ``(v, ‖v‖², 1)``, v about the mean.
+        ``(v, ‖v‖², 1)``, v about the centre.
     centre : array, shape (k,)
     """
 
@@ -31,19 +31,19 @@ class Lifted(NamedTuple):
 
 
 def lift(vectors: Array, /) -> Lifted:
-    """Members' vectors (N, k) about their mean, with the squared norm and 1 behind.
+    """Members' vectors (N, k) about the median of each coordinate, with the squared norm and 1 behind.
 
     Equation: SEMI-4.
 
     Examples
     --------
     >>> [part.tolist() for part in lift(np.asarray([[1.0], [5.0]]))]
-    [[[-2.0, 4.0, 1.0], [2.0, 4.0, 1.0]], [3.0]]
+    [[[0.0, 0.0, 1.0], [4.0, 16.0, 1.0]], [1.0]]
     """
     xp = check_floating(vectors=vectors)
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(f"vectors must have shape (N, k) with N, k >= 1; got {tuple(vectors.shape)}")
-    centre = xp.mean(vectors, axis=0)
+    centre = xp.sort(vectors, axis=0)[(vectors.shape[0] - 1) // 2, :]  # no far member moves it
     v = vectors - centre
     return Lifted(xp.concat([v, sq_norm(v)[:, None], xp.ones_like(v[:, :1])], axis=-1), centre)
 
@@ -51,7 +51,7 @@ def lift(vectors: Array, /) -> Lifted:
 def lifted_costs(u: Array, members: Lifted, /) -> Columns:
     """Squared distances of vectors u (B, k) and the members': a function of blocks.
 
-    Equation: SEMI-4. Off by a few roundings of ``‖u‖² + ‖v‖²`` about the members' mean, and below 0 by no
+    Equation: SEMI-4. Off by a few roundings of ``‖u‖² + ‖v‖²`` about the members' median, and below 0 by no
     more.
 
     Examples

@@ -227,7 +227,7 @@ def _shares(found: _Sweep, g: Array, cost: Array | Columns, b: Array, eps: float
     if eps == 0:
         members = xp.arange(g.shape[-1], dtype=found.index.dtype, device=device(g))
         for start in range(0, g.shape[-1], BLOCK):
-            hits = found.index[..., None] == members[start : start + BLOCK]
+            hits = found.index[..., None] == members[start : min(start + BLOCK, g.shape[-1])]
             shares.append(xp.mean(xp.astype(hits, g.dtype), axis=-2))
             slopes.append(xp.zeros_like(shares[-1]))
     else:
@@ -245,12 +245,8 @@ def _check(g: Array, cost: Array | Columns, b: Array, eps: float) -> Any:
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be finite and not negative; got {eps}")
     n = g.shape[-1] if g.ndim else 0
-    if (
-        n == 0
-        or b.ndim == 0
-        or b.shape[-1] != n
-        or any(c.ndim < 2 or c.shape[-1] != n for c in given.values())
-    ):
+    fits = all(c.ndim >= 2 and c.shape[-1] == n for c in given.values())
+    if n == 0 or b.ndim == 0 or b.shape[-1] != n or not fits:
         shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in {"g": g, "b": b, **given}.items())
         raise ValueError(f"g and b must have shape (..., N) with N >= 1, cost (..., B, N); got {shapes}")
     return xp
@@ -296,13 +292,13 @@ def chance_error(b: Array, n: int, /) -> float:
     >>> round(chance_error(np.full(2, 0.5), 2), 9)  # 2 : 0, 1 : 1 and 0 : 2 with 1/4, 1/2 and 1/4
     0.25
     """
-    from scipy.special import gammaln, xlog1py
+    from scipy.special import gammaln, xlog1py, xlogy
 
     check_floating(b=b)
     n = check_integer(n, "n", low=1)
     shares = to_host(b).astype(np.float64)
     k = np.minimum(np.floor(n * shares) + 1, n + 1)
-    logs = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + k * np.log(shares)
+    logs = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + xlogy(k, shares)
     return float(np.sum(k * np.exp(logs + xlog1py(n - k + 1, -shares))) / n)
 
 

@@ -5,6 +5,7 @@ from law_kinds import (
     Kind,
     cloud,
     even_cloud,
+    gaussian,
     index,
     number,
     plan,
@@ -14,6 +15,8 @@ from law_kinds import (
 )
 from law_record import HOST, UNIQUE, record
 
+from refwfm._array import array_namespace
+from refwfm.couplings import members
 from refwfm.transport import (
     emd,
     entropic,
@@ -22,6 +25,7 @@ from refwfm.transport import (
     plans,
     problem,
     programme,
+    semidiscrete,
     sinkhorn,
 )
 from refwfm.transport.emd import Dual
@@ -272,4 +276,56 @@ record(
     index("n", "m"),
     call=lambda plan: plans.sample_targets(plan, rng=seeded()),
     without="permutation splitting",
+)
+
+# Semidiscrete plans: sources n are a sample, members m have shares. A hard minimum does not look at them.
+MEMBERS = {"g": Kind("bm", 2), "cost": COST}
+record(semidiscrete.assign, MEMBERS, index("bn", "m"), styles=UNIQUE)
+SHARES = MEMBERS | {"b": weights("bm")} | EPS
+SLOPE = Kind("bm", adds="m")
+
+
+def with_temperature(function):
+    """One batch after the other: the temperature is a number."""
+
+    def call(g, cost, b, eps):
+        xp = array_namespace(g)
+        found = [function(g[i, ...], cost[i, ...], b[i, ...], eps=float(eps[i])) for i in range(g.shape[0])]
+        if isinstance(found[0], tuple):
+            return tuple(xp.stack(parts) for parts in zip(*found, strict=True))
+        return xp.stack(found)
+
+    return call
+
+
+for function, output in (
+    (semidiscrete.semidiscrete_value, number("b", 2)),
+    (semidiscrete.semidiscrete_gradient, SLOPE),
+    (semidiscrete.semidiscrete_value_and_gradient, (number("b", 2), SLOPE)),
+):
+    record(function, SHARES, output, call=with_temperature(function), ulps=1e4)
+record(semidiscrete.marginal_error, {"index": index("n", "m"), "b": weights("m")}, number(), dtypes=HOST)
+record(
+    semidiscrete.chance_error,
+    {"b": weights("m")},
+    number(),
+    call=lambda b: semidiscrete.chance_error(b, 5),
+    dtypes=HOST,
+    without="splitting",  # shares that are split are known less well
+)
+
+# Costs of sources with members
+record(
+    members.lifted_costs,
+    {"u": points("qd"), "v": points("rd")},
+    number("qr", 2),
+    call=lambda u, v: members.lifted_costs(u, members.lift(v))(0, v.shape[0]),
+)
+record(
+    members.gaussian_costs,
+    {"mu": gaussian("q"), "nu": gaussian("r")},
+    number("qr", 2),
+    call=lambda mu, nu: members.gaussian_costs(mu, nu)(0, nu.mean.shape[0]),
+    swap="mu nu",
+    pair="qr",
 )

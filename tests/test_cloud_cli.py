@@ -83,12 +83,15 @@ def test_evaluate_compares_with_the_source_and_with_real_clouds(folder):
         "one_nn_chamfer",
         "one_nn_emd",
         "source_one_nn_chamfer",
-        "real_one_nn_emd",
+        "copy_rate",
+        "real_copy_rate",
         "coverage",
         "label_accuracy",
     ):
         assert len(found[name]) == 2
         assert all(0 <= value <= 1 for value in found[name])
+    assert "real_one_nn_emd" not in found  # nothing is held out: they would be compared with themselves
+    assert "none held out" in found["compared_with"]
     table = succeed(
         "evaluate",
         folder / "run",

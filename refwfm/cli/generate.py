@@ -217,7 +217,7 @@ def _room(model: models.Model[Any], size: int, points: int | None, annotated: bo
 def _check_room(room: _Room, out: Path, /, *, force: bool) -> None:
     """Raise ``ValueError`` where the machine has less (Windows does not tell how much memory it has)."""
     own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else np.inf
-    if room.memory > own and not force:
+    if room.memory > 2 * own and not force:  # predictions are right to a factor of 2
         raise ValueError(
             f"generating {room.block:,} at a time would take about {gigabytes(room.memory)} of memory, of "
             f"{gigabytes(own)} in this machine: fewer --points take less, and --force tries nevertheless"

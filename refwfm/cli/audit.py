@@ -91,8 +91,9 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            help="Number of an equation (10), id of a formula (GWFM-32) or of a misprint (E1), name of a
-            function " "(bures.velocity), or a word.", metavar="WHAT",
+            help="Number of an equation (10), id of a formula (GWFM-32) or of a misprint (E1), name of a "
+            "function (bures.velocity), or a word.",
+            metavar="WHAT",
         ),
     ],
 ) -> None:

@@ -172,9 +172,9 @@ def misprints():
         "# Misprints",
         "",
         "Places where the printed formula cannot be what is meant: a sign, a factor, an index. The papers'",
-        "results do not depend on them; whoever implements the text literally does. `refwfm verify` prints the",
-        "residual of both readings against an oracle, `refwfm explain E1` shows one. This page is written by",
-        "`PYTHONPATH=tests python -m test_docs`.",
+        "results do not depend on them; whoever implements the text literally does. `refwfm verify` prints",
+        "the residual of both readings against an oracle, `refwfm explain E1` shows one. This page is",
+        "written by `PYTHONPATH=tests python -m test_docs`.",
         "",
     ]
     for each, items in order:

@@ -1,18 +1,16 @@
-"""How the documentation is built: ``python -m sphinx -W docs docs/_build/html``. Nothing is read from the network."""
+"""How the documentation is built: ``python -m sphinx -W docs docs/_build/html``, without a network."""
 
-import sys
-from pathlib import Path
+from types import ModuleType
+from typing import Any, get_origin
 
 import refwfm
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 project = "refwfm"
 author = "The refwfm developers"
 version = release = refwfm.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "Thumbs.db"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"refwfm {release}"
 html_show_sourcelink = False
@@ -22,6 +20,22 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_typehints = "none"  # shapes stand in the docstrings; every array is `Any`
 autodoc_member_order = "bysource"
-numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True  # attributes of named tuples have entries of their own
 add_module_names = False
+
+
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out aliases of types, and what a package takes from modules that have a page of their own."""
+    page = app.env.docname.rpartition("/")[2]
+    home = str(getattr(obj, "__module__", None) or page)
+    elsewhere = home != page and not any(part.startswith("_") for part in home.split("."))
+    if isinstance(obj, ModuleType) or get_origin(obj) is not None or (what == "module" and elsewhere):
+        return True
+    return None
+
+
+def setup(app: Any) -> None:
+    """Sphinx calls this."""
+    app.connect("autodoc-skip-member", skip)

@@ -1,8 +1,8 @@
-"""Between conventions: potentials, eps and values of entropic transport for POT, OTT-JAX and GeomLoss, and back.
+"""Between conventions: potentials, eps and values of entropic transport in POT, OTT-JAX and GeomLoss.
 
-Here the cost is the squared distance, whole, and weights stand outside of the exponent: ``P_ij = a_i b_j
-exp((f_i + g_j - K_ij) / eps)``. A plan of mass 1 is the same array in all four libraries; of what else
-there is,
+Here the cost is the squared distance, whole, and weights stand outside of the exponent:
+``P_ij = a_i b_j exp((f_i + g_j - K_ij) / eps)``. A plan of mass 1 is the same array in all four libraries; of
+what else there is,
 
 =============  ================================  ====================  =====================
 library        potentials                        eps                   value
@@ -118,7 +118,7 @@ def from_ott(f: Array, g: Array, a: Array, b: Array, /, *, eps: float) -> tuple[
 
 
 def to_geomloss(f: Array, g: Array, /, *, eps: float) -> tuple[Array, Array, float]:
-    """Potentials and ``blur`` of GeomLoss's ``SamplesLoss("sinkhorn", p=2)``, which halves the squared distance.
+    """Potentials and ``blur`` of GeomLoss's ``SamplesLoss("sinkhorn", p=2)``, whose cost is half of ours.
 
     Equation: none. A change of convention.
 
@@ -172,7 +172,7 @@ def from_geomloss(f: Array, g: Array, /, *, blur: float) -> tuple[Array, Array, 
 
 
 def entropy_value(value: Array, a: Array, b: Array, /, *, eps: float) -> Array:
-    """Value with ``eps Σ P log P`` in place of ``eps KL(P | a ⊗ b)``: ``value + eps (Σ a log a + Σ b log b)``.
+    """Value with ``eps Σ P log P`` for ``eps KL(P | a ⊗ b)``: ``value + eps (Σ a log a + Σ b log b)``.
 
     Equation: none. A change of convention.
 

@@ -1,4 +1,4 @@
-"""``refwfm cite``: BibTeX of what a run used. The entries are those of ``references.bib`` beside this file."""
+"""``refwfm cite``: BibTeX of what a run used. The entries are in ``references.bib`` beside this file."""
 
 from importlib import resources
 from pathlib import Path
@@ -13,7 +13,7 @@ from refwfm.runs import folders
 ALWAYS = ("refwfm", "haviv2025wasserstein")
 KINDS = {"meta-ot": "amos2023meta", "meta-ot-clouds": "amos2023meta", "meta-fm": "atanackovic2025meta"}
 OUTER = {"frechet": "pooladian2023multisample", "chamfer": "pooladian2023multisample"}
-"""Outer plans of the first paper, which cites where matching within a batch comes from; the others are of GWFM."""
+"""Outer plans of the first paper, with where it has matching within a batch from; others are of GWFM."""
 ENTROPIC = ("auto", "rounded", "entropic", "argmax", "sampled")
 DATA = {
     "cities": "tiger2019",
@@ -31,7 +31,7 @@ DATA = {
     "monitors": "wu2015shapenets",
     "screen": "ramoszapatero2023",
 }
-"""Where families come from, by how their names begin. Those that are not here are drawn, or the user's own."""
+"""Where families come from, by how their names begin; all others are drawn, or the user's own."""
 
 
 def cite(

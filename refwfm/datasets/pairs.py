@@ -44,7 +44,7 @@ def usps_histograms(split: str = "test", /) -> Floats:
 
 
 def resize(images: Any, shape: tuple[int, int], /) -> Floats:
-    """Images (N, h, w) in another size (N, *shape): linear between pixel centres, constant at the border."""
+    """Images (N, h, w) in another size ``(N, *shape)``: linear between pixel centres, constant beyond."""
     images = np.asarray(images, np.float64)
     for axis, n in ((1, shape[0]), (2, shape[1])):
         size = images.shape[axis]

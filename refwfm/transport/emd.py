@@ -193,7 +193,7 @@ def frame_bounds(
     Equation: EMD-bounds. Along each axis of an orthonormal frame the clouds are distributions on a line,
     with quantile functions F and G, and ``∫ |F - G|^p`` is their distance, p = 2 or 1. For any plan, the mean
     of ``‖x - y‖²`` is the sum over the axes of the mean of ``(x_k - y_k)²``, and the mean of ``‖x - y‖`` at
-    least the norm of the vector of means of ``|x_k - y_k|`` (Jensen). So
+    least the norm of the vector of means of ``|x_k - y_k|`` (Jensen). So::
 
         W_2² >= Σ_k ∫ (F_k - G_k)²    and    W_1 >= (Σ_k (∫ |F_k - G_k|)²)^{1/2} .
 

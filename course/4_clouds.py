@@ -100,7 +100,7 @@ show(figure, "4-rounding")
 # distance in closed form, and it is *never more* than that of the clouds: a bound for nothing (WFM-24).
 # Chamfer (**exercise 20**) is cheap as well, but bounds nothing, and has a blind spot: it asks only for the
 # nearest point. Below, one four is compared with itself, with more and more of its points drawn from its left
-# half. Chamfer hardly sees it.
+# half. Every point is still there, so Chamfer sees nothing.
 
 # %%
 members = [resampled(fours.cloud(i), 90) for i in large[:16]]

@@ -52,7 +52,7 @@ for x0, x1 in zip(noise[:25], points[:25], strict=True):
 
 
 def two_places(cloud, t):
-    """Field between standard normal noise and two places: E[x1 - x0 | x_t], by the posterior of the places."""
+    """Field between standard normal noise and two places: E[x1 - x0 | x_t]."""
     time = t[..., None, None]
     x, rest = cloud.points, np.maximum(1.0 - time, 1e-3)
     mean = np.tanh(time * x / rest**2)  # posterior mean of x1
@@ -60,9 +60,7 @@ def two_places(cloud, t):
 
 
 paths = {}
-final = generate_clouds(
-    two_places, uniform(noise[None, :25]), n_steps=100, observe=lambda k, cloud: paths.__setitem__(k, cloud)
-)
+final = generate_clouds(two_places, uniform(noise[None, :25]), n_steps=100, observe=paths.__setitem__)
 curves = np.stack([paths[k].points[0, :, 0] for k in range(100)] + [final.points[0, :, 0]])
 axes[1].plot(np.linspace(0, 1, 101), curves, color=GREEN, lw=1.2)
 axes[0].set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), title="two lines, one field")

@@ -129,9 +129,9 @@ show(figure, "2-velocity")
 # ## A mean of shapes
 #
 # With a distance there are means. The *barycenter* has the least mean squared distance to a family. Here for
-# the cities of US states: each state a Gaussian of where its cities are, moved to one place, since we are
-# after the mean *shape*. The mean of the covariances is always the fatter of the two: it is the covariance of
-# a state drawn at random, and shapes that point in different directions add up to a round one.
+# a hundred US cities: each the Gaussian of the area within its limits, moved to one place, since we are after
+# the mean *shape*. The mean of the covariances is the fatter of the two: it is the covariance of a point of a
+# city drawn at random, and shapes that point in different directions add up to a round one.
 
 # %%
 family = datasets.load("cities")

@@ -258,8 +258,7 @@ def velocity(x, t, c, p, sigma, tau):
 
     Examples
     --------
-    >>> c, p = np.array([[-1.0], [1.0]]), np.array([0.5, 0.5])
-    >>> velocity(np.array([[8.0]]), 0.5, c, p, 2.0, 0.0).tolist()
+    >>> velocity(np.array([[8.0]]), 0.5, np.array([[1.0]]), np.array([1.0]), 2.0, 0.0).tolist()
     [[-14.0]]
     """
 ''',

@@ -38,7 +38,8 @@ def refwfm(*arguments):
 def test_every_check_passes(name, dtype):
     """On one draw in each dimension, and wrong variants until one draw rejects them; ``verify`` makes all.
 
-    In float32 wrong variants are asked for if thorough; of those it is float64 that sees them best.
+    If not thorough, wrong variants are in float64 only, and a third of the formulas is on strict arrays, on
+    which laws and calls are, too.
     """
     pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
     backend = backends.load(name, dtype=dtype)
@@ -46,6 +47,7 @@ def test_every_check_passes(name, dtype):
         item._replace(checks=tuple(check._replace(repeats=1) for check in item.checks))
         for items in ledger.sections(backend).values()
         for item in items
+        if name == "numpy" or in_third(item.id)
     ]
     for result in run(
         items, backend, controls=name == "numpy" and (THOROUGH or dtype == "float64"), until_rejected=True

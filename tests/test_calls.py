@@ -106,6 +106,7 @@ WRONG = {
 CLEAR = r"must be an array|must have the dtype|must have the same dtype|must have one real floating dtype"
 FREE = (
     "clouds.pad",  # takes whatever NumPy makes float64 arrays of
+    "metrics.statistics.covered",  # takes a dtype
     "metrics.statistics.same_family",  # takes a dtype
     "networks.conditioning.embed_condition",  # reads a part of the parameters
     "networks.conditioning.unlabelled",

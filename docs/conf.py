@@ -22,8 +22,10 @@ autodoc_typehints = "none"  # shapes stand in the docstrings; every array is `An
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_param = False  # types are words here, such as "mean (..., d)", and lead nowhere
 napoleon_use_ivar = True  # attributes of named tuples have entries of their own
 add_module_names = False
+suppress_warnings = ["ref.python"]  # for the same reason: words in the types of attributes
 
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:

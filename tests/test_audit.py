@@ -498,7 +498,7 @@ def test_explain(id):
         ("bures.velocity", ["WFM-10", "WFM-23"]),
         ("bures_metric.sq_distance", ["WFM-24"]),
         ("sinkhorn", ["WFM-12"]),
-        ("least mean squared", ["WFM-Barycenter"]),
+        ("average to the identity", ["WFM-Barycenter"]),
     ],
 )
 def test_what_explain_finds(asked, found):

@@ -89,15 +89,16 @@ axis.set(ylabel="2-Wasserstein distance to the treated", ylim=(0, None))
 show(figure, "8-floors")
 
 # %% [markdown]
-# "Another draw" is the distance of two samples of the *same* treated population: no model can be asked to do
-# better. The room for learning lies between it and the shifts.
+# The mean shift is no better than nothing here: how far cells move depends on their population, as the screen
+# was made. "Another draw" is the distance of two samples of the *same* treated population: no model can be
+# asked to do better. The room for learning lies between it and the shifts.
 #
 # ## What a population tells of a cell
 #
 # To do better than a shift one must read the population. Meta flow matching does so by a graph: each cell
 # averages over its neighbours (META-FM-1, **exercise 37**), and the mean over all becomes an embedding.
 # Averages take noise away and leave what neighbours share: below, one population, the first coordinates raw
-# and after two averagings. The two kinds come apart.
+# and after two averagings. The two kinds are narrower and stand out.
 
 # %%
 cells = batch.x0[:1]

@@ -53,12 +53,12 @@ figure, axis = panels(width=4.5)
 axis.barh(list(shares), [100 * share for share in shares.values()], color=[GREY, BLUE, GREEN])
 axis.axvline(100 * commonest, color=RED, ls="--")
 axis.text(100 * commonest + 0.5, 2.42, "the commonest type, always", color=RED, va="bottom", fontsize=8)
-axis.set(xlabel="% of cells whose type the 5 nearest niches tell")
+axis.set(xlabel="% of cells whose type the 5 nearest niches tell", xlim=(0, 60))
 show(figure, "8-niches")
 
 # %% [markdown]
-# The red line is what one gets for no work at all. Numbers of models belong beside it, and the rest of this
-# chapter is about lines of this kind.
+# The red line is what one gets for no work at all, and with so few cells none of the three is far above it.
+# Numbers of models belong beside it, and the rest of this chapter is about lines of this kind.
 #
 # ## A screen, and its floors
 #
@@ -89,20 +89,22 @@ axis.set(ylabel="2-Wasserstein distance to the treated", ylim=(0, None))
 show(figure, "8-floors")
 
 # %% [markdown]
-# "Another draw" is the distance of two samples of the *same* treated population: no model can be asked to do
-# better. The room for learning lies between it and the shifts.
+# The mean shift is no better than nothing here: how far cells move depends on their population, as the screen
+# was made. "Another draw" is the distance of two samples of the *same* treated population: no model can be
+# asked to do better. The room for learning lies between it and the shifts.
 #
 # ## What a population tells of a cell
 #
 # To do better than a shift one must read the population. Meta flow matching does so by a graph: each cell
 # averages over its neighbours (META-FM-1, **exercise 37**), and the mean over all becomes an embedding.
 # Averages take noise away and leave what neighbours share: below, one population, the first coordinates raw
-# and after two averagings. The two kinds come apart.
+# and after two averagings. The two kinds are narrower and stand out.
 
 # %%
 cells = batch.x0[:1]
-graph = knn_graph(cells, k=10)
-smooth = neighbour_mean(neighbour_mean(cells, graph), graph)
+graph = knn_graph(cells, 10)
+once, _ = neighbour_mean(cells, graph)
+smooth, _ = neighbour_mean(once, graph)
 centred = cells[0] - cells[0].mean(axis=0)
 axis_of_most = np.linalg.svd(centred)[2][0]
 figure, axes = panels(2)

@@ -61,6 +61,7 @@ from refwfm.transport import (
     reference,
     semidiscrete,
     semidual,
+    shares,
     sinkhorn,
     sliced,
     sphere,
@@ -822,11 +823,11 @@ CALLS = {
         )
         for suffix, eps in (("", 0.0), (", eps", 0.5))
     },
-    "transport.semidiscrete.marginal_error": (
-        lambda b: semidiscrete.marginal_error(np.array([0, 2, 2, 1]), b),
+    "transport.shares.marginal_error": (
+        lambda b: shares.marginal_error(np.array([0, 2, 2, 1]), b),
         B[0],
     ),
-    "transport.semidiscrete.chance_error": (lambda b: semidiscrete.chance_error(b, 5), B[0]),
+    "transport.shares.chance_error": (lambda b: shares.chance_error(b, 5), B[0]),
     "transport.semidiscrete.fit_semidiscrete": (
         lambda cost, b: semidiscrete.fit_semidiscrete(
             lambda rng: cost, b, rng=rng(), max_iter=3, require=False

@@ -23,13 +23,12 @@ from refwfm.transport import semidiscrete
 from refwfm.transport.linearized import pairwise_sq_lazy_distance
 from refwfm.transport.semidiscrete import (
     assign,
-    chance_error,
     fit_semidiscrete,
-    marginal_error,
     semidiscrete_value,
     semidiscrete_value_and_gradient,
 )
 from refwfm.transport.semidual import kl_dual_value, semidual_gradient
+from refwfm.transport.shares import chance_error, marginal_error
 from refwfm.transport.sliced import pairwise_sliced_cost, random_directions
 
 RNG = np.random.default_rng(3)

@@ -26,6 +26,7 @@ from refwfm.transport import (
     problem,
     programme,
     semidiscrete,
+    shares,
     sinkhorn,
 )
 from refwfm.transport.emd import Dual
@@ -304,12 +305,12 @@ for function, output in (
     (semidiscrete.semidiscrete_value_and_gradient, (number("b", 2), SLOPE)),
 ):
     record(function, SHARES, output, call=with_temperature(function), ulps=1e4)
-record(semidiscrete.marginal_error, {"index": index("n", "m"), "b": weights("m")}, number(), dtypes=HOST)
+record(shares.marginal_error, {"index": index("n", "m"), "b": weights("m")}, number(), dtypes=HOST)
 record(
-    semidiscrete.chance_error,
+    shares.chance_error,
     {"b": weights("m")},
     number(),
-    call=lambda b: semidiscrete.chance_error(b, 5),
+    call=lambda b: shares.chance_error(b, 5),
     dtypes=HOST,
     without="splitting",  # shares that are split are known less well
 )

@@ -11,13 +11,12 @@ from refwfm.couplings.members import gaussian_costs, lift, lifted_costs, vectors
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport.semidiscrete import (
     assign,
-    chance_error,
     fit_semidiscrete,
-    marginal_error,
     semidiscrete_gradient,
     semidiscrete_value,
     semidiscrete_value_and_gradient,
 )
+from refwfm.transport.shares import chance_error, marginal_error
 from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
 from refwfm.validation.textbook import relative
 
@@ -33,9 +32,6 @@ def items() -> list[Item]:
 def _instance(draw, n=5):
     """Weights, costs and shares of a batch with n members."""
     return 0.5 * draw.normal(n), draw.rounded(draw.rng.random((draw.d + 3, n)) ** 2), draw.weights(n)
-
-
-# SEMI-1
 
 
 def semi_1() -> Item:
@@ -101,9 +97,6 @@ def values_are_means(function, draw):
     right += [np.mean(-eps * logsumexp((g - cost) / eps, b=b, axis=1)) + b @ g for eps in (0.05, 2.0)]
     found = [float(draw.call(partial(function, eps=eps), g, cost, b)) for eps in (0.0, 0.05, 2.0)]
     return np.max(np.abs(np.subtract(found, right)))
-
-
-# SEMI-2
 
 
 def semi_2() -> Item:
@@ -247,9 +240,6 @@ def as_cheap_as_an_assignment(function, draw):
     return abs(np.mean(best) - dual) / (np.std(best) / np.sqrt(n))
 
 
-# SEMI-3
-
-
 def semi_3() -> Item:
     """Evidence for shares."""
     return Item(
@@ -307,9 +297,6 @@ def chance_is_a_mean_deviation(function, draw):
     x = np.arange(n + 1)
     right = 0.5 * sum(binom.pmf(x, n, share) @ np.abs(x / n - share) for share in b)
     return abs(function(draw.to_backend(b), n) - right) / right
-
-
-# SEMI-4
 
 
 def semi_4() -> Item:

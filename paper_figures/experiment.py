@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from refwfm.runs.evaluate_gaussians import evaluate, trajectory
 from refwfm.training import algorithm
 from refwfm.training.config import GaussianConfig
 from refwfm.training.methods import METHODS
+from refwfm.training.presets import with_preset
 
 STAGES = 10
 """Of the way of a Gaussian that pictures show; divides the scales' steps of generation."""
@@ -23,7 +24,10 @@ FOLLOWED = 64
 
 
 class Scale(NamedTuple):
-    """How large an experiment is: training, networks, seeds, Gaussians generated, steps of generation."""
+    """How large an experiment is: training, networks, seeds, Gaussians generated, steps of generation.
+
+    ``preset`` has the options that are not named here (``training.presets``).
+    """
 
     steps: int
     width: int
@@ -32,22 +36,19 @@ class Scale(NamedTuple):
     seeds: int
     size: int
     n_steps: int
+    preset: str = "paper"
 
-    def config(self, method: str, seed: int) -> GaussianConfig:
+    def config(self, method: str, seed: int, family: Family) -> GaussianConfig:
         """The configuration of one run.
 
         The paper multiplies the rate by 0.97 every 1000 of its 100,000 steps. Shorter runs keep the shape
-        of that schedule: a hundred decays from first to last step.
+        of that schedule: a hundred decays from first to last step. A preset has a schedule of its own.
         """
-        return GaussianConfig(
-            method=method,
-            steps=self.steps,
-            width=self.width,
-            depth=self.depth,
-            learning_rate=self.learning_rate,
-            decay_every=max(1, self.steps // 100),
-            seed=seed,
-        )
+        given: dict[str, Any] = {"method": method, "seed": seed}
+        given |= {name: getattr(self, name) for name in ("steps", "width", "depth", "learning_rate")}
+        if self.preset == "paper":
+            given["decay_every"] = max(1, self.steps // 100)
+        return GaussianConfig(**with_preset(self.preset, GaussianConfig, given, family=family))
 
 
 SCALES = {
@@ -92,7 +93,7 @@ def run(task: Task, family: Family | None = None, /) -> Outcome:
     """Train one method on one family with one seed, generate, measure."""
     family = load(task.data) if family is None else family
     backend = backends.load(task.backend)
-    config = task.scale.config(task.method, task.seed)
+    config = task.scale.config(task.method, task.seed, family)
     start = time.perf_counter()
     model, members = models.prepare(config, family, backend)
     state = algorithm.train(config, model.setting, members, family.labels, model.state, ops=backend.ops)

@@ -242,10 +242,10 @@ def test_a_resumed_table_is_the_same_and_a_broken_run_is_one_line(tmp_path):
 
 def test_a_long_run_decays_its_rate_a_hundred_times_like_the_paper_s():
     for scale in experiment.SCALES.values():
-        config = scale.config("riemannian", 0)
+        config = scale.config("riemannian", 0, datasets.load("cities"))
         last = algorithm.learning_rate(config, scale.steps) / config.learning_rate
         assert last == pytest.approx(0.97 ** (scale.steps / max(1, scale.steps // 100)))
-    assert experiment.SCALES["paper"].config("riemannian", 0).decay_every == 1000
+    assert experiment.SCALES["paper"].config("riemannian", 0, datasets.load("cities")).decay_every == 1000
 
 
 @pytest.mark.parametrize(

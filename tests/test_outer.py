@@ -9,6 +9,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refwfm.bures import pairwise_sq_distance
 from refwfm.couplings.outer import match_minibatch, outer_pairs, outer_plan
 from refwfm.measures import Gaussian
 from refwfm.transport.exact import assignment
@@ -108,3 +109,19 @@ def test_groups_are_one_for_each_member(rng):
 def test_plans_do_not_depend_on_the_unit_of_the_cost(rng, shape, power):
     cost = rng.random(shape)
     np.testing.assert_array_equal(outer_plan(2.0**power * cost), outer_plan(cost))
+
+
+def test_costs_between_groups_are_not_asked_for(rng):
+    mu, nu = (oracles.random_gaussian(rng, 12, 3) for _ in range(2))
+    groups, asked = np.arange(12) % 3, []
+
+    def cost(some, others, validate):
+        asked.append(len(some.mean) * len(others.mean))
+        return pairwise_sq_distance(some, others, validate=validate)
+
+    found = match_minibatch(mu, nu, cost=cost, groups=groups)
+    assert sum(asked) == 12 * 4
+    np.testing.assert_array_equal(found, outer_pairs(pairwise_sq_distance(mu, nu), groups=groups).target)
+    assert np.any(found != match_minibatch(mu, nu))  # across groups
+    with pytest.raises(ValueError, match=r"groups must have shape \(12,\)"):
+        match_minibatch(mu, nu, groups=groups[:3])

@@ -16,7 +16,7 @@ from refwfm._derivatives import without_derivative
 from refwfm.bures import pairwise_sq_distance
 from refwfm.couplings.costs import COSTS, outer_cost
 from refwfm.evidence import ConvergenceError
-from refwfm.measures import Gaussian, PointCloud, check_measure
+from refwfm.measures import Gaussian, PointCloud, check_measure, take
 from refwfm.transport.exact import assignment, transport_plan
 from refwfm.transport.plans import Pairs, sample_pairs, sample_targets
 from refwfm.transport.sinkhorn import plan, sinkhorn
@@ -70,7 +70,15 @@ def match_minibatch(
         raise ValueError(
             f"mu and nu must be batches of equal size; got {mu.mean.shape[0]} and {nu.mean.shape[0]}"
         )
-    return outer_pairs(cost(mu, nu, validate=False), groups=groups).target
+    if groups is None:
+        return outer_pairs(cost(mu, nu, validate=False)).target
+    # Costs between groups are never looked at, and most pairs of a batch are of two groups.
+    target = np.arange(mu.mean.shape[0])
+    for members in _members_of(groups, len(target)):
+        index = array_namespace(mu.mean).asarray(members, device=device(mu.mean))
+        pairs = outer_pairs(cost(take(mu, index), take(nu, index), validate=False))
+        target[members] = members[pairs.target]
+    return target
 
 
 def outer_plan(cost: Array, /, *, eps: float = 0.0, n_jobs: int = 1) -> Array:
@@ -167,10 +175,6 @@ def outer_pairs(
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"cost must be of batches of equal size, (B, B); got {tuple(cost.shape)}")
     if groups is not None:
-        if np.shape(groups) != (cost.shape[0],):
-            raise ValueError(
-                f"groups must have shape ({cost.shape[0]},), an entry a member; got {np.shape(groups)}"
-            )
         return _pairs_within(groups, cost, rng=rng, replace=replace, eps=eps)
     if not replace and eps == 0:
         return Pairs(np.arange(cost.shape[0]), assignment(cost))
@@ -182,11 +186,17 @@ def outer_pairs(
     return Pairs(np.arange(cost.shape[0]), to_host(sample_targets(drawn_from, rng=rng)))
 
 
+def _members_of(groups: np.ndarray, n: int) -> list[np.ndarray]:
+    """Members of each group, of n in all."""
+    if np.shape(groups) != (n,):
+        raise ValueError(f"groups must have shape ({n},), an entry a member; got {np.shape(groups)}")
+    return [np.flatnonzero(np.asarray(groups) == group) for group in np.unique(groups)]
+
+
 def _pairs_within(groups: np.ndarray, cost: Array, **options: Any) -> Pairs:
-    xp, groups = array_namespace(cost), np.asarray(groups)
-    source, target = np.arange(len(groups)), np.arange(len(groups))
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
+    xp = array_namespace(cost)
+    source, target = np.arange(cost.shape[0]), np.arange(cost.shape[0])
+    for members in _members_of(groups, cost.shape[0]):
         index = xp.asarray(members, device=device(cost))
         pairs = outer_pairs(xp.take(xp.take(cost, index, axis=0), index, axis=1), **options)
         source[members], target[members] = members[pairs.source], members[pairs.target]

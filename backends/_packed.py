@@ -48,11 +48,12 @@ def _leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Array]]:
 
 
 def _refilled(tree: Tree, arrays: Iterator[Array]) -> Tree:
-    """Return the tree with other arrays, in sorted order of their paths."""
-    return {
+    """Return the tree with other arrays, which come in sorted order of their paths."""
+    filled = {
         key: _refilled(tree[key], arrays) if isinstance(tree[key], dict) else next(arrays)
         for key in sorted(tree)
     }
+    return {key: filled[key] for key in tree}
 
 
 def matching_arrays(first: Tree, /, *others: Tree) -> list[tuple[Array, ...]]:

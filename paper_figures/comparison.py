@@ -45,7 +45,7 @@ def draw_comparison(
     columns = 2 if width > 1.3 * height else min(panels, 4)
     rows = -(-panels // columns)
     side = 11 / columns if columns == 2 else 3.6
-    tall = side * min(height / width, 2.5)
+    tall = side * float(np.clip(height / width, 0.1, 2.5))
     figure = Figure(figsize=(side * columns, (tall + 0.4) * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     area = width * height / times**2

@@ -17,7 +17,7 @@ from refwfm.training.methods import METHODS
 from refwfm.training.presets import with_preset
 
 STAGES = 10
-"""Of the way of a Gaussian that pictures show; divides the scales' steps of generation."""
+"""Of the way of a Gaussian that pictures show."""
 
 FOLLOWED = 64
 """Gaussians whose way is kept."""

@@ -23,8 +23,8 @@ def draw_gaussian_flow(
 
     Parameters
     ----------
-    path : Gaussian, mean (K + 1, n, d), cov (K + 1, n, d, d), d >= 2, K even
-        The same Gaussians at K + 1 equidistant times from 0 to 1, in data units; the first two coordinates
+    path : Gaussian, mean (K + 1, n, d), cov (K + 1, n, d, d), d >= 2
+        The same Gaussians at K + 1 >= 2 equidistant times from 0 to 1, in data units; the first two coordinates
         are drawn. A line follows each mean.
     family : Family
         The data.
@@ -41,9 +41,11 @@ def draw_gaussian_flow(
     columns = 2 if wide > 1.3 * tall else 4
     side = 11 / columns
     rows = 4 // columns
-    figure = Figure(figsize=(11, rows * (side * min(tall / wide, 1.5) + 0.3) + 0.5), layout="constrained")
+    figure = Figure(
+        figsize=(11, rows * (side * float(np.clip(tall / wide, 0.1, 1.5)) + 0.3) + 0.5), layout="constrained"
+    )
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    names = ("noise, t = 0", "on the way, t = 0.5", "generated, t = 1", "data")
+    names = ("noise, t = 0", f"on the way, t = {(last // 2) / last:.2g}", "generated, t = 1", "data")
     colors = (SOURCE, "#8a5a8c", GENERATED)
     for ax, k, color in zip(axes, (0, last // 2, last), colors, strict=False):
         if k == last:

@@ -75,7 +75,7 @@ def test_every_figure_has_its_parts_at_every_scale():
             assert figure.TITLE.startswith("Meta FM")
             continue
         if not name.startswith("gwfm"):
-            assert figure.KIND in ("gaussians", "clouds", "meta-ot")
+            assert figure.KIND in ("gaussians", "clouds", "meta-ot", "few-steps", "ablation")
             continue
         assert ("times" if name == "gwfm-table-5" else "couplings") == figure.KIND
         assert figure.TITLE.startswith("GWFM")

@@ -109,23 +109,22 @@ def generate_with(
 def trajectory(
     model: Model[GaussianConfig], backend: Backend, /, *, size: int, n_steps: int, stages: int, seed: int
 ) -> Gaussian:
-    """Gaussians on their way, at ``stages + 1`` equidistant times from 0 to 1, in data units, on the host.
+    """Gaussians on their way, in data units, on the host.
 
     Parameters
     ----------
     stages : int
-        Divides ``n_steps``.
+        Parts of the way, as equal as steps allow; at most as many as there are steps.
 
     Returns
     -------
     Gaussian, mean (stages + 1, size, d), cov (stages + 1, size, d, d)
     """
-    if n_steps % stages:
-        raise ValueError(f"stages must divide n_steps = {n_steps}; got {stages}")
+    wanted = set(np.linspace(0, n_steps, 1 + min(stages, n_steps)).round().astype(int).tolist())
     seen: list[Gaussian] = []
 
     def observe(k: int, mu: Gaussian) -> None:
-        if k % (n_steps // stages) == 0:
+        if k in wanted:
             seen.append(host_gaussian(to_data_units(mu, model.setting), backend))
 
     params = trained(model.state)

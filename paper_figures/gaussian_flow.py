@@ -24,8 +24,8 @@ def draw_gaussian_flow(
     Parameters
     ----------
     path : Gaussian, mean (K + 1, n, d), cov (K + 1, n, d, d), d >= 2
-        The same Gaussians at K + 1 >= 2 equidistant times from 0 to 1, in data units; the first two coordinates
-        are drawn. A line follows each mean.
+        The same Gaussians at K + 1 >= 2 equidistant times from 0 to 1, in data units. The first two
+        coordinates are drawn. A line follows each mean.
     family : Family
         The data.
     file : path

@@ -35,15 +35,14 @@ def compare(scales, methods=METHODS, **options):
     return in_processes(experiment.run, tasks, kinds=experiment.RECORDS, **options)
 
 
-def assert_rows_are_complete(path, families, steps=None):
+def assert_rows_are_complete(path, families, scale_of=lambda name, scale: scale):
     scale = experiment.SCALES["smoke"]
     found = json.loads(path.read_text())
     assert found["scale"] == "smoke"
     keys = [(row["data"], row["method"], row["seed"]) for row in found["rows"]]
     assert sorted(keys) == sorted((f, m, s) for f in families for m in METHODS for s in range(scale.seeds))
     for row in found["rows"]:
-        expected = scale if steps is None else scale._replace(steps=steps[row["data"]])
-        assert expected._asdict().items() <= row.items()
+        assert scale_of(row["data"], scale)._asdict().items() <= row.items()
         assert 0 < row["bures_part"] < row["min_w2_sq"]
         assert row["deviation_over_generated"] > 0
         assert 0 <= row["repaired"] <= 1
@@ -97,11 +96,13 @@ def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path, monkeypatc
     """With one seed: what several add is in the figures above, and niches take seconds for each."""
     monkeypatch.setitem(experiment.SCALES, "smoke", experiment.SCALES["smoke"]._replace(seeds=1))
     out = succeed("demo", "--scale", "smoke", "--jobs", 1, "--out", "here")
-    assert_rows_are_complete(
-        tmp_path / "here" / "demo.json", ("cities", "niches"), {"cities": 20, "niches": 8}
-    )
-    assert "6 runs, two networks 2 x 16; steps: cities 20, niches 8" in out
+    assert_rows_are_complete(tmp_path / "here" / "demo.json", demo.FAMILIES, demo.scale_of)
+    assert "6 runs, two networks 2 x 16; steps: cities 15, niches 8" in out
+    assert out.index("here/cities.png after") < out.index("min W2² to the data")  # before all are done
     for name in ("cities", "niches"):
+        _, red = dark_and_red(tmp_path / "here" / f"{name}.png", 2, 2)
+        assert red[2] > 200
+        assert red[0] == red[3] == 0  # noise, data
         grey, red = dark_and_red(tmp_path / "here" / f"{name}-methods.png", 2, 2)
         assert np.all(grey > 500)
         assert red[0] == 0

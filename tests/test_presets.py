@@ -64,12 +64,16 @@ def test_a_preset_chooses_no_outer_plan_for_conditions():
         assert with_preset("laptop", kind, {name: "x"}, family=Conditioned())[name] == "x"
 
 
-def test_a_preset_chooses_no_features_in_many_dimensions():
+def test_a_preset_chooses_no_features_and_no_matching_in_many_dimensions():
     class Wide:
         def __init__(self, dimension):
             self.dimension = dimension
 
-    for kind, name in ((GaussianConfig, "state_features"), (CloudConfig, "point_features")):
+    for kind, name in (
+        (GaussianConfig, "state_features"),
+        (GaussianConfig, "matching"),
+        (CloudConfig, "point_features"),
+    ):
         assert name in with_preset("laptop", kind, {}, family=Wide(3))
         assert name not in with_preset("laptop", kind, {}, family=Wide(4))
         assert with_preset("laptop", kind, {name: 5}, family=Wide(16))[name] == 5

@@ -66,7 +66,8 @@ class RunOptions:
         "paper",
         "Values of what is given neither here nor in a file. "
         + ". ".join(map(in_words, PRESETS))
-        + f" (no features in more than {MOST_DIMENSIONS} dimensions, no outer plan for conditions).",
+        + f" (no features and no matched Gaussians in more than {MOST_DIMENSIONS} dimensions, no outer plan "
+        "for conditions).",
         choices=PRESETS,
     )
     data: str = option(

@@ -46,10 +46,11 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
 BLIND = ("matching", "outer")
 """Outer plans, which see labels but no conditions: sources would know of the condition that they go to."""
 
-FEATURES = ("state_features", "point_features")
+PLANE = ("state_features", "point_features", "matching")
 MOST_DIMENSIONS = 3
-"""Up to how many dimensions a preset chooses random features: in many, all members are far apart, and what
-features say of one is nothing about the next."""
+"""Up to how many dimensions a preset chooses random features, and matched Gaussians. In many, all members are
+far apart, and what features say of one is nothing about the next; and distances of all pairs of a batch of
+Gaussians take longer than all the rest of a step."""
 
 
 def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, family: Any = None) -> Values:
@@ -65,7 +66,7 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
     given : dict
     family : object, optional
         What is learned: where it has conditions, a preset chooses no outer plan; where it has many
-        dimensions, no random features.
+        dimensions, no random features and no matched Gaussians.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
     if getattr(family, "condition_names", ()):
         values = {key: value for key, value in values.items() if key not in BLIND}
     if getattr(family, "dimension", 0) > MOST_DIMENSIONS:
-        values = {key: value for key, value in values.items() if key not in FEATURES}
+        values = {key: value for key, value in values.items() if key not in PLANE}
     return {**values, **given}
 
 

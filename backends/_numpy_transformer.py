@@ -20,6 +20,7 @@ from refwfm.backends._numpy_ops import _n_threads, _pool
 from refwfm.networks import Params
 from refwfm.networks._order import in_order
 from refwfm.networks.conditioning import embed_condition
+from refwfm.networks.features import with_features, without_gradient
 from refwfm.networks.transformer import check_inputs
 from refwfm.training.optim import Tree, tree_map
 
@@ -103,7 +104,7 @@ def _tokens(
     """``networks.transformer`` of clouds of these sizes end to end, points (n, d)."""
     condition, condition_pullback = embed_condition(params, t, labels)
     ends = np.cumsum(sizes).tolist()
-    h, in_pullback = dense(params["in"], points)
+    h, in_pullback = dense(params["in"], with_features(params, points, points))
     pullbacks = {}
     for name, block in in_order(params["blocks"]):
         pullbacks[name] = _block(block, h, condition, sizes, ends, heads)
@@ -118,7 +119,7 @@ def _tokens(
             d_blocks[name], d_here = block_pullback(d_h)
             d_condition += d_here
         d_params = {"in": in_pullback(d_h)[0], "blocks": d_blocks, "norm": d_norm, "out": d_out}
-        return {**d_params, **condition_pullback(d_condition)}
+        return {**d_params, **condition_pullback(d_condition), **without_gradient(params)}
 
     return velocity, pullback
 

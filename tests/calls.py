@@ -307,7 +307,7 @@ CALLS = {
         WY,
     ),
     "metrics.distances.host_families": (lambda x: distances.host_families(x=x), WX),
-    "metrics.copying.copy_rate": (copying.copy_rate, np.array([0.5, 2.0, 0.25]), np.array([1.0, 0.5, 3.0])),
+    "metrics.copying.copy_rate": (copying.copy_rate, np.array([0.5, 2.0, 0.25]), np.array([1.0, 0.6, 3.0])),
     "metrics.copying.profiles": (partial(copying.profiles, levels=4), WX, THETA),
     "metrics.nearest_gaussians.nearest": (nearest_gaussians.nearest, MU, NU),
     "metrics.neighbours.nearest_clouds": (

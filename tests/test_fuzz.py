@@ -135,6 +135,8 @@ def test_a_few_bytes_of_cells_do_not_ask_for_much_memory(tmp_path, kind):
         datasets.clouds_from_anndata(path, by="neighbourhood", k=3, pcs=2)
 
 
+# JAX warns of forking beside its threads, if a test before has started it; a child that hangs is a fault.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_broken_cells_are_read_in_children_with_bounds():
     tally = Counter()
     found = list(fuzz.cell_faults(3, 0, tally))

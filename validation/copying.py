@@ -19,8 +19,8 @@ def item() -> Item:
         paper="ours",
         place="beside tables 2, 3 and 4",
         title="copy rate",
-        latex=r"\frac1G\bigl|\{g: d(g)\le D\}\bigr|,\quad d(x)=\min_jD(x,\mu_j),\quad"
-        r"D=d(h)_{(\lceil qn\rceil)}\text{ of the $n$ held-out members}",
+        latex=r"\frac1G\bigl|\{g: d(g)\le D\}\bigr|,\quad d(x)=\min_jD(x,\mu_j),\quad "
+        r"D=d(h)_{(\lceil qn\rceil)}\text{ of the }n\text{ held-out members}",
         statement="Share of generated members that are as near to a training member as the nearest tenth of "
         "held-out ones: 1 for copies, q for draws of the truth.",
         functions=(copy_rate, profiles),

@@ -34,6 +34,7 @@ from refwfm._array import (
     shown,
     take_along,
 )
+from refwfm._derivatives import detached, without_derivative
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import NonFiniteError
 from refwfm.transport.problem import check_weights
@@ -169,6 +170,7 @@ def _blocks(g: Array, cost: Array | Columns) -> Iterator[tuple[slice, Array]]:
     for start in range(0, g.shape[-1], BLOCK):
         some = slice(start, min(start + BLOCK, g.shape[-1]))
         block = cost(some.start, some.stop) if callable(cost) else cost[..., some]
+        check_floating(g=g, cost=block)
         yield some, block - g[..., None, some]
 
 
@@ -284,10 +286,11 @@ def fit_semidiscrete(
     b = check_weights(b, "b")
     if b.ndim != 1 or not bool(xp.all(b > 0)):
         raise ValueError(f"b must be positive, of shape (N,): leave members of weight 0 out; got {shown(b)}")
-    cost = draw(rng)
-    zero = xp.zeros_like(b)
-    g = xp.concat([xp.mean(gap, axis=-2) for _, gap in _blocks(zero, cost)])
-    n, batch, eps = 0, *_batch_and_spread(g, cost, b)
+    zero, cost = xp.zeros_like(b), draw(rng)
+    _check(zero, cost, b, 0.0)
+    start = xp.concat([xp.mean(gap, axis=-2) for _, gap in _blocks(zero, cost)])
+    differentiated, b, g = (b, start), detached(b), detached(start)
+    n, batch, eps = 0, *_batch_and_spread(g, _detached(cost), b)
     share = xp.minimum(batch * b, 1.0)
     steps = max(FEWEST, math.ceil(VISITS / float(xp.mean(share))))
     unit, sharpness = xp.full_like(b, eps), 0.0 if eps > 0 else 1.0
@@ -311,7 +314,12 @@ def fit_semidiscrete(
             f"variation, where {found.expected:.3g} is chance, and {tol:g} beyond it allowed; take more "
             "steps or larger batches, and leave out members that coincide"
         )
-    return found
+    return found._replace(g=without_derivative(found.g, "a dual weight", *differentiated))
+
+
+def _detached(cost: Array | Columns) -> Array | Columns:
+    """Costs without their derivative: the ascent has none, and would fill memory with the tape of its steps."""
+    return (lambda start, stop: detached(cost(start, stop))) if callable(cost) else detached(cost)
 
 
 def _report(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
@@ -345,7 +353,7 @@ def _stage(
     xp = array_namespace(g)
     total, slope, count, sharpness, step_unit = xp.zeros_like(g), xp.zeros_like(g), 0, 1.0, unit
     for step in steps:
-        cost = draw(rng)
+        cost = _detached(draw(rng))
         found = _swept(g, cost, b, eps)
         p, here = _shares(found, g, cost, b, eps)
         if eps > 0:
@@ -371,7 +379,7 @@ def _measured(
 ) -> Semidiscrete:
     """Evidence for g on fresh draws: twice as many as members, and enough for a hundredth of chance."""
     xp = array_namespace(g)
-    sweeps = [_swept(g, draw(rng), b, 0.0) for _ in range(-(-max(2 * g.shape[0], FRESH) // batch))]
+    sweeps = [_swept(g, _detached(draw(rng)), b, 0.0) for _ in range(-(-max(2 * g.shape[0], FRESH) // batch))]
     least, index = (xp.concat([each[k] for each in sweeps]) for k in (0, 1))
     error, expected = marginal_error(index, b), chance_error(b, index.shape[0])
     return Semidiscrete(

@@ -101,8 +101,7 @@ def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path, monkeypatc
     assert out.index("here/cities.png after") < out.index("min W2² to the data")  # before all are done
     for name in ("cities", "niches"):
         _, red = dark_and_red(tmp_path / "here" / f"{name}.png", 2, 2)
-        assert red[2] > 200
-        assert red[0] == red[3] == 0  # noise, data
+        assert red[2] > 10 * max(red[0], red[3], 20)  # generated; noise, data
         grey, red = dark_and_red(tmp_path / "here" / f"{name}-methods.png", 2, 2)
         assert np.all(grey > 500)
         assert red[0] == 0

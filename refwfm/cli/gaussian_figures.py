@@ -49,9 +49,10 @@ def _line(outcome: Any) -> str:
 
 def _show(figure: Any, outcomes: list[Any]) -> list[Table | str]:
     size = outcomes[0].task.scale
+    seeds = "of one seed" if size.seeds == 1 else f"mean ± spread over {size.seeds} seeds, each"
     return [
         _table(outcomes),
-        f"ours: mean ± spread over {size.seeds} seeds, each the mean of {size.size} generated Gaussians, "
+        f"ours: {seeds} the mean of {size.size} generated Gaussians, "
         "in squared units of the data; covariances: their share of it; ratio: to Riemannian",
     ]
 

@@ -11,7 +11,7 @@ TITLE = "Demo: the 100 US cities (2-D) and cell niches of a mouse brain (16-D)"
 KIND = "gaussians"
 FAMILIES = ("cities", "niches")
 
-SHARE = {"cities": 1 / 4, "niches": 1 / 6}
+SHARE = {"cities": 1 / 3, "niches": 1 / 6}
 """Of the scale's steps of training."""
 
 

@@ -97,7 +97,7 @@ def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path, monkeypatc
     monkeypatch.setitem(experiment.SCALES, "smoke", experiment.SCALES["smoke"]._replace(seeds=1))
     out = succeed("demo", "--scale", "smoke", "--jobs", 1, "--out", "here")
     assert_rows_are_complete(tmp_path / "here" / "demo.json", demo.FAMILIES, demo.scale_of)
-    assert "6 runs, two networks 2 x 16; steps: cities 8, niches 5" in out
+    assert "6 runs, two networks 2 x 16; steps: cities 10, niches 5" in out
     assert out.index("here/cities.png after") < out.index("min W2² to the data")  # before all are done
     for name in ("cities", "niches"):
         _, red = dark_and_red(tmp_path / "here" / f"{name}.png", 2, 2)

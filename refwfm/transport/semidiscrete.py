@@ -318,7 +318,7 @@ def fit_semidiscrete(
 
 
 def _detached(cost: Array | Columns) -> Array | Columns:
-    """Costs without their derivative: the ascent has none, and would fill memory with the tape of its steps."""
+    """Costs without their derivative: the ascent has none, and the tape of its steps would fill memory."""
     return (lambda start, stop: detached(cost(start, stop))) if callable(cost) else detached(cost)
 
 

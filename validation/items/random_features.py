@@ -5,9 +5,8 @@ import numpy as np
 from refwfm import networks
 from refwfm.measures import Gaussian
 from refwfm.training import optim
-from refwfm.validation import plain_network, plain_transformer
-from refwfm.validation.check import Check, Item, Tolerance, roundings
-from refwfm.validation.items import point_mlp
+from refwfm.validation import plain_network, plain_point_mlp, plain_transformer
+from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import complex_step, relative
 
 M, MANY = 3, 4096
@@ -101,7 +100,7 @@ def random_features() -> Item:
                 dimensions=(1, 2, 3),
             ),
             _clouds("transformer", clouds_are_plain, plain_transformer.run),
-            _clouds("baseline network", points_are_plain, point_mlp.run),
+            _clouds("baseline network", points_are_plain, plain_point_mlp.run),
             Check(
                 "complex-step derivative of plain NumPy, frequencies held",
                 pullback_holds_frequencies,
@@ -175,10 +174,8 @@ def tangents_are_plain(network, draw):
     """Velocity of the mean, and symmetric matrix."""
     given = _states(draw)
     truth = plain_network.tangent(*given)
-    return max(
-        relative(part, right, np.max(np.abs(right)))
-        for part, right in zip(draw.call(network, *given), truth, strict=True)
-    )
+    parts = zip(draw.call(network, *given), truth, strict=True)
+    return worst_of(*(relative(part, right, np.max(np.abs(right))) for part, right in parts))
 
 
 def _of_clouds(draw):
@@ -195,9 +192,9 @@ def clouds_are_plain(run, draw):
 
 def points_are_plain(run, draw):
     """Velocities of all points."""
-    params = point_mlp.random_parameters(draw, n_space=M, space_scale=1.0)
-    points, mask, t = point_mlp.random_clouds(draw)
-    truth = point_mlp.plain(lambda x, s: point_mlp.plain_cloud(params, x, s), points, mask, t)
+    params = plain_point_mlp.random_parameters(draw, n_space=M, space_scale=1.0)
+    points, mask, t = plain_point_mlp.random_clouds(draw)
+    truth = plain_point_mlp.plain(lambda x, s: plain_point_mlp.plain_cloud(params, x, s), points, mask, t)
     return relative(draw.call(run, params, points, mask, t), truth, np.max(np.abs(truth)))
 
 
@@ -227,5 +224,5 @@ def pullback_holds_frequencies(pullback, draw):
             return np.sum(g * plain_transformer.plain(plain_network.drifted(params, way, h), points, mask, t))
 
         result = sum(np.sum(grad * optim.flatten(way)[path]) for path, grad in flat.items())
-        worst = max(worst, abs(result - complex_step(value)) / size)
+        worst = worst_of(worst, abs(result - complex_step(value)) / size)
     return worst

@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from command import assert_error, refwfm, succeed
+from thirds import THOROUGH
 
 from refwfm.meta import picnn
 from refwfm.meta.monge import map_loss_and_grad, potential_loss_and_grad
@@ -51,7 +52,7 @@ def test_the_potential_stays_convex_and_the_map_learns():
         assert min(float(kernel.min()) for kernel in kernels) >= 0.0
         seen.append(float(np.mean((picnn.monge_map(game.g, x, c)[0] - y) ** 2)))
 
-    options = {"n_steps": 60, "batch_size": 64, "learning_rate": 5e-3}
+    options = {"n_steps": 60, "batch_size": 64 if THOROUGH else 24, "learning_rate": 5e-3}
     monge.fit(game, x, y, c, rng=np.random.default_rng(0), **options, report=look)
     assert len(seen) == 60
     assert seen[-1] < 0.7 * float(np.mean((x - y) ** 2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import strategies
 from hypothesis import given
+from thirds import THOROUGH
 
 from refwfm import bures
 from refwfm.measures import Gaussian
@@ -150,7 +151,7 @@ def test_it_learns():
         return float(np.max(np.abs(np.mean(picnn.monge_map(g, x, c)[0] - y, axis=1))))
 
     first = gap()
-    for _ in range(150):
+    for _ in range(150 if THOROUGH else 60):
         for _ in range(3):
             _, grads = monge.map_loss_and_grad(g, f, x, c)
             g, of_g = optim.adam(g, grads, of_g, learning_rate=1e-2, b1=0.5, b2=0.9)
@@ -163,7 +164,8 @@ def test_it_learns():
 def test_libraries(library):
     g, f, (x, y, c) = network(), network(5), data()
     library.check(monge.map_loss_and_grad, g, f, x, c, ulps=1e4, scale=1.0)
-    library.check(monge.potential_loss_and_grad, g, f, x, y, c, ulps=1e4, scale=1.0)
+    if library.name != "jax" or THOROUGH:  # compiles both networks again
+        library.check(monge.potential_loss_and_grad, g, f, x, y, c, ulps=1e4, scale=1.0)
 
 
 def test_arguments_are_checked():

@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from thirds import THOROUGH
 
 from refwfm._array import to_host
 from refwfm.transport import plans
@@ -157,6 +158,8 @@ def test_rounding_on_every_library(library, rng):
             assert array_namespace(perm) is array_namespace(library.array(values))
             assert tuple(perm.shape) == (*batch, 4)
             np.testing.assert_array_equal(to_host(perm), greedy_rounding(values))
+    if library.name == "jax" and not THOROUGH:
+        return  # the next compiles for every entry
     values = library.array(rng.standard_normal((3, 4, 4)))
     np.testing.assert_array_equal(
         to_host(greedy_rounding(values)), to_host(greedy_rounding_sequential(values))

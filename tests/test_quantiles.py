@@ -7,6 +7,7 @@ import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from thirds import THOROUGH
 
 from refwfm.transport import quantiles
 
@@ -126,7 +127,7 @@ def test_thousands_of_levels_keep_their_digits(library, even):
     """5000 against 4999 atoms of one law, and of two: in float32 one running sum is 0.7 % off."""
     rng = np.random.default_rng(0)
     sizes = 5000, 4999
-    for shift in (0.0, 1.0):
+    for shift in (0.0, 1.0) if library.name != "jax" or THOROUGH else (0.0,):
         x, y = (rng.standard_normal(n) for n in sizes)
         a, b = (np.full(n, 1 / n) if even else rng.dirichlet(np.ones(n)) for n in sizes)
         single = [v.astype(np.float32) for v in (x, a, y + shift, b)]

@@ -8,6 +8,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import relative
+from thirds import THOROUGH
 
 from refwfm._array import to_host
 from refwfm.clouds import pad, uniform
@@ -288,8 +289,9 @@ def test_nan_stays_nan(library, p, weights):
             if library.name == "jax" and dirty.points.shape != other.points.shape:
                 continue  # it compiles for every pair of sizes
             arrays = library.arrays((dirty, other, np.eye(1)))
-            for function in (pairwise_sliced_cost, sliced_cost):
-                for x, y in (arrays[:2], arrays[1::-1]):
+            every = library.name != "jax" or THOROUGH
+            for function in (pairwise_sliced_cost, sliced_cost) if every else (sliced_cost,):
+                for x, y in (arrays[:2], arrays[1::-1]) if every else (arrays[:2],):
                     assert np.isnan(to_host(function(x, y, arrays[2], p=p, validate=False))).all()
             with pytest.raises(ValueError, match="points must be finite"):
                 pairwise_sliced_cost(*arrays, p=p)
@@ -532,7 +534,8 @@ def test_every_library(library, rng):
         z = PointCloud(rng.standard_normal((*shape, 6, 2)), b)
         for target in (y, z) if library.name != "jax" else (z,):
             library.check(sq_sliced_distance, x, target, theta, ulps=100)
-            library.check(lambda x, y, t: sliced_cost(x, y, t, p=3.0), x, target, theta, ulps=300)
+            if library.name != "jax" or THOROUGH:
+                library.check(lambda x, y, t: sliced_cost(x, y, t, p=3.0), x, target, theta, ulps=300)
             library.check(lifted_plan, x, target, theta, ulps=20)
         given = library.arrays((x, z, theta))
         row, column = sample_sliced_pairs(*given, rng=np.random.default_rng(0), size=9)
@@ -542,4 +545,5 @@ def test_every_library(library, rng):
     for B in (2, 0) if library.name != "jax" else (2,):
         x, y, z = (uniform(rng.standard_normal((k, n, 2))) for k, n in ((B, 8), (3, 8), (3, 4)))
         library.check(pairwise_sliced_cost, x, y, theta, ulps=200)
-        library.check(pairwise_sliced_cost, x, z, theta, ulps=200)
+        if library.name != "jax" or THOROUGH:
+            library.check(pairwise_sliced_cost, x, z, theta, ulps=200)

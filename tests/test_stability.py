@@ -7,6 +7,7 @@ import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from thirds import THOROUGH
 
 from refwfm.clouds import uniform
 from refwfm.measures import PointCloud
@@ -193,6 +194,8 @@ def test_every_library(library, rng):
         x = uniform(rng.standard_normal((*shape, 3, 2)))
         for function in (stability_radius, stability_radius_bound, assignment_gap):
             library.check(function, S, x, ulps=500)
+    if library.name == "jax" and not THOROUGH:
+        return  # the report's drawn references are one more shape of the same
     family = library.arrays(uniform(rng.standard_normal((3, 3, 2))))
     report = laziness_report(family.points[0, ...], family, sigma=0.1, rng=rng, size=10)
     assert report.ratio.shape == report.radius.shape == report.noise.shape == (10,)

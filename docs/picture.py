@@ -1,6 +1,6 @@
 """The picture of the README: one of those that ``refwfm demo`` leaves, in a small size.
 
-``python docs/picture.py [refwfm-demo]`` runs the demo where the folder is missing, for two to three minutes.
+``python docs/picture.py [refwfm-demo]`` runs the demo where the folder is missing, for about two minutes.
 """
 
 import subprocess

@@ -142,15 +142,10 @@ def test_a_few_bytes_of_cells_do_not_ask_for_much_memory(tmp_path, kind):
 
 
 def test_broken_cells_are_read_in_children_with_bounds():
-    """In a process of its own: here the threads of JAX, or of other tests, would be forked with it."""
+    """In a process of its own: what is forked here would be so beside threads that JAX started."""
     given = ["--only", "TOML", "--mutants", "0", "--cells", "3"]
-    done = subprocess.run(
-        [sys.executable, "-m", "refwfm.validation.fuzz", *given],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, "-m", "refwfm.validation.fuzz", *given]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     told = re.findall(r"^(h5ad|zarr): (\d+) read, (\d+) refused$", done.stdout, re.MULTILINE)
     assert [(ending, int(read) + int(refused)) for ending, read, refused in told] == [

@@ -9,6 +9,7 @@ from command import assert_error, refwfm, succeed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refwfm.cli import cloud_runs
 from refwfm.datasets import clouds_from_arrays, gaussians_of, hold_out, load, save_family, split
 from refwfm.runs import folders
 
@@ -126,6 +127,13 @@ def place(tmp_path_factory):
     return place
 
 
+@pytest.fixture
+def quick(undrawn, monkeypatch):
+    """Few clouds are measured, and no picture is drawn: training ends with both."""
+    monkeypatch.setattr(cloud_runs, "QUICK", 6)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_tenth_of_ones_own_clouds_is_held_out(place, tmp_path):
     run = tmp_path / "run"
     said = succeed("train", "--data", place / "clouds.npz", *TINY, *CLOUD, "--seed", 5, "--out", run)
@@ -139,7 +147,9 @@ def test_a_tenth_of_ones_own_clouds_is_held_out(place, tmp_path):
     numbers = json.loads(succeed("evaluate", run, "--seeds", 1, "--steps", 1, "--json"))
     assert numbers["data"] == "own, held out"
     # Of four clouds, real ones of the training part are other clouds: their distance is not 0.
-    own = json.loads(succeed("evaluate", run, "--data", place / "clouds.npz", "--seeds", 1, "--json"))
+    own = json.loads(
+        succeed("evaluate", run, "--data", place / "clouds.npz", "--size", 6, "--seeds", 1, "--json")
+    )
     assert own["data"] == "own"
     # A resume has the same members, and refuses others.
     resumed = succeed("train", "--resume", "--out", run, "--steps", 3)
@@ -150,6 +160,7 @@ def test_a_tenth_of_ones_own_clouds_is_held_out(place, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("quick")
 def test_gaussians_are_compared_with_others_than_they_learned(place, tmp_path):
     run = tmp_path / "run"
     said = succeed("train", "--data", place / "gaussians.npz", *TINY, "--hold-out", "region=b", "--out", run)
@@ -170,6 +181,7 @@ def test_gaussians_are_compared_with_others_than_they_learned(place, tmp_path):
     assert plain["min_w2_sq"] < numbers["min_w2_sq"]
 
 
+@pytest.mark.usefixtures("quick")
 def test_when_nothing_is_held_out(place, tmp_path):
     said = succeed("train", "--data", place / "few.npz", *TINY, *CLOUD, "--out", tmp_path / "few")
     assert "nothing held out: own has only 19 members" in said
@@ -187,6 +199,7 @@ def test_when_nothing_is_held_out(place, tmp_path):
     assert "held out: 4 of the 16 members" in some
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_from_before_there_was_the_option_goes_on_with_all(place, tmp_path):
     run = tmp_path / "run"
     succeed("train", "--data", place / "clouds.npz", *TINY, *CLOUD, "--hold-out", 0, "--out", run)
@@ -194,9 +207,10 @@ def test_a_run_from_before_there_was_the_option_goes_on_with_all(place, tmp_path
     config.write_text(config.read_text().replace('hold_out = "0"\n', ""))
     assert "hold_out" not in config.read_text()
     assert "40 clouds of" in succeed("train", "--resume", "--out", run, "--steps", 3)
-    assert "is compared with itself" in succeed("evaluate", run, "--seeds", 1, "--steps", 1)
+    assert "is compared with itself" in succeed("evaluate", run, "--size", 6, "--seeds", 1, "--steps", 1)
 
 
+@pytest.mark.usefixtures("quick")
 def test_paired_families_and_populations_stay_whole(place, tmp_path):
     paired = ("--source", place / "clouds.npz", "--outer", "paired", "--out", tmp_path / "a")
     given = ("train", "--data", place / "clouds.npz", *TINY, *CLOUD, *paired)
@@ -208,6 +222,7 @@ def test_paired_families_and_populations_stay_whole(place, tmp_path):
     assert_error(meta, "pairs and populations have their own parts")
 
 
+@pytest.mark.usefixtures("quick")
 def test_pairs_of_ones_own_clouds_are_held_out_too(place, tmp_path):
     tiny = ("--kind", "meta-ot", "--steps", 1, "--batch", 2, "--width", 4)
     said = succeed("train", *tiny, "--data", place / "clouds.npz", "--out", tmp_path / "run")

@@ -9,7 +9,6 @@ import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import EPS, relative
-from thirds import THOROUGH
 
 from refwfm._array import to_host
 from refwfm.clouds import pad, uniform
@@ -503,7 +502,7 @@ def test_gradients_are_finite_differences(rng):
     wide = np.full((5, 5), np.nan)  # with padding
     wide[:4] = K
     inputs = [torch.asarray(v, requires_grad=True) for v in (wide, np.append(a, 0.0), b, np.asarray(0.6))]
-    fixed = {"tol": None, "max_iter": 300 if THOROUGH else 100}
+    fixed = {"tol": None, "max_iter": 300}
 
     def made(cost, a, b, eps):
         a, b = a / a.sum(), b / b.sum()

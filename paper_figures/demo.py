@@ -11,14 +11,14 @@ TITLE = "Demo: the 100 US cities (2-D) and cell niches of a mouse brain (16-D)"
 KIND = "gaussians"
 FAMILIES = ("cities", "niches")
 
-SHARE = {"cities": 1 / 3, "niches": 1 / 6}
+SHARE = {"cities": 1 / 4, "niches": 1 / 8}
 """Of the scale's steps of training."""
 
 
 def scale_of(name: str, scale: Scale, /) -> Scale:
     """How long each family is trained, once by each method, with the options for laptops."""
     steps = round(SHARE[name] * scale.steps)
-    return scale._replace(steps=steps, learning_rate=2e-3, preset="laptop", seeds=1)
+    return scale._replace(steps=steps, width=scale.width or 128, preset="laptop", seeds=1)
 
 
 def draw_one(outcome: Outcome, folder: Path, /) -> list[Path]:

@@ -26,11 +26,11 @@ FOLLOWED = 64
 class Scale(NamedTuple):
     """How large an experiment is: training, networks, seeds, Gaussians generated, steps of generation.
 
-    ``preset`` has the options that are not named here (``training.presets``).
+    ``preset`` has the options that are not named here (``training.presets``), and the width where it is None.
     """
 
     steps: int
-    width: int
+    width: int | None
     depth: int
     learning_rate: float
     seeds: int
@@ -45,7 +45,8 @@ class Scale(NamedTuple):
         of that schedule: a hundred decays from first to last step. A preset has a schedule of its own.
         """
         given: dict[str, Any] = {"method": method, "seed": seed}
-        given |= {name: getattr(self, name) for name in ("steps", "width", "depth", "learning_rate")}
+        given |= {"steps": self.steps, "depth": self.depth, "learning_rate": self.learning_rate}
+        given |= {} if self.width is None else {"width": self.width}
         if self.preset == "paper":
             given["decay_every"] = max(1, self.steps // 100)
         return GaussianConfig(**with_preset(self.preset, GaussianConfig, given, family=family))
@@ -53,7 +54,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(30, 16, 2, 1e-2, 2, 32, 10),
-    "laptop": Scale(3000, 128, 3, 1e-2, 3, 512, 50),
+    "laptop": Scale(4000, None, 3, 5e-3, 3, 512, 50, "laptop"),
     "paper": Scale(100_000, 1024, 6, 1e-3, 3, 1024, 100),
 }
 

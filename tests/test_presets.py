@@ -69,14 +69,15 @@ def test_a_preset_chooses_no_features_and_no_matching_in_many_dimensions():
         def __init__(self, dimension):
             self.dimension = dimension
 
-    for kind, name in (
-        (GaussianConfig, "state_features"),
-        (GaussianConfig, "matching"),
-        (CloudConfig, "point_features"),
+    for kind, name, most in (
+        (GaussianConfig, "state_features", 3),
+        (GaussianConfig, "matching", 2),
+        (CloudConfig, "point_features", 3),
     ):
-        assert name in with_preset("laptop", kind, {}, family=Wide(3))
-        assert name not in with_preset("laptop", kind, {}, family=Wide(4))
+        assert with_preset("laptop", kind, {}, family=Wide(most))[name]
+        assert not with_preset("laptop", kind, {}, family=Wide(most + 1))[name]
         assert with_preset("laptop", kind, {name: 5}, family=Wide(16))[name] == 5
+        assert with_preset("paper", kind, {}, family=Wide(16)) == {}
 
 
 def test_the_command_line_and_files_override_a_preset_which_a_run_does_not_need(tmp_path, undrawn):

@@ -32,9 +32,12 @@ def _plan(figure: Any, asked: Request) -> tuple[list[Any], str]:
     size = experiment.SCALES[asked.scale]
     size = size._replace(steps=asked.steps or size.steps, seeds=asked.seeds or size.seeds)
     scales = {family: getattr(figure, "scale_of", _same)(family, size) for family in families}
-    steps = ", ".join(f"{family} {each.steps}" for family, each in scales.items())
+    configs = {family: each.config("riemannian", 0, load(family)) for family, each in scales.items()}
+    steps = ", ".join(
+        f"{family} {each.steps} ({each.depth} x {each.width})" for family, each in configs.items()
+    )
     tasks = experiment.tasks_of(scales, backend=asked.backend)
-    return tasks, f", two networks {size.depth} x {size.width}; steps: {steps}"
+    return tasks, f"; steps of training (two networks each): {steps}"
 
 
 def _same(name: str, scale: Any) -> Any:

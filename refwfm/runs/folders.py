@@ -41,7 +41,7 @@ from refwfm.storage import atomic, records
 from refwfm.training import algorithm
 from refwfm.training.flows import CONFIGS, kind_of
 from refwfm.training.options import Option, check_option, check_type, nearest, option, options_of
-from refwfm.training.presets import MOST_DIMENSIONS, PRESETS, in_words
+from refwfm.training.presets import PRESETS, in_words
 
 try:
     import fcntl
@@ -66,8 +66,8 @@ class RunOptions:
         "paper",
         "Values of what is given neither here nor in a file. "
         + ". ".join(map(in_words, PRESETS))
-        + f" (no features and no matched Gaussians in more than {MOST_DIMENSIONS} dimensions, no outer plan "
-        "for conditions).",
+        + " (other values in more than two dimensions: refwfm.training.presets.ABOVE; no outer plan for "
+        "conditions).",
         choices=PRESETS,
     )
     data: str = option(

@@ -10,10 +10,11 @@ Values = dict[str, Any]
 
 LAPTOP: Values = {
     "steps": 4000,
-    "learning_rate": 2e-3,
+    "learning_rate": 5e-3,
     "schedule": "cosine",
     "warmup": 100,
     "ema": 0.99,
+    "time_law": "logit-normal",
 }
 """What Gaussians and clouds have in common: a few minutes on one core."""
 
@@ -26,6 +27,8 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
             "depth": 3,
             "matching": True,
             "state_features": 128,
+            "time_mean": 0.4,
+            "time_deviation": 1.2,
         },
         CloudConfig: {
             **LAPTOP,
@@ -46,11 +49,15 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
 BLIND = ("matching", "outer")
 """Outer plans, which see labels but no conditions: sources would know of the condition that they go to."""
 
-PLANE = ("state_features", "point_features", "matching")
-MOST_DIMENSIONS = 3
-"""Up to how many dimensions a preset chooses random features, and matched Gaussians. In many, all members are
-far apart, and what features say of one is nothing about the next; and distances of all pairs of a batch of
-Gaussians take longer than all the rest of a step."""
+ABOVE: dict[type[TrainingConfig], dict[int, Values]] = {
+    GaussianConfig: {2: {"matching": False}, 3: {"state_features": 0, "time_law": "uniform", "width": 256}},
+    CloudConfig: {3: {"point_features": 0}},
+}
+"""What the preset for laptops has instead in more than so many dimensions.
+
+From three on, distances of all pairs of a batch of Gaussians take longer than all the rest of a step. In
+many, all members are far apart, and what random features say of one is nothing about the next; geodesics take
+longer than networks, which may as well be wider."""
 
 
 def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, family: Any = None) -> Values:
@@ -66,7 +73,7 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
     given : dict
     family : object, optional
         What is learned: where it has conditions, a preset chooses no outer plan; where it has many
-        dimensions, no random features and no matched Gaussians.
+        dimensions, ``ABOVE``.
 
     Raises
     ------
@@ -90,8 +97,9 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
     values = PRESETS[name].get(kind, {})
     if getattr(family, "condition_names", ()):
         values = {key: value for key, value in values.items() if key not in BLIND}
-    if getattr(family, "dimension", 0) > MOST_DIMENSIONS:
-        values = {key: value for key, value in values.items() if key not in PLANE}
+    for most, others in ABOVE.get(kind, {}).items() if values else ():
+        if getattr(family, "dimension", 0) > most:
+            values = {**values, **others}
     return {**values, **given}
 
 

@@ -20,6 +20,7 @@ from refwfm.cli import app, info
 from refwfm.datasets import CATALOGUE, PAIRS, POPULATIONS
 from refwfm.paper_figures import FIGURES
 from refwfm.validation import ledger, mutations
+from refwfm.validation.exercises import catalogue as course
 from refwfm.validation.museum import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -209,7 +210,33 @@ def reference():
     return "\n".join(["# Reference", "", *top, *(f"   {name}" for name in names), "```", ""])
 
 
-MADE = {"misprints.md": misprints, "reference.md": reference}
+def exercises():
+    """The page of exercises: what each asks for, by chapter."""
+    lines = [
+        "# Exercises",
+        "",
+        "Five for each chapter of the {doc}`course <course/index>`. `refwfm check ex-01 --start mine.py` writes",
+        "a file with the function to fill in, `refwfm check ex-01 mine.py` holds it against an oracle and names",
+        "known mistakes, `refwfm check ex-01 --hint 1` helps. This page is written by",
+        "`PYTHONPATH=tests python -m test_docs`.",
+        "",
+    ]
+    for title in course.CHAPTERS:
+        lines += [f"## {title}", ""]
+        for each in course.chapter(title):
+            lines += [f"({each.id})=", f"### {each.id}: {each.title}", ""]
+            lines += [
+                f"Formula {each.item}; held against {each.oracle}.",
+                "",
+                "```py",
+                each.stub.strip(),
+                "```",
+                "",
+            ]
+    return "\n".join(lines)
+
+
+MADE = {"exercises.md": exercises, "misprints.md": misprints, "reference.md": reference}
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -215,9 +215,9 @@ def exercises():
     lines = [
         "# Exercises",
         "",
-        "Five for each chapter of the {doc}`course <course/index>`. `refwfm check ex-01 --start mine.py` writes",
-        "a file with the function to fill in, `refwfm check ex-01 mine.py` holds it against an oracle and names",
-        "known mistakes, `refwfm check ex-01 --hint 1` helps. This page is written by",
+        "Five for each chapter of the {doc}`course <course/index>`. `refwfm check ex-01 --start mine.py`",
+        "writes a file with the function to fill in, `refwfm check ex-01 mine.py` holds it against an oracle",
+        "and names known mistakes, `refwfm check ex-01 --hint 1` helps. This page is written by",
         "`PYTHONPATH=tests python -m test_docs`.",
         "",
     ]

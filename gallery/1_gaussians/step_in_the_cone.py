@@ -8,7 +8,7 @@ covariance however long it is (WFM-U2). A step along the derivative of the *cova
 """
 
 # %%
-# From a round Gaussian to a needle, in 1, 2, 4, ... steps.
+# From a round Gaussian to a flat one, in 1, 2, 4, ... steps.
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from refwfm.measures import Gaussian
 from refwfm.paper_figures.drawing import GREEN, RED, panels, show
 
 mu = Gaussian(np.zeros((1, 2)), 4 * np.eye(2)[None])
-nu = Gaussian(np.zeros((1, 2)), np.array([[[4.0, 0.0], [0.0, 0.01]]]))
+nu = Gaussian(np.zeros((1, 2)), np.array([[[4.0, 0.0], [0.0, 0.25]]]))
 counts = [1, 2, 4, 8, 16, 32, 64]
 errors, lowest = {"points": [], "entries": []}, []
 for n_steps in counts:
@@ -36,10 +36,12 @@ for n_steps in counts:
 
 figure, axis = panels(1, width=6.0, height=3.6)
 axis.loglog(counts, errors["entries"], color=RED, marker="s", ms=5, label="steps in the entries, projected")
-axis.loglog(counts, np.maximum(errors["points"], 1e-10), color=GREEN, marker="o", ms=5, label="exponential steps")
+axis.loglog(
+    counts, np.maximum(errors["points"], 1e-10), color=GREEN, marker="o", ms=5, label="exponential steps"
+)
 axis.set(xlabel="steps", ylabel="distance to the target", xticks=counts, xticklabels=counts)
 axis.minorticks_off()
-axis.set_title(f"one step in the entries has an eigenvalue of {lowest[0]:.1f}")
+axis.set_title(f"lowest eigenvalue after one step in the entries: {lowest[0]:.0f}")
 axis.legend(frameon=False, loc="center right")
 show(figure, "step_in_the_cone")
 

@@ -44,6 +44,7 @@ for name, way, height, color in (("geodesic", geodesic, 0.0, GREEN), ("straight 
     axis.text(-2.0, height, name, ha="right", va="center", color=color)
     axis.text(-2.0, height - 1.9, "area", ha="right", va="center", fontsize=9)
 bare(axis)
+axis.set_xlim(-7.5, 15.5)
 show(figure, "swelling")
 
 lowest = min(np.linalg.eigvalsh(s.cov - g.cov)[0] for s, g in zip(straight, geodesic, strict=True))

@@ -18,20 +18,22 @@ n = 16
 angle = np.linspace(0, np.pi, n)
 rng = np.random.default_rng(1)
 x = np.stack([np.cos(angle), np.sin(angle)], -1) + 0.06 * rng.normal(size=(n, 2))
-y = np.stack([2.4 - np.cos(angle), 0.8 - np.sin(angle)], -1) + 0.06 * rng.normal(size=(n, 2))
+y = np.stack([1.0 - np.cos(angle), -0.6 - np.sin(angle)], -1) + 0.06 * rng.normal(size=(n, 2))
 cost, a = sq_euclidean_cost(x, y), np.full(n, 1 / n)
 
 # %%
 # Lines are as dark as the mass they carry.
 
-figure, axes = panels(3, width=3.1, height=2.5)
+figure, axes = panels(3, width=3.1, height=3.1)
 partners = []
-for axis, eps in zip(axes, (0.01, 0.2, 20.0), strict=True):
-    logs = log_plan(cost, a, a, sinkhorn(cost, a, a, eps=eps, tol=1e-3, max_iter=20_000))
+for axis, eps in zip(axes, (0.003, 0.2, 20.0), strict=True):
+    logs = log_plan(cost, a, a, sinkhorn(cost, a, a, eps=eps, tol=1e-3, max_iter=50_000))
     mass = n * np.exp(logs)
     partners.append(float(np.mean(np.exp(-np.sum(mass * np.log(np.maximum(mass, 1e-300)), axis=1)))))
     for i, j in zip(*np.nonzero(mass > 0.02), strict=True):
-        axis.plot(*zip(x[i], y[j], strict=True), color=GREEN, alpha=float(min(1.0, mass[i, j])), lw=0.8)
+        axis.plot(
+            *zip(x[i], y[j], strict=True), color=GREEN, alpha=float((mass[i, j] / mass.max()) ** 0.5), lw=0.8
+        )
     axis.scatter(*x.T, s=9, color=BLUE, zorder=3)
     axis.scatter(*y.T, s=9, color=RED, zorder=3, marker="s")
     bare(axis)

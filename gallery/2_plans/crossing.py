@@ -53,7 +53,7 @@ for axis, (name, images), color in zip(axes, plans.items(), (GREY, GREEN, GREEN)
 show(figure, "crossing")
 
 assert found["as they come"] > 100
-assert 0 < found["least squared length"] < 50
+assert 0 < found["least squared length"] < 100
 assert found["least length"] == 0
 
 # %%

@@ -38,7 +38,7 @@ axis.semilogx(levels, found, color=GREEN, marker="o", ms=5)
 axis.axhline(0.5, color=GREY, ls="--")
 axis.text(levels[0], 0.53, "nobody can tell", color=GREY)
 axis.text(levels[0], found[0] + 0.04, f"copies: {found[0]:.2f}", color=GREEN)
-axis.text(levels[-1], found[-1] - 0.06, f"strangers: {found[-1]:.2f}", color=GREEN, ha="right", va="top")
+axis.text(levels[-1], found[-1] + 0.05, f"strangers: {found[-1]:.2f}", color=GREEN, ha="right")
 axis.set(xlabel="noise, in deviations of the family", ylabel="1-NN accuracy", ylim=(-0.03, 1.03))
 show(figure, "copies")
 

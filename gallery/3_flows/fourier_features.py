@@ -37,21 +37,21 @@ errors = [fitted(scale)[1] for scale in scales]
 best = scales[np.argmin(errors)]
 
 # %%
-# The scale is the standard deviation of the frequencies, in waves per unit.
+# The scale is the standard deviation of the frequencies, in radians per unit.
 
-figure, axes = panels(4, width=2.4, height=2.7)
+figure, axes = panels(5, width=2.1, height=2.5)
 pictures = {"truth": stripes(grid)}
 for scale, name in ((scales[0], "too low"), (best, "right"), (scales[-1], "too high")):
-    pictures[f"{name}: {scale:.2g}"] = fitted(scale)[0]
-for axis, (name, values) in zip(axes, list(pictures.items())[:3], strict=False):
+    pictures[f"{name}: {scale:.0f}" if scale > 1 else f"{name}: {scale:.1f}"] = fitted(scale)[0]
+for axis, (name, values) in zip(axes, pictures.items(), strict=False):
     axis.imshow(values.reshape(60, 60), origin="lower", vmin=-1.2, vmax=1.2, cmap="cividis")
     bare(axis)
     axis.set_title(name, fontsize=10)
-axes[3].loglog(scales, errors, color=GREEN, marker="o", ms=4)
-axes[3].axhline(1.0, color=RED, lw=0.8, ls="--")
-axes[3].text(scales[0], 1.15, "the mean", color=RED, fontsize=8)
-axes[3].set(xlabel="scale of the frequencies", ylabel="unexplained variance")
-axes[3].set_title(f"least: {min(errors):.1g}", fontsize=10)
+axes[4].loglog(scales, errors, color=GREEN, marker="o", ms=4)
+axes[4].axhline(1.0, color=RED, lw=0.8, ls="--")
+axes[4].text(scales[0], 1.15, "the mean", color=RED, fontsize=8)
+axes[4].set(xlabel="scale of the frequencies", ylabel="unexplained variance")
+axes[4].set_title(f"least: {min(errors):.1g}", fontsize=10)
 show(figure, "fourier_features")
 
 assert errors[0] > 0.5

@@ -21,15 +21,15 @@ from refwfm.populations.oracles import denoising_velocity
 rng = np.random.default_rng(0)
 wanted = np.array([[0.4, 0.0], [1.5, 1.2], [1.5, -1.2]])
 places = np.concatenate([wanted, wanted * [-1.0, 1.0]])
-noise = uniform(1.5 * rng.normal(size=(1, 400, 2)))
+noise = uniform((wanted[np.arange(400) % 3] + 6 * rng.normal(size=(400, 2)))[None])
 
 
 def field(weight):
     """Guided field."""
 
     def velocity(cloud, t):
-        of_label = denoising_velocity(cloud.points, t, wanted, sigma=1.5, tau=0.25)
-        of_none = denoising_velocity(cloud.points, t, places, sigma=1.5, tau=0.25)
+        of_label = denoising_velocity(cloud.points, t, wanted, sigma=6.0, tau=0.25)
+        of_none = denoising_velocity(cloud.points, t, places, sigma=6.0, tau=0.25)
         return guidance(of_label, of_none, weight)
 
     return velocity
@@ -41,7 +41,7 @@ def field(weight):
 figure, axes = panels(3, width=3.0, height=3.2, sharex=True, sharey=True)
 shares = []
 for axis, weight in zip(axes, (0.0, 1.0, 3.0), strict=True):
-    made = generate_clouds(field(weight), noise, n_steps=60).points[0]
+    made = generate_clouds(field(weight), noise, n_steps=100).points[0]
     nearest = np.argmin(np.linalg.norm(made[:, None] - wanted, axis=-1), axis=1)
     shares.append(float(np.mean(nearest == 0)))
     axis.scatter(*made.T, s=4, color=GREEN)

@@ -34,7 +34,7 @@ pairs = {
 # %%
 # Every source has the colour of its target's label.
 
-figure, axes = panels(2, width=4.2, height=3.0, sharex=True, sharey=True)
+figure, axes = panels(2, width=4.2, height=3.5, sharex=True, sharey=True)
 one_side = {}
 for axis, (name, partner) in zip(axes, pairs.items(), strict=True):
     for which, color, marker in ((0, BLUE, "o"), (1, RED, "s")):

@@ -29,7 +29,7 @@ of_points = float(sq_wasserstein2(*(clouds.uniform(each.reshape(-1, 2)) for each
 # %%
 # Three clouds of each family, in three colours and marks.
 
-figure, axes = panels(2, width=4.0, height=2.5)
+figure, axes = panels(2, width=4.0, height=2.2)
 for axis, family, title in ((axes[0], first, "first family"), (axes[1], second, "second family")):
     for k, color, marker in zip((0, 12, 13), (BLUE, RED, GREEN), "os^", strict=True):
         axis.scatter(*family[k].T, s=14, color=color, marker=marker)

@@ -1,8 +1,8 @@
 """
-A thousand steps of a small network find the spiral
-===================================================
+Seven hundred steps of a small network find the spiral
+======================================================
 
-128 ellipses along a spiral, and 100 new ones from a network after 30, 200 and 1000 steps of training: seconds of one
+128 ellipses along a spiral, and 100 new ones from a network after 30, 200 and 700 steps of training: seconds of one
 core. Number: the median distance of a new ellipse to the nearest of the data, in units of an ellipse's size.
 More steps bring it further down; this is where it is after these.
 """
@@ -24,13 +24,13 @@ figure, axes = panels(4, width=2.5, height=2.9, sharex=True, sharey=True)
 draw_ellipses(axes[0], family.gaussians, color=BLUE, n_std=1.0, fill=0.0)
 axes[0].set_title("data", fontsize=10)
 errors = []
-for axis, steps in zip(axes[1:], (30, 200, 1000), strict=True):
+for axis, steps in zip(axes[1:], (30, 200, 700), strict=True):
     flow = WassersteinFlow(measure="gaussians", steps=steps, batch=64, width=64, depth=3, seed=0).fit(family)
     made = flow.sample(100, n_steps=20)
     errors.append(float(np.sqrt(np.median(nearest(made, family.gaussians).sq_distance))) / size)
     draw_ellipses(axis, made, color=GREEN, n_std=1.0, fill=0.0)
     axis.set_title(f"{steps} steps: {errors[-1]:.2f}", fontsize=10)
-limit = 1.35 * np.abs(family.gaussians.mean).max()
+limit = 1.2 * np.abs(family.gaussians.mean).max()
 for axis in axes:
     bare(axis)
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit))

@@ -4,11 +4,12 @@ Lines cross; the flow that learns from them turns off
 
 Flow matching shows a network points on straight lines and asks for the velocity. Where two lines cross the same
 place has two answers, and least squares gives their mean (GWFM-9). So the paths of the learned flow never cross,
-though the lines do: those that start above end above.
+though the lines do: whoever starts above ends above.
 """
 
 # %%
-# From a normal law to two places on the line: the best field of all is known (META-FM-12).
+# Two places on the line under much noise. The best field of all is known (META-FM-12); the lines lead from the
+# noisy points to the places that they came from.
 
 import numpy as np
 
@@ -19,11 +20,11 @@ from refwfm.populations.oracles import denoising_velocity
 
 rng = np.random.default_rng(0)
 ends = np.array([[-2.0], [2.0]])
-noise = rng.normal(size=(60, 1))
 partner = ends[rng.integers(0, 2, 60)]
+noise = partner + 4 * rng.normal(size=(60, 1))
 path = {}
 end = generate_clouds(
-    lambda cloud, t: denoising_velocity(cloud.points, t, ends, sigma=1.0, tau=0.1),
+    lambda cloud, t: denoising_velocity(cloud.points, t, ends, sigma=4.0, tau=0.0),
     uniform(noise[None]),
     n_steps=100,
     observe=path.__setitem__,

@@ -1,0 +1,48 @@
+"""
+E8: with the printed exponent nothing is balanced
+=================================================
+
+The temperature of an entropic map is chosen where its variance and its squared bias are equal (WFM-14). With the
+printed :math:`\\varepsilon^{-d/2-1}` they are not, at the temperature that the same page prints: the variance
+would be of a lower order. With :math:`\\varepsilon^{-d/2}` both fall as :math:`n^{-2/(d+4)}`.
+"""
+
+# %%
+# Both terms at the schedule's temperature, without the logarithm that they share, in two dimensions.
+
+import numpy as np
+
+from refwfm.paper_figures.drawing import BLUE, GREEN, RED, panels, show
+from refwfm.transport.entropic import epsilon_schedule
+
+d = 2
+counts = np.geomspace(1e2, 1e6, 9)
+eps = np.array([epsilon_schedule(int(n), d) for n in counts])
+terms = {
+    "variance, printed": counts**-0.5 * eps ** (-d / 2 - 1),
+    "variance, meant": counts**-0.5 * eps ** (-d / 2),
+    "squared bias": eps**2,
+}
+slopes = {name: float(np.polyfit(np.log(counts), np.log(values), 1)[0]) for name, values in terms.items()}
+
+# %%
+# The slopes are the exponents of n.
+
+figure, axis = panels(1, width=6.0, height=3.6)
+for (name, values), color, marker in zip(terms.items(), (RED, GREEN, BLUE), "so ", strict=True):
+    label = f"{name}: exponent {slopes[name]:.2f}"
+    axis.loglog(
+        counts,
+        values,
+        color=color,
+        marker=marker.strip(),
+        ms=6,
+        ls="--" if marker == " " else "-",
+        label=label,
+    )
+axis.set(xlabel="points", ylabel="term of the error bound")
+axis.legend(frameon=False)
+show(figure, "e8_no_balance")
+
+assert abs(slopes["variance, meant"] - slopes["squared bias"]) < 1e-3
+assert slopes["variance, printed"] > slopes["squared bias"] + 0.1

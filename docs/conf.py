@@ -27,7 +27,6 @@ sphinx_gallery_conf = {
     "capture_repr": (),
     "abort_on_example_error": True,
     "doc_module": "refwfm",
-    "reference_url": {"refwfm": None},  # functions in the code lead to their entries here
     "backreferences_dir": "gallery/uses",
     "log_level": {"backreference_missing": "debug"},
     "show_signature": False,

@@ -1,10 +1,11 @@
-"""
+r"""
 From any start, the distance to the target falls on a straight line
 ===================================================================
 
-The conditional velocity is the rest of the way over the rest of the time (WFM-23). Whoever follows it keeps a
-constant speed and arrives at time 1, from wherever it starts: :math:`W_2(\\mu_t,\\nu)=(1-t)\\,W_2(\\mu_0,\\nu)`
-(WFM-Prop3.1). Even coarse steps keep to the line, since each is an exponential map.
+The conditional velocity is the rest of the way over the rest of the time (WFM-23). Whoever follows it
+keeps a constant speed and arrives at time 1, from wherever it starts:
+:math:`W_2(\mu_t,\nu)=(1-t)\,W_2(\mu_0,\nu)` (WFM-Prop3.1). Even coarse steps keep to the line, since
+each is an exponential map.
 """
 
 # %%

@@ -1,10 +1,10 @@
-"""
+r"""
 In float32 the textbook distance of near Gaussians is noise
 ===========================================================
 
-The textbook computes :math:`\\mathrm{tr}(A+B-2(A^{1/2}BA^{1/2})^{1/2})`: two large numbers, nearly equal, whose
-difference is asked for. ``bures.sq_distance`` computes the same number from the factors of both covariances and
-keeps its digits.
+The textbook computes :math:`\mathrm{tr}(A+B-2(A^{1/2}BA^{1/2})^{1/2})`: two large numbers, nearly equal,
+whose difference is asked for. ``bures.sq_distance`` computes the same number from the factors of both
+covariances and keeps its digits.
 """
 
 # %%

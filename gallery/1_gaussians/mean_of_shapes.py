@@ -2,10 +2,10 @@
 The mean of covariances is larger than the mean shape
 =====================================================
 
-A hundred US cities, each the Gaussian of the area within its limits, laid on one centre. The mean of their
-covariances is the covariance of a point of a city drawn at random: long cities that point in different
-directions add up to a large round one. The Bures-Wasserstein barycenter is the mean of the *shapes*: it has the
-least mean squared distance to them.
+A hundred US cities, each the Gaussian of the area within its limits, laid on one centre. The mean of
+their covariances is the covariance of a point of a city drawn at random: long cities that point in
+different directions add up to a large round one. The Bures-Wasserstein barycenter is the mean of the
+*shapes*: it has the least mean squared distance to them.
 """
 
 # %%

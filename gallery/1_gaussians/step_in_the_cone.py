@@ -1,10 +1,11 @@
-"""
+r"""
 A matrix step of any length stays a covariance; a step in its entries does not
 ==============================================================================
 
-Generation goes in steps. A step along the field of the *points*, :math:`(I+hS)\\Sigma(I+hS)^\\top`, is a
-covariance however long it is (WFM-U2). A step along the derivative of the *covariance*, :math:`\\Sigma+h\\dot
-\\Sigma`, leaves the cone of covariances when the shape must shrink, and has to be projected back.
+Generation goes in steps. A step along the field of the *points*, :math:`(I+hS)\Sigma(I+hS)^\top`, is a
+covariance however long it is (WFM-U2). A step along the derivative of the *covariance*,
+:math:`\Sigma+h\dot \Sigma`, leaves the cone of covariances when the shape must shrink, and has to be
+projected back.
 """
 
 # %%
@@ -37,7 +38,12 @@ for n_steps in counts:
 figure, axis = panels(1, width=6.0, height=3.6)
 axis.loglog(counts, errors["entries"], color=RED, marker="s", ms=5, label="steps in the entries, projected")
 axis.loglog(
-    counts, np.maximum(errors["points"], 1e-10), color=GREEN, marker="o", ms=5, label="exponential steps"
+    counts,
+    np.maximum(errors["points"], 1e-10),
+    color=GREEN,
+    marker="o",
+    ms=5,
+    label="exponential steps: rounding",
 )
 axis.set(xlabel="steps", ylabel="distance to the target", xticks=counts, xticklabels=counts)
 axis.minorticks_off()

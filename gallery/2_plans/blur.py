@@ -2,8 +2,8 @@
 The temperature turns a permutation into a blur
 ===============================================
 
-Entropic transport (WFM-12) spreads the mass of each point over some partners. How many? The exponential of the
-entropy of a row of the plan counts them: one for a permutation, all sixteen for the product plan.
+Entropic transport (WFM-12) spreads the mass of each point over some partners. How many? The exponential
+of the entropy of a row of the plan counts them: one for a permutation, all sixteen for the product plan.
 """
 
 # %%

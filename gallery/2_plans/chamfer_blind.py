@@ -2,8 +2,9 @@
 Chamfer does not see where the mass is
 ======================================
 
-Chamfer asks each point for the nearest one of the other cloud, and never counts. Move the weight of a four to
-its left half, with every point in its place: Chamfer says nothing has changed. Transport has to carry the mass.
+Chamfer asks each point for the nearest one of the other cloud, and never counts. Move the weight of a
+four to its left half, with every point in its place: Chamfer says nothing has changed. Transport has to
+carry the mass.
 """
 
 # %%

@@ -3,8 +3,8 @@ Shortest paths never cross
 ==========================
 
 Fifty points are to go to fifty places, on straight lines. Where two lines cross, exchanging the partners
-shortens both, so the plan of least *length* has no crossing. The plan of least *squared* length (WFM-3), which
-is the one of this package, may have some; but there nobody is at a crossing at the same time.
+shortens both, so the plan of least *length* has no crossing. The plan of least *squared* length (WFM-3),
+which is the one of this package, may have some; but there nobody is at a crossing at the same time.
 """
 
 # %%
@@ -57,8 +57,8 @@ assert 0 < found["least squared length"] < 100
 assert found["least length"] == 0
 
 # %%
-# On the way of least squared length points keep apart at each time: the nearest two at half the time are nearer
-# than at the start, but not in one place.
+# On the way of least squared length points keep apart at each time: the nearest two at half the time are
+# nearer than at the start, but not in one place.
 
 halfway = displacement(x, plans["least squared length"], 0.5)
 apart = np.linalg.norm(halfway[:, None] - halfway, axis=-1)[~np.eye(50, dtype=bool)].min()

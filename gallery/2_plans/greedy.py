@@ -2,9 +2,10 @@
 Greedy pairs pay at the end; of a plan with potentials they do not
 ==================================================================
 
-Take the cheapest pair of all, then the cheapest of what is left, and so on: each choice is the best at hand, and
-the last two points must go to each other from end to end. The rounding of this package (WFM-A.1) is greedy as well,
-but reads an entropic *plan*: its potentials have raised the price of partners that others need more.
+Take the cheapest pair of all, then the cheapest of what is left, and so on: each choice is the best at
+hand, and the last two points must go to each other from end to end. The rounding of this package
+(WFM-A.1) is greedy as well, but reads an entropic *plan*: its potentials have raised the price of
+partners that others need more.
 """
 
 # %%

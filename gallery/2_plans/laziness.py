@@ -2,9 +2,10 @@
 A lazy alignment costs little until the noise fills the gaps
 ============================================================
 
-Align every cloud once to a reference, and noise around the reference needs no assignment of its own: its points
-keep their numbers (GWFM-37). Not always the best partners: at a tenth of the spacing most alignments could be
-bettered. But hardly by anything; only when the noise is as large as the spacing does laziness cost the double.
+Align every cloud once to a reference, and noise around the reference needs no assignment of its own: its
+points keep their numbers (GWFM-37). Not always the best partners: at a tenth of the spacing most
+alignments could be bettered. But hardly by anything; only when the noise is as large as the spacing does
+laziness cost the double.
 """
 
 # %%

@@ -2,9 +2,9 @@
 An entropic map of a cloud to itself shrinks it
 ===============================================
 
-Transport of a cloud to itself should leave it alone. The entropic map (WFM-13) sends each point to a *mean* of
-its neighbours, and the cloud shrinks, the more the larger the temperature. The debiased map takes the potential
-of the self-transport off again.
+Transport of a cloud to itself should leave it alone. The entropic map (WFM-13) sends each point to a
+*mean* of its neighbours, and the cloud shrinks, the more the larger the temperature. The debiased map
+takes the potential of the self-transport off again.
 """
 
 # %%

@@ -2,10 +2,10 @@
 A Gaussian guess is a head start for Sinkhorn, not a better rate
 ================================================================
 
-Sinkhorn's iteration usually starts at zeros. The optimal map between the Gaussians with the clouds' moments has
-a potential in closed form. Starting there changes nothing in the answer and saves the first iterations, most of
-those that a plan for training needs. What is left of the error falls at the iteration's own rate: whoever wants
-many digits saves nothing, and here even loses.
+Sinkhorn's iteration usually starts at zeros. The optimal map between the Gaussians with the clouds'
+moments has a potential in closed form. Starting there changes nothing in the answer and saves the first
+iterations, most of those that a plan for training needs. What is left of the error falls at the
+iteration's own rate: whoever wants many digits saves nothing, and here even loses.
 """
 
 # %%
@@ -13,8 +13,8 @@ many digits saves nothing, and here even loses.
 
 import numpy as np
 
-from refwfm.paper_figures.drawing import GREEN, GREY, panels, show
 from refwfm.clouds import uniform
+from refwfm.paper_figures.drawing import GREEN, GREY, panels, show
 from refwfm.transport.sinkhorn import sq_euclidean_cost
 from refwfm.transport.starts import error_curve, iterations_to, start_potential
 

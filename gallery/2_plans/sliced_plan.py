@@ -2,9 +2,10 @@
 Sliced plans are sorted in every direction and right in none
 ============================================================
 
-On a line transport is sorting. Sort along many directions and average the plans (GWFM-106): cheap, with the right
-marginals, but a point goes to a different partner in each direction. Between clouds that differ by a shift the
-sliced plan is right; between two crescents it sends mass across, and it costs more than the optimal plan.
+On a line transport is sorting. Sort along many directions and average the plans (GWFM-106): cheap, with
+the right marginals, but a point goes to a different partner in each direction. Between clouds that
+differ by a shift the sliced plan is right; between two crescents it sends mass across, and it costs more
+than the optimal plan.
 """
 
 # %%

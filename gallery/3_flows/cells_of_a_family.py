@@ -2,9 +2,9 @@
 Weights move the cells until every member gets its share
 ========================================================
 
-Each source goes to a member of the family. To the *nearest*, most sources would go to the members in the middle,
-and those outside would hardly be learned. Semidiscrete transport (SEMI-1) subtracts a weight from each member's
-cost, and moves the weights until all get the same share of the source.
+Each source goes to a member of the family. To the *nearest*, most sources would go to the members in the
+middle, and those outside would hardly be learned. Semidiscrete transport (SEMI-1) subtracts a weight
+from each member's cost, and moves the weights until all get the same share of the source.
 """
 
 # %%
@@ -12,7 +12,7 @@ cost, and moves the weights until all get the same share of the source.
 
 import numpy as np
 
-from refwfm.paper_figures.drawing import BLUE, GREY, bare, panels, show
+from refwfm.paper_figures.drawing import bare, panels, show
 from refwfm.paper_figures.ellipses import PALETTE
 from refwfm.transport.semidiscrete import assign, fit_semidiscrete
 

@@ -2,9 +2,9 @@
 Copies score zero where one half is best
 ========================================
 
-To judge a generator, pool its members with real ones and ask each for its nearest neighbour (1-NNA). If nobody can
-tell them apart, half of the neighbours are of the same kind. Below one half is *not* better: a copy has its
-original for a neighbour, always, and scores zero.
+To judge a generator, pool its members with real ones and ask each for its nearest neighbour (1-NNA). If
+nobody can tell them apart, half of the neighbours are of the same kind. Below one half is *not* better:
+a copy has its original for a neighbour, always, and scores zero.
 """
 
 # %%

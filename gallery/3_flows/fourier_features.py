@@ -2,9 +2,9 @@
 Random Fourier features see stripes that coordinates do not
 ===========================================================
 
-What a network is told of a place decides what it can say of it. From the bare coordinates a linear map sees a
-slope; from sines and cosines of random frequencies (WFM-RFF) it sees detail as fine as the frequencies, no finer.
-Too high frequencies see nothing but the points they were fitted to.
+What a network is told of a place decides what it can say of it. From the bare coordinates a linear map
+sees a slope; from sines and cosines of random frequencies (WFM-RFF) it sees detail as fine as the
+frequencies, no finer. Too high frequencies see nothing but the points they were fitted to.
 """
 
 # %%

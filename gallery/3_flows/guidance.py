@@ -1,10 +1,10 @@
-"""
+r"""
 Guidance buys typical samples and pays with variety
 ===================================================
 
-A conditional model can be pushed further from its own unconditional one, :math:`(1+w)\\,v_{label}-w\\,v_{none}`.
-Samples move away from the other class, where nobody could mistake them, and the law that was asked for is
-no longer the one that is drawn.
+A conditional model can be pushed further from its own unconditional one,
+:math:`(1+w)\,v_{label}-w\,v_{none}`. Samples move away from the other class, where nobody could mistake
+them, and the law that was asked for is no longer the one that is drawn.
 """
 
 # %%

@@ -2,10 +2,10 @@
 Pairs must not be matched across labels
 =======================================
 
-Matching a batch of sources with a batch of targets shortens the paths (WFM-AppC). If labels are matched along,
-each label takes the sources that lie near it, and a conditional model is trained on a part of the source. But
-when it is asked for that label it starts from all of it: half of the starts were never seen. Matching *within*
-labels leaves every label the whole source.
+Matching a batch of sources with a batch of targets shortens the paths (WFM-AppC). If labels are matched
+along, each label takes the sources that lie near it, and a conditional model is trained on a part of the
+source. But when it is asked for that label it starts from all of it: half of the starts were never seen.
+Matching *within* labels leaves every label the whole source.
 """
 
 # %%

@@ -2,8 +2,9 @@
 The same points can be another family
 =====================================
 
-A model of *points* learns where points are. A family of clouds says more: which points go together. Below are two
-families whose points, thrown together, have the same law; their distance as families (GWFM-3) is large.
+A model of *points* learns where points are. A family of clouds says more: which points go together.
+Below are two families whose points, thrown together, have the same law; their distance as families
+(GWFM-3) is large.
 """
 
 # %%

@@ -2,9 +2,9 @@
 Seven hundred steps of a small network find the spiral
 ======================================================
 
-128 ellipses along a spiral, and 100 new ones from a network after 30, 200 and 700 steps of training: seconds of one
-core. Number: the median distance of a new ellipse to the nearest of the data, in units of an ellipse's size.
-More steps bring it further down; this is where it is after these.
+128 ellipses along a spiral, and 100 new ones from a network after 30, 200 and 700 steps of training:
+seconds of one core. Number: the median distance of a new ellipse to the nearest of the data, in units of
+an ellipse's size. More steps bring it further down; this is where it is after these.
 """
 
 # %%

@@ -2,8 +2,9 @@
 Straight paths need one step, bent ones several
 ===============================================
 
-To make a sample one follows a field in steps. On straight paths at constant speed a single Euler step is exact.
-How much the paths bend can be measured (GWFM-Straightness), and it tells how many steps are needed.
+To make a sample one follows a field in steps. On straight paths at constant speed a single Euler step is
+exact. How much the paths bend can be measured (GWFM-Straightness), and it tells how many steps are
+needed.
 """
 
 # %%

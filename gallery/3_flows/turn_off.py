@@ -2,14 +2,14 @@
 Lines cross; the flow that learns from them turns off
 =====================================================
 
-Flow matching shows a network points on straight lines and asks for the velocity. Where two lines cross the same
-place has two answers, and least squares gives their mean (GWFM-9). So the paths of the learned flow never cross,
-though the lines do: whoever starts above ends above.
+Flow matching shows a network points on straight lines and asks for the velocity. Where two lines cross
+the same place has two answers, and least squares gives their mean (GWFM-9). So the paths of the learned
+flow never cross, though the lines do: whoever starts above ends above.
 """
 
 # %%
-# Two places on the line under much noise. The best field of all is known (META-FM-12); the lines lead from the
-# noisy points to the places that they came from.
+# Two places on the line under much noise. The best field of all is known (META-FM-12); the lines lead
+# from the noisy points to the places that they came from.
 
 import numpy as np
 

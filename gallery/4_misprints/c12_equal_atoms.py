@@ -2,9 +2,9 @@
 C12: a reference with two equal atoms has no stable alignment
 =============================================================
 
-Proposition 3.1 gives every reference of n atoms a radius within which its alignment stays optimal (GWFM-37). It must
-say n *distinct* atoms: as two of them approach each other the radius falls to zero with their distance, since
-exchanging their partners costs less and less.
+Proposition 3.1 gives every reference of n atoms a radius within which its alignment stays optimal
+(GWFM-37). It must say n *distinct* atoms: as two of them approach each other the radius falls to zero
+with their distance, since exchanging their partners costs less and less.
 """
 
 # %%

@@ -1,10 +1,11 @@
-"""
+r"""
 E11: a field that does not see its measure cannot take two clouds apart
 =======================================================================
 
-(16) and (17) print a network of place and time, :math:`f_\\theta(x,t)`. Meant is one that sees the measure, too,
-:math:`f_\\theta(x;\\mu_t,t)` (WFM-11). Two clouds that pass through each other are at the same places at the same
-time: without the measure the best answer is the mean of both velocities, and its loss does not vanish.
+(16) and (17) print a network of place and time, :math:`f_\theta(x,t)`. Meant is one that sees the
+measure, too, :math:`f_\theta(x;\mu_t,t)` (WFM-11). Two clouds that pass through each other are at the
+same places at the same time: without the measure the best answer is the mean of both velocities, and its
+loss does not vanish.
 """
 
 # %%
@@ -17,7 +18,7 @@ from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, bare, panels, s
 from refwfm.transport.fields import mean_displacement
 
 rng = np.random.default_rng(0)
-n = 30
+n = 300
 shape = rng.normal(size=(n, 2)) * [0.4, 0.6]
 start = np.stack([shape - [2.0, 0.0], shape + [2.0, 0.0]])
 end = np.stack([shape + [2.0, 0.0], shape - [2.0, 0.0]])
@@ -26,7 +27,7 @@ weights = np.full((2, n), 1 / n)
 
 def best(x, y, w, t):
     """Best field of place and time, for whatever is pooled in the last but one axis."""
-    return mean_displacement(x, y, w, t, radius=0.25)
+    return mean_displacement(x, y, w, t, radius=0.3)
 
 
 def losses(t):
@@ -43,12 +44,13 @@ times = np.linspace(0, 1, 41)
 curve = np.array([losses(float(t)) for t in times])
 figure, axes = panels(2, width=4.0, height=3.0)
 for k, color in ((0, BLUE), (1, RED)):
-    axes[0].scatter(*start[k].T, s=10, color=color, marker="os"[k])
+    axes[0].scatter(*start[k].T, s=4, color=color, marker="os"[k])
     axes[0].annotate(
         "",
         end[k].mean(0) + [0, 0.9 - 1.8 * k],
         start[k].mean(0) + [0, 0.9 - 1.8 * k],
-        arrowprops={"arrowstyle": "->", "color": color, "lw": 2},
+        arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.5},
+        zorder=5,
     )
 bare(axes[0])
 axes[0].set_title("two clouds that pass each other", fontsize=10)
@@ -56,7 +58,7 @@ axes[1].plot(
     times, curve[:, 0], color=GREEN, lw=2, label=f"sees the measure: at most {curve[:, 0].max():.0f}"
 )
 axes[1].plot(times, curve[:, 1], color=GREY, lw=2, ls="--", label=f"does not: up to {curve[:, 1].max():.0f}")
-axes[1].set(xlabel="time", ylabel="least loss", ylim=(-0.5, 22))
+axes[1].set(xlabel="time", ylabel="least loss", ylim=(-0.5, 23))
 axes[1].legend(frameon=False, loc="upper right")
 show(figure, "e11_blind")
 

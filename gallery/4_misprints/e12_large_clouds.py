@@ -2,9 +2,9 @@
 E12: a sum over points lets the large clouds speak alone
 ========================================================
 
-The loss is printed as a sum over the points of a cloud where (11) has their mean (WFM-U7). For clouds of one size
-that is a factor; for clouds of ten and of a thousand points it is another question. Let the target be 0 for the
-small cloud and 1 for the large one, and ask for the best constant.
+The loss is printed as a sum over the points of a cloud where (11) has their mean (WFM-U7). For clouds of
+one size that is a factor; for clouds of ten and of a thousand points it is another question. Let the
+target be 0 for the small cloud and 1 for the large one, and ask for the best constant.
 """
 
 # %%
@@ -34,7 +34,7 @@ for (name, w), color, style in zip(weights.items(), (GREEN, GREY), ("-", "--"), 
     )
     axis.scatter(best[name], curve.min() / curve.max(), color=color, zorder=3, clip_on=False)
 axis.set(xlabel="constant that is predicted", ylabel="loss / its largest", ylim=(0, 1.02), xlim=(0, 1))
-axis.legend(frameon=False, loc="upper right")
+axis.legend(frameon=False, loc="lower left")
 show(figure, "e12_large_clouds")
 
 assert abs(best["mean (meant)"] - 0.5) < 0.01

@@ -2,9 +2,9 @@
 E14: with the barycenter as its scale, a Wishart source is too large
 ====================================================================
 
-A Wishart law W(V, df) has the mean df V. Printed is W with the barycenter as its scale; meant is the barycenter
-over df (WFM-AppD1), and so it stands in the authors' released code. As printed the source is df times the
-covariance of the data.
+A Wishart law W(V, df) has the mean df V. Printed is W with the barycenter as its scale; meant is the
+barycenter over df (WFM-AppD1), and so it stands in the authors' released code. As printed the source is
+df times the covariance of the data.
 """
 
 # %%
@@ -28,7 +28,7 @@ shapes = {"cities": cities.cov, "source, meant": drawn, "source, printed": sourc
 
 figure, axes = panels(3, width=2.9, height=3.2, sharex=True, sharey=True)
 size = {name: float(np.mean(np.trace(cov, axis1=-2, axis2=-1))) for name, cov in shapes.items()}
-limit = 2.2 * np.sqrt(size["source, printed"])
+limit = 1.5 * np.sqrt(size["source, printed"])
 for axis, (name, cov), color in zip(axes, shapes.items(), (BLUE, GREEN, GREY), strict=True):
     draw_ellipses(axis, Gaussian(np.zeros((100, 2)), cov), color=color, n_std=1.0, fill=0.0, alpha=0.5)
     bare(axis)

@@ -1,10 +1,10 @@
-"""
+r"""
 E15: a deviation read as a variance makes the source too wild
 =============================================================
 
-The source of clouds has Cholesky factors with normal entries of deviations :math:`\\sigma_L`. The paper writes
-:math:`\\mathcal N(\\mu_L,\\sigma_LI)`, where a reader takes :math:`\\sigma_L` for a variance. Its root is larger as
-soon as the deviation is below 1.
+The source of clouds has Cholesky factors with normal entries of deviations :math:`\sigma_L`. The paper
+writes :math:`\mathcal N(\mu_L,\sigma_LI)`, where a reader takes :math:`\sigma_L` for a variance. Its
+root is larger as soon as the deviation is below 1.
 """
 
 # %%
@@ -29,19 +29,18 @@ drawn = {
 families = {"fours": real, **drawn}
 
 # %%
-# Five of each, and the deviation of the clouds' sizes from cloud to cloud, in units of that of the fours.
+# Five of each, and the deviation of the clouds' sizes from cloud to cloud, in units of that of the
+# fours.
 
-figure, axes = panels(5, width=1.6, height=5.2)
+figure, axis = panels(1, width=7.5, height=4.6)
 varies = {name: float(np.std([np.std(points) for points in every])) for name, every in families.items()}
-gap = 4.6
 for row, ((name, every), color) in enumerate(zip(families.items(), (BLUE, GREEN, GREY), strict=True)):
-    for axis, points in zip(axes, every[:5], strict=True):
-        axis.scatter(*(points - [0.0, gap * row]).T, s=4, color=color)
-    title = f"{name}: sizes vary by {varies[name] / varies['fours']:.1f}"
-    axes[0].text(-1.8, 1.9 - gap * row, title, fontsize=10, color=color)
-for axis in axes:
-    bare(axis)
-    axis.set(xlim=(-2.0, 2.0), ylim=(-2.3 - 2 * gap, 2.5))
+    for column, points in enumerate(every[:5]):
+        axis.scatter(*(points + [4.0 * column, -4.0 * row]).T, s=4, color=color)
+    title = f"{name}:\nsizes vary by {varies[name] / varies['fours']:.1f}"
+    axis.text(-2.5, -4.0 * row, title, ha="right", va="center", color=color)
+bare(axis)
+axis.set(xlim=(-9.0, 18.5), ylim=(-10.2, 2.2))
 show(figure, "e15_cholesky")
 
 assert np.all(source.std < 1)

@@ -2,9 +2,10 @@
 E16: zeroed cells are chosen again
 ==================================
 
-The rounding takes the largest entry of a plan and sets its row and its column to 0 (WFM-A.1, as printed). A cold plan
-has *underflowed*: it is 0 already outside a few entries. Once these are used up all cells are equal, the struck
-ones, too, and points get partners that are taken. Meant is to strike: minus infinity in logarithms.
+The rounding takes the largest entry of a plan and sets its row and its column to 0 (WFM-A.1, as
+printed). A cold plan has *underflowed*: it is 0 already outside a few entries. Once these are used up
+all cells are equal, the struck ones, too, and points get partners that are taken. Meant is to strike:
+minus infinity in logarithms.
 """
 
 # %%

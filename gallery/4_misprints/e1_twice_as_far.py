@@ -1,10 +1,10 @@
-"""
+r"""
 E1: as printed, the entropic map goes twice as far
 ==================================================
 
-Printed is :math:`\\hat T(x)=x-\\nabla\\hat f(x)`, which belongs to half of the squared distance. The cost of the
-paper is all of it, and the map is :math:`x-\\tfrac12\\nabla\\hat f(x)` (WFM-13). Read literally, every point flies
-past its target to the other side.
+Printed is :math:`\hat T(x)=x-\nabla\hat f(x)`, which belongs to half of the squared distance. The cost
+of the paper is all of it, and the map is :math:`x-\tfrac12\nabla\hat f(x)` (WFM-13). Read literally,
+every point flies past its target to the other side.
 """
 
 # %%
@@ -27,15 +27,15 @@ gradient = 2 * (x - meant)
 images = {"meant": meant, "printed": x - gradient}
 
 # %%
-# Where the points land, and how far from the nearest target.
+# Where the points land (crosses), and how far from the nearest target.
 
 figure, axes = panels(2, width=4.2, height=2.2, sharex=True, sharey=True)
 off = {}
 for axis, (name, image), color in zip(axes, images.items(), (GREEN, GREY), strict=True):
     off[name] = float(np.mean(np.sqrt(sq_euclidean_cost(image, y).min(axis=1))))
     axis.plot(*np.stack([x, image]).transpose(2, 0, 1), color=color, lw=0.4)
-    axis.scatter(*y.T, s=14, color=RED, marker="s", label="target")
-    axis.scatter(*x.T, s=8, color=BLUE, label="source")
+    axis.scatter(*y.T, s=14, color=RED, marker="s")
+    axis.scatter(*x.T, s=8, color=BLUE)
     axis.scatter(*image.T, s=14, color=color, marker="x", zorder=3)
     bare(axis)
     axis.set_title(f"{name}: {off[name]:.2f} off the target", fontsize=10)

@@ -1,10 +1,10 @@
-"""
+r"""
 E2: as printed, the path begins at its target
 =============================================
 
-Printed is :math:`x_t=\\exp_x((1-t)\\log_xy)`, which is at :math:`y` when time begins and at :math:`x` when it
-ends. Meant is :math:`\\exp_x(t\\log_xy)` (WFM-2). A model trained on the printed path learns to turn data into
-noise.
+Printed is :math:`x_t=\exp_x((1-t)\log_xy)`, which is at :math:`y` when time begins and at :math:`x` when
+it ends. Meant is :math:`\exp_x(t\log_xy)` (WFM-2). A model trained on the printed path learns to turn
+data into noise.
 """
 
 # %%

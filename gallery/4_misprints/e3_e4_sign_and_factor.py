@@ -2,9 +2,10 @@
 E3, E4: a stray minus runs away, a stray 2 arrives without speed
 ================================================================
 
-The conditional velocity is minus the gradient of half the squared distance over the time that is left (WFM-21,
-WFM-23). Lemma B.1 prints twice the gradient, one line of Lemma B.2 a minus too many. With the factor the distance
-falls like :math:`(1-t)^2`: right at the end, wrong on the way. With the minus it grows like :math:`1/(1-t)`.
+The conditional velocity is minus the gradient of half the squared distance over the time that is left
+(WFM-21, WFM-23). Lemma B.1 prints twice the gradient, one line of Lemma B.2 a minus too many. With the
+factor the distance falls like :math:`(1-t)^2`: right at the end, wrong on the way. With the minus it
+grows like :math:`1/(1-t)`.
 """
 
 # %%

@@ -2,9 +2,9 @@
 E6: the rate of the covariance is not the field of the points
 =============================================================
 
-Algorithm 1 sends the reader to (9), which has the rate of the covariance, where (10), the field of the points, is
-meant. Both are symmetric matrices and a network learns either; only generation tells. Steps with the field arrive,
-exactly. Steps with the rate in its place end anywhere.
+Algorithm 1 sends the reader to (9), which has the rate of the covariance, where (10), the field of the
+points, is meant. Both are symmetric matrices and a network learns either; only generation tells. Steps
+with the field arrive, exactly. Steps with the rate in its place end anywhere.
 """
 
 # %%

@@ -1,10 +1,11 @@
-"""
+r"""
 E8: with the printed exponent nothing is balanced
 =================================================
 
-The temperature of an entropic map is chosen where its variance and its squared bias are equal (WFM-14). With the
-printed :math:`\\varepsilon^{-d/2-1}` they are not, at the temperature that the same page prints: the variance
-would be of a lower order. With :math:`\\varepsilon^{-d/2}` both fall as :math:`n^{-2/(d+4)}`.
+The temperature of an entropic map is chosen where its variance and its squared bias are equal (WFM-14).
+With the printed :math:`\varepsilon^{-d/2-1}` they are not, at the temperature that the same page prints:
+the variance would be of a lower order. With :math:`\varepsilon^{-d/2}` both fall as
+:math:`n^{-2/(d+4)}`.
 """
 
 # %%
@@ -29,17 +30,13 @@ slopes = {name: float(np.polyfit(np.log(counts), np.log(values), 1)[0]) for name
 # The slopes are the exponents of n.
 
 figure, axis = panels(1, width=6.0, height=3.6)
-for (name, values), color, marker in zip(terms.items(), (RED, GREEN, BLUE), "so ", strict=True):
-    label = f"{name}: exponent {slopes[name]:.2f}"
-    axis.loglog(
-        counts,
-        values,
-        color=color,
-        marker=marker.strip(),
-        ms=6,
-        ls="--" if marker == " " else "-",
-        label=label,
-    )
+styles = (
+    {"color": RED, "marker": "s"},
+    {"color": GREEN, "marker": "o"},
+    {"color": BLUE, "lw": 7, "alpha": 0.4},
+)
+for (name, values), style in zip(terms.items(), styles, strict=True):
+    axis.loglog(counts, values, label=f"{name}: exponent {slopes[name]:.2f}", **style)
 axis.set(xlabel="points", ylabel="term of the error bound")
 axis.legend(frameon=False)
 show(figure, "e8_no_balance")

@@ -1,6 +1,6 @@
 """
-Sliced plans are sorted in every direction and right in none
-============================================================
+A sliced plan has the right marginals and too many partners
+===========================================================
 
 On a line transport is sorting. Sort along many directions and average the plans (GWFM-106): cheap, with
 the right marginals, but a point goes to a different partner in each direction. Between clouds that

@@ -51,7 +51,7 @@ for row, (name, shares, color) in enumerate((("meant", times, GREEN), ("printed"
     )
 bare(axis)
 axis.set(xlim=(-7.0, 14.4), ylim=(-5.0, 2.3))
-show(figure, "e2_backwards")
+show(figure, "e02_backwards")
 
 assert at_start["meant"] > 8
 assert at_start["printed"] < 1e-6

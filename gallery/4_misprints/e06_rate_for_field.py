@@ -38,7 +38,7 @@ for row, ((name, field), color) in enumerate(zip(fields.items(), (GREEN, GREY), 
     off[name] = float(bures.sq_distance(end, nu)[0] ** 0.5)
     axis.text(-1.2, 1.7 - 4.6 * row, f"{name}: off by {off[name]:.1g}", fontsize=10)
 bare(axis)
-show(figure, "e6_rate_for_field")
+show(figure, "e06_rate_for_field")
 
 assert off["field of the points (meant)"] < 1e-6
 assert off["rate of the covariance (printed)"] > 0.3

@@ -33,7 +33,7 @@ axis.loglog(gaps, radii, color=GREEN, marker="o", ms=5, label=f"radius; of equal
 axis.loglog(gaps, gaps / 2**0.5, color=RED, ls="--", label="distance / √2")
 axis.set(xlabel="distance of two atoms of the reference", ylabel="radius of stability")
 axis.legend(frameon=False)
-show(figure, "c12_equal_atoms")
+show(figure, "equal_atoms_c12")
 
 assert equal == 0
 assert np.all(radii <= gaps / 2**0.5 + 1e-12)

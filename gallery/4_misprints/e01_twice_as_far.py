@@ -39,7 +39,7 @@ for axis, (name, image), color in zip(axes, images.items(), (GREEN, GREY), stric
     axis.scatter(*image.T, s=14, color=color, marker="x", zorder=3)
     bare(axis)
     axis.set_title(f"{name}: {off[name]:.2f} off the target", fontsize=10)
-show(figure, "e1_twice_as_far")
+show(figure, "e01_twice_as_far")
 
 assert off["meant"] < 0.1
 assert off["printed"] > 1.0

@@ -49,7 +49,7 @@ for name, (_, color, style) in readings.items():
     axis.plot(times, found[name], color=color, ls=style, lw=2, label=label)
 axis.set(xlabel="time", ylabel="distance to the target", ylim=(0, 16), xlim=(0, 1))
 axis.legend(frameon=False, loc="upper left")
-show(figure, "e3_e4_sign_and_factor")
+show(figure, "e03_e4_sign_and_factor")
 
 assert np.allclose(found["meant"], found["meant"][0] * (1 - times))
 assert abs(found["E3, twice"][half] / found["E3, twice"][0] - 0.25) < 0.01

@@ -39,7 +39,7 @@ for (name, values), style in zip(terms.items(), styles, strict=True):
     axis.loglog(counts, values, label=f"{name}: exponent {slopes[name]:.2f}", **style)
 axis.set(xlabel="points", ylabel="term of the error bound")
 axis.legend(frameon=False)
-show(figure, "e8_no_balance")
+show(figure, "e08_no_balance")
 
 assert abs(slopes["variance, meant"] - slopes["squared bias"]) < 1e-3
 assert slopes["variance, printed"] > slopes["squared bias"] + 0.1

@@ -34,7 +34,7 @@ judges. Every page can be downloaded as a notebook.
 """
 
 MARKS = re.compile(
-    r"\$\$(?P<display>.+?)\$\$|\$(?P<math>.+?)\$|`(?P<code>[^`]+)`|\*\*(?P<exercise>[Ee]xercises? [^*]+)\*\*",
+    r"\$\$(?P<display>.+?)\$\$|\$(?P<math>.+?)\$|`(?P<code>[^`]+)`|\*\*(?P<exercise>[Ee]xercises?\s[^*]+)\*\*",
     re.DOTALL,
 )
 """What Markdown writes otherwise than reStructuredText."""

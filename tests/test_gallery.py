@@ -114,6 +114,7 @@ def scripts():
         ("$$a\n=b$$", ".. math:: a =b"),
         ("say `refwfm check`", "say ``refwfm check``"),
         ("**exercises 9 and 10**", "exercises :ref:`9 <ex-09>` and :ref:`10 <ex-10>`"),
+        ("(**exercise\n11**)", "(exercise\n:ref:`11 <ex-11>`)"),
         ("a **map**, *the* one", "a **map**, *the* one"),
     ],
 )

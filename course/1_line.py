@@ -25,12 +25,12 @@
 import itertools
 
 import numpy as np
-from drawing import BLUE, GREEN, GREY, RED, panels, show
 from scipy.stats import norm
 
 from refwfm.bures import push_forward
 from refwfm.interpolation import displacement
 from refwfm.measures import Gaussian, PointCloud
+from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, panels, show
 from refwfm.transport.exact import assignment
 from refwfm.transport.quantiles import quantile_coupling
 from refwfm.transport.sinkhorn import sq_euclidean_cost

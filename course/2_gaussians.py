@@ -15,11 +15,11 @@
 
 # %%
 import numpy as np
-from drawing import BLUE, GREEN, GREY, RED, bare, ellipse, panels, show
 
 from refwfm import bures, datasets
 from refwfm.barycenter import barycenter
 from refwfm.measures import Gaussian
+from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, bare, ellipse, panels, show
 from refwfm.psd import inv_sqrtm, sqrtm
 
 mu = Gaussian(np.array([0.0, 0.0]), np.array([[2.0, 1.4], [1.4, 1.3]]))

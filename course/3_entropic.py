@@ -22,8 +22,8 @@
 
 # %%
 import numpy as np
-from drawing import BLUE, GREEN, GREY, RED, bare, panels, show
 
+from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, bare, panels, show
 from refwfm.transport.entropic import entropic_map
 from refwfm.transport.exact import assignment
 from refwfm.transport.sinkhorn import dual_value, plan, sinkhorn, softmin, sq_euclidean_cost, transport_cost

@@ -16,12 +16,12 @@
 
 # %%
 import numpy as np
-from drawing import BLUE, GREEN, GREY, RED, bare, panels, show
 
 from refwfm import bures, clouds, datasets
 from refwfm.interpolation import displacement
 from refwfm.measures import PointCloud
 from refwfm.metrics.distances import chamfer
+from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, bare, panels, show
 from refwfm.transport.exact import assignment, sq_wasserstein2
 from refwfm.transport.plans import argmax_matching, greedy_rounding
 from refwfm.transport.sinkhorn import log_plan, sinkhorn, sq_euclidean_cost

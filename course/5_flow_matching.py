@@ -17,10 +17,10 @@
 
 # %%
 import numpy as np
-from drawing import GREEN, GREY, RED, bare, panels, show
 
 from refwfm.clouds import uniform
 from refwfm.generation import generate_clouds
+from refwfm.paper_figures.drawing import GREEN, GREY, RED, bare, panels, show
 from refwfm.populations.oracles import denoising_velocity
 from refwfm.transport.exact import assignment
 from refwfm.transport.fields import mean_displacement

@@ -20,13 +20,13 @@
 
 # %%
 import numpy as np
-from drawing import BLUE, GREEN, RED, bare, ellipse, panels, show
 
 from refwfm import bures, datasets
 from refwfm.conditional import conditional_velocity
 from refwfm.generation import generate
 from refwfm.measures import Gaussian
 from refwfm.metrics.nearest_gaussians import nearest
+from refwfm.paper_figures.drawing import BLUE, GREEN, RED, bare, ellipse, panels, show
 from refwfm.runs.estimator import WassersteinFlow
 
 mu = Gaussian(np.array([[0.0, 0.0]]), np.array([[[2.0, 1.4], [1.4, 1.3]]]))  # batches of one

@@ -19,10 +19,10 @@
 import time
 
 import numpy as np
-from drawing import BLUE, GREEN, GREY, RED, bare, panels, show
 
 from refwfm import clouds, datasets
 from refwfm.couplings.costs import pairwise_sq_wasserstein2
+from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, bare, panels, show
 from refwfm.transport.exact import assignment, sq_wasserstein2
 from refwfm.transport.families import even_family, sq_wow_distance
 from refwfm.transport.linearized import align, pairwise_sq_lazy_distance

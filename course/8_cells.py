@@ -16,12 +16,12 @@
 
 # %%
 import numpy as np
-from drawing import BLUE, GREEN, GREY, RED, panels, show
 
 from refwfm import bures, datasets
 from refwfm.measures import Gaussian
 from refwfm.metrics.populations import wasserstein2
 from refwfm.metrics.statistics import FamilyDistances, k_nearest, label_accuracy, one_nn_accuracy
+from refwfm.paper_figures.drawing import BLUE, GREEN, GREY, RED, panels, show
 from refwfm.populations import floors
 from refwfm.populations.graphs import knn_graph, neighbour_mean
 

@@ -1,19 +1,45 @@
 """How the documentation is built: ``python -m sphinx -W docs docs/_build/html``, without a network."""
 
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_origin
 
 import refwfm
 
+sys.path.insert(0, str(Path(__file__).parent))  # scripts.py
+
 project = "refwfm"
 author = "The refwfm developers"
 version = release = refwfm.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"),
+    *("scripts", "sphinx_gallery.gen_gallery"),
+]
+html_math_renderer = "mathml"
+sphinx_gallery_conf = {
+    "examples_dirs": ["../gallery", "_build/course"],
+    "gallery_dirs": ["gallery", "course"],
+    "filename_pattern": "",
+    "within_subsection_order": "FileNameSortKey",
+    "nested_sections": False,
+    "image_scrapers": "scripts.pictures",
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "doc_module": "refwfm",
+    "backreferences_dir": "gallery/uses",
+    "log_level": {"backreference_missing": "debug"},
+    "show_signature": False,
+    "download_all_examples": False,
+    "write_computation_times": False,
+}
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"refwfm {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autosummary_generate = True

@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from thirds import THOROUGH
 from typer.main import get_command
 
 import refwfm
@@ -20,6 +22,7 @@ from refwfm.cli import app, info
 from refwfm.datasets import CATALOGUE, PAIRS, POPULATIONS
 from refwfm.paper_figures import FIGURES
 from refwfm.validation import ledger, mutations
+from refwfm.validation.exercises import catalogue as course
 from refwfm.validation.museum import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -209,7 +212,33 @@ def reference():
     return "\n".join(["# Reference", "", *top, *(f"   {name}" for name in names), "```", ""])
 
 
-MADE = {"misprints.md": misprints, "reference.md": reference}
+def exercises():
+    """The page of exercises: what each asks for, by chapter."""
+    lines = [
+        "# Exercises",
+        "",
+        "Five for each chapter of the {doc}`course <course/index>`. `refwfm check ex-01 --start mine.py`",
+        "writes a file with the function to fill in, `refwfm check ex-01 mine.py` holds it against an oracle",
+        "and names known mistakes, `refwfm check ex-01 --hint 1` helps. This page is written by",
+        "`PYTHONPATH=tests python -m test_docs`.",
+        "",
+    ]
+    for title in course.CHAPTERS:
+        lines += [f"## {title}", ""]
+        for each in course.chapter(title):
+            lines += [f"({each.id})=", f"### {each.id}: {each.title}", ""]
+            lines += [
+                f"Formula {each.item}; held against {each.oracle}.",
+                "",
+                "```py",
+                each.stub.strip(),
+                "```",
+                "",
+            ]
+    return "\n".join(lines)
+
+
+MADE = {"exercises.md": exercises, "misprints.md": misprints, "reference.md": reference}
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -219,17 +248,36 @@ def test_made_pages_are_current(name):
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
-    for name in ("sphinx", "myst_parser", "furo"):
+    """With the gallery and the course run where all is asked, else with their text and code alone."""
+    for name in ("sphinx", "myst_parser", "furo", "sphinx_gallery"):
         pytest.importorskip(name)
-    options = ("-W", "--keep-going", "-q", "-d", tmp_path / "trees")
+    options = ("-W", "--keep-going", "-q", "-D", f"plot_gallery={int(THOROUGH)}", "-d", tmp_path / "trees")
+    site = tmp_path / "html"
     result = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, DOCS, tmp_path / "html"],
+        [sys.executable, "-m", "sphinx", *options, DOCS, site],
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "Bures" in (tmp_path / "html" / "api" / "refwfm.bures.html").read_text()
+    assert "Bures" in (site / "api" / "refwfm.bures.html").read_text()
+    assert "<math" in (site / "course" / "1_line.html").read_text()
+    assert not list(dead_links(site))
+
+
+def dead_links(site):
+    """Links of a built site to files of its own that are not there."""
+    for page in site.rglob("*.html"):
+        for target in set(re.findall(r'(?:href|src)="([^"#?:]+)[^":]*"', page.read_text())):
+            if not (page.parent / unquote(target)).exists():
+                yield page.relative_to(site), target
+
+
+def test_a_dead_link_is_noticed(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="a.html#top"><a href="https://elsewhere"><img src="b%20c.png">')
+    assert [target for _, target in dead_links(tmp_path)] == ["b%20c.png"]
+    (tmp_path / "b c.png").touch()
+    assert not list(dead_links(tmp_path))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the course draws: one look for all chapters, every picture in a file and on the page."""
+"""How the course and the gallery draw: one look, every picture in a file and on the page."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,11 @@ from matplotlib.figure import Figure
 
 from refwfm.paper_figures.saving import save_figure
 
-BLUE, RED, GREEN, GREY = "#2b6cb0", "#c0392b", "#2e8b57", "#8a8a8a"
-"""Source, target, what lies between them, and what is only there to compare with."""
+BLUE, RED, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#808080"
+"""Source, target, what lies between them, and what is only there to compare with.
+
+The colours of Okabe and Ito, which colour-blind readers tell apart; the red is a vermilion.
+"""
 
 
 def panels(count=1, *, width=3.4, height=3.0, **options):

@@ -124,7 +124,9 @@ def lifted(lifted_plan: Function, n: float) -> Frame:
     matrix = lifted_plan(uniform(x[None, order]), uniform(y[None, order]), theta)[0]
     places = np.arange(14.0)
     svg = chart([cells(matrix, places, places)], x=(-1, 14), y=(-1, 14), labels=("target", "source"))
-    return Frame(svg, f"{n:g} directions: {int(np.sum(matrix > 1e-12))} pairs share the mass {np.sum(matrix):.3f}")
+    return Frame(
+        svg, f"{n:g} directions: {int(np.sum(matrix > 1e-12))} pairs share the mass {np.sum(matrix):.3f}"
+    )
 
 
 def in_order(align: Function, noise: float) -> Frame:
@@ -168,7 +170,9 @@ def centre(free_support_barycenter: Function, n: float) -> Frame:
     found = free_support_barycenter(uniform(clouds), init=start, max_iter=int(n), require=False)
     marks = [*(dots(cloud, "g") for cloud in clouds), dots(found.points, radius=3.5)]
     cost = np.mean([float(sq_wasserstein2(uniform(found.points), uniform(cloud))) for cloud in clouds])
-    return Frame(plane(marks, x=(-2, 2), y=(-0.8, 1.8)), f"at most {n:g} iterations: mean squared distance {cost:.4f}")
+    return Frame(
+        plane(marks, x=(-2, 2), y=(-0.8, 1.8)), f"at most {n:g} iterations: mean squared distance {cost:.4f}"
+    )
 
 
 def radius(stability_radius: Function, gap: float) -> Frame:
@@ -177,14 +181,19 @@ def radius(stability_radius: Function, gap: float) -> Frame:
     angle = np.linspace(0, 2 * np.pi, 41)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     marks = [dots(reference, "b", radius=4), *(line(point + r / 2 * circle) for point in reference)]
-    return Frame(plane(marks, x=(-2, 4), y=(-1.2, 2.7)), f"points {gap:g} apart: radius {r:.3f}, a half of it for each of four")
+    return Frame(
+        plane(marks, x=(-2, 4), y=(-1.2, 2.7)),
+        f"points {gap:g} apart: radius {r:.3f}, a half of it for each of four",
+    )
 
 
 def around(sample_barycentric_noise: Function, sigma: float) -> Frame:
     drawn = sample_barycentric_noise(ARM, rng=np.random.default_rng(2), sizes=np.full(12, 9), sigma=sigma)
     noise = np.std(drawn.points - ARM)
     marks = [dots(drawn.points.reshape(-1, 2)), dots(ARM, "g", radius=4)]
-    return Frame(plane(marks, x=(-0.8, 2.6), y=(-1, 1)), f"sigma = {sigma:g}: deviation of the points {noise:.3f}")
+    return Frame(
+        plane(marks, x=(-0.8, 2.6), y=(-1, 1)), f"sigma = {sigma:g}: deviation of the points {noise:.3f}"
+    )
 
 
 def places_and_scales(sample_pure_noise: Function, spread: float) -> Frame:
@@ -193,7 +202,9 @@ def places_and_scales(sample_pure_noise: Function, spread: float) -> Frame:
     points = sample_pure_noise(law, rng=np.random.default_rng(3), sizes=sizes, d=2, like=np.zeros(0)).points
     means = points.mean(axis=1)
     marks = [*(dots(cloud, ("a", "b")[i % 2]) for i, cloud in enumerate(points)), dots(means, "g", radius=4)]
-    return Frame(plane(marks, **VIEW), f"deviation of the means {spread:g}: of the eight drawn {np.std(means):.3f}")
+    return Frame(
+        plane(marks, **VIEW), f"deviation of the means {spread:g}: of the eight drawn {np.std(means):.3f}"
+    )
 
 
 def factors(sample_cholesky_normal: Function, sigma: float) -> Frame:
@@ -202,7 +213,10 @@ def factors(sample_cholesky_normal: Function, sigma: float) -> Frame:
     marks = [dots(cloud, ("a", "b", "g")[i]) for i, cloud in enumerate(drawn[:3])]
     wanted = 0.8**2 + 0.5**2 + 0.3**2 + 3 * sigma**2
     mean = np.mean(np.sum(drawn**2, axis=-1))
-    return Frame(plane(marks, **VIEW), f"deviation {sigma:g}: mean square of 200 clouds {mean:.3f}, of the law {wanted:.3f}")
+    return Frame(
+        plane(marks, **VIEW),
+        f"deviation {sigma:g}: mean square of 200 clouds {mean:.3f}, of the law {wanted:.3f}",
+    )
 
 
 def loss(cloud_loss: Function, size: float) -> Frame:
@@ -218,7 +232,9 @@ def loss(cloud_loss: Function, size: float) -> Frame:
 
 
 def _value(found: Any) -> float:
-    return float(np.asarray(getattr(found, "value", found[0] if isinstance(found, tuple) else found)).reshape(-1)[0])
+    return float(
+        np.asarray(getattr(found, "value", found[0] if isinstance(found, tuple) else found)).reshape(-1)[0]
+    )
 
 
 SLIDERS = [

@@ -36,8 +36,12 @@ def between_batches(outer_plan: Function, n: float) -> Frame:
     y = np.sort(np.random.default_rng(1).uniform(0.0, 1.0, int(n)))
     cost = (x[:, None] - y) ** 2
     matrix = outer_plan(cost)
-    svg = chart([cells(matrix, np.arange(n), np.arange(8.0))], x=(-1, n), y=(-1, 8), labels=("target", "source"))
-    return Frame(svg, f"8 sources, {n:g} targets: mean cost {np.sum(matrix * cost):.4f}, mass {np.sum(matrix):.3f}")
+    svg = chart(
+        [cells(matrix, np.arange(n), np.arange(8.0))], x=(-1, n), y=(-1, 8), labels=("target", "source")
+    )
+    return Frame(
+        svg, f"8 sources, {n:g} targets: mean cost {np.sum(matrix * cost):.4f}, mass {np.sum(matrix):.3f}"
+    )
 
 
 def cells_of_members(assign: Function, weight: float) -> Frame:
@@ -45,7 +49,9 @@ def cells_of_members(assign: Function, weight: float) -> Frame:
     index = np.asarray(alone(assign, np.array([weight, 0.0, 0.0]), cost), int)
     marks = [dots(BOARD[index == j], kind) for j, kind in enumerate(("a", "b", "g"))]
     marks += [dots(CENTRES[j : j + 1], kind, radius=6) for j, kind in enumerate(("a", "b", "g"))]
-    return Frame(plane(marks, **VIEW), f"weight of the first member {weight:g}: it gets {np.mean(index == 0):.0%}")
+    return Frame(
+        plane(marks, **VIEW), f"weight of the first member {weight:g}: it gets {np.mean(index == 0):.0%}"
+    )
 
 
 def by_chance(chance_error: Function, n: float) -> Frame:
@@ -80,10 +86,15 @@ def towards_the_data(denoising_velocity: Function, t: float) -> Frame:
 
 
 def flow_to_a_gaussian(gaussian_denoising_map: Function, t: float) -> Frame:
-    x = MU.mean + np.random.default_rng(0).standard_normal((40, 2)) @ np.linalg.cholesky(MU.cov + 0.64 * np.eye(2)).T
+    x = (
+        MU.mean
+        + np.random.default_rng(0).standard_normal((40, 2)) @ np.linalg.cholesky(MU.cov + 0.64 * np.eye(2)).T
+    )
     points = alone(gaussian_denoising_map, x, MU, sigma=0.8, t=np.asarray([t]))
     svg = plane([ellipse(MU, "b"), dots(x, "g", radius=1.5), dots(points)], x=(-3, 5), y=(-2.2, 3))
-    return Frame(svg, f"t = {t:g}: variances of the points {np.var(points[:, 0]):.3f} and {np.var(points[:, 1]):.3f}")
+    return Frame(
+        svg, f"t = {t:g}: variances of the points {np.var(points[:, 0]):.3f} and {np.var(points[:, 1]):.3f}"
+    )
 
 
 def what_is_left(denoising_variance: Function, t: float) -> Frame:
@@ -100,7 +111,9 @@ def particles(linear_path: Function, t: float) -> Frame:
     x1 = [1.5, 0.0] + 0.5 * rng.standard_normal((16, 2))
     x, u = alone(linear_path, x0, x1, np.full(16, t))
     marks = [dots(x0, "g"), dots(x1, "g"), arrows(x, x + 0.25 * u), dots(x, radius=3)]
-    return Frame(plane(marks, **VIEW), f"t = {t:g}: mean {x.mean(0)[0]:.3f}, mean velocity {u.mean(0)[0]:.3f}")
+    return Frame(
+        plane(marks, **VIEW), f"t = {t:g}: mean {x.mean(0)[0]:.3f}, mean velocity {u.mean(0)[0]:.3f}"
+    )
 
 
 @lru_cache
@@ -157,7 +170,9 @@ def transported(grid_softmin: Function, eps: float) -> Frame:
     weights = np.full(21, 1 / 21)
     found = grid_softmin(grid, potential[None], weights[None], np.array([eps]))[0]
     hard = np.min((BINS[:, None] - BINS) ** 2 - potential, axis=1)
-    svg = chart([curve(BINS, hard, "g"), curve(BINS, found)], x=(0, 1), y=(-0.2, 0.6), labels=("x", "soft minimum"))
+    svg = chart(
+        [curve(BINS, hard, "g"), curve(BINS, found)], x=(0, 1), y=(-0.2, 0.6), labels=("x", "soft minimum")
+    )
     return Frame(svg, f"eps = {eps:g}: {np.mean(found - hard):.4f} above the minimum, in the mean")
 
 
@@ -192,7 +207,13 @@ SLIDERS = [
     Slider(
         *("META-OT-7", "grid_softmin", "Soft minimum on a grid"),
         "Axis by axis, and the same numbers.",
-        *("eps", (1.0, 0.3, 0.1, 0.03, 0.01, 0.003), transported, ("half of eps", "distances not squared", "the sign"), 2),
+        *(
+            "eps",
+            (1.0, 0.3, 0.1, 0.03, 0.01, 0.003),
+            transported,
+            ("half of eps", "distances not squared", "the sign"),
+            2,
+        ),
     ),
     Slider(
         *("META-OT-8", "spherical_cost", "Angle on the sphere"),
@@ -214,7 +235,12 @@ SLIDERS = [
     Slider(
         *("META-FM-15", "denoising_variance", "The floor of the loss"),
         "No field can do better: velocities of particles at one place differ.",
-        *("t", TIMES[:8], what_is_left, ("of one coordinate", "of one centre", "at the other time", "all the noise")),
+        *(
+            "t",
+            TIMES[:8],
+            what_is_left,
+            ("of one coordinate", "of one centre", "at the other time", "all the noise"),
+        ),
     ),
     Slider(
         *("META-FM-8", "linear_path", "Particles on straight lines"),
@@ -224,7 +250,13 @@ SLIDERS = [
     Slider(
         *("META-FM-10", "sq_mmd", "Kernels see a shift"),
         "0 for copies, and it saturates.",
-        *("shift", SHIFTS, discrepancy, ("the root", "one kernel", "the sum over kernels", "cross term once"), 4),
+        *(
+            "shift",
+            SHIFTS,
+            discrepancy,
+            ("the root", "one kernel", "the sum over kernels", "cross term once"),
+            4,
+        ),
     ),
     Slider(
         *("META-FM-9", "wasserstein1", "A shift, and particles that spread"),

@@ -52,7 +52,9 @@ def _moved(x: np.ndarray, images: np.ndarray, y: np.ndarray, says: str) -> Frame
 def matched(assignment: Function, n: float) -> Frame:
     x, y = _clouds(int(n))
     found = np.asarray(alone(assignment, sq_euclidean_cost(x, y)), int)
-    return _moved(x, y[found], y, f"{n:g} points: mean squared distance {np.mean(np.sum((x - y[found]) ** 2, -1)):.3f}")
+    return _moved(
+        x, y[found], y, f"{n:g} points: mean squared distance {np.mean(np.sum((x - y[found]) ** 2, -1)):.3f}"
+    )
 
 
 def distance(sq_wasserstein2: Function, shift: float) -> Frame:
@@ -101,16 +103,22 @@ def potential(extend_potential: Function, eps: float) -> Frame:
     found = _on_the_line(eps / 10)
     f = alone(extend_potential, grid[:, None], POINTS[:, None], B, found.g, eps=np.array([eps / 10]))
     atoms = np.stack([POINTS, found.f], axis=-1)
-    svg = chart([curve(grid, f), dots(atoms, "b", radius=3)], x=(-0.2, 1.2), y=(-0.5, 0.9), labels=("x", "f(x)"))
+    svg = chart(
+        [curve(grid, f), dots(atoms, "b", radius=3)], x=(-0.2, 1.2), y=(-0.5, 0.9), labels=("x", "f(x)")
+    )
     error = np.max(np.abs(np.interp(POINTS, grid, f) - found.f))
-    return Frame(svg, f"eps = {eps / 10:g}: the curve and the potential on the atoms differ by {error:.3f} at most")
+    return Frame(
+        svg, f"eps = {eps / 10:g}: the curve and the potential on the atoms differ by {error:.3f} at most"
+    )
 
 
 def arrows_of_the_map(entropic_map: Function, eps: float) -> Frame:
     x, y = _clouds()
     b = np.full(len(y), 1.0 / len(y))
     images = alone(entropic_map, x, y, b, _solved(eps).g, eps=np.array([eps]))
-    return _moved(x, images, y, f"eps = {eps:g}: mean length {np.mean(np.linalg.norm(images - x, axis=-1)):.3f}")
+    return _moved(
+        x, images, y, f"eps = {eps:g}: mean length {np.mean(np.linalg.norm(images - x, axis=-1)):.3f}"
+    )
 
 
 def means_of_rows(barycentric_projection: Function, eps: float) -> Frame:
@@ -118,7 +126,9 @@ def means_of_rows(barycentric_projection: Function, eps: float) -> Frame:
     a = np.full(len(x), 1.0 / len(x))
     matrix = plan(sq_euclidean_cost(x, y), a, a, _solved(eps))
     images = alone(barycentric_projection, matrix, y)
-    return _moved(x, images, y, f"eps = {eps:g}: mean length {np.mean(np.linalg.norm(images - x, axis=-1)):.3f}")
+    return _moved(
+        x, images, y, f"eps = {eps:g}: mean length {np.mean(np.linalg.norm(images - x, axis=-1)):.3f}"
+    )
 
 
 @lru_cache
@@ -130,7 +140,9 @@ def _divergence(eps: float) -> Any:
 def without_bias(debiased_entropic_map: Function, eps: float) -> Frame:
     x, y = _clouds()
     both = _divergence(eps)
-    images = alone(debiased_entropic_map, x, uniform(x), uniform(y), both.xy.g, both.xx.g, eps=np.array([eps]))
+    images = alone(
+        debiased_entropic_map, x, uniform(x), uniform(y), both.xy.g, both.xx.g, eps=np.array([eps])
+    )
     radius = np.mean(np.linalg.norm(images, axis=-1))
     return _moved(x, images, y, f"eps = {eps:g}: mean distance from the centre {radius:.3f}, of the ring 1.4")
 
@@ -164,7 +176,11 @@ def divergence(sinkhorn_divergence: Function, eps: float) -> Frame:
     found = [
         float(sinkhorn_divergence(uniform(x), uniform(x + [s, 0.0]), eps=eps, tol=1e-4).value) for s in shifts
     ]
-    marks = [curve(shifts, shifts**2, "g"), curve(shifts, found), dots(np.stack([shifts, found], -1), radius=3)]
+    marks = [
+        curve(shifts, shifts**2, "g"),
+        curve(shifts, found),
+        dots(np.stack([shifts, found], -1), radius=3),
+    ]
     svg = chart(marks, x=(0, 1), y=(0, 1.05), labels=("shift", "divergence"))
     return Frame(svg, f"eps = {eps:g}: divergence {found[-1]:.4f} of a cloud and itself, moved by 1")
 
@@ -177,14 +193,16 @@ def on_the_line(quantile_coupling: Function, shape: float) -> Frame:
     matrix = np.zeros((8, 5))
     np.add.at(matrix, (np.asarray(found.row, int), np.asarray(found.column, int)), found.mass)
     svg = chart([cells(matrix, y, x)], x=(0, 1.15), y=(0, 1), labels=("target y", "source x"))
-    return Frame(svg, f"last weight {shape:g} times the first: mean cost {np.sum(matrix * (x[:, None] - y) ** 2):.4f}")
+    return Frame(
+        svg, f"last weight {shape:g} times the first: mean cost {np.sum(matrix * (x[:, None] - y) ** 2):.4f}"
+    )
 
 
 SLIDERS = [
     Slider(
         *("WFM-3", "assignment", "Number of points"),
         "The matching of least squared distance: lines never cross.",
-        *("number of points", SIZES, matched, ("dearest", "as they come")),
+        *("number of points", SIZES, matched, ("dearest",)),
     ),
     Slider(
         *("WFM-3", "sq_wasserstein2", "A ring that moves away"),
@@ -195,7 +213,13 @@ SLIDERS = [
     Slider(
         *("GWFM-1", "transport_plan", "Power of the cost"),
         "Squares are the mass of a pair. For convex costs the plan is monotone, for concave ones mass stays.",
-        *("power", (0.3, 0.6, 1.0, 1.5, 2.0, 4.0), optimal, ("product plan", "filled from a corner", "dearest plan"), 4),
+        *(
+            "power",
+            (0.3, 0.6, 1.0, 1.5, 2.0, 4.0),
+            optimal,
+            ("product plan", "filled from a corner", "dearest plan"),
+            4,
+        ),
     ),
     Slider(
         *("WFM-12", "sinkhorn", "Regularisation of a plan"),
@@ -217,12 +241,17 @@ SLIDERS = [
         *("WFM-U8", "marginal_error", "Iterations, and what is left"),
         "What the marginals of the entropic plan are wrong by.",
         *("iterations", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), errors),
-        *(("rows only",), 3),
+        best=3,
     ),
     Slider(
         *("WFM-U9", "extend_potential", "A potential at any point"),
         "The curve passes through the potential on the atoms.",
-        *("ten times eps", EPS, potential, ("without the weights", "the sign", "cost ‖x - y‖² / 2", "twice eps")),
+        *(
+            "ten times eps",
+            EPS,
+            potential,
+            ("without the weights", "the sign", "cost ‖x - y‖² / 2", "twice eps"),
+        ),
     ),
     Slider(
         *("WFM-13", "entropic_map", "The entropic map"),
@@ -244,7 +273,14 @@ SLIDERS = [
         *("WFM-14", "epsilon_schedule", "Dimension"),
         "The schedule: the higher the dimension, the slower eps may fall.",
         *("dimension d", (1.0, 2.0, 4.0, 8.0, 16.0), regularisation),
-        *(("as printed: balance with eps^(-d/2 - 1)", "n^(-2/(d+4)), the rate itself", "the sign of the exponent"), 1),
+        *(
+            (
+                "as printed: balance with eps^(-d/2 - 1)",
+                "n^(-2/(d+4)), the rate itself",
+                "the sign of the exponent",
+            ),
+            1,
+        ),
     ),
     Slider(
         *("WFM-A.1", "greedy_rounding", "From a plan to a permutation"),
@@ -260,6 +296,12 @@ SLIDERS = [
     Slider(
         *("GWFM-106", "quantile_coupling", "Weights on the line"),
         "Equal levels meet, whatever the weights are.",
-        *("last weight over the first", (0.1, 0.3, 1.0, 3.0, 10.0), on_the_line, ("high levels meet low ones",), 3),
+        *(
+            "last weight over the first",
+            (0.1, 0.3, 1.0, 3.0, 10.0),
+            on_the_line,
+            ("high levels meet low ones",),
+            3,
+        ),
     ),
 ]

@@ -62,7 +62,9 @@ def ellipse(mu: Gaussian, kind: str = "a", /) -> Mark:
     values, vectors = np.linalg.eigh((cov + cov.T) / 2)
     if values[0] < -1e-9 * max(abs(values[-1]), 1.0):
         return words(mu.mean, "no covariance", kind, anchor="middle")
-    axes = 1.5 * vectors.T * np.sqrt(np.maximum(values, 0.0))[:, None]  # for a picture: rounding has no length
+    axes = (
+        1.5 * vectors.T * np.sqrt(np.maximum(values, 0.0))[:, None]
+    )  # for a picture: rounding has no length
 
     def mark(place: Place) -> str:
         centre, short, long = place(np.asarray(mu.mean) + np.stack([np.zeros(2), *axes]))
@@ -122,9 +124,7 @@ def plane(marks: Sequence[Mark], /, *, x: Range, y: Range) -> str:
     return _svg(mark(place) for mark in marks)
 
 
-def chart(
-    marks: Sequence[Mark], /, *, x: Range, y: Range, labels: tuple[str, str], log: str = ""
-) -> str:
+def chart(marks: Sequence[Mark], /, *, x: Range, y: Range, labels: tuple[str, str], log: str = "") -> str:
     """Marks between axes with ticks and labels; ``log`` names the axes, "x", "y" or "xy", that are logarithmic."""
     logs = ("x" in log, "y" in log)
     low, high = _scaled(np.array([x, y], float).T, logs)
@@ -133,7 +133,10 @@ def chart(
         share = (_scaled(points.reshape(-1, 2), logs) - low) / (high - low)
         share = np.clip(share, -0.05, 1.05)  # what lies far outside would make long numbers
         return np.stack(
-            [LEFT + share[:, 0] * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - share[:, 1] * (HEIGHT - TOP - BOTTOM)],
+            [
+                LEFT + share[:, 0] * (WIDTH - LEFT - RIGHT),
+                HEIGHT - BOTTOM - share[:, 1] * (HEIGHT - TOP - BOTTOM),
+            ],
             axis=-1,
         )
 
@@ -178,7 +181,9 @@ def _ticks(low: float, high: float, *, log: bool) -> list[float]:
     rough = (high - low) / 4
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
-    return [round(k * step, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        round(k * step, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
 
 
 def _through(pixels: np.ndarray) -> str:

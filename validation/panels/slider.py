@@ -117,7 +117,10 @@ def _shown(slider: Slider, drawn: Iterator[Frame]) -> str:
 
 def alone(function: Function, /, *arguments: Any, **options: Any) -> Any:
     """Ask about one measure as a batch of one: the wrong variants of the ledger know batches only."""
-    return _map(lambda array: array[0], function(*(_map(lambda array: array[None], each) for each in arguments), **options))
+    return _map(
+        lambda array: array[0],
+        function(*(_map(lambda array: array[None], each) for each in arguments), **options),
+    )
 
 
 def _map(change: Callable[[Any], Any], tree: Any) -> Any:

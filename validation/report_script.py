@@ -1,18 +1,20 @@
 """The report's one script: it shows frames that are there, and says what is shown. It computes nothing."""
 
 SCRIPT = """
-document.documentElement.classList.add("js");
+document.documentElement.classList.add("scripted");
 for (const range of document.querySelectorAll(".panel input[type=range]")) {
-  const panel = range.closest(".panel"), says = panel.querySelector("output");
-  const show = () => {
-    for (const frames of panel.querySelectorAll(".frames"))
-      [...frames.children].forEach((frame, index) => { frame.hidden = index !== range.valueAsNumber; });
-    const label = panel.querySelector(".frames > :not([hidden])").getAttribute("aria-label");
+  const panel = range.closest(".panel"), output = panel.querySelector("output");
+  const groups = [...panel.querySelectorAll(".frames")];
+  const stored = groups.map((group) => group.querySelector("script").textContent);
+  range.setAttribute("aria-valuetext", groups[0].firstElementChild.getAttribute("aria-label"));
+  range.addEventListener("input", () => {
+    groups.forEach((group, index) => {
+      group.firstElementChild.outerHTML = JSON.parse(stored[index])[range.valueAsNumber];
+    });
+    const label = groups[0].firstElementChild.getAttribute("aria-label");
     range.setAttribute("aria-valuetext", label);
-    return label;
-  };
-  range.addEventListener("input", () => { says.textContent = show(); });
-  show();
+    output.textContent = label;
+  });
 }
 document.addEventListener("toggle", ({ target }) => {
   const verdict = target.matches("details.wrong") && target.open && target.querySelector(".verdict");

@@ -8,7 +8,8 @@ CSS = """
   --box: light-dark(#f5f7f9, #1d2126); --line: light-dark(#d5dae0, #363c44);
   --link: light-dark(#0b57b0, #7db4ff);
   --good: light-dark(#14713a, #5cc98a); --bad: light-dark(#b3261e, #ff8a80);
-  --dim: light-dark(#8a5a00, #e0b050); --third: light-dark(#8a5a00, #e0b050); --dot: light-dark(#8a8f96, #7d858e);
+  --dim: light-dark(#8a5a00, #e0b050); --third: light-dark(#8a5a00, #e0b050);
+  --dot: light-dark(#8a8f96, #7d858e);
   --yes: light-dark(#cfe9d8, #1d4a30); --no: light-dark(#f6d5d1, #552420);
 }
 * { box-sizing: border-box; }
@@ -35,7 +36,8 @@ math { font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", "Noto 
   "DejaVu Math TeX Gyre", math; }
 math[display="block"] { font-size: 1.15em; width: max-content; min-width: 100%; text-align: left;
   margin: 0; }
-article { border-top: 1px solid var(--line); padding: 1.2rem 0; }
+article { border-top: 1px solid var(--line); padding: 1.2rem 0; content-visibility: auto;
+  contain-intrinsic-size: auto 60rem; }
 article > .both { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1.5rem; }
 .id { font: 600 .85rem ui-monospace, monospace; color: var(--link); text-decoration: none;
   margin-right: .4rem; }
@@ -46,7 +48,6 @@ th { font-weight: 600; color: var(--soft); }
 td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.more td { border-bottom: 1px solid var(--line); color: var(--soft); padding-top: 0; }
 tr.first td { border-bottom: 0; }
-.wrong { margin: .1rem 0 .2rem; padding-left: 1.1rem; }
 details { margin: .35rem 0; border: 1px solid var(--line); border-radius: .4rem; min-width: 0; }
 summary { cursor: pointer; padding: .35rem .7rem; font: .85rem ui-monospace, monospace;
   overflow-wrap: anywhere; }
@@ -64,20 +65,20 @@ nav ul ul { list-style: none; padding-left: 0; }
 .misprint { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem 1rem; margin: 1rem 0; }
 .misprint h3 { margin: .6rem 0 .2rem; }
 .pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1rem; }
-.js { display: none; } html.js .js { display: revert; }
+.js { display: none; } .scripted .js { display: revert; }
 .panel { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem .8rem .7rem; margin: .8rem 0; }
 .panel h4 { text-transform: none; font-size: .95rem; color: var(--ink); letter-spacing: 0; margin: .5rem 0 0; }
 .beside { display: grid; grid-template-columns: minmax(0, 1fr); gap: .3rem 1rem; }
 .frames svg { display: block; width: 100%; max-width: 26rem; height: auto; border-radius: .3rem;
   background: var(--box); }
 .frames p { font-size: .85rem; font-variant-numeric: tabular-nums; min-height: 2.6em; }
-.frames path, .frames ellipse { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
-.frames .dot { stroke-linecap: round; } .frames text { font: 11px system-ui, sans-serif; }
+.frames path:not(.dot), .frames ellipse { fill: none; stroke-width: 1.6; }
+.frames .dot { fill: none; stroke-linecap: round; } .frames text { font: 11px system-ui, sans-serif; }
 .frames .a { stroke: var(--link); } .frames .b { stroke: var(--third); } .frames .g { stroke: var(--dot); }
 .frames .bad, .frames.bad .a { stroke: var(--bad); } .frames .cell.a { stroke: none; fill: var(--link); }
 .frames.bad .cell.a { stroke: none; fill: var(--bad); } .frames .axis { stroke: var(--soft); stroke-width: 1; }
 .frames text, .frames.bad text.a { stroke: none; fill: var(--soft); }
-.frames.bad { padding: 0 .7rem .1rem; }
+.frames.bad { padding: 0 .7rem .1rem; color: inherit; font-weight: inherit; }
 .panel label { display: block; font-size: .85rem; } .panel input { width: 100%; max-width: 26rem; height: 2rem; }
 .panel output { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .switch input { width: 1.2rem; height: 1.2rem; vertical-align: middle; }
@@ -115,6 +116,7 @@ details.wrong summary { font-family: inherit; color: var(--ink); }
   article > .both, .pair { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 @media print {
+  article { content-visibility: visible; }
   :root { color-scheme: light; }
   body { font-size: 9.5pt; }
   main, header, nav, footer { max-width: none; padding: 0; }

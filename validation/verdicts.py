@@ -1,4 +1,4 @@
-"""Verdicts of the report: residual against tolerance on a logarithmic axis, and a switch for each wrong variant."""
+"""Verdicts of the report: residual against tolerance, and a switch for each wrong variant."""
 
 import inspect
 import math
@@ -14,8 +14,8 @@ LOW, HIGH = -18, 6
 def checks(found: Iterable[Check], results: Iterable[CheckResult], /) -> str:
     """Table of an item's checks: the residual of each, and below it the switches of its wrong variants."""
     lines = [
-        '<p class="js"><label class="switch"><input type="checkbox" role="switch"> all wrong variants</label> '
-        '<output aria-live="polite"></output></p>'
+        '<p class="js"><label class="switch"><input type="checkbox" role="switch"> all wrong variants'
+        '</label> <output aria-live="polite"></output></p>'
         '<div class="scroll"><table><thead><tr><th>oracle</th><th class="n">residual</th>'
         '<th class="n">tolerance</th><th>verdict</th></tr></thead><tbody>'
     ]
@@ -47,16 +47,16 @@ def switch(control: ControlResult, tolerance: float, /) -> str:
 
 def verdict(control: ControlResult, tolerance: float, /) -> str:
     """In words, with the numbers of the audit."""
-    name, bound = escape(control.variant), figure(tolerance)
+    name, left, bound = escape(control.variant), figure(control.residual), figure(tolerance)
     if control.error:
         return f'<b class="bad">Not judged:</b> “{name}” could not run ({escape(control.error)}).'
     if control.residual <= tolerance:
-        return f'<b class="bad">Accepted:</b> “{name}” leaves {figure(control.residual)} ≤ {bound}. The check is blind.'
-    return f'<b class="fires">Rejected:</b> “{name}” leaves {figure(control.residual)} &gt; {bound}. The check fires.'
+        return f'<b class="bad">Accepted:</b> “{name}” leaves {left} ≤ {bound}. The check is blind.'
+    return f'<b class="fires">Rejected:</b> “{name}” leaves {left} &gt; {bound}. The check fires.'
 
 
 def axis(residual: float, tolerance: float, /) -> str:
-    """Residual and tolerance on a logarithmic axis: accepted on the left of the bound, rejected on its right."""
+    """Residual on a logarithmic axis: accepted on the left of the bound, rejected on its right."""
     if math.isnan(residual):
         return ""
     kind = "in" if residual <= tolerance else "out"

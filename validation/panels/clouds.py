@@ -41,21 +41,21 @@ def _ends(x: np.ndarray, y: np.ndarray) -> list[Mark]:
     return [dots(x, "g"), dots(y, "g")]
 
 
-def interpolated(displacement: Function, t: float) -> Frame:
+def _draw_interpolated(displacement: Function, t: float) -> Frame:
     x, y = _pair()
     points = alone(displacement, x, y, np.asarray(t))
     spread = np.sqrt(np.mean(np.sum((points - points.mean(0)) ** 2, axis=-1)))
     return Frame(plane([*_ends(x, y), dots(points, radius=3)], **VIEW), f"t = {t:g}: spread {spread:.3f}")
 
 
-def velocities(displacement_velocity: Function, h: float) -> Frame:
+def _draw_velocities(displacement_velocity: Function, h: float) -> Frame:
     x, y = _pair()
     v = alone(displacement_velocity, x, y)
     says = f"h = {h:g}: mean squared speed {np.mean(np.sum(v**2, axis=-1)):.3f}"
     return Frame(plane([*_ends(x, y), arrows(x, x + h * v)], **VIEW), says)
 
 
-def carried(generate_clouds: Function, n: float) -> Frame:
+def _draw_carried(generate_clouds: Function, n: float) -> Frame:
     """A field that turns and pulls inwards: Euler's steps cut corners."""
     source = uniform(np.stack([np.linspace(0.6, 1.6, 6), np.zeros(6)], axis=-1)[None])
     matrix = np.array([[-0.3, -2.5], [2.5, -0.3]])
@@ -81,20 +81,20 @@ def _bends(straightness: Function) -> list[float]:
     return [float(np.sum(getattr(each, "ratio", each))) for each in found]
 
 
-def bent(straightness: Function, speed: float) -> Frame:
+def _draw_bent(straightness: Function, speed: float) -> Frame:
     known = [(s / 2) ** 2 / np.sin(s / 2) ** 2 - 1 for s in SPEEDS]
     beside = (curve(SPEEDS, known, "g"),)
     labels = ("radians", "bend")
     return marked(SPEEDS, _bends(straightness), speed, labels=labels, range=(0, 1.5), beside=beside)
 
 
-def both_ways(chamfer: Function, shift: float) -> Frame:
+def _draw_both_ways(chamfer: Function, shift: float) -> Frame:
     x, y = _pair()
-    found = [alone(chamfer, uniform(x), uniform(y[:12] + [s - 3.0, 0.0])) for s in SHIFTS]
+    found = [alone(chamfer, uniform(x), uniform(y[:12] + np.array([s - 3.0, 0.0]))) for s in SHIFTS]
     return marked(SHIFTS, found, shift, labels=("shift", "Chamfer distance"), range=(0, 6.0))
 
 
-def on_the_sphere(random_directions: Function, n: float) -> Frame:
+def _draw_on_the_sphere(random_directions: Function, n: float) -> Frame:
     found = random_directions(np.zeros((1, 2)), rng=np.random.default_rng(1), n_proj=int(n))
     found = np.asarray(found).reshape(-1, 2)
     angle = np.linspace(0, 2 * np.pi, 61)
@@ -104,7 +104,7 @@ def on_the_sphere(random_directions: Function, n: float) -> Frame:
     return Frame(svg, f"{n:g} directions: their mean has length {length:.3f}")
 
 
-def sliced(sq_sliced_distance: Function, n: float) -> Frame:
+def _draw_sliced(sq_sliced_distance: Function, n: float) -> Frame:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((30, 3))
     theta = rng.standard_normal((128, 3))
@@ -116,7 +116,7 @@ def sliced(sq_sliced_distance: Function, n: float) -> Frame:
     return marked(DIRECTIONS, found, n, labels=labels, range=(0.0, 5.0), log="x", beside=beside)
 
 
-def lifted(lifted_plan: Function, n: float) -> Frame:
+def _draw_lifted(lifted_plan: Function, n: float) -> Frame:
     x, y = _pair(14)
     order = np.argsort(x[:, 1])
     angle = np.pi * np.arange(int(n)) / n
@@ -129,10 +129,10 @@ def lifted(lifted_plan: Function, n: float) -> Frame:
     )
 
 
-def in_order(align: Function, noise: float) -> Frame:
+def _draw_in_order(align: Function, noise: float) -> Frame:
     rng = np.random.default_rng(7)
     x, _ = _pair(16)
-    reference = x + [1.5, 0.0]
+    reference = x + np.array([1.5, 0.0])
     cloud = (reference + noise * rng.standard_normal((16, 2)))[rng.permutation(16)]
     vector = alone(align, reference, uniform(cloud))
     mean = np.mean(np.sum((vector - reference) ** 2, axis=-1))
@@ -140,7 +140,7 @@ def in_order(align: Function, noise: float) -> Frame:
     return Frame(plane(marks, x=(-2, 2), y=(-1.3, 1.3)), f"noise {noise:g}: mean squared distance {mean:.4f}")
 
 
-def linearised(sq_linearized_distance: Function, angle: float) -> Frame:
+def _draw_linearised(sq_linearized_distance: Function, angle: float) -> Frame:
     reference = _turned(ARM, 60.0)
     found, exact = [], []
     for each in ANGLES:
@@ -151,7 +151,7 @@ def linearised(sq_linearized_distance: Function, angle: float) -> Frame:
     return marked(ANGLES, found, angle, labels=("degrees", "squared distance"), range=(0, 4.5), beside=beside)
 
 
-def lazy(sq_lazy_distance: Function, noise: float) -> Frame:
+def _draw_lazy(sq_lazy_distance: Function, noise: float) -> Frame:
     rng = np.random.default_rng(3)
     reference, target = _pair(16)
     start = rng.standard_normal((16, 2))
@@ -164,7 +164,7 @@ def lazy(sq_lazy_distance: Function, noise: float) -> Frame:
     return marked(NOISE, found, noise, labels=("noise", "squared distance"), range=(0, 16), beside=beside)
 
 
-def centre(free_support_barycenter: Function, n: float) -> Frame:
+def _draw_centre(free_support_barycenter: Function, n: float) -> Frame:
     clouds = np.stack([_turned(ARM, a) for a in (0.0, 50.0, 110.0)])
     start = np.random.default_rng(1).standard_normal((9, 2))
     found = free_support_barycenter(uniform(clouds), init=start, max_iter=int(n), require=False)
@@ -175,9 +175,9 @@ def centre(free_support_barycenter: Function, n: float) -> Frame:
     )
 
 
-def radius(stability_radius: Function, gap: float) -> Frame:
+def _draw_radius(stability_radius: Function, gap: float) -> Frame:
     reference = np.array([[0.0, 0.0], [gap, 0.0], [0.0, 1.5], [gap, 1.5]])
-    r = float(alone(stability_radius, reference, uniform(reference + [0.1, 0.2])))
+    r = float(alone(stability_radius, reference, uniform(reference + np.array([0.1, 0.2]))))
     angle = np.linspace(0, 2 * np.pi, 41)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     marks = [dots(reference, "b", radius=4), *(line(point + r / 2 * circle) for point in reference)]
@@ -187,7 +187,7 @@ def radius(stability_radius: Function, gap: float) -> Frame:
     )
 
 
-def around(sample_barycentric_noise: Function, sigma: float) -> Frame:
+def _draw_around(sample_barycentric_noise: Function, sigma: float) -> Frame:
     drawn = sample_barycentric_noise(ARM, rng=np.random.default_rng(2), sizes=np.full(12, 9), sigma=sigma)
     noise = np.std(drawn.points - ARM)
     marks = [dots(drawn.points.reshape(-1, 2)), dots(ARM, "g", radius=4)]
@@ -196,7 +196,7 @@ def around(sample_barycentric_noise: Function, sigma: float) -> Frame:
     )
 
 
-def places_and_scales(sample_pure_noise: Function, spread: float) -> Frame:
+def _draw_places_and_scales(sample_pure_noise: Function, spread: float) -> Frame:
     law = PureNoise(mean=spread, low=0.05, high=0.3)
     sizes = np.full(8, 15)
     points = sample_pure_noise(law, rng=np.random.default_rng(3), sizes=sizes, d=2, like=np.zeros(0)).points
@@ -207,7 +207,7 @@ def places_and_scales(sample_pure_noise: Function, spread: float) -> Frame:
     )
 
 
-def factors(sample_cholesky_normal: Function, sigma: float) -> Frame:
+def _draw_factors(sample_cholesky_normal: Function, sigma: float) -> Frame:
     law = CholeskyNormal(np.array([[0.8, 0.0], [0.5, 0.3]]), sigma * np.array([[1.0, 0.0], [1.0, 1.0]]))
     drawn = sample_cholesky_normal(law, rng=np.random.default_rng(6), sizes=np.full(200, 20)).points
     marks = [dots(cloud, ("a", "b", "g")[i]) for i, cloud in enumerate(drawn[:3])]
@@ -219,7 +219,7 @@ def factors(sample_cholesky_normal: Function, sigma: float) -> Frame:
     )
 
 
-def loss(cloud_loss: Function, size: float) -> Frame:
+def _draw_loss(cloud_loss: Function, size: float) -> Frame:
     sizes = (1.0, 3.0, 10.0, 30.0, 100.0)
     rng = np.random.default_rng(0)
     found = []
@@ -241,93 +241,104 @@ SLIDERS = [
     Slider(
         *("WFM-4", "displacement", "Time of the interpolation"),
         "Every point moves on a straight line to its image.",
-        *("t", TIMES, interpolated, ("time reversed", "without 1 - t", "time squared"), 4),
+        *("t", TIMES, _draw_interpolated, ("time reversed", "without 1 - t", "time squared"), 4),
     ),
     Slider(
         *("WFM-7", "displacement_velocity", "Along the velocity"),
         "The velocity is constant: a whole step arrives at the image.",
-        *("h", (0.0, 0.25, 0.5, 0.75, 1.0), velocities, ("the sign", "the images themselves", "half of it")),
+        *(
+            "h",
+            (0.0, 0.25, 0.5, 0.75, 1.0),
+            _draw_velocities,
+            ("the sign", "the images themselves", "half of it"),
+        ),
     ),
     Slider(
         *("WFM-Alg3", "generate_clouds", "Number of Euler steps"),
         "A field that turns: arrows end where the steps do, large dots are where the flow does.",
-        *("number of steps", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), carried),
+        *("number of steps", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), _draw_carried),
         *(("without h", "one step too few", "the first point stands still"), 3),
     ),
     Slider(
         *("GWFM-Straightness", "straightness", "Paths that bend"),
         "On arcs of a circle the bend is known (grey): the longer the arc, the larger.",
-        *("radians", SPEEDS, bent),
+        *("radians", SPEEDS, _draw_bent),
         *(("not squared", "energy instead of variance", "relative to the energy"), 7),
     ),
     Slider(
         *("Chamfer", "chamfer", "A ring that moves away"),
         "Both directions count: from the blob to a part of the ring, and back.",
-        *("shift", SHIFTS, both_ways, ("one direction only", "the mean of both", "not squared"), 4),
+        *("shift", SHIFTS, _draw_both_ways, ("one direction only", "the mean of both", "not squared"), 4),
     ),
     Slider(
         *("GWFM-105", "random_directions", "Number of directions"),
         "They lie on the circle, everywhere alike.",
-        *("directions", DIRECTIONS, on_the_sphere),
+        *("directions", DIRECTIONS, _draw_on_the_sphere),
         *(("points of a cube, normalised", "not normalised", "half of the sphere"), 6),
     ),
     Slider(
         *("GWFM-32", "sq_sliced_distance", "Number of projections"),
         "Between translates the mean over all directions is ‖v‖² / d (grey).",
-        *("directions", DIRECTIONS, sliced, ("not squared", "summed over directions", "times d"), 4),
+        *("directions", DIRECTIONS, _draw_sliced, ("not squared", "summed over directions", "times d"), 4),
     ),
     Slider(
         *("GWFM-106", "lifted_plan", "Projections of a plan"),
         "Each direction gives a permutation; their mean spreads the mass.",
-        *("directions", (1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0), lifted),
+        *("directions", (1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0), _draw_lifted),
         *(("the product", "one direction", "sorted against each other"), 3),
     ),
     Slider(
         *("GWFM-38", "align", "Alignment to a reference"),
-        "A cloud in another order gets the order of the reference: short arrows, as long as the noise is small.",
-        *("noise", NOISE, in_order, ("by inverses", "not at all", "sorted by a coordinate"), 2),
+        "In the order of the reference arrows are short, as long as the noise is small.",
+        *("noise", NOISE, _draw_in_order, ("by inverses", "not at all", "sorted by a coordinate"), 2),
     ),
     Slider(
         *("GWFM-34", "sq_linearized_distance", "The linearised distance"),
         "Never below the distance itself (grey).",
-        *("degrees", ANGLES, linearised, ("not squared", "without the reference", "aligned by inverses"), 4),
+        *(
+            "degrees",
+            ANGLES,
+            _draw_linearised,
+            ("not squared", "without the reference", "aligned by inverses"),
+            4,
+        ),
     ),
     Slider(
         *("GWFM-41", "sq_lazy_distance", "The lazy distance"),
         "Equal to the distance itself (grey) while the noise is small, and then above it.",
-        *("noise", NOISE, lazy, ("not squared", "mean over coordinates", "distance of the means")),
+        *("noise", NOISE, _draw_lazy, ("not squared", "mean over coordinates", "distance of the means")),
     ),
     Slider(
         *("GWFM-REF", "free_support_barycenter", "Iterations of the reference"),
         "From noise to the barycenter of three arms.",
-        *("iterations", (1.0, 2.0, 3.0, 5.0, 10.0, 20.0), centre),
+        *("iterations", (1.0, 2.0, 3.0, 5.0, 10.0, 20.0), _draw_centre),
     ),
     Slider(
         *("GWFM-37", "stability_radius", "Radius of stability"),
         "As long as the points of a reference stay in such circles their order is the optimal one.",
-        *("distance of the points", (0.25, 0.5, 1.0, 1.5, 2.0), radius),
+        *("distance of the points", (0.25, 0.5, 1.0, 1.5, 2.0), _draw_radius),
         *(("half of it", "twice", "its lower bound"), 2),
     ),
     Slider(
         *("GWFM-SRC2", "sample_barycentric_noise", "Noise around a reference"),
         "Twelve clouds; each point is near its own point of the reference.",
-        *("sigma", NOISE, around, ("around the mean of the reference", "one noise for all points"), 2),
+        *("sigma", NOISE, _draw_around, ("around the mean of the reference", "one noise for all points"), 2),
     ),
     Slider(
         *("GWFM-SRC1", "sample_pure_noise", "Places and scales of noise"),
         "Eight clouds, each with a mean and a scale of its own.",
-        *("deviation of the means", (0.0, 0.25, 0.5, 1.0), places_and_scales),
+        *("deviation of the means", (0.0, 0.25, 0.5, 1.0), _draw_places_and_scales),
         *(("one mean for all clouds", "one scale for all clouds", "points of their own means"), 2),
     ),
     Slider(
         *("WFM-AppD2", "sample_cholesky_normal", "Deviation of the factors"),
         "Three clouds; with no deviation all are of one normal law.",
-        *("deviation", (0.0, 0.1, 0.3, 0.5, 0.8), factors),
+        *("deviation", (0.0, 0.1, 0.3, 0.5, 0.8), _draw_factors),
         *(("as printed: σ as a variance", "always the mean factor", "twice the deviation"), 2),
     ),
     Slider(
         *("WFM-U7", "cloud_loss", "Points of a cloud"),
         "The same mean squared error gives the same loss, however many points a cloud has.",
-        *("points", (1.0, 3.0, 10.0, 30.0, 100.0), loss, ("half of it", "sum over the points"), 2),
+        *("points", (1.0, 3.0, 10.0, 30.0, 100.0), _draw_loss, ("half of it", "sum over the points"), 2),
     ),
 ]

@@ -49,7 +49,7 @@ def _moved(x: np.ndarray, images: np.ndarray, y: np.ndarray, says: str) -> Frame
     return Frame(plane([dots(y, "g"), arrows(x, images)], **VIEW), says)
 
 
-def matched(assignment: Function, n: float) -> Frame:
+def _draw_matched(assignment: Function, n: float) -> Frame:
     x, y = _clouds(int(n))
     found = np.asarray(alone(assignment, sq_euclidean_cost(x, y)), int)
     return _moved(
@@ -57,14 +57,14 @@ def matched(assignment: Function, n: float) -> Frame:
     )
 
 
-def distance(sq_wasserstein2: Function, shift: float) -> Frame:
+def _draw_distance(sq_wasserstein2: Function, shift: float) -> Frame:
     x, y = _clouds()
     shifts = tuple(float(s) for s in np.linspace(0.0, 2.0, 9))
     found = [alone(sq_wasserstein2, uniform(x), uniform(y + np.array([s, 0.0]))) for s in shifts]
     return marked(shifts, found, shift, labels=("shift", "squared distance"), range=(0.0, 6.0))
 
 
-def optimal(transport_plan: Function, power: float) -> Frame:
+def _draw_optimal(transport_plan: Function, power: float) -> Frame:
     found = alone(transport_plan, np.abs(POINTS[:, None] - POINTS) ** power, A, B)
     matrix = np.asarray(getattr(found, "plan", found))
     cost = np.sum(np.abs(POINTS[:, None] - POINTS) ** power * matrix)
@@ -73,14 +73,14 @@ def optimal(transport_plan: Function, power: float) -> Frame:
     return Frame(svg, f"cost |x - y|^{power:g}: {cost:.4f}; error of the marginals {errors:.2g}")
 
 
-def entropic(sinkhorn: Function, eps: float) -> Frame:
+def _draw_entropic(sinkhorn: Function, eps: float) -> Frame:
     found = sinkhorn(COST, A, B, eps=eps / 10, tol=1e-6)
     matrix = plan(COST, A, B, found)
     svg = chart([cells(matrix, POINTS, POINTS)], **AXES)
     return Frame(svg, f"eps = {eps / 10:g}: {int(found.n_iter)} iterations, cost {np.sum(COST * matrix):.4f}")
 
 
-def soft(softmin: Function, eps: float) -> Frame:
+def _draw_soft(softmin: Function, eps: float) -> Frame:
     grid = np.linspace(0.0, 1.0, 41)
     cost, potential = (grid[:, None] - POINTS) ** 2, 0.2 * np.sin(9.0 * POINTS)
     found = alone(softmin, cost, potential, B, np.asarray(eps / 10))
@@ -90,7 +90,7 @@ def soft(softmin: Function, eps: float) -> Frame:
     return Frame(chart(marks, x=(0, 1), y=(-0.4, 0.8), labels=("x", "soft minimum")), says)
 
 
-def dual(dual_value: Function, n: float) -> Frame:
+def _draw_dual(dual_value: Function, n: float) -> Frame:
     counts = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
     solved = [_on_the_line(0.01, int(k)) for k in counts]
     found = [alone(dual_value, COST, A, B, each) for each in solved]
@@ -98,7 +98,7 @@ def dual(dual_value: Function, n: float) -> Frame:
     return marked(counts, found, n, labels=labels, range=(0.0, 0.16), log="x")
 
 
-def potential(extend_potential: Function, eps: float) -> Frame:
+def _draw_potential(extend_potential: Function, eps: float) -> Frame:
     grid = np.linspace(-0.2, 1.2, 41)
     found = _on_the_line(eps / 10)
     f = alone(extend_potential, grid[:, None], POINTS[:, None], B, found.g, eps=np.array([eps / 10]))
@@ -112,7 +112,7 @@ def potential(extend_potential: Function, eps: float) -> Frame:
     )
 
 
-def arrows_of_the_map(entropic_map: Function, eps: float) -> Frame:
+def _draw_arrows_of_the_map(entropic_map: Function, eps: float) -> Frame:
     x, y = _clouds()
     b = np.full(len(y), 1.0 / len(y))
     images = alone(entropic_map, x, y, b, _solved(eps).g, eps=np.array([eps]))
@@ -121,7 +121,7 @@ def arrows_of_the_map(entropic_map: Function, eps: float) -> Frame:
     )
 
 
-def means_of_rows(barycentric_projection: Function, eps: float) -> Frame:
+def _draw_means_of_rows(barycentric_projection: Function, eps: float) -> Frame:
     x, y = _clouds()
     a = np.full(len(x), 1.0 / len(x))
     matrix = plan(sq_euclidean_cost(x, y), a, a, _solved(eps))
@@ -137,7 +137,7 @@ def _divergence(eps: float) -> Any:
     return sinkhorn_divergence(uniform(x), uniform(y), eps=eps, tol=1e-4)
 
 
-def without_bias(debiased_entropic_map: Function, eps: float) -> Frame:
+def _draw_without_bias(debiased_entropic_map: Function, eps: float) -> Frame:
     x, y = _clouds()
     both = _divergence(eps)
     images = alone(
@@ -147,7 +147,7 @@ def without_bias(debiased_entropic_map: Function, eps: float) -> Frame:
     return _moved(x, images, y, f"eps = {eps:g}: mean distance from the centre {radius:.3f}, of the ring 1.4")
 
 
-def regularisation(epsilon_schedule: Function, d: float) -> Frame:
+def _draw_regularisation(epsilon_schedule: Function, d: float) -> Frame:
     sizes = [10, 100, 1000, 10_000, 100_000]
     values = [float(epsilon_schedule(n, int(d))) for n in sizes]
     svg = chart([curve(sizes, values), dots(np.stack([sizes, values], -1), radius=3.5)], x=(10, 1e5), y=(0.01, 1.0),
@@ -155,7 +155,7 @@ def regularisation(epsilon_schedule: Function, d: float) -> Frame:
     return Frame(svg, f"d = {d:g}: eps {values[2]:.3g} for 1000 points")
 
 
-def rounded(greedy_rounding: Function, eps: float) -> Frame:
+def _draw_rounded(greedy_rounding: Function, eps: float) -> Frame:
     x, y = _clouds()
     a = np.full(len(x), 1.0 / len(x))
     chosen = np.asarray(alone(greedy_rounding, log_plan(sq_euclidean_cost(x, y), a, a, _solved(eps))), int)
@@ -163,18 +163,19 @@ def rounded(greedy_rounding: Function, eps: float) -> Frame:
     return _moved(x, y[chosen], y, says)
 
 
-def errors(marginal_error: Function, n: float) -> Frame:
+def _draw_errors(marginal_error: Function, n: float) -> Frame:
     counts = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
     solved = [_on_the_line(0.01, int(k)) for k in counts]
     found = [alone(marginal_error, plan(COST, A, B, each), A, B) for each in solved]
     return marked(counts, found, n, labels=("iterations", "error"), range=(1e-6, 2.0), log="xy")
 
 
-def divergence(sinkhorn_divergence: Function, eps: float) -> Frame:
+def _draw_divergence(sinkhorn_divergence: Function, eps: float) -> Frame:
     x, _ = _clouds()
     shifts = np.linspace(0.0, 1.0, 6)
     found = [
-        float(sinkhorn_divergence(uniform(x), uniform(x + [s, 0.0]), eps=eps, tol=1e-4).value) for s in shifts
+        float(sinkhorn_divergence(uniform(x), uniform(x + np.array([s, 0.0])), eps=eps, tol=1e-4).value)
+        for s in shifts
     ]
     marks = [
         curve(shifts, shifts**2, "g"),
@@ -185,7 +186,7 @@ def divergence(sinkhorn_divergence: Function, eps: float) -> Frame:
     return Frame(svg, f"eps = {eps:g}: divergence {found[-1]:.4f} of a cloud and itself, moved by 1")
 
 
-def on_the_line(quantile_coupling: Function, shape: float) -> Frame:
+def _draw_on_the_line(quantile_coupling: Function, shape: float) -> Frame:
     weights = np.linspace(1.0, shape, 8)
     weights, b = weights / weights.sum(), np.full(5, 0.2)
     x, y = np.linspace(0.1, 0.9, 8), np.linspace(0.2, 1.0, 5)
@@ -202,12 +203,12 @@ SLIDERS = [
     Slider(
         *("WFM-3", "assignment", "Number of points"),
         "The matching of least squared distance: lines never cross.",
-        *("number of points", SIZES, matched, ("dearest",)),
+        *("number of points", SIZES, _draw_matched, ("dearest",)),
     ),
     Slider(
         *("WFM-3", "sq_wasserstein2", "A ring that moves away"),
         "A blob and a ring, the ring shifted: the squared distance grows by the square of the shift.",
-        *("shift", tuple(float(s) for s in np.linspace(0.0, 2.0, 9)), distance),
+        *("shift", tuple(float(s) for s in np.linspace(0.0, 2.0, 9)), _draw_distance),
         *(("nearest point of each", "mean over all pairs", "not squared"), 4),
     ),
     Slider(
@@ -216,7 +217,7 @@ SLIDERS = [
         *(
             "power",
             (0.3, 0.6, 1.0, 1.5, 2.0, 4.0),
-            optimal,
+            _draw_optimal,
             ("product plan", "filled from a corner", "dearest plan"),
             4,
         ),
@@ -224,23 +225,29 @@ SLIDERS = [
     Slider(
         *("WFM-12", "sinkhorn", "Regularisation of a plan"),
         "The smaller eps is, the nearer the plan is to a line, and the more iterations it takes.",
-        *("ten times eps", (*EPS, 0.01), entropic),
+        *("ten times eps", (*EPS, 0.01), _draw_entropic),
     ),
     Slider(
         *("WFM-12", "softmin", "Soft minimum"),
         "Above the minimum (grey), the nearer the smaller eps is.",
-        *("ten times eps", EPS, soft, ("without the weights", "the sign", "half of eps", "hard minimum"), 2),
+        *(
+            "ten times eps",
+            EPS,
+            _draw_soft,
+            ("without the weights", "the sign", "half of eps", "hard minimum"),
+            2,
+        ),
     ),
     Slider(
         *("WFM-12", "dual_value", "Iterations"),
         "The dual value rises with each iteration, up to the entropic cost.",
-        *("iterations", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), dual),
+        *("iterations", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), _draw_dual),
         *(("f and g not weighted",), 3),
     ),
     Slider(
         *("WFM-U8", "marginal_error", "Iterations, and what is left"),
         "What the marginals of the entropic plan are wrong by.",
-        *("iterations", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), errors),
+        *("iterations", (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), _draw_errors),
         best=3,
     ),
     Slider(
@@ -249,30 +256,36 @@ SLIDERS = [
         *(
             "ten times eps",
             EPS,
-            potential,
+            _draw_potential,
             ("without the weights", "the sign", "cost ‖x - y‖² / 2", "twice eps"),
         ),
     ),
     Slider(
         *("WFM-13", "entropic_map", "The entropic map"),
         "From a blob to a ring: for large eps all points go to the centre.",
-        *("eps", EPS, arrows_of_the_map),
+        *("eps", EPS, _draw_arrows_of_the_map),
         *(("as printed: x - ∇f", "x + ∇f / 2", "the likeliest atom", "mean of all"), 3),
     ),
     Slider(
         *("WFM-13", "barycentric_projection", "Means of the rows"),
         "The same map, as the mean of each row of the plan.",
-        *("eps", EPS, means_of_rows, ("not divided by the row's mass", "the likeliest atom")),
+        *("eps", EPS, _draw_means_of_rows, ("not divided by the row's mass", "the likeliest atom")),
     ),
     Slider(
         *("WFM-13", "debiased_entropic_map", "Without the pull to the centre"),
         "What eps pulls inwards is given back.",
-        *("eps", EPS, without_bias, ("not debiased", "bias added", "as printed, without the halves"), 1),
+        *(
+            "eps",
+            EPS,
+            _draw_without_bias,
+            ("not debiased", "bias added", "as printed, without the halves"),
+            1,
+        ),
     ),
     Slider(
         *("WFM-14", "epsilon_schedule", "Dimension"),
         "The schedule: the higher the dimension, the slower eps may fall.",
-        *("dimension d", (1.0, 2.0, 4.0, 8.0, 16.0), regularisation),
+        *("dimension d", (1.0, 2.0, 4.0, 8.0, 16.0), _draw_regularisation),
         *(
             (
                 "as printed: balance with eps^(-d/2 - 1)",
@@ -285,13 +298,13 @@ SLIDERS = [
     Slider(
         *("WFM-A.1", "greedy_rounding", "From a plan to a permutation"),
         "Largest entries first; every target is reached once.",
-        *("eps", EPS, rounded),
+        *("eps", EPS, _draw_rounded),
         *(("likeliest partner of each row", "row after row", "smallest first"), 3),
     ),
     Slider(
         *("WFM-Div", "sinkhorn_divergence", "Divergence of a cloud and its shift"),
         "Between translates it is the squared shift (grey) for every eps, and 0 for none.",
-        *("eps", (5.0, 2.0, 1.0, 0.5, 0.2), divergence),
+        *("eps", (5.0, 2.0, 1.0, 0.5, 0.2), _draw_divergence),
     ),
     Slider(
         *("GWFM-106", "quantile_coupling", "Weights on the line"),
@@ -299,7 +312,7 @@ SLIDERS = [
         *(
             "last weight over the first",
             (0.1, 0.3, 1.0, 3.0, 10.0),
-            on_the_line,
+            _draw_on_the_line,
             ("high levels meet low ones",),
             3,
         ),

@@ -1,7 +1,7 @@
 """Small pictures in SVG: marks in the units of the data, coordinates rounded to a tenth of a pixel.
 
-A mark is a function of where points of the data lie on the picture. Its kind is a class of the style sheet: ``a``
-is what the audited function computed, ``b`` the second thing, ``g`` what is given.
+A mark is a function of where points of the data lie on the picture. Its kind is a class of the style sheet:
+``a`` is what the audited function computed, ``b`` what it is compared with, ``g`` what is given.
 """
 
 import math
@@ -89,10 +89,12 @@ def cells(matrix: np.ndarray, x: Sequence[float], y: Sequence[float], kind: str 
         paths = []
         for step in range(1, 6):
             rows, columns = np.nonzero(steps == step)
-            low = place(np.array([(x[j] - width / 2, y[i] - height / 2) for i, j in zip(rows, columns)]))
-            high = place(np.array([(x[j] + width / 2, y[i] + height / 2) for i, j in zip(rows, columns)]))
+            centre = np.stack([np.asarray(x)[columns], np.asarray(y)[rows]], axis=-1)
+            half = np.array([width, height]) / 2
+            low, high = place(centre - half), place(centre + half)
             where = "".join(
-                f"M{_pair(a)}H{_short(b[0])}V{_short(b[1])}H{_short(a[0])}z" for a, b in zip(low, high)
+                f"M{_pair(a)}H{_short(b[0])}V{_short(b[1])}H{_short(a[0])}z"
+                for a, b in zip(low, high, strict=True)
             )
             paths += [f'<path class="cell {kind}" opacity="{step / 5:g}" d="{where}"/>'] if where else []
         return "".join(paths)
@@ -125,7 +127,7 @@ def plane(marks: Sequence[Mark], /, *, x: Range, y: Range) -> str:
 
 
 def chart(marks: Sequence[Mark], /, *, x: Range, y: Range, labels: tuple[str, str], log: str = "") -> str:
-    """Marks between axes with ticks and labels; ``log`` names the axes, "x", "y" or "xy", that are logarithmic."""
+    """Marks between axes with ticks and labels; ``log``: which are logarithmic."""
     logs = ("x" in log, "y" in log)
     low, high = _scaled(np.array([x, y], float).T, logs)
 

@@ -60,15 +60,15 @@ def section(part: Part, papers: dict[str, str], anchor: Callable[[Item], str], /
     for number, (paper, each) in enumerate(items.items()):
         if each:
             graphs.append(
-                f"<details{'' if number else ' open'}><summary>{escape(paper)}: {len(each)} statements</summary>"
-                f'<div class="map" tabindex="0" role="group" aria-label="Graph of {escape(paper)}">'
+                f"<details{'' if number else ' open'}><summary>{escape(paper)}: {len(each)} statements"
+                f'</summary><div class="map" tabindex="0" role="group" aria-label="Graph of {escape(paper)}">'
                 f"{_graph(each, part, anchor)}</div></details>"
             )
             rows += [_row(item, part, known[item.id], anchor(item)) for item in each]
     return (
         '<section id="map"><h2>What is known of each statement</h2>'
-        "<p>From the statement over the functions that implement it to the oracles they are held against. The "
-        f'status is that of the strongest check.</p><ul class="legend">{legend}</ul>{"".join(graphs)}'
+        "<p>From the statement over the functions that implement it to the oracles they are held against. "
+        f'The status is that of the strongest check.</p><ul class="legend">{legend}</ul>{"".join(graphs)}'
         '<details class="as-table"><summary>The same as a table</summary><div class="map"><table><thead><tr>'
         "<th>statement</th><th>functions</th><th>oracles</th><th>status</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div></details></section>"

@@ -1,8 +1,8 @@
 """The audit as one page that needs no network, and no script to be read.
 
 ``refwfm verify --report audit.html``. A map of all statements stands on top, then the misprints, then every
-formula beside its source, with sliders, its oracles, its wrong variants and their residuals; the machine and the
-versions stand at the bottom.
+formula beside its source, with sliders, its oracles, its wrong variants and their residuals; the machine and
+the versions stand at the bottom.
 """
 
 import datetime

@@ -67,7 +67,7 @@ nav ul ul { list-style: none; padding-left: 0; }
 .pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1rem; }
 .js { display: none; } .scripted .js { display: revert; }
 .panel { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem .8rem .7rem; margin: .8rem 0; }
-.panel h4 { text-transform: none; font-size: .95rem; color: var(--ink); letter-spacing: 0; margin: .5rem 0 0; }
+.panel h4 { text-transform: none; font-size: .95rem; color: var(--ink); margin: .5rem 0 0; }
 .beside { display: grid; grid-template-columns: minmax(0, 1fr); gap: .3rem 1rem; }
 .frames svg { display: block; width: 100%; max-width: 26rem; height: auto; border-radius: .3rem;
   background: var(--box); }
@@ -76,10 +76,12 @@ nav ul ul { list-style: none; padding-left: 0; }
 .frames .dot { fill: none; stroke-linecap: round; } .frames text { font: 11px system-ui, sans-serif; }
 .frames .a { stroke: var(--link); } .frames .b { stroke: var(--third); } .frames .g { stroke: var(--dot); }
 .frames .bad, .frames.bad .a { stroke: var(--bad); } .frames .cell.a { stroke: none; fill: var(--link); }
-.frames.bad .cell.a { stroke: none; fill: var(--bad); } .frames .axis { stroke: var(--soft); stroke-width: 1; }
+.frames.bad .cell.a { stroke: none; fill: var(--bad); }
+.frames .axis { stroke: var(--soft); stroke-width: 1; }
 .frames text, .frames.bad text.a { stroke: none; fill: var(--soft); }
 .frames.bad { padding: 0 .7rem .1rem; color: inherit; font-weight: inherit; }
-.panel label { display: block; font-size: .85rem; } .panel input { width: 100%; max-width: 26rem; height: 2rem; }
+.panel label { display: block; font-size: .85rem; }
+.panel input { width: 100%; max-width: 26rem; height: 2rem; }
 .panel output { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .switch input { width: 1.2rem; height: 1.2rem; vertical-align: middle; }
 :is(input, summary, a, .map):focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }

@@ -150,8 +150,8 @@ def _draw_without_bias(debiased_entropic_map: Function, eps: float) -> Frame:
 def _draw_regularisation(epsilon_schedule: Function, d: float) -> Frame:
     sizes = [10, 100, 1000, 10_000, 100_000]
     values = [float(epsilon_schedule(n, int(d))) for n in sizes]
-    svg = chart([curve(sizes, values), dots(np.stack([sizes, values], -1), radius=3.5)], x=(10, 1e5), y=(0.01, 1.0),
-                labels=("number of points n", "eps"), log="xy")  # fmt: skip
+    marks = [curve(sizes, values), dots(np.stack([sizes, values], -1), radius=3.5)]
+    svg = chart(marks, x=(10, 1e5), y=(0.01, 1.0), labels=("number of points n", "eps"), log="xy")
     return Frame(svg, f"d = {d:g}: eps {values[2]:.3g} for 1000 points")
 
 

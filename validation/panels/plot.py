@@ -71,7 +71,7 @@ def ellipse(mu: Gaussian, kind: str = "a", /) -> Mark:
         along, across = long - centre, short - centre
         angle = math.degrees(math.atan2(along[1], along[0]))
         return (
-            f'<ellipse class="{kind}" rx="{_short(float(np.hypot(*along)))}" ry="{_short(float(np.hypot(*across)))}" '
+            f'<ellipse class="{kind}" rx="{_short(np.hypot(*along))}" ry="{_short(np.hypot(*across))}" '
             f'transform="translate({_pair(centre)})rotate({angle:.1f})"/>'
         )
 
@@ -107,7 +107,7 @@ def words(at: Sequence[float], text: str, kind: str = "g", /, *, anchor: str = "
 
     def mark(place: Place) -> str:
         x, y = place(np.asarray(at, float)[None, :])[0]
-        return f'<text class="{kind}" x="{_short(x)}" y="{_short(y)}" text-anchor="{anchor}">{escape(text)}</text>'
+        return _label(x, y, text, anchor, kind)
 
     return mark
 
@@ -162,8 +162,9 @@ def _svg(parts: Iterable[str]) -> str:
     return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text class="g" x="{_short(x)}" y="{_short(y)}" text-anchor="{anchor}">{escape(text)}</text>'
+def _label(x: float, y: float, text: str, anchor: str, kind: str = "g") -> str:
+    where = f'x="{_short(x)}" y="{_short(y)}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {where}>{escape(text)}</text>'
 
 
 def _scaled(points: np.ndarray, logs: tuple[bool, bool]) -> np.ndarray:

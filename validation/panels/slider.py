@@ -85,7 +85,8 @@ def figure(slider: Slider, item: Item, /) -> str:
         f'<p class="soft">{escape(slider.note)}</p><div class="beside"><div>'
         f'<div class="frames">{_shown(slider, frames(slider, audited(slider, item)))}</div>'
         f'<label class="js">{label} <input type="range" min="0" max="{len(slider.values) - 1}" '
-        f'value="{slider.best}"></label><output class="js" aria-live="polite"></output></div>{beside}</div></section>'
+        f'value="{slider.best}"></label><output class="js" aria-live="polite"></output></div>'
+        f"{beside}</div></section>"
     )
 
 

@@ -65,7 +65,7 @@ def wrong_variants(slider: Slider, item: Item, /) -> dict[str, Function]:
         if getattr(check.implementation, "__name__", "") == slider.function
         for variant, control in check.controls.items()
     }
-    return {variant: known[variant] for variant in slider.wrong}
+    return {variant: known[variant] for variant in slider.wrong if variant in known}
 
 
 def figure(slider: Slider, item: Item, /) -> str:

@@ -1,7 +1,8 @@
-"""The audit as one page that needs no network and no script: ``refwfm verify --report audit.html``.
+"""The audit as one page that needs no network, and no script to be read.
 
-Misprints stand on top, then every formula beside its source, with its oracles, its wrong variants and their
-residuals; the machine and the versions stand at the bottom.
+``refwfm verify --report audit.html``. A map of all statements stands on top, then the misprints, then every
+formula beside its source, with sliders, its oracles, its wrong variants and their residuals; the machine and
+the versions stand at the bottom.
 """
 
 import datetime
@@ -15,14 +16,17 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from refwfm.validation import audit, pictures
+from refwfm.validation import audit, evidence_map, pictures, verdicts
 from refwfm.validation.audit import Part, function_name
 from refwfm.validation.bench.measure import machine
-from refwfm.validation.check import Check, CheckResult, Item, Misprint
+from refwfm.validation.check import CheckResult, Item, Misprint
 from refwfm.validation.formulas import formula_or_prose, mathml, prose
 from refwfm.validation.ledger import TWINS
 from refwfm.validation.museum.exhibit import Mutant, Verdict, link
+from refwfm.validation.panels import catalogue, slider
+from refwfm.validation.report_script import SCRIPT
 from refwfm.validation.report_style import TOKENS, stylesheet
+from refwfm.validation.verdicts import figure
 
 PAPERS = {
     "WFM": "Wasserstein Flow Matching: Generative Modeling over Families of Distributions (ICML 2025)",
@@ -56,6 +60,7 @@ def page(parts: list[Part], /, *, seed: int, museum: Sequence[Verdict] = ()) -> 
         "</header>",
         _contents(sections, museum),
         "<main>",
+        evidence_map.section(parts[0], PAPERS, lambda item: _article_anchor(item, parts[0])),
         _misprints(parts[0]),
         *(_section(title, part, items, parts) for title, part, items in sections),
         _museum(museum, parts[0]),
@@ -74,6 +79,7 @@ def page(parts: list[Part], /, *, seed: int, museum: Sequence[Verdict] = ()) -> 
             "</head>",
             "<body>",
             *body,
+            f"<script>{SCRIPT}</script>",
             "</body>",
             "</html>",
             "",
@@ -120,6 +126,7 @@ def _backends(parts: list[Part]) -> str:
 
 def _contents(sections: list[tuple[str, Part, list[Item]]], museum: Sequence[Verdict]) -> str:
     lines = ['<nav aria-label="Contents"><details open><summary>Contents</summary><ul>']
+    lines.append('<li><a href="#map">What is known of each statement</a></li>')
     lines.append('<li><a href="#misprints">Misprints</a></li>')
     for title, part, items in sections:
         lines.append(f'<li><a href="#{_anchor(title)}">{escape(title)}</a><ul>')
@@ -171,9 +178,9 @@ def _misprint(group: list[tuple[Item, Misprint]], part: Part) -> str:
         [
             f'<a href="#{_article_anchor(item, part)}">{escape(item.id)}</a>',
             escape(check.oracle),
-            f'<span class="bad">{_figure(control.residual)}</span>',
-            f'<span class="good">{_figure(check.residual)}</span>',
-            _figure(check.tolerance),
+            f'<span class="bad">{figure(control.residual)}</span>',
+            f'<span class="good">{figure(check.residual)}</span>',
+            figure(check.tolerance),
         ]
         for item, each in group
         for check in part.results[item.id].checks
@@ -212,7 +219,7 @@ def _section(title: str, part: Part, items: list[Item], parts: list[Part]) -> st
 
 
 def _article(item: Item, part: Part, parts: list[Part]) -> str:
-    anchor = _article_anchor(item, part)
+    anchor, sliders = _article_anchor(item, part), catalogue.by_item()
     formula = f'<div class="formula">{mathml(item.latex)}</div>' if item.latex else ""
     twin = item.id.startswith("twin-")
     others = [] if twin else [other for other in parts[1:] if item.id in other.results]
@@ -225,8 +232,9 @@ def _article(item: Item, part: Part, parts: list[Part]) -> str:
             formula,
             f"<p>{prose(item.statement)}</p>",
             pictures.figure(item.id),
+            *(slider.figure(each, item) for each in sliders.get(item.id, [])),
             "<h4>Checks</h4>",
-            _checks(item.checks, part.results[item.id].checks),
+            f'<div class="checks">{verdicts.checks(item.checks, part.results[item.id].checks)}</div>',
             _elsewhere(item, others),
             "</div><div>",
             "<h4>Implemented by</h4>",
@@ -235,31 +243,6 @@ def _article(item: Item, part: Part, parts: list[Part]) -> str:
             "</article>",
         ]
     )
-
-
-def _checks(checks: Iterable[Check], results: Iterable[CheckResult]) -> str:
-    lines = [
-        '<div class="scroll"><table><thead><tr><th>oracle</th><th class="n">residual</th>'
-        '<th class="n">tolerance</th><th>verdict</th></tr></thead><tbody>'
-    ]
-    for number, (check, result) in enumerate(zip(checks, results, strict=True), start=1):
-        kind = {True: "good", False: "bad", None: "dim"}[result.ok]
-        lines.append(
-            f'<tr class="first"><td>{number}. {escape(check.oracle)}</td>'
-            f'<td class="n">{_figure(result.residual)}</td>'
-            f'<td class="n">{_figure(result.tolerance)}</td>'
-            f'<td class="{kind}">{"ok" if result.ok else escape(result.note)}</td></tr>'
-        )
-        wrong = "".join(
-            f"<li>{escape(control.variant)}: {_figure(control.residual)}</li>" for control in result.controls
-        )
-        measured = escape(inspect.getdoc(check.residual) or "").replace("``", "")
-        lines.append(
-            f'<tr class="more"><td colspan="4">{measured}<br>Tolerance: {escape(check.tolerance.reason)}.'
-            f'<br>Must reject:<ul class="wrong">{wrong}</ul></td></tr>'
-        )
-    lines.append("</tbody></table></div>")
-    return "\n".join(lines)
 
 
 def _elsewhere(item: Item, others: list[Part]) -> str:
@@ -387,7 +370,3 @@ def _table(heads: list[str], rows: list[list[str]], *, numeric: Iterable[int]) -
     ]
     head = f"<thead><tr>{top}</tr></thead>" if any(heads) else ""
     return f'<div class="scroll"><table>{head}<tbody>{"".join(lines)}</tbody></table></div>'
-
-
-def _figure(value: float) -> str:
-    return f"{value:.1e}"

@@ -8,7 +8,9 @@ CSS = """
   --box: light-dark(#f5f7f9, #1d2126); --line: light-dark(#d5dae0, #363c44);
   --link: light-dark(#0b57b0, #7db4ff);
   --good: light-dark(#14713a, #5cc98a); --bad: light-dark(#b3261e, #ff8a80);
-  --dim: light-dark(#8a5a00, #e0b050);
+  --dim: light-dark(#8a5a00, #e0b050); --third: light-dark(#8a5a00, #e0b050);
+  --dot: light-dark(#8a8f96, #7d858e);
+  --yes: light-dark(#cfe9d8, #1d4a30); --no: light-dark(#f6d5d1, #552420);
 }
 * { box-sizing: border-box; }
 html { scroll-padding-top: 1rem; -webkit-text-size-adjust: 100%; }
@@ -34,7 +36,8 @@ math { font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", "Noto 
   "DejaVu Math TeX Gyre", math; }
 math[display="block"] { font-size: 1.15em; width: max-content; min-width: 100%; text-align: left;
   margin: 0; }
-article { border-top: 1px solid var(--line); padding: 1.2rem 0; }
+article { border-top: 1px solid var(--line); padding: 1.2rem 0; content-visibility: auto;
+  contain-intrinsic-size: auto 60rem; }
 article > .both { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1.5rem; }
 .id { font: 600 .85rem ui-monospace, monospace; color: var(--link); text-decoration: none;
   margin-right: .4rem; }
@@ -45,7 +48,6 @@ th { font-weight: 600; color: var(--soft); }
 td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.more td { border-bottom: 1px solid var(--line); color: var(--soft); padding-top: 0; }
 tr.first td { border-bottom: 0; }
-.wrong { margin: .1rem 0 .2rem; padding-left: 1.1rem; }
 details { margin: .35rem 0; border: 1px solid var(--line); border-radius: .4rem; min-width: 0; }
 summary { cursor: pointer; padding: .35rem .7rem; font: .85rem ui-monospace, monospace;
   overflow-wrap: anywhere; }
@@ -63,7 +65,51 @@ nav ul ul { list-style: none; padding-left: 0; }
 .misprint { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem 1rem; margin: 1rem 0; }
 .misprint h3 { margin: .6rem 0 .2rem; }
 .pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1rem; }
+.js { display: none; } .scripted .js { display: revert; }
+.panel { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem .8rem .7rem; margin: .8rem 0; }
+.panel h4 { text-transform: none; font-size: .95rem; color: var(--ink); margin: .5rem 0 0; }
+.beside { display: grid; grid-template-columns: minmax(0, 1fr); gap: .3rem 1rem; }
+.frames svg { display: block; width: 100%; max-width: 26rem; height: auto; border-radius: .3rem;
+  background: var(--box); }
+.frames p { font-size: .85rem; font-variant-numeric: tabular-nums; min-height: 2.6em; }
+.frames path:not(.dot), .frames ellipse { fill: none; stroke-width: 1.6; }
+.frames .dot { fill: none; stroke-linecap: round; } .frames text { font: 11px system-ui, sans-serif; }
+.frames .a { stroke: var(--link); } .frames .b { stroke: var(--third); } .frames .g { stroke: var(--dot); }
+.frames .bad, .frames.bad .a { stroke: var(--bad); } .frames .cell.a { stroke: none; fill: var(--link); }
+.frames.bad .cell.a { stroke: none; fill: var(--bad); }
+.frames .axis { stroke: var(--soft); stroke-width: 1; }
+.frames text, .frames.bad text.a { stroke: none; fill: var(--soft); }
+.frames.bad { padding: 0 .7rem .1rem; color: inherit; font-weight: inherit; }
+.panel label { display: block; font-size: .85rem; }
+.panel input { width: 100%; max-width: 26rem; height: 2rem; }
+.panel output { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.switch input { width: 1.2rem; height: 1.2rem; vertical-align: middle; }
+:is(input, summary, a, .map):focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
+details.wrong { margin: .25rem 0; } details.wrong[open] { border-color: var(--bad); }
+details.wrong summary { font-family: inherit; color: var(--ink); }
+.verdict { padding: 0 .7rem; color: var(--ink); } .fires { color: var(--bad); }
+.axis-of { position: relative; height: 1.3rem; margin: .3rem .7rem; border-radius: .2rem; max-width: 40rem;
+  background: linear-gradient(90deg, var(--yes) var(--bound), var(--ink) var(--bound),
+  var(--ink) calc(var(--bound) + 2px), var(--no) calc(var(--bound) + 2px)); }
+.axis-of i { position: absolute; left: var(--at); top: .15rem; width: 1rem; height: 1rem; margin-left: -.5rem;
+  border-radius: 50%; background: var(--good); border: 2px solid var(--page); }
+.axis-of.out i { border-radius: .15rem; background: var(--bad); rotate: 45deg; }
+.axis-of::before, .axis-of::after { position: absolute; bottom: .1rem; font-size: .68rem; color: var(--ink); }
+.axis-of::before { content: "1e-18"; left: .3rem; } .axis-of::after { content: "1e6"; right: .3rem; }
+.map { overflow: auto; max-height: 36rem; padding: .4rem .7rem; }
+.map svg { display: block; width: 100%; min-width: 54rem; height: auto; }
+.map text { font: 11.5px system-ui, sans-serif; fill: var(--ink); } .map a text { fill: var(--link); }
+.map .e { fill: none; stroke: var(--line); stroke-width: 1.2; } .map .large { font-size: 18px; }
+.block:hover .e, .block:focus-within .e { stroke: var(--link); stroke-width: 2; }
+.legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; }
+.s-fails { color: var(--bad); } .s-closed { color: var(--good); } .s-oracle { color: var(--link); }
+.s-chance { color: var(--dim); } .s-none { color: var(--soft); }
+.map text.s-fails { fill: var(--bad); } .map text.s-closed { fill: var(--good); }
+.map text.s-oracle { fill: var(--link); } .map text.s-chance { fill: var(--dim); }
+@media (min-width: 40rem) { .beside { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 @media (max-width: 40rem) {
+  .map thead { display: none; } .map tr, .map td { display: block; border: 0; padding: 0; }
+  .map tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
   table { font-size: .78rem; } th, td { padding-right: .4rem; }
   math[display="block"] { font-size: 1.05em; }
   nav .title { display: none; } nav ul ul li { display: inline-block; margin-right: .7rem; }
@@ -72,6 +118,7 @@ nav ul ul { list-style: none; padding-left: 0; }
   article > .both, .pair { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 @media print {
+  article { content-visibility: visible; }
   :root { color-scheme: light; }
   body { font-size: 9.5pt; }
   main, header, nav, footer { max-width: none; padding: 0; }

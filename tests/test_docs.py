@@ -19,7 +19,7 @@ import refwfm
 from refwfm.cli import app, info
 from refwfm.datasets import CATALOGUE, PAIRS, POPULATIONS
 from refwfm.paper_figures import FIGURES
-from refwfm.validation import ledger, mutations
+from refwfm.validation import ledger, mutations, shipped_models
 from refwfm.validation.museum import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -209,7 +209,7 @@ def reference():
     return "\n".join(["# Reference", "", *top, *(f"   {name}" for name in names), "```", ""])
 
 
-MADE = {"misprints.md": misprints, "reference.md": reference}
+MADE = {"misprints.md": misprints, "models.md": shipped_models.page, "reference.md": reference}
 
 
 @pytest.mark.parametrize("name", MADE)

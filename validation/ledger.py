@@ -40,6 +40,7 @@ SECTIONS = {
     "Network for Gaussians, optimiser": "networks",
     "Network for point clouds": "transformer",
     "Random features": "random_features",
+    "Times of training": "times",
     "Labels and guidance": "labels",
     "Distances between clouds": "cloud_distances",
     "Nearest clouds": "cloud_neighbours",

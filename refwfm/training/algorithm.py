@@ -6,7 +6,7 @@ The lines of the algorithm, as comments number them::
         1  draw sources mu from p_0 and targets nu from p_1
         2  pair them by an outer plan                           (App. C; GWFM-26)
         3  find the map from each mu to its nu                  (WFM-U4; an inner plan, GWFM-27)
-        4  draw times t from U(0, 1)
+        4  draw times t from U(0, 1), or a law of ours          (WFM-TIMES)
         5  take the points mu_t and velocities at t             (WFM-8, WFM-10; WFM-4, WFM-7)
         6  loss of the network there, and its gradient          (WFM-11)
         7  update the parameters

@@ -1,9 +1,15 @@
 """What every run is asked for, whatever kind of measure its model is over."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from refwfm.training.options import check_options, option
+from refwfm.training.times import LAWS, sample_times
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,17 @@ class FlowOptions(TrainingConfig):
     """What a run that learns a flow is asked for besides."""
 
     n_frequencies: int = option(16, "Number of Fourier features of time.", low=1)
+    time_law: str = option(
+        "uniform", "Law of the times that are drawn; the papers' is uniform.", choices=LAWS
+    )
+    time_mean: float = option(0.0, "Mean of log(t / (1 - t)) for logit-normal times.")
+    time_deviation: float = option(1.0, "Its standard deviation.", above=0)
     conditional: bool = option(
         True, "Condition the model on the family's labels and conditions, where it has any."
     )
+
+    def times(self, rng: "Generator", /) -> np.ndarray:
+        """Draw the times of a step, shape (batch,)."""
+        return sample_times(
+            rng, self.batch, law=self.time_law, mean=self.time_mean, deviation=self.time_deviation
+        )

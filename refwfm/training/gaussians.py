@@ -117,7 +117,7 @@ def draw_batch(
     # Line 1: sources and targets. Line 4: times.
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
-    t = asarray_like(rng.random(config.batch), family.mean)
+    t = asarray_like(config.times(rng), family.mean)
     # Line 2: which source goes with which target, within labels. Line 3: their optimal map has closed form.
     if config.outer == SEMIDISCRETE:
         index = _assigned(setting, family, labels, mu, index, ops)

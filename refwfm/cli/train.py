@@ -35,7 +35,7 @@ from refwfm.datasets import (
     load,
 )
 from refwfm.datasets.own_pairs import is_pair_file
-from refwfm.runs import folders, models, shipped
+from refwfm.runs import folders, models
 from refwfm.runs.folders import TABLES, RunError, RunOptions
 from refwfm.runs.recorder import Pace
 from refwfm.training.base_config import TrainingConfig
@@ -242,8 +242,6 @@ def _collected(
     folder = out or _default_folder({**run, **given}, {**options, **given})
     if config is None and resume:
         if not (folder / "config.toml").exists():
-            if str(folder) in shipped.names():
-                raise ValueError(folders.NOT_RESUMED.format(folder))
             raise ValueError(f"nothing to resume in {folder}: it holds no run (--out names the run's folder)")
         run, options = folders.read_config(folder / "config.toml")
         _check_named({**run, **given})
@@ -331,9 +329,7 @@ def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} has no effect with --schedule cosine")
     for name in ("time_mean", "time_deviation"):
         if name in given and getattr(config, "time_law", None) == "uniform":
-            raise ValueError(
-                f"--{name.replace('_', '-')} has no effect with --time-law uniform: give --time-law logit-normal"
-            )
+            raise ValueError(f"--{name.replace('_', '-')} has no effect with --time-law uniform")
     if isinstance(config, PlanOptions) and config.outer != SEMIDISCRETE:
         for name in ("outer_cost", "outer_tol", "outer_steps"):
             if name in given:

@@ -57,7 +57,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "niches-clouds": CLOUDS,
     "fours": CLOUDS,
 }
-"""For each family, options beside ``--preset laptop``, said where a preset may change: 18 minutes of one core in all."""
+"""For each family, options beside ``--preset laptop``: some 18 minutes of one core in all."""
 
 SEEDS = 2
 """Seeds of the evaluation."""
@@ -227,7 +227,7 @@ def page() -> str:
     lines += ["## Gaussians", "", *_table(known, gaussians, _OF_GAUSSIANS), ""]
     lines += [
         "*Held-out W2²*: mean of the least W2² of a generated Gaussian to the members that were held out;",
-        "*real*: of the members trained on to those. *Copy rate*: 0.1 in truth, 1 for copies; on the spirals and",
+        "*real*: of the members trained on to those. *Copy rate*: 0.1 in truth, 1 for copies; on spirals and",
         "the sphere, whose members are spaced evenly, 1 for the truth, too: what lies between two members is",
         "nearer to one than a member that was held out.",
         "",

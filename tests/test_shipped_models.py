@@ -128,7 +128,7 @@ def test_other_commands_know_it():
     assert numbers["compared_with"] == "the 10 held-out members"
     assert "TIGER" in succeed("cite", "cities")
     assert len(WassersteinFlow.load(shipped.folder("cities")).sample(3, n_steps=3).mean) == 3
-    told = succeed("info", "cities", COLUMNS="200")
+    told = succeed("info", "cities", COLUMNS="400")
     for words in (shipped.card("cities")["sha256"], shipped.card("cities")["command"], "copy rate"):
         assert words in " ".join(told.split())
     assert_error(refwfm("info", "spiral-16"), "no model of spiral-16 ships (spiral-128", "cities")
@@ -213,6 +213,9 @@ def test_they_are_made_by_the_script(tmp_path, monkeypatch):
     log = (run / "log.jsonl").read_bytes()
     assert shipped_models.main([*arguments, "--resume"]) == 0
     assert (run / "log.jsonl").read_bytes() == log
+    monkeypatch.setitem(shipped_models.OPTIONS, "cities", (*shipped_models.HOLD_OUT, "--width", "64"))
+    with pytest.raises(ValueError, match="was trained with --width 128, not 64: leave --resume out"):
+        shipped_models.main([*arguments, "--resume"])
 
 
 def test_what_is_audited_is_what_runs():

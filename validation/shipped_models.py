@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,13 +96,28 @@ def train(name: str, run: Path, /, *, steps: int | None, resume: bool) -> None:
         known.write_text(json.dumps(took + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before))
 
 
+def check_options(name: str, run: Path, model: models.Model[Any], /, *, steps: int | None) -> None:
+    """Raise ``ValueError`` if a run that was begun before was trained with other options than are asked."""
+    words = command(name, steps=steps)[1:]
+    asked = dict(zip(words[::2], words[1::2], strict=True))
+    known = {
+        "preset": asked["--preset"],
+        **folders.read_config(run / "config.toml")[0],
+        **asdict(model.config),
+    }
+    for option, value in asked.items():
+        found = known[option.removeprefix("--").replace("-", "_")]
+        if value != str(found):
+            raise ValueError(f"{run} was trained with {option} {found}, not {value}: leave --resume out")
+
+
 def pack(name: str, run: Path, folder: Path, /, *, steps: int | None) -> None:
     """Write what ships of a finished run."""
     backend = backends.load("numpy")
     model = models.load_model(run, backend)
-    _, options = folders.read_config(run / "config.toml")
-    if model.state.step < options["steps"]:
-        raise ValueError(f"{run} has done {model.state.step} of {options['steps']} steps")
+    check_options(name, run, model, steps=steps)
+    if model.state.step < model.config.steps:
+        raise ValueError(f"{run} has done {model.state.step} of {model.config.steps} steps")
     training, held = own_data(run, model)
     numbers = json.loads(_refwfm("evaluate", run, "--seeds", SEEDS, "--json").splitlines()[-1])
     scores = {

@@ -21,7 +21,7 @@ import refwfm
 from refwfm.cli import app, info
 from refwfm.datasets import CATALOGUE, PAIRS, POPULATIONS
 from refwfm.paper_figures import FIGURES
-from refwfm.validation import ledger, mutations
+from refwfm.validation import ledger, mutations, shipped_models
 from refwfm.validation.exercises import catalogue as course
 from refwfm.validation.museum import catalogue
 
@@ -238,7 +238,12 @@ def exercises():
     return "\n".join(lines)
 
 
-MADE = {"exercises.md": exercises, "misprints.md": misprints, "reference.md": reference}
+MADE = {
+    "exercises.md": exercises,
+    "misprints.md": misprints,
+    "models.md": shipped_models.page,
+    "reference.md": reference,
+}
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -17,6 +17,10 @@ FOLDERS = {"refwfm": "refwfm"} | {
 BUILD = "import setuptools.build_meta as backend; backend.build_wheel('dist')"
 
 
+LARGEST = 12_000_000
+"""Bytes of the wheel, at most."""
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """A copy, since setuptools leaves a folder ``build`` behind, and takes up what it finds there."""
@@ -37,6 +41,7 @@ def test_the_wheel_holds_every_file(repository):
     )
     assert built.returncode == 0, built.stderr
     (wheel,) = repository.glob("dist/*.whl")
+    assert wheel.stat().st_size < LARGEST
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = {

@@ -29,12 +29,12 @@ COMMANDS = {
     "generate": _Entry(
         "generate.generate",
         "Generate new Gaussians or clouds from a trained model and save them as a family.",
-        "refwfm generate runs/niches --size 200 --out new.npz --figure new.png",
+        "refwfm generate niches --size 200 --out new.npz --figure new.png",
     ),
     "evaluate": _Entry(
         "runs.evaluate",
         "Measure a model: min W2², 1-NN accuracies of clouds, iterations (Meta OT), distances (populations).",
-        "refwfm evaluate runs/niches",
+        "refwfm evaluate niches",
     ),
     "predict": _Entry(
         "predict.predict",
@@ -74,7 +74,11 @@ COMMANDS = {
     "cite": _Entry(
         "cite.cite", "Print BibTeX of the papers and data that a run used.", "refwfm cite runs/niches"
     ),
-    "info": _Entry("info.info", "Show versions, backends and devices.", "refwfm info"),
+    "info": _Entry(
+        "info.info",
+        "Show versions, backends and devices, or the card of a model that ships.",
+        "refwfm info niches",
+    ),
     "bench": _Entry(
         "info.bench",
         "Measure the speed beside that of a peer library: medians of runs taken in turns.",

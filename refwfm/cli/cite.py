@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from refwfm.cli._common import named_path, say
+from refwfm.cli._common import say
 from refwfm.cli._errors import clear_errors
+from refwfm.cli._run_data import named_run
 from refwfm.runs import folders
 
 ALWAYS = ("refwfm", "haviv2025wasserstein")
@@ -36,14 +37,19 @@ DATA = {
 
 def cite(
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run; left out: the software and its paper.")
+        Path | None,
+        typer.Argument(
+            parser=named_run,
+            metavar="RUN",
+            help="Folder of a run, or the name of a model that ships; left out: the software and its paper.",
+        ),
     ] = None,
 ) -> None:
     """Print BibTeX of the papers and data that a run used."""
     with clear_errors():
         keys = list(ALWAYS)
         if run is not None:
-            keys += used(*folders.read_config(named_path(run) / "config.toml"))
+            keys += used(*folders.read_config(run / "config.toml"))
         known = entries()
         say("\n\n".join(known[key] for key in dict.fromkeys(keys)))
 

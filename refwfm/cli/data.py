@@ -16,6 +16,7 @@ from refwfm.cli.own_data import clouds, gaussians
 from refwfm.cli.population_data import are_populations, populations, print_populations, summarise_populations
 from refwfm.datasets import CATALOGUE, PAIRS, build_shipped, load, load_populations
 from refwfm.datasets.own_pairs import is_pair_file
+from refwfm.runs import shipped
 
 app = typer.Typer(
     no_args_is_help=True, help="Families of Gaussians and of point clouds: list, show, make your own."
@@ -46,7 +47,8 @@ def list_families() -> None:
                 "classes": str(entry.n_labels or "-"),
             }
             row = [facts[heading] for heading in columns]
-            table.add_row(name, *row, "yes" if entry.shipped else "-", entry.about)
+            ships = f"yes{'*' * (name in shipped.names())}" if entry.shipped else "-"
+            table.add_row(name, *row, ships, entry.about)
         Console().print(table)
     pairs = Table(
         title="Pairs of histograms, for train --kind meta-ot", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
@@ -59,6 +61,7 @@ def list_families() -> None:
         pairs.add_row(name, each.atoms, "yes" if each.shipped else "-", each.about)
     Console().print(pairs)
     print_populations()
+    say("yes*: a trained model ships, too: refwfm generate NAME draws from it, refwfm info NAME describes it")
     say("held out: members for evaluation only, which are the family NAME-test")
     say("what does not ship comes from the folder REFWFM_DATA, or is downloaded where a home serves it")
     say("N = files: as many as the files there hold")

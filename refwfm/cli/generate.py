@@ -28,13 +28,13 @@ from refwfm.cli._common import (
     with_matplotlib,
 )
 from refwfm.cli._errors import clear_errors
-from refwfm.cli._run_data import folder_of, own_data, start_of
+from refwfm.cli._run_data import Run, folder_of, load_run, own_data, start_of
 from refwfm.cli.runs import CLOUD, Dtype, Solver, Times
 from refwfm.datasets import CloudFamily, Family, to_anndata
 from refwfm.datasets._blocks import save_anndata_blocks, save_blocks
 from refwfm.datasets.to_annotated import check_anndata
 from refwfm.generation import RUNGE_KUTTA
-from refwfm.runs import folders, models
+from refwfm.runs import folders, models, shipped
 from refwfm.training.conditions import at_named, out_of_range, wanted_conditions
 from refwfm.training.config import CloudConfig, MetaFMConfig
 from refwfm.training.randomness import random_stream
@@ -56,9 +56,7 @@ KEPT = 10
 
 
 def generate(
-    run: Annotated[
-        Path, typer.Argument(parser=named_path, metavar="RUN", help="Folder of a run, or a checkpoint.")
-    ],
+    run: Run,
     out: Annotated[
         Path,
         typer.Option(
@@ -104,6 +102,7 @@ def generate(
 ) -> None:
     """Generate new Gaussians or clouds from a trained model and save them as a family.
 
+    The name of a family for which a model ships stands for that model: nothing has to be trained.
     They are made and written in blocks of at most 4096, so that memory does not grow with --size. The draws
     of a block depend on --seed and its number: a larger --size begins with the same whole blocks.
     """
@@ -116,7 +115,7 @@ def generate(
         if annotated:
             check_anndata()
         place = load_backend(backend, dtype=dtype)
-        model = models.load_model(run, place)
+        model = load_run(run, place)
         if isinstance(model.config, meta_runs.CONFIGS):
             raise ValueError(
                 f"{run} is a run of Meta OT: it predicts where Sinkhorn's iteration should start, and "
@@ -164,6 +163,8 @@ def generate(
             save_blocks(out, blocks())
         low, high = (int(f(np.concatenate(sizes))) if clouds else 0 for f in (np.min, np.max))
         calls = steps * len(RUNGE_KUTTA[solver][0])
+        if shipped.is_shipped(run):
+            say(f"{run.name}: the model that ships with refwfm; refwfm info {run.name} says how good it is")
         made = measures_in_words(size, low, high, first[0].dimension)
         say(f"wrote {out}: {made}; {calls} calls of the network for each")
         if figure is not None:

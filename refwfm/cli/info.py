@@ -1,4 +1,4 @@
-"""``refwfm info`` and ``refwfm bench``."""
+"""``refwfm info``, of the installation or of a model that ships, and ``refwfm bench``."""
 
 import json
 import platform
@@ -29,8 +29,17 @@ BENCHES = {
 }
 
 
-def info() -> None:
-    """Show versions, backends and devices."""
+def info(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Family for which a model ships: show its card."),
+    ] = None,
+) -> None:
+    """Show versions, backends and devices, or the card of a model that ships."""
+    if model is not None:
+        with clear_errors():
+            _show_card(model)
+        return
     table = Table(title=f"refwfm {refwfm.__version__}", show_header=False)
     table.add_row("refwfm", f"{refwfm.__version__} in {Path(refwfm.__file__).parent}")
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
@@ -42,6 +51,37 @@ def info() -> None:
     table.add_section()
     for name, state in available().items():
         table.add_row(f"backend {name}", escape(state))  # "refwfm[torch]" is not markup
+    console.print(table)
+
+
+def _show_card(name: str) -> None:
+    from refwfm.cli import cloud_runs, gaussian_runs
+    from refwfm.runs import models, shipped
+    from refwfm.storage import cards
+
+    card, folder = shipped.card(name), shipped.folder(name)
+    cards.check(models.newest_checkpoint(folder))
+    table = Table(title=f"{name}: a model that ships ({card['method']})", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("trained on", f"{card['trained_on']} members of {name}; {card['held_out']} held out")
+    table.add_row("by", card["command"])
+    parameters, steps, seconds = card["parameters"], card["steps"], card["cpu_seconds"]
+    table.add_row("size", f"{parameters:,} parameters, {steps:,} steps, {seconds} s of processor time")
+    table.add_row("on", card["machine"])
+    table.add_section()
+    for key, words in {**gaussian_runs.TITLES, **cloud_runs.TITLES}.items():
+        if key in card["scores"]:
+            table.add_row(words, f"{card['scores'][key]:.3g}")
+    table.add_row("of", card["scores_of"])
+    table.add_section()
+    audit = card["audit"]
+    table.add_row(
+        "audit", f"{len(audit['formulas'])} formulas used, {audit['checks']} checks: {audit['failed']} failed"
+    )
+    table.add_row("data, SHA-256", card["data_sha256"])
+    table.add_row("file, SHA-256", f"{card['sha256']} (verified)")
+    table.add_row("folder", str(folder))
     console.print(table)
 
 

@@ -1,7 +1,6 @@
 """``refwfm evaluate``: options, files, and which kind of model it is."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,12 +13,11 @@ from refwfm.cli._common import (
     console,
     explained,
     mean_and_spread,
-    named_path,
     say,
     title_of,
 )
 from refwfm.cli._errors import clear_errors
-from refwfm.cli._run_data import own_data, start_of
+from refwfm.cli._run_data import Run, load_run, own_data, start_of
 from refwfm.datasets import CloudFamily, load
 from refwfm.generation import RUNGE_KUTTA
 from refwfm.runs import models
@@ -43,9 +41,7 @@ Dtype = Annotated[str, typer.Option(help="Floating type of the run: float32 or f
 
 
 def evaluate(
-    run: Annotated[
-        Path, typer.Argument(parser=named_path, metavar="RUN", help="Folder of a run, or a checkpoint.")
-    ],
+    run: Run,
     data: Annotated[
         str | None,
         typer.Option(help="Real family to compare with (default the run's own, or its held-out members)."),
@@ -90,7 +86,7 @@ def evaluate(
         if emd not in ("euclidean", "squared"):
             raise ValueError(f"--emd must be euclidean or squared; got {emd!r}")
         place = load_backend(backend, dtype=dtype)
-        model = models.load_model(run, place)
+        model = load_run(run, place)
         asked = {
             "--steps": (steps, None),
             "--solver": (solver, "euler"),

@@ -35,7 +35,7 @@ from refwfm.datasets import (
     load,
 )
 from refwfm.datasets.own_pairs import is_pair_file
-from refwfm.runs import folders, models
+from refwfm.runs import folders, models, shipped
 from refwfm.runs.folders import TABLES, RunError, RunOptions
 from refwfm.runs.recorder import Pace
 from refwfm.training.base_config import TrainingConfig
@@ -242,6 +242,8 @@ def _collected(
     folder = out or _default_folder({**run, **given}, {**options, **given})
     if config is None and resume:
         if not (folder / "config.toml").exists():
+            if str(folder) in shipped.names():
+                raise RunError(folders.NOT_RESUMED.format(shipped.folder(str(folder))))
             raise ValueError(f"nothing to resume in {folder}: it holds no run (--out names the run's folder)")
         run, options = folders.read_config(folder / "config.toml")
         _check_named({**run, **given})

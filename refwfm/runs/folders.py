@@ -37,7 +37,7 @@ from refwfm.runs.models import (
     step_of,
 )
 from refwfm.runs.recorder import Pace, Progress, Recorder, checkpoint
-from refwfm.storage import atomic, records
+from refwfm.storage import atomic, cards, records
 from refwfm.training import algorithm
 from refwfm.training.flows import CONFIGS, kind_of
 from refwfm.training.options import Option, check_option, check_type, nearest, option, options_of
@@ -50,6 +50,12 @@ except ImportError:  # Windows
 
 BASIS = "basis.npz"
 """File of the basis of a run on cells."""
+
+NOT_RESUMED = (
+    "{} holds a model that ships: its parameters and no state of the optimiser, so that training cannot "
+    "go on from it; train one of your own in another folder"
+)
+"""What is said of a model without the state of its optimiser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +218,8 @@ def train(
 def _check_folder(folder: Path, *, resume: bool) -> None:
     """Raise ``RunError`` unless a folder holds a run that can be resumed, or none where one is to start."""
     has_config, found = (folder / "config.toml").exists(), checkpoints_in(folder)
+    if resume and (folder / cards.CARD).exists():
+        raise RunError(NOT_RESUMED.format(folder))
     if resume and not has_config:
         raise RunError(f"nothing to resume in {folder}: it holds no run")
     if resume and not found:
@@ -259,6 +267,8 @@ def _continue(fresh: Model[Config], saved: Model[Config], folder: Path) -> Model
         raise RunError(
             f"{folder} holds a model of {kinds[0]}, and this is one of {kinds[1]}; use another folder"
         )
+    if saved.state.adam is None:
+        raise RunError(NOT_RESUMED.format(folder))
     wanted, had = (
         {"dtype": model.about.get("dtype", "float32"), **asdict(model.config)} for model in (fresh, saved)
     )

@@ -12,7 +12,7 @@ import numpy as np
 from refwfm._array import check_integer
 from refwfm.measures import Gaussian
 from refwfm.psd import project_psd
-from refwfm.storage import checkpoints
+from refwfm.storage import cards, checkpoints
 from refwfm.training.algorithm import NonFiniteLossError, State, init_state
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.flows import CONFIGS, FLOWS, flow_of, kind_of
@@ -123,11 +123,9 @@ def save_model(path: Path, model: Model[Any], backend: Backend, /) -> None:
     """
     flow, state = flow_of(model.config), model.state
     setting, numbers = flow.pack(model.setting)
-    tree: dict[str, Any] = {
-        "params": state.params,
-        "adam": {"first": state.adam.first, "second": state.adam.second},
-        "setting": setting,
-    }
+    tree: dict[str, Any] = {"params": state.params, "setting": setting}
+    if state.adam is not None:
+        tree["adam"] = {"first": state.adam.first, "second": state.adam.second}
     if state.ema is not None:
         tree["ema"] = state.ema
     arrays = {
@@ -141,6 +139,7 @@ def save_model(path: Path, model: Model[Any], backend: Backend, /) -> None:
         "kind": kind_of(model.config),
         "config": asdict(model.config),
         "step": state.step,
+        **({} if state.adam is not None else {"only_trained": True}),
         **numbers,
         "about": model.about,
     }
@@ -180,6 +179,7 @@ def load_model(path: Path | str, backend: Backend, /) -> Model[Any]:
 
 
 def _read(path: Path, backend: Backend) -> Model[Any]:
+    cards.check(path)
     arrays, about = checkpoints.load(path)
     try:
         kind = about.get("kind", "gaussians")
@@ -190,12 +190,16 @@ def _read(path: Path, backend: Backend) -> Model[Any]:
         setting = flow.unpack(tree["setting"], about)
         check_integer(about["step"], "step", low=0)
         params = flow.init_params(config, setting)
-        expected = {"params": params, "adam": {"first": params, "second": params}}
-        expected |= {"ema": params} if config.ema else {}
+        whole = not about.get("only_trained", False)
+        expected = {"params": params}
+        if whole:
+            expected |= {"adam": {"first": params, "second": params}} | (
+                {"ema": params} if config.ema else {}
+            )
         _check_tensors(
             path, arrays, expected | {"setting": flow.pack(setting)[0]}, about["about"].get("dtype")
         )
-        adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"])
+        adam = AdamState(tree["adam"]["first"], tree["adam"]["second"], about["step"]) if whole else None
         state = State(tree["params"], adam, tree.get("ema"), about["step"])
         return Model(config, setting, state, about["about"])
     except checkpoints.CheckpointError:

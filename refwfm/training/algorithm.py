@@ -32,10 +32,13 @@ from refwfm.training.optim import Tree
 
 
 class State(NamedTuple):
-    """All that a step changes: parameters, Adam's moments, running mean (or None), steps done."""
+    """All that a step changes: parameters, Adam's moments, running mean (or None), steps done.
+
+    One without moments generates, and is not trained on.
+    """
 
     params: Tree
-    adam: optim.AdamState
+    adam: optim.AdamState | None
     ema: Tree | None
     step: int
 
@@ -102,6 +105,7 @@ def step(
 def _updated(state: State, grads: Tree, rate: float, ops: Ops) -> tuple[Tree, optim.AdamState]:
     """Adam on the parts that have gradients; parts that take turns remember only their own steps."""
     params, adam = state.params, state.adam
+    assert adam is not None, "a state without an optimiser is not trained"
     if grads.keys() == params.keys():
         return ops.adam(params, grads, adam, learning_rate=rate)
     first, second, mine = ({name: tree[name] for name in grads} for tree in (adam.first, adam.second, params))
@@ -117,6 +121,14 @@ def trained(state: State, /) -> Tree:
     Equation: none. The part of a state that generates.
     """
     return state.params if state.ema is None else state.ema
+
+
+def only_trained(state: State, /) -> State:
+    """A state's parameters that generation uses, without what training would need to go on.
+
+    Equation: none. The part of a state that generates.
+    """
+    return State(trained(state), None, None, state.step)
 
 
 def learning_rate(config: TrainingConfig, step: int, /) -> float:

@@ -329,9 +329,7 @@ def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} has no effect with --schedule cosine")
     for name in ("time_mean", "time_deviation"):
         if name in given and getattr(config, "time_law", None) == "uniform":
-            raise ValueError(
-                f"--{name.replace('_', '-')} has no effect with --time-law uniform: give --time-law logit-normal"
-            )
+            raise ValueError(f"--{name.replace('_', '-')} has no effect with --time-law uniform")
     if isinstance(config, PlanOptions) and config.outer != SEMIDISCRETE:
         for name in ("outer_cost", "outer_tol", "outer_steps"):
             if name in given:

@@ -420,6 +420,13 @@ def test_some_libraries_are_audited_in_one_dtype_unless_another_is_asked_for(mon
     assert [part.dtype for part in audit.prepare("all", "all", ["WFM-2"])] == ["float64", "float32"]
 
 
+@pytest.mark.parametrize("name", ["strict", "jax"])
+def test_one_backend_alone_is_audited_in_float64_unless_another_is_asked_for(name):
+    pytest.importorskip({"strict": "array_api_strict"}.get(name, name))
+    assert [part.dtype for part in audit.prepare(name, None, ["WFM-2"])] == ["float64"]
+    assert [part.dtype for part in audit.prepare(name, "float32", ["WFM-2"])] == ["float32"]
+
+
 def test_processes_find_what_one_finds():
     parts = audit.prepare("numpy", "all", ["WFM-16", "WFM-U2"])
     audit.perform(parts, jobs=2)

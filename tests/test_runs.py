@@ -67,8 +67,8 @@ for left in map(int, events.split()):
     with contextlib.suppress(FileNotFoundError):
         models.load_model(folder, load("numpy"))  # whatever is there is whole
 """
-"""The ``refwfm`` command, run to its end in one folder, and in another killed again and again, just before the
-n-th time that it touches a file there, and resumed. All that is imported once."""
+"""The ``refwfm`` command, run to its end in one folder, and in another killed before the n-th time that it
+touches a file there, and resumed, for each n. All that is imported once."""
 
 
 @pytest.fixture

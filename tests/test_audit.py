@@ -38,7 +38,7 @@ def refwfm(*arguments):
 def test_every_check_passes(name, dtype):
     """On one draw in each dimension, and wrong variants until one draw rejects them; ``verify`` makes all.
 
-    If not thorough, wrong variants are in float64 only, and a third of the formulas is in float32 and on strict
+    If not thorough, wrong variants are in float64 only, and a third of formulas is in float32 and on strict
     arrays, which laws, calls and the tests of each module are, too.
     """
     pytest.importorskip({"strict": "array_api_strict"}.get(name, name))

@@ -25,6 +25,9 @@ from thirds import THOROUGH, in_third
 from refwfm._array import to_host
 from refwfm.validation.audit import quick_flags
 
+JAXS_OWN = ("test_array", "test_backends", "test_derivatives", "test_networks", "test_psd", "test_training")
+"""Files of tests of what knows the libraries, or that all else is made of: formulas are made of these."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """What JAX compiles is kept in pytest's cache: for other workers, other processes and the next run.
@@ -49,18 +52,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On JAX a third of the cases are asked, which is compiled anew for each.
 
-    At least one is of each test that names JAX or compares libraries; other properties of a formula that
-    ``library`` asks of all of them are not its own.
+    None is of ``slow`` tests that the fixture ``library`` asks of all, on other libraries all the same; at
+    least one is of each test that names JAX, or compares libraries in a file of ``JAXS_OWN``.
     """
     if THOROUGH or LIBRARIES == ["jax"]:
         return
     cases = defaultdict(list)
+    left_out = set()
     for item in items:
         if isinstance(item, pytest.Function) and on_jax(item):
-            cases[item.nodeid.partition("[")[0]].append(item)
-    left_out = set()
+            if item.get_closest_marker("slow") and "library" in item.fixturenames:
+                left_out.add(item)
+            else:
+                cases[item.nodeid.partition("[")[0]].append(item)
     for name, every in cases.items():
-        its_own = "librar" in name or "library" not in every[0].fixturenames
+        of_all = {"library", "library_name"} & set(every[0].fixturenames)
+        its_own = not of_all or ("librar" in name and every[0].path.stem in JAXS_OWN)
         left_out |= {item for item in every[its_own:] if not in_third(item.nodeid)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]

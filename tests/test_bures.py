@@ -712,6 +712,7 @@ def test_close_pairs_of_the_matrix_keep_their_digits(rng):
     assert np.all(bures.pairwise_sq_distance(mu, mu).diagonal() < 1e-28)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_nan_is_no_distance(library, d):

@@ -80,6 +80,7 @@ def test_targets_without_weight_or_without_density_do_not_count(rng):
     assert_close(marginal_velocity(mu, targets, np.full(3, 1 / 3), log_density, 0.5), only)
 
 
+@pytest.mark.slow
 def test_on_every_library(library, rng):
     for batch in library.batches:
         mu, nu = random_gaussian(rng, *batch, 3), random_gaussian(rng, *batch, 3)

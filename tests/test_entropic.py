@@ -420,6 +420,7 @@ def test_gradients_of_maps_are_finite_differences(pair, rng):
 # Every library
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     for shape in library.batches:
         points, x, y = (rng.normal(size=(*shape, n, 2)) for n in (3, 5, 4))

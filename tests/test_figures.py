@@ -93,8 +93,11 @@ def test_figures_draw_data_and_three_methods_and_keep_the_numbers(tmp_path, argu
 
 
 def test_the_demo_draws_both_families_and_keeps_the_numbers(tmp_path, monkeypatch):
-    """With one seed: what several add is in the figures above, and niches take seconds for each."""
+    """With one seed: what several add is in the figures above; and sixty members to fit sources to."""
     monkeypatch.setitem(experiment.SCALES, "smoke", experiment.SCALES["smoke"]._replace(seeds=1))
+    few = {name: datasets.load(name).subset(np.arange(60)) for name in demo.FAMILIES}
+    for module in (experiment, demo):
+        monkeypatch.setattr(module, "load", few.get)
     out = succeed("demo", "--scale", "smoke", "--jobs", 1, "--out", "here")
     assert_rows_are_complete(tmp_path / "here" / "demo.json", demo.FAMILIES, demo.scale_of)
     assert "steps of training (two networks each): cities 8 (2 x 16), niches 4 (2 x 16)" in out

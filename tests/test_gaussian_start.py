@@ -43,6 +43,7 @@ def test_gaussian_potential_of_degenerate_clouds(rng):
         assert np.isfinite(gaussian_potential(*pair)).all()
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     for shape in library.batches:
         x, y = rng.normal(size=(*shape, 5, 2)) + 10.0, rng.normal(size=(4, 2)) + 10.0

@@ -148,6 +148,7 @@ def test_what_does_not_converge_says_so(rng):
     assert np.isnan(broken.row_error)
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     for shape in library.batches:
         grid = unit_grid((3, 4), like=LIKE)

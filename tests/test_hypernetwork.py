@@ -114,6 +114,7 @@ def test_it_learns():
     assert np.mean(after) > np.mean(before)
 
 
+@pytest.mark.slow
 def test_libraries(library):
     params, of_x, of_y, start, x, y = setting(count=2, n=16)
     library.check(hyper.summary, x, ulps=1e4)

@@ -136,6 +136,7 @@ def test_nan_stays_where_it_is():
     assert np.all(np.isfinite(value[0, 1:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_libraries(library, batch):
     if batch not in library.batches:

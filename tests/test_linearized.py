@@ -263,6 +263,7 @@ def test_other_refusals():
         free_support_barycenter(HALF)
 
 
+@pytest.mark.slow
 def test_every_library(library, rng):
     S = np.concatenate([np.eye(3), -np.eye(3), np.zeros((1, 3))])  # far apart: no library sees ties
     noise = 0.1 * rng.standard_normal((7, 3))

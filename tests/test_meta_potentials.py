@@ -183,6 +183,7 @@ def test_clouds_of_one_point(rng):
     assert np.isfinite(cloud_potential(params, same, same, eps=EPS)[0]).all()
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     params = away_from_zero(rng, init_potential_mlp(rng, 9, 9, like=LIKE, width=6, depth=2))
     a, b = pairs(rng)

@@ -161,6 +161,7 @@ def test_it_learns():
     assert gap() < 0.5 * first
 
 
+@pytest.mark.slow
 def test_libraries(library):
     g, f, (x, y, c) = network(), network(5), data()
     library.check(monge.map_loss_and_grad, g, f, x, c, ulps=1e4, scale=1.0)

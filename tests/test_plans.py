@@ -151,6 +151,7 @@ def test_not_all_variants_of_rounding_are_alike(rng):
     )  # the last of equal ones would be [2, 1, 0]
 
 
+@pytest.mark.slow
 def test_rounding_on_every_library(library, rng):
     for batch in library.batches:
         for values in (rng.standard_normal((*batch, 4, 4)), rng.integers(0, 2, (*batch, 4, 4)) * 1.0):
@@ -176,6 +177,7 @@ def padded(rng, counts, n):
     return rng.standard_normal((len(counts), n, n)), weights
 
 
+@pytest.mark.slow
 def test_padding_is_matched_with_padding(library, rng):
     counts, n = [5, 2, 1], 5
     log_plan, weights = padded(rng, counts, n)
@@ -239,6 +241,7 @@ def test_argmax_matching(library):
 # Pairs
 
 
+@pytest.mark.slow
 def test_frequencies_are_the_plan(library):
     """Binomial counts of all cells, in standard deviations; zero cells are never drawn."""
     rng, draws = np.random.default_rng(0), 20000
@@ -259,6 +262,7 @@ def test_frequencies_are_the_plan(library):
         assert np.max(np.abs(counts - draws * wrong) / np.sqrt(draws * wrong + (wrong == 0))) > 5
 
 
+@pytest.mark.slow
 def test_pairs_are_the_same_on_every_library(library, rng):
     plan = random_plan(rng, 3, 4, 3)
     drawn = [

@@ -205,6 +205,7 @@ def test_bad_sizes(options):
         init_point_mlp(seeded(), 2, like=np.zeros(0), **{**SIZES, "neighbours": 3, **options})
 
 
+@pytest.mark.slow
 def test_on_every_library(library):
     params, t, labels = random_params(n_labels=3), np.array([0.1, 0.5, 0.9]), np.array([0, 1, 3])
     points, mask = batch_of()

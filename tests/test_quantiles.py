@@ -122,6 +122,7 @@ def test_leading_axes_broadcast(rng):
                 np.testing.assert_array_equal(part[i, j], truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("even", [True, False])
 def test_thousands_of_levels_keep_their_digits(library, even):
     """5000 against 4999 atoms of one law, and of two: in float32 one running sum is 0.7 % off."""
@@ -166,6 +167,7 @@ def test_measures_must_have_atoms():
         quantiles.quantile_coupling(np.zeros(1), np.ones(1), np.zeros(0), np.zeros(0))
 
 
+@pytest.mark.slow
 def test_every_library(library, rng):
     for shape in library.batches:
         x, a, y = (

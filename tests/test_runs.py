@@ -31,11 +31,22 @@ RUN = {"data": "blobs", "dtype": "float32"}
 COMMAND = ["train", "--data", "cities", "--quiet", "--batch", "4", "--width", "4", "--depth", "1"]
 COMMAND += ["--log-every", "1", "--checkpoint-every", "1"]
 
-DIES_AT_A_FILE_EVENT = """
-import os, signal, sys
-from refwfm.cli import main
+DIES_AT_FILE_EVENTS = """
+import contextlib, os, signal, sys
+from pathlib import Path
 
-folder, left = sys.argv.pop(1), int(sys.argv.pop(1))
+from refwfm.backends import load
+from refwfm.cli import main
+from refwfm.runs import models
+
+whole, folder, events, *command = sys.argv[1:]
+
+def run(*more):
+    sys.argv[1:] = [*command, *more]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
 
 def hook(event, arguments):
     global left
@@ -44,10 +55,20 @@ def hook(event, arguments):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(hook)
-main()
+run("--out", whole)
+for left in map(int, events.split()):
+    resume = ["--resume"] if Path(folder, "config.toml").exists() else []
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(hook)
+        run("--out", folder, *resume)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL, left
+    with contextlib.suppress(FileNotFoundError):
+        models.load_model(folder, load("numpy"))  # whatever is there is whole
 """
-"""The ``refwfm`` command, killed just before the n-th time that it touches a file of its folder."""
+"""The ``refwfm`` command, run to its end in one folder, and in another killed before the n-th time that it
+touches a file there, and resumed, for each n. All that is imported once."""
 
 
 @pytest.fixture
@@ -179,21 +200,14 @@ def test_saved_on_numpy_a_model_generates_the_same_on_torch(tmp_path, conditiona
 
 
 def test_killed_before_any_file_event_and_resumed_a_run_ends_with_the_very_same_numbers(tmp_path):
-    command = [*COMMAND, "--steps", "14"]
-    code, _, err = finish(start("-m", "refwfm", *command, "--out", tmp_path / "whole"))
+    command, whole, folder = [*COMMAND, "--steps", "14"], tmp_path / "whole", tmp_path / "killed"
+    events = "4 6 9 10 13 14 15 16 17 18 19 20" if THOROUGH else "4 9 14 17 20"
+    code, _, err = finish(start("-c", DIES_AT_FILE_EVENTS, whole, folder, events, *command))
     assert code == 0, err
-    folder = tmp_path / "killed"
-    for event in (4, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20) if THOROUGH else (4, 9, 14, 17, 20):
-        code, _, err = finish(
-            start("-c", DIES_AT_A_FILE_EVENT, folder, event, *command, *resume(folder), "--out", folder)
-        )
-        assert code == -signal.SIGKILL, err
-        with contextlib.suppress(FileNotFoundError):
-            models.load_model(folder, load_backend("numpy"))  # whatever is there is whole
     assert steps_logged(folder) < 14  # else the last kills came after the end
     code, _, err = finish(start("-m", "refwfm", *command, "--resume", "--out", folder))
     assert code == 0, err
-    assert_same_end(folder, tmp_path / "whole")
+    assert_same_end(folder, whole)
     assert not list(folder.rglob("*.part"))
 
 

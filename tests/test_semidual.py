@@ -146,6 +146,7 @@ def test_a_weight_that_is_no_number_stays_so():
     np.testing.assert_array_equal(found, [np.nan, 0.0, 1.0])
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     for shape in library.batches:
         cost, a, b = problem(rng, batch=shape)

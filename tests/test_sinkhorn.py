@@ -614,6 +614,7 @@ def test_cost_grows_with_eps_and_entropy_falls(pair):
 # Every library, both float types
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     """Costs up to 30 and eps 1: exponents of 30 roundings, thirty iterations long."""
     for shape in library.batches:

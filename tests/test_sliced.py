@@ -280,6 +280,7 @@ def lone(*values, weights=None, dtype=np.float64):
     return PointCloud(points, np.asarray([weights or np.full(n, 1 / n)], dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
 @pytest.mark.parametrize("weights", [None, [0.25, 0.75], [1.0, 0.0]])
 def test_nan_stays_nan(library, p, weights):
@@ -525,6 +526,7 @@ def test_the_matrix_wants_families():
         pairwise_sliced_cost(family, family, theta[None])
 
 
+@pytest.mark.slow
 def test_every_library(library, rng):
     theta = directions(rng, 5, 2)
     for shape in library.batches:

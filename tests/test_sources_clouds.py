@@ -67,6 +67,7 @@ def test_factor_of_any_semidefinite_matrix(data, d):
     assert np.max(np.abs(factor @ factor.T - cov)) <= 100 * d * EPS * size
 
 
+@pytest.mark.slow
 def test_factor_of_a_coordinate_that_does_not_vary_is_zero(library, rng):
     """Not a direction made of rounding, which would be another one in every library."""
     x = rng.normal(size=(4, 9, 5))

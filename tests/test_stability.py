@@ -188,6 +188,7 @@ def test_report_wants_a_family(rng):
         laziness_report(S, PointCloud(S[None], np.array([[0.4, 0.2, 0.2, 0.2]])), sigma=1.0, rng=rng)
 
 
+@pytest.mark.slow
 def test_every_library(library, rng):
     S = rng.standard_normal((3, 2))
     for shape in library.batches:

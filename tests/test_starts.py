@@ -152,6 +152,7 @@ def test_starts_by_name(rng):
         start_potential("warm", *clouds)
 
 
+@pytest.mark.slow
 def test_libraries_agree(library, rng):
     a, b = pair(rng)
     f = 0.05 * rng.normal(size=20)

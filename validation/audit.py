@@ -89,7 +89,7 @@ def prepare(backend: str | None, dtype: str | None, only: list[str]) -> list[Par
     asked = dtype or ("all" if backend == "all" else "float64")
     dtypes = ("float64", "float32") if asked == "all" else (asked,)
     chosen = [each for kind in dtypes for each in _load(backend, kind)]
-    if dtype is None:
+    if dtype is None and backend == "all":
         chosen = [each for each in chosen if ONE_DTYPE.get(_library(each), each.dtype) == each.dtype]
     everything = [(each, ledger.sections(each)) for each in chosen]
     wanted = _ids(only, everything)

@@ -34,28 +34,19 @@ from refwfm.storage import cards
 from refwfm.training.algorithm import only_trained
 from refwfm.training.config import CloudConfig
 from refwfm.training.optim import tree_leaves
+from refwfm.training.presets import with_preset
 from refwfm.validation import audit, ledger
 
 HOLD_OUT = ("--hold-out", "0.1")
 """For families that hold nothing out themselves, so that the scores are of members not seen."""
 
-LATE = ("--learning-rate", "0.005", "--time-law", "logit-normal", "--time-mean", "0.4")
-PLANE = (*HOLD_OUT, *LATE, "--time-deviation", "1.2", "--steps", "2500")
-EARLIER = ("--learning-rate", "0.002", "--time-law", "uniform")
-TOYS = (*HOLD_OUT, *EARLIER, "--steps", "2000")
-CLOUDS = (*EARLIER, "--batch", "32", "--steps", "1200")
-
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "niches": (*HOLD_OUT, "--learning-rate", "0.005", "--width", "256", "--steps", "2000"),
-    "cities": PLANE,
-    "two-moons": PLANE,
-    "circles": ("--learning-rate", "0.005", "--batch", "16", "--time-law", "logit-normal", "--steps", "1200"),
-    "tutorial-spiral": TOYS,
-    "spiral-128": TOYS,
-    "sphere": TOYS,
-    "niches-16": TOYS,
-    "niches-clouds": CLOUDS,
-    "fours": CLOUDS,
+    **dict.fromkeys(("niches", "niches-16"), (*HOLD_OUT, "--steps", "2000")),
+    **dict.fromkeys(
+        ("cities", "two-moons", "tutorial-spiral", "spiral-128", "sphere"), (*HOLD_OUT, "--steps", "2500")
+    ),
+    "circles": ("--batch", "16", "--steps", "1200"),
+    **dict.fromkeys(("niches-clouds", "fours"), ("--steps", "1200")),
 }
 """For each family, options beside ``--preset laptop``: some 18 minutes of one core in all."""
 
@@ -96,10 +87,14 @@ def train(name: str, run: Path, /, *, steps: int | None, resume: bool) -> None:
         known.write_text(json.dumps(took + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before))
 
 
-def check_options(name: str, run: Path, model: models.Model[Any], /, *, steps: int | None) -> None:
+def check_options(
+    name: str, run: Path, model: models.Model[Any], family: Any, /, *, steps: int | None
+) -> None:
     """Raise ``ValueError`` if a run that was begun before was trained with other options than are asked."""
     words = command(name, steps=steps)[1:]
-    asked = dict(zip(words[::2], words[1::2], strict=True))
+    preset = with_preset("laptop", type(model.config), {}, family=family)
+    asked = {f"--{option.replace('_', '-')}": str(value) for option, value in preset.items()}
+    asked |= dict(zip(words[::2], words[1::2], strict=True))
     known = {
         "preset": asked["--preset"],
         **folders.read_config(run / "config.toml")[0],
@@ -115,10 +110,10 @@ def pack(name: str, run: Path, folder: Path, /, *, steps: int | None) -> None:
     """Write what ships of a finished run."""
     backend = backends.load("numpy")
     model = models.load_model(run, backend)
-    check_options(name, run, model, steps=steps)
     if model.state.step < model.config.steps:
         raise ValueError(f"{run} has done {model.state.step} of {model.config.steps} steps")
     training, held = own_data(run, model)
+    check_options(name, run, model, training, steps=steps)
     numbers = json.loads(_refwfm("evaluate", run, "--seeds", SEEDS, "--json").splitlines()[-1])
     scores = {
         key: float(f"{np.mean(value):.4g}") for key, value in numbers.items() if isinstance(value, list)

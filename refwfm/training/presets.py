@@ -49,8 +49,10 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
 BLIND = ("matching", "outer")
 """Outer plans, which see labels but no conditions: sources would know of the condition that they go to."""
 
+UNIFORM: Values = {"time_law": "uniform", "time_mean": 0.0, "time_deviation": 1.0}
+
 ABOVE: dict[type[TrainingConfig], dict[int, Values]] = {
-    GaussianConfig: {2: {"matching": False}, 3: {"state_features": 0, "time_law": "uniform", "width": 256}},
+    GaussianConfig: {2: {"matching": False}, 3: {**UNIFORM, "state_features": 0, "width": 256}},
     CloudConfig: {3: {"point_features": 0}},
 }
 """What the preset for laptops has instead in more than so many dimensions.

@@ -16,6 +16,7 @@ from refwfm.training.gaussian_fit import GaussianSetting
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
+from refwfm.training.times import sample_times
 from refwfm.validation import loops, textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, roundings, worst_of
 from refwfm.validation.plain_network import (
@@ -51,7 +52,7 @@ def algorithm_1() -> Item:
         latex=r"t\sim U(0,1),\ \mu\sim\mathfrak p_0,\ \nu\sim\mathfrak p_1;\ \theta\leftarrow"
         r"\mathrm{step}(\theta,\nabla_\theta\|f_\theta(\mu_t,t)-v_t\|^2_{BW(\mu_t)})",
         statement="Draw a source, a target and a time; regress the network on the geodesic's velocity there.",
-        functions=(draw_batch, loss_and_grad, step, algorithm.learning_rate),
+        functions=(draw_batch, sample_times, loss_and_grad, step, algorithm.learning_rate),
         checks=(
             Check(
                 "the recipe by hand, textbook velocity",

@@ -1,5 +1,7 @@
 """Readers answer broken files with declared errors; what a fuzzer found is here by itself."""
 
+import gzip
+import io
 import re
 import subprocess
 import sys
@@ -10,10 +12,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save, save_file
 
 from refwfm import datasets
 from refwfm.datasets import _files, meshes
-from refwfm.validation import fuzz
+from refwfm.datasets._idx import read_idx
+from refwfm.runs import folders
+from refwfm.storage import cards, checkpoints
+from refwfm.validation import fuzz, guided_fuzz
 
 KINDS = (
     *("IDX", "IDX, gzip", "npy", "npz", "npz, compressed", "family", "safetensors", "TOML"),
@@ -153,3 +159,125 @@ def test_broken_cells_are_read_in_children_with_bounds():
         ("zarr", 3),
     ]
     assert done.stdout.endswith("\n0 faults\n")
+
+
+def test_numbers_and_brackets_beyond_what_a_reader_holds(tmp_path):
+    """Not refused in the reader's own words before: errors of arithmetic, of recursion, of attributes."""
+    (tmp_path / "a.off").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 99999999999999999999\n")
+    with pytest.raises(ValueError, match=r"a\.off is damaged"):
+        meshes.read_off(tmp_path / "a.off")
+    for text in ("a = " + "[" * 5000, "a = " + "9" * 5000, ".".join(["a"] * 20000) + " = 1"):
+        (tmp_path / "a.toml").write_text(text)
+        answer, wrong = fuzz.tried(folders.read_config, tmp_path / "a.toml")
+        assert (answer, wrong) == ("refused", "")
+        with pytest.raises(ValueError, match=r"a\.toml is no TOML file: "):
+            folders.read_config(tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text("#" * folders.LARGEST + "\n")
+    with pytest.raises(ValueError, match=r"a\.toml is no configuration: it has more than \d+ bytes"):
+        folders.read_config(tmp_path / "a.toml")
+    (tmp_path / cards.CARD).write_text("[" * 100000)
+    with pytest.raises(checkpoints.CheckpointError, match="is no card"):
+        cards.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "about",
+    ["[" * 100000, '{"version": 1e999}', '{"version": 1, "crc32": [1]}', '{"version": 1, "crc32": 5}'],
+)
+def test_a_description_that_is_none(tmp_path, about):
+    save_file({"a": np.zeros(3)}, tmp_path / "a.safetensors", {"refwfm": about})
+    with pytest.raises(checkpoints.CheckpointError, match="not a checkpoint of refwfm"):
+        checkpoints.load(tmp_path / "a.safetensors")
+
+
+def test_a_little_gzip_does_not_unpack_to_much(tmp_path):
+    zeros = bytes(2**27)
+    for begin, words in (
+        (b"\0\0\x08\x03\0\0\0\1\0\0\0\2\0\0\0\2", "has 20 bytes; got 21 or more"),
+        (b"", "must begin"),
+    ):
+        (tmp_path / "a.gz").write_bytes(gzip.compress(begin + zeros))
+        assert fuzz.tried(lambda file: read_idx(file, ndim=3), tmp_path / "a.gz") == ("refused", "")
+        with pytest.raises(ValueError, match=words):
+            read_idx(tmp_path / "a.gz", ndim=3)
+
+
+# --- guided by branches
+
+
+def test_a_search_that_branches_guide():
+    pytest.importorskip("atheris")
+    given = ["--only", "TOML", "--runs", "200"]
+    command = [sys.executable, "-m", "refwfm.validation.guided_fuzz", *given]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = re.match(
+        r"TOML: (\d+) runs, (\d+) read, (\d+) refused, 0 faults, branches (\d+) to (\d+), \d+ s\n0 faults\n$",
+        done.stdout,
+    )
+    runs, read, refused, before, after = map(int, found.groups())
+    assert runs == read + refused >= 200
+    assert read
+    assert refused > 100
+    assert after > before > 0  # the control: it is guided by something
+
+
+def test_a_fault_of_each_kind_is_kept_and_repeated(tmp_path, capsys, monkeypatch):
+    counts = [0, 0, 0]
+
+    def count(which):
+        counts[which] += 1
+
+    def read(file):
+        content = file.read_bytes()
+        return {}[content] if content else int("")
+
+    seed = fuzz.Seed("toml", b"", read)
+    judge = guided_fuzz.Judge("TOML", seed, tmp_path, tmp_path / "kept", count)
+    for data in (b"", b"1", b"2", b"a"):
+        judge(data)
+    assert counts == [0, 1, 3]
+    kept = sorted((tmp_path / "kept").iterdir())
+    assert len(kept) == 2  # of 1 and 2, which differ in a digit, the first
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("TOML: KeyError: b'1'; again: --only 'TOML' --repeat ")
+    assert guided_fuzz.main(["--only", "TOML", "--repeat", str(kept[0])]) == 0  # the real reader refuses it
+    assert capsys.readouterr().out == "refused\n"
+    monkeypatch.setattr(fuzz, "seeds", lambda _: {"TOML": seed})
+    assert guided_fuzz.main(["--only", "TOML", "--repeat", str(kept[0])]) == 1
+    assert "KeyError" in capsys.readouterr().out
+
+
+def test_what_is_packed_is_changed_inside():
+    def mutate(part):
+        return part.replace(b"a", b"bb")
+
+    packed = guided_fuzz.change_inside(gzip.compress(b"xaz"), mutate, 1)
+    assert gzip.decompress(packed) == b"xbbz"
+    buffer = io.BytesIO()
+    np.savez(buffer, first=np.array(["a"], "S1"), second=np.arange(3))
+    with zipfile.ZipFile(buffer) as archive:
+        name = archive.namelist()[0]
+        member = archive.read(name)
+    with zipfile.ZipFile(io.BytesIO(guided_fuzz.change_inside(buffer.getvalue(), mutate, 1))) as archive:
+        assert archive.read(name) == mutate(member)
+        assert archive.testzip() is None
+    whole = save({"a": np.zeros(3)})
+    longer = guided_fuzz.change_inside(whole, lambda header: header.replace(b'"a"', b'"bb"'), 1)
+    assert list(load(longer)) == ["bb"]
+    for data, which in ((b"PK no archive a", 1), (b"\x1f\x8b a", 1), (b"a", 1), (gzip.compress(b"a"), 0)):
+        assert guided_fuzz.change_inside(data, mutate, which) == mutate(data)
+
+
+def test_a_search_that_cannot_be(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "atheris", None)
+    for given, words in (
+        ([], 'needs atheris: pip install "refwfm[fuzz]"'),
+        (["--only", "PDF"], "--only must be one of IDX"),
+        (["--runs", "0"], "--runs must be at least 1; got 0"),
+        (["--repeat", "none"], "--repeat must be a file"),
+    ):
+        with pytest.raises(SystemExit):
+            guided_fuzz.main(given)
+        assert words in capsys.readouterr().err

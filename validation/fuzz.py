@@ -160,10 +160,14 @@ def faults(names: list[str], mutants: int, seed: int, tally: Counter[tuple[str, 
                     yield Fault(name, number, what)
 
 
-def tried(read: Callable[[Path], Any], file: Path, /) -> tuple[str, str]:
-    """Whether a file was "read" or "refused", and what was wrong with the answer, if anything."""
+def tried(read: Callable[[Path], Any], file: Path, /, *, memory: bool = True) -> tuple[str, str]:
+    """Whether a file was "read" or "refused", and what was wrong with the answer, if anything.
+
+    ``memory`` asks for what the answer took of it, which takes several times as long.
+    """
     answer, wrong = "read", []
-    tracemalloc.start()
+    if memory:
+        tracemalloc.start()
     start = time.process_time()
     try:
         with warnings.catch_warnings():
@@ -175,8 +179,9 @@ def tried(read: Callable[[Path], Any], file: Path, /) -> tuple[str, str]:
             wrong.append("an error without a word")
     except Exception as error:
         wrong.append(f"{type(error).__name__}: {error}")
-    seconds, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    seconds, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]  # 0 where not asked for
+    if memory:
+        tracemalloc.stop()
     if seconds > SECONDS:
         wrong.append(f"took {seconds:.1f} s")
     if peak > ROOM:

@@ -54,7 +54,7 @@ def read_off(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64]
             raise ValueError("a vertex needs three finite coordinates")
         if faces.size and (faces.min() < 0 or faces.max() >= n_vertices):
             raise ValueError("a face names a vertex that there is not")
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:  # the last: a corner beyond 64 bits
         raise ValueError(f"{path} is damaged or not a mesh in the format OFF ({error})") from error
     return vertices, faces
 

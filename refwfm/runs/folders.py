@@ -15,6 +15,7 @@ step 0, is written before the configuration: a folder with a configuration and n
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -50,6 +51,11 @@ except ImportError:  # Windows
 
 BASIS = "basis.npz"
 """File of the basis of a run on cells."""
+
+LARGEST = 2**18
+"""Bytes of a configuration's file, which has some hundred options."""
+
+_DOTTED = re.compile(r"(?:(?:\"[^\"\n]*\"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){50}")
 
 NOT_RESUMED = (
     "{} holds a model that ships: its parameters and no state of the optimiser, so that training cannot "
@@ -296,7 +302,7 @@ def _cut_log(log: Path, step: int) -> None:
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     atomic.write_text(log, "".join(kept))
 
@@ -325,9 +331,14 @@ def read_config(path: Path, /) -> tuple[dict[str, Any], dict[str, Any]]:
         raise IsADirectoryError(f"{path} is a directory, and no TOML file")
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is no configuration: it has more than {LARGEST} bytes")
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        if _DOTTED.search(text):  # each part costs the parser a copy of those before it
+            raise ValueError("a name has more than fifty parts")
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, 5000 digits; 1000 brackets
         raise ValueError(f"{path} is no TOML file: {error}") from None
     for table, values in tables.items():
         if table not in TABLES or not isinstance(values, dict):

@@ -204,7 +204,7 @@ def _read(path: Path, backend: Backend) -> Model[Any]:
         return Model(config, setting, state, about["about"])
     except checkpoints.CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise checkpoints.CheckpointError(
             f"{path} is a checkpoint, but not of a model that this version knows ({error})"
         ) from None

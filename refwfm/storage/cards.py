@@ -41,7 +41,7 @@ def load(folder: Path, /) -> dict[str, Any] | None:
         card = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(card["sha256"], str):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path} is no card of a model: it lacks the SHA-256 of the file") from None
     return dict(card)
 

@@ -118,7 +118,9 @@ def _about(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
         about: dict[str, Any] = dict(json.loads(metadata[_KEY]))
         version = int(about.pop("version"))
-    except (KeyError, TypeError, ValueError):
+        if not isinstance(about.get("crc32", {}), dict):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):  # an infinite one; brackets
         raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of refwfm") from None
     if version > VERSION:
         raise NewerCheckpointError(

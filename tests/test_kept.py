@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -454,6 +455,26 @@ def test_killed_runs_and_failing_calls_lose_nothing():
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{runs} runs, killed " in done.stdout
     assert "0 went wrong" in done.stdout
+    told = re.findall(r"(\w+): EIO (\d+), ENOSPC (\d+), EINTR (\d+), SIGKILL (\d+)\n", done.stdout)
+    assert [call for call, *_ in told] == ["mkdir", "open", "write", "fsync", "replace", "unlink"]
+    assert sum(int(count) for _, *counts in told for count in counts) == int(runs)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_call_that_is_not_reached_is_no_fault_that_went_well(tmp_path):
+    """In a process of its own: what is forked here would be so beside threads that JAX started."""
+    program = (
+        "import pathlib, sys; from refwfm.validation.crash import faults\nfolder = pathlib.Path(sys.argv[1])\n"
+        "print(faults._fails('gaussians', folder / 'a', 'fsync', 999, 'EIO'))\n"
+        "print(faults._killed_at('gaussians', folder / 'b', 'fsync', 999, 'SIGKILL'))\n"
+        "print(faults._fails('gaussians', folder / 'c', 'fsync', 1, 'EIO') or 'well')\n"
+        "print(faults._killed_at('gaussians', folder / 'd', 'fsync', 1, 'SIGKILL') or 'well')\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.splitlines() == [
+        *("the call was not reached", "not killed, but ended with 256", "well", "well"),
+    ]
 
 
 # The cache

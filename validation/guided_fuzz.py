@@ -3,7 +3,7 @@
 ``python -m refwfm.validation.guided_fuzz --runs 200000`` does for each reader of ``fuzz`` what libFuzzer does
 for programs in C, by atheris, which counts the branches of our modules and of those in Python beneath them.
 The answers are judged as those of files that are broken at random. What is compressed, or has lengths in it,
-is changed inside as well: behind a checksum, bytes that are flipped reach nothing. The search of a reader is a
+is changed inside as well: behind a checksum, bytes that are flipped reach nothing. Each search is a
 process of its own, which a fault does not end; a crash, half a minute or two gigabytes do, and another one
 takes the rest of the runs.
 """

@@ -26,7 +26,11 @@ def main() -> int:
         folder = Path(name)
         killed = kills.kill_runs(folder, asked.runs, asked.seed, lost)
         done = faults.fail_calls(folder, asked.runs, asked.seed, lost)
-    sys.stdout.write(f"{asked.runs} runs, killed {killed} times; {done} faults; {len(wrong)} went wrong\n")
+    for call in faults.CALLS:
+        each = ", ".join(f"{error} {done[call, error]}" for error in (*faults.ERRORS, faults.KILL))
+        sys.stdout.write(f"{call}: {each}\n")
+    count = f"{asked.runs} runs, killed {killed} times; {done.total()} faults"
+    sys.stdout.write(f"{count}; {len(wrong)} went wrong\n")
     return 1 if wrong else 0
 
 

@@ -18,7 +18,7 @@ from refwfm import datasets
 from refwfm.datasets import _files, meshes
 from refwfm.datasets._idx import read_idx
 from refwfm.runs import folders
-from refwfm.storage import cards, checkpoints
+from refwfm.storage import cards, checkpoints, records
 from refwfm.validation import fuzz, guided_fuzz
 
 KINDS = (
@@ -200,6 +200,37 @@ def test_a_little_gzip_does_not_unpack_to_much(tmp_path):
         assert fuzz.tried(lambda file: read_idx(file, ndim=3), tmp_path / "a.gz") == ("refused", "")
         with pytest.raises(ValueError, match=words):
             read_idx(tmp_path / "a.gz", ndim=3)
+
+
+def test_headers_that_ask_for_more_than_there_is(tmp_path):
+    """Of 16 bytes NumPy reads four billion; a member of an archive, also of a record, may claim any size."""
+    long = b"\x93NUMPY\x02\0" + (2**30).to_bytes(4, "little") + bytes(4)
+    (tmp_path / "a.npy").write_bytes(long)
+    assert fuzz.tried(datasets.read_clouds, tmp_path / "a.npy") == ("refused", "")
+    assert (
+        "MB" in fuzz.tried(lambda file: np.load(file, allow_pickle=False), tmp_path / "a.npy")[1]
+    )  # control
+    (tmp_path / "a.npy").write_bytes(long.replace(b"\x02", b"\x03"))
+    with pytest.raises(
+        ValueError, match=r"a\.npy is truncated or not a \.npy file \(an array in version 3\.0"
+    ):
+        datasets.read_clouds(tmp_path / "a.npy")
+
+    array, path = io.BytesIO(), tmp_path / "a.npz"
+    np.lib.format.write_array_header_1_0(array, {"descr": "<f8", "fortran_order": False, "shape": (2**27, 2)})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("points.npy", array.getvalue())
+        archive.writestr("json.npy", array.getvalue())
+    size = len(array.getvalue())
+    claimed = path.read_bytes().replace(size.to_bytes(4, "little"), (size + 2**31).to_bytes(4, "little"))
+    path.write_bytes(claimed)
+    for read in (datasets.read_clouds, lambda file: records.load(file, ())):
+        assert fuzz.tried(read, path) == ("refused", "")
+        with pytest.raises(ValueError, match=r"cannot have \d{10} bytes"):
+            read(path)
+    whole = {"a": np.ones((2, 2)), "b": ["text"], "c": np.float32(2)}
+    records.save(path, whole)
+    assert repr(records.load(path, ())) == repr(whole)
 
 
 # --- guided by branches

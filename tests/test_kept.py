@@ -464,7 +464,8 @@ def test_killed_runs_and_failing_calls_lose_nothing():
 def test_a_call_that_is_not_reached_is_no_fault_that_went_well(tmp_path):
     """In a process of its own: what is forked here would be so beside threads that JAX started."""
     program = (
-        "import pathlib, sys; from refwfm.validation.crash import faults\nfolder = pathlib.Path(sys.argv[1])\n"
+        "import pathlib, sys; from refwfm.validation.crash import faults\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
         "print(faults._fails('gaussians', folder / 'a', 'fsync', 999, 'EIO'))\n"
         "print(faults._killed_at('gaussians', folder / 'b', 'fsync', 999, 'SIGKILL'))\n"
         "print(faults._fails('gaussians', folder / 'c', 'fsync', 1, 'EIO') or 'well')\n"

@@ -1,9 +1,8 @@
 """The files of families: Gaussians and clouds in ``.npz``, written whole or not at all, never unpickled."""
 
-import math
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from refwfm.datasets._family import Family
 from refwfm.datasets._population_family import PopulationFamily
 from refwfm.measures import Gaussian
 from refwfm.storage import atomic
+from refwfm.storage.arrays import load_npy, member
 
 FACTS = ("name", "about", "labels", "label_names", "members")
 FORMATS = {
@@ -228,7 +228,7 @@ def read_npz(
             missing = [key for key in keys if key not in archive]
             if not missing:
                 found = (*keys, *(key for key in archive if key.startswith(more))) if more else keys
-                return {key: _member(archive, key) for key in found}
+                return {key: member(archive, key) for key in found}
     except (OSError, MemoryError):
         raise
     except Exception as error:  # NumPy and zipfile can raise anything on a file of anything
@@ -245,32 +245,11 @@ def read_npy(path: Path, /) -> NDArray[Any]:
         If it is truncated or not a .npy file.
     """
     try:
-        with path.open("rb") as file:
-            _check_size(file, path.stat().st_size)
-            file.seek(0)
-            return np.asarray(np.load(file, allow_pickle=False))
+        return load_npy(path)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # NumPy can raise anything on a file of anything
         raise ValueError(f"{path} is truncated or not a .npy file ({error})") from error
-
-
-def _member(archive: Any, key: str) -> NDArray[Any]:
-    """An array of an archive, whose header is believed only where as many bytes follow it."""
-    name = key if key in archive.zip.namelist() else f"{key}.npy"
-    with archive.zip.open(name) as file:
-        _check_size(file, archive.zip.getinfo(name).file_size)
-    return np.asarray(archive[key])
-
-
-def _check_size(file: IO[bytes], size: int) -> None:
-    """Raise unless an array of the shape in the header fills a file: NumPy would first make room for it."""
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version in read:  # the others are for names of fields
-        shape, _, dtype = read[version](file)
-        if file.tell() + math.prod(shape) * dtype.itemsize != size:
-            raise ValueError(f"an array {dtype} of shape {shape} does not fit {size} bytes")
 
 
 def npz_path(path: str | os.PathLike[str], /) -> Path:

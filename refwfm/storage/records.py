@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from refwfm.storage import atomic
+from refwfm.storage.arrays import member
 
 _JSON = "json"
 
@@ -55,7 +56,7 @@ def load(path: Path, kinds: tuple[type, ...], /) -> Any:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive}
+            arrays = {name: member(archive, name) for name in archive}
         content = json.loads(arrays[_JSON].tobytes())
         return _from_json(content, arrays, {kind.__name__: kind for kind in kinds})
     except FileNotFoundError:

@@ -124,7 +124,7 @@ def test_gaussians_errors(tmp_path, h5ad):
     out = ("--out", tmp_path / "a.npz")
     assert_error(run("gaussians", tmp_path / "none.h5ad", *out), "no such file")
     assert_error(run("gaussians", h5ad, "--k", 30, "--pcs", 3, *out), "k = 30", "only 20 cells")
-    assert_error(run("gaussians", h5ad, "--pcs", 9, *out), "n_components must lie in 1 ... 6")
+    assert_error(run("gaussians", h5ad, "--pcs", 9, *out), "pcs = 9, but X has 20 cells and 6 genes", "--pcs")
     assert_error(run("gaussians", h5ad, "--spatial-key", "xy", "--pcs", 3, *out), "it has spatial")
     assert_error(run("gaussians", h5ad, "--label", "type", "--pcs", 3, *out), "it has kind")
     assert_error(

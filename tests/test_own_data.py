@@ -12,7 +12,7 @@ import pytest
 from command import refwfm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csc_array, csr_matrix, random_array
+from scipy.sparse import csc_array, csc_matrix, csr_matrix, random_array
 from scipy.spatial import KDTree
 
 from refwfm import datasets
@@ -216,10 +216,33 @@ def test_cells_without_coordinates_are_named(tmp_path):
         datasets.from_anndata(tmp_path / "a.h5ad", k=3, pcs=2)
     with pytest.raises(ValueError, match=r"'X_umap'.* 40 of 40 .* \(cell-0, cell-1, cell-2, \.\.\.\)"):
         datasets.from_anndata(tmp_path / "a.h5ad", by="neighbourhood", k=3, pcs=2, basis="X_umap")
-    data.X[0, 0] = np.nan
-    data.write_h5ad(tmp_path / "a.h5ad")
-    with pytest.raises(ValueError, match="X must be finite; got 1 values"):
-        datasets.from_anndata(tmp_path / "a.h5ad", by="neighbourhood", k=3, pcs=2)
+    data.X[2, 5] = np.nan
+    dense = data.X.copy()
+    for kind in (np.asarray, csr_matrix, csc_matrix):
+        data.X = kind(dense)
+        data.write_h5ad(tmp_path / "a.h5ad")
+        with pytest.raises(ValueError, match=r"X must be finite; 1 of its values .* in cell cell-2\)"):
+            datasets.from_anndata(tmp_path / "a.h5ad", by="neighbourhood", k=3, pcs=2)
+
+
+def test_cells_that_say_nothing_or_the_same_are_refused_and_twins_told_of():
+    data, given = a_file(), {"k": 3, "pcs": 2}
+    data.obsm["spatial"] = np.ones((40, 2))
+    with pytest.raises(ValueError, match=r"obsm\['spatial'\] has all 40 cells in one place"):
+        datasets.from_anndata(data, **given)
+    data.X = np.full_like(data.X, 3.0)
+    with pytest.raises(ValueError, match="X is the same in all 40 cells: there are no components of it"):
+        datasets.clouds_from_anndata(data, by="neighbourhood", **given)
+    for few, said in (
+        (data[:1], "1 cells and 8"),
+        (data[:0], "0 cells and 8"),
+        (data[:, :0], "40 cells and 0"),
+    ):
+        with pytest.raises(ValueError, match=f"pcs = 2, but X has {said} genes"):
+            datasets.from_anndata(few.copy(), by="neighbourhood", **given)
+    both = anndata.concat([a_file(), a_file()], index_unique="-")
+    with pytest.warns(UserWarning, match="40 of 80 cells have the very components of another one"):
+        datasets.clouds_from_anndata(both, **given)
 
 
 def test_columns_of_a_file_are_classes_or_refused(tmp_path):
@@ -475,9 +498,13 @@ def test_meshes_of_all_endings_are_read(tmp_path):
         "b.obj": "f 1 2 3\n",
         "b.stl": "solid\n",
         "c.obj": "v 0 0 0\nv 1 0 0\nv 0 nan 1\nf 1 2 3\n",
+        "flat.obj": "v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n",
+        "far.off": "OFF\n3 1 0\n1e200 0 0\n0 1e200 0\n0 0 1e200\n3 0 1 2\n",
     }.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match=rf"{name} (is damaged|has no)"):
+        with pytest.raises(
+            ValueError, match=rf"{name} (is damaged|has no)|{name}: the mesh must have a surface"
+        ):
             datasets.read_shapes(tmp_path, n_points=9)
         (tmp_path / name).unlink()
 

@@ -144,8 +144,14 @@ def read_expression(data: Any, layer: str | None = None, use_raw: bool = False, 
     values = found.data if hasattr(found, "tocsr") else np.asarray(found[...])
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{origin} must hold numbers; got {values.dtype}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{origin} must be finite; got {np.sum(~np.isfinite(values))} values that are not")
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        # Of sparse ones by columns the place says no cell.
+        rows = found.tocoo().row[wrong[:1]] if hasattr(found, "tocsr") else wrong[:1] // values.shape[1]
+        raise ValueError(
+            f"{origin} must be finite; {wrong.size} of its values are NaN or infinite (the first in cell "
+            f"{data.obs_names[rows[0]]}): leave these cells or genes out of the file"
+        )
     return found if hasattr(found, "tocsr") else values, origin
 
 
@@ -163,8 +169,16 @@ def components_of(
         basis = "X_pca"
     if basis is None:
         expression, origin = read_expression(data, layer, use_raw)
+        cells, genes = expression.shape
+        if pcs > min(cells, genes):
+            raise ValueError(
+                f"pcs = {pcs}, but {origin} has {cells} cells and {genes} genes: name fewer (--pcs)"
+            )
         make = sparse_components if hasattr(expression, "tocsr") else _dense_components
-        return make(expression, pcs), f"computed from {origin}, every gene z-scored"
+        components = make(expression, pcs)
+        if not components.any():
+            raise ValueError(f"{origin} is the same in all {cells} cells: there are no components of it")
+        return components, f"computed from {origin}, every gene z-scored"
     scores = entry_of(data, basis)
     if pcs > scores.shape[1]:
         raise ValueError(f"pcs = {pcs}, but obsm[{basis!r}] has only {scores.shape[1]} components")
@@ -183,7 +197,23 @@ def coordinates_of(data: Any, key: str, /) -> Floats:
             f"{_names(data.obsm) or 'none'}. Name another entry with "
             "spatial_key, or choose clusters or neighbourhoods"
         )
-    return entry_of(data, key)
+    values = entry_of(data, key)
+    if len(values) > 1 and (values == values[0]).all():
+        raise ValueError(f"obsm[{key!r}] has all {len(values)} cells in one place: none is near to another")
+    return values
+
+
+def warn_of_twins(components: Floats, /) -> None:
+    """Warn where cells are there twice, as after a file was put to itself: held out ones are no new ones."""
+    unit = np.abs(components).max(initial=0.0) or 1.0  # to rounding, in which computed components differ
+    twice = len(components) - len(np.unique(np.round(components / unit, 9), axis=0))
+    if twice > 0.01 * len(components):
+        warnings.warn(
+            f"{twice} of {len(components)} cells have the very components of another one: if they are there "
+            "twice, leave them out of the file, or what is held out is known from training",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def entry_of(data: Any, key: str, /) -> Floats:

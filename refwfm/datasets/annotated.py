@@ -18,6 +18,7 @@ from refwfm.datasets._anndata import (
     read_expression,
     sections_of,
     warn_of_overlap,
+    warn_of_twins,
 )
 from refwfm.datasets._basis import Basis, fit_basis
 from refwfm.datasets._cloud_family import CloudFamily
@@ -223,6 +224,7 @@ def _read_groups(
     stem, name = ("cells", "an AnnData") if hasattr(path, "obsm") else (Path(path).stem, Path(path).name)
     with nullcontext(path) if hasattr(path, "obsm") else opened(Path(path)) as data:
         components, origin = components_of(data, pcs, basis, layer, use_raw)
+        warn_of_twins(components)
         labels, names = encode_labels(None if label is None else column_of(data, label), what=str(label))
         where = f"{len(components)} cells of {name}"
         if by == "cluster":

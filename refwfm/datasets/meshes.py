@@ -82,6 +82,8 @@ def read_mesh(path: str | os.PathLike[str], /) -> tuple[Floats, NDArray[np.int64
         # As they stand: nothing is merged, and no file of materials is looked for.
         found = trimesh.load_scene(path, process=False, skip_materials=True)
         parts: Any = found.dump()
+        if not len(parts):
+            raise ValueError("it holds no mesh and no point")
         vertices = np.concatenate([part.vertices for part in parts]).astype(np.float64)
         starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
         triangles = [
@@ -123,9 +125,10 @@ def sample_surface(
     ``(1 - √u) A + √u (1 - v) B + √u v C``.
     """
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)  # twice the area
-    if not area.sum() > 0:
-        raise ValueError("the mesh has no surface to draw points on")
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)  # twice the area
+    if not 0 < area.sum() < np.inf:
+        raise ValueError(f"the mesh must have a surface to draw points on; its area is {area.sum() / 2:g}")
     chosen = rng.choice(len(area), n, p=area / area.sum())
     u, v = np.sqrt(rng.random((n, 1))), rng.random((n, 1))
     points: Floats = (1 - u) * a[chosen] + u * (1 - v) * b[chosen] + u * v * c[chosen]

@@ -154,7 +154,10 @@ def _thinned(file: Path, n_points: int | None, rng: np.random.Generator) -> Floa
         if len(triangles) and n_points is None:
             raise ValueError(f"{file} is a mesh: it needs n_points, how many points to draw on it")
         if len(triangles):
-            return sample_surface(points, triangles, n_points or 0, rng=rng)
+            try:
+                return sample_surface(points, triangles, n_points or 0, rng=rng)
+            except ValueError as error:
+                raise ValueError(f"{file}: {error}") from error
         if not len(points):
             raise ValueError(f"{file} has no points")
     else:

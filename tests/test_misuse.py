@@ -5,6 +5,8 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import urllib.request
 from contextlib import contextmanager
 
@@ -281,3 +283,17 @@ def test_no_network(monkeypatch):
         monkeypatch.setattr(module, name, lambda *_, **__: cut().__enter__())
     succeed("data", "show", "cities")
     assert_error(refwfm("data", "show", "mnist", REFWFM_DATA="", REFWFM_CACHE="cache"), "mnist")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", ["--version", "--help", "info", "cite", "data list", "explain 10"])
+def test_output_that_cannot_be_written(arguments):
+    command = [sys.executable, "-c", "from refwfm.cli import main; main()", *arguments.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: cannot write the output: No space left on device\n",
+    )

@@ -1,6 +1,7 @@
 """Errors on the command line: one clear line, never a traceback."""
 
 import errno
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +54,11 @@ def clear_errors(*, stopped: str | Callable[[], str] = "stopped") -> Iterator[No
 def in_words(error: BaseException, /) -> str:
     """What an error says; one of the system without its number, which tells nobody anything."""
     if isinstance(error, OSError) and isinstance(error.strerror, str):
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        # All files are named: without a name it is standard output, on a full disk or one that fails.
+        plain = error.errno in (errno.ENOSPC, errno.EIO) and error.strerror == os.strerror(error.errno)
+        return f"cannot write the output: {error.strerror}" if plain else error.strerror
     return str(error)
 
 

@@ -297,3 +297,33 @@ def test_output_that_cannot_be_written(arguments):
         2,
         "error: cannot write the output: No space left on device\n",
     )
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Folders of such a name cannot be listed, as without the right to, which root always has."""
+    names, real = [], {name: getattr(os, name) for name in ("listdir", "scandir")}
+
+    def refusing(name):
+        def instead(path="."):
+            if os.path.basename(os.fspath(path)) in names:
+                raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+            return real[name](path)
+
+        return instead
+
+    for name in real:
+        monkeypatch.setattr(os, name, refusing(name))
+    return names.append
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(here, unreadable):
+    for place in ("set/a", "set/b"):
+        (here / place).mkdir(parents=True)
+        np.savetxt(here / place / "points.txt", np.eye(3))
+    succeed("data", "clouds", "set", "--out", "set.npz")
+    unreadable("b")
+    unreadable("checkpoints")
+    assert_error(refwfm("data", "clouds", "set", "--force", "--out", "set.npz"), "set/b: Permission denied")
+    for arguments in (GENERATE, ("train", "--resume", "--out", "run"), ("evaluate", "run")):
+        assert_error(refwfm(*arguments), "run/checkpoints: Permission denied")

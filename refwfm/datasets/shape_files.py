@@ -124,7 +124,12 @@ def normalized(points: Floats, /) -> Floats:
 def _shapes_in(folder: Path, split: str | None) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+    def refuse(error: OSError) -> None:  # a search by pattern leaves out a folder that cannot be read
+        raise error
+
+    under = (Path(place) / name for place, _, names in os.walk(folder, onerror=refuse) for name in names)
+    found = sorted(path for path in under if path.is_file() and not path.name.startswith("."))
     files = [path for path in found if path.suffix.lower() in ENDINGS]
     others = Counter(path.suffix for path in found if path.suffix.lower() not in ENDINGS)
     if files and others:

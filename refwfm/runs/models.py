@@ -241,9 +241,20 @@ def _not_finite(arrays: dict[str, np.ndarray]) -> str | None:
 
 
 def checkpoints_in(folder: Path, /) -> list[Path]:
-    """Checkpoints of a run's folder, the newest last; other files there are none."""
-    found = (folder / "checkpoints").glob("*.safetensors")
-    return sorted((path for path in found if path.stem.isdecimal()), key=step_of)
+    """Checkpoints of a run's folder, the newest last; other files there are none.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be read, which a search by pattern takes for an empty one.
+    """
+    try:
+        found = list((folder / "checkpoints").iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(
+        (path for path in found if path.suffix == ".safetensors" and path.stem.isdecimal()), key=step_of
+    )
 
 
 def step_of(checkpoint: Path, /) -> int:

@@ -94,8 +94,14 @@ LINES = {
     ],
     "text where numbers belong": [
         ((*CLOUDS, "text.npy"), ("text.npy", "(1, 2)")),
-        ((*CLOUDS, "text.csv", "--cloud", "who"), ("column 'x' is not of numbers", "--columns")),
-        ((*GAUSSIANS, "objects.npz"), ("objects.npz",)),
+        (
+            (*CLOUDS, "text.csv", "--cloud", "who"),
+            ("column 'x' is not of numbers ('two' in row 1)", "--columns"),
+        ),
+        (
+            (*GAUSSIANS, "objects.npz"),
+            ("objects.npz", "an array of objects, which only unpickling would read"),
+        ),
     ],
     "an unknown family": [
         ((*TRAIN, "citis"), ("unknown family 'citis'", "cities")),

@@ -429,7 +429,7 @@ def test_numbered_clouds_come_in_the_order_of_their_numbers(tmp_path):
         ({}, {"cloud": "name"}, r"t\.csv has no column 'name'; it has who, x, y, kind"),
         ({}, {"cloud": "who", "label": "sort"}, "no column 'sort'"),
         ({}, {"cloud": "who", "columns": ["x", "z"]}, "no column 'z'"),
-        ({}, {"cloud": "who"}, "column 'kind' is not of numbers .it begins with 'u'.: name the columns"),
+        ({}, {"cloud": "who"}, "column 'kind' is not of numbers .'u' in row 0.: name the columns"),
         ({"x": [1, 2, "?", 4, 5, 6]}, {"cloud": "who", "label": "kind"}, "column 'x' is not of numbers"),
         (
             {"x": [1, 2, None, 4, 5, 6]},

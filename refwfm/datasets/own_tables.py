@@ -1,5 +1,6 @@
 """The user's own clouds in a table, CSV or Parquet: a row for each point, a column that names its cloud."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -137,10 +138,19 @@ def _numbers(column: Any, name: str, path: Path) -> NDArray[np.float64]:
     unnamed = name.startswith("Unnamed: ") or name == "__index_level_0__"
     if unnamed or column.dtype.kind not in "fiub":
         what = "has no name, as where an index was written along" if unnamed else "is not of numbers"
+        rows = [0] if unnamed else [i for i, value in enumerate(column) if not _is_number(value)]
+        row = rows[0] if rows else 0
         raise ValueError(
-            f"{path.name}: column {name!r} {what} (it begins with {column.iloc[0]!r}): name the columns that "
+            f"{path.name}: column {name!r} {what} ({column.iloc[row]!r} in row {row}): name the columns that "
             "are coordinates with columns (--columns x,y)"
         )
     values: NDArray[np.float64] = column.to_numpy(dtype=np.float64, na_value=np.nan)
     refuse_missing(~np.isfinite(values), name, "no finite value")
     return values
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False

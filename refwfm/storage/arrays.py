@@ -48,5 +48,7 @@ def _check_header(file: IO[bytes], size: int) -> None:
     file.seek(start)
     read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("an array of objects, which only unpickling would read, and here nothing does")
     if file.tell() + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(f"an array {dtype} of shape {shape} does not fit {size} bytes")

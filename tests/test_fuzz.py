@@ -233,6 +233,22 @@ def test_headers_that_ask_for_more_than_there_is(tmp_path):
     assert repr(records.load(path, ())) == repr(whole)
 
 
+def test_a_table_in_parquet_that_says_nothing_of_its_columns(tmp_path):
+    """The description that pandas writes along is JSON, and was believed: a KeyError."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    pandas.DataFrame({"who": ["a", "b"], "x": [1.0, 2.0]}).to_parquet(path)
+    assert len(datasets.read_table(path, cloud="who")) == 2
+    whole = path.read_bytes()
+    broken = whole.replace(b"ARROW:schema", b"ARROW:sch_ma").replace(b'"pandas_type"', b'"pandas_typo"')
+    path.write_bytes(broken)
+    with pytest.raises(KeyError):
+        pandas.read_parquet(path)  # the control
+    with pytest.raises(ValueError, match=r"a\.parquet is not a readable Parquet file \('pandas_type'\)"):
+        datasets.read_table(path, cloud="who")
+
+
 # --- guided by branches
 
 

@@ -37,11 +37,7 @@ def read_frame(file: Path, /) -> Any:
         return pd.read_csv(file, sep="\t" if name.endswith(".tsv") else ",", float_precision="round_trip")
     except ImportError as error:
         raise ModuleNotFoundError(f'reading {file} needs pyarrow: pip install "refwfm[tables]"') from error
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        OverflowError,
-    ) as error:  # pandas' own errors are of the first kind
+    except Exception as error:  # pandas and pyarrow can raise anything on a file of anything
         kind = "Parquet" if name.endswith(".parquet") else "CSV"
-        raise ValueError(f"{file} is not a readable {kind} file ({error})") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{file} is not a readable {kind} file ({reason})") from error

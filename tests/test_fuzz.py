@@ -23,7 +23,7 @@ from refwfm.validation import fuzz, guided_fuzz
 
 KINDS = (
     *("IDX", "IDX, gzip", "npy", "npz", "npz, compressed", "family", "safetensors", "TOML"),
-    *("OFF", "PLY", "OBJ", "points", "CSV"),
+    *("OFF", "PLY", "OBJ", "points", "CSV", "PLY, binary", "STL", "record", "populations"),
 )
 
 
@@ -33,7 +33,7 @@ def test_every_kind_is_tried(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_broken_files_are_refused_in_time_and_in_little_memory(kind):
-    if kind in ("PLY", "OBJ"):
+    if kind in ("PLY", "OBJ", "PLY, binary", "STL"):
         pytest.importorskip("trimesh")
     tally = Counter()
     assert list(fuzz.faults([kind], 60, 1, tally)) == []
@@ -247,6 +247,17 @@ def test_a_table_in_parquet_that_says_nothing_of_its_columns(tmp_path):
         pandas.read_parquet(path)  # the control
     with pytest.raises(ValueError, match=r"a\.parquet is not a readable Parquet file \('pandas_type'\)"):
         datasets.read_table(path, cloud="who")
+
+
+@pytest.mark.parametrize("name", ["label_names", "members", "labels", "points", "offsets", "name", "about"])
+def test_arrays_of_a_family_that_have_other_axes(tmp_path, name):
+    """A list of names without an axis was a TypeError, which no reader declares."""
+    family = datasets.clouds_from_arrays(np.zeros((3, 4, 2)), labels=["a", "b", "a"])
+    with np.load(datasets.save_family(tmp_path / "a.npz", family)) as archive:
+        arrays = dict(archive)
+    for other in (np.array("x"), np.array(1.0), np.zeros((2, 2)), np.array([[["a"]]]), np.array([1j])):
+        np.savez(tmp_path / "a.npz", **arrays | {name: other})
+        assert fuzz.tried(datasets.load_family, tmp_path / "a.npz")[1] == ""
 
 
 # --- guided by branches

@@ -25,18 +25,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refwfm.datasets import (
+    PopulationFamily,
     clouds_from_anndata,
     clouds_from_arrays,
     load_family,
+    load_populations,
     read_clouds,
     read_shapes,
     read_table,
     save_family,
+    save_populations,
 )
 from refwfm.datasets._idx import read_idx
 from refwfm.datasets.meshes import read_mesh
 from refwfm.runs.folders import read_config
-from refwfm.storage import checkpoints
+from refwfm.storage import checkpoints, records
 
 DECLARED = (ValueError, OSError)
 """What a reader may raise for a file that is none of its own."""
@@ -84,9 +87,27 @@ def seeds(folder: Path, /) -> dict[str, Seed]:
     np.save(array, points)
     family = save_family(path, clouds_from_arrays(points, labels=["a", "b", "a"])).read_bytes()
     checkpoints.save(path, {"a": points, "b": np.arange(3)}, {"step": 1})
+    checkpoint = path.read_bytes()
     images = b"\0\0\x08\x03" + np.array([2, 3, 3], ">u4").tobytes() + bytes(range(18))
     corners, vertices = b"0 0 0\n2 0 0\n2 1 0\n0 1 0\n", b"v 0 0 0\nv 2 0 0\nv 2 1 0\nv 0 1 0\n"
     ply = b"ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+    binary = ply.replace(b"ascii", b"binary_little_endian") + b"end_header\n"
+    corner = np.array([[0, 0, 0], [2, 0, 0], [2, 1, 0], [0, 1, 0]], "<f4")
+    facet = np.concatenate([np.zeros((1, 3), "<f4"), corner[:3]]).tobytes() + bytes(2)
+    records.save(path, {"a": points, "b": ["text", (1, 2.5)], "c": np.float32(1)})
+    record = path.read_bytes()
+    both = clouds_from_arrays(points, name="both")
+    people = PopulationFamily(
+        name="people",
+        source=both,
+        target=both,
+        marks=np.eye(3)[np.arange(12) % 3],
+        conditions=np.arange(3.0)[:, None],
+        condition_names=("dose",),
+        parts=np.array([0, 0, 2]),
+        groups={"patient": ("u", "v", "u")},
+    )
+    populations = save_populations(path, people).read_bytes()
     config = b'[run]\ndata = "cities"\n[train]\nsteps = 10\nlearning_rate = 0.001\n'
     return {
         "IDX": Seed("idx", images, lambda file: read_idx(file, ndim=3)),
@@ -95,7 +116,7 @@ def seeds(folder: Path, /) -> dict[str, Seed]:
         "npz": Seed("npz", buffer.getvalue(), read_clouds),
         "npz, compressed": Seed("npz", ragged.getvalue(), read_clouds),
         "family": Seed("npz", family, load_family),
-        "safetensors": Seed("safetensors", path.read_bytes(), checkpoints.load),
+        "safetensors": Seed("safetensors", checkpoint, checkpoints.load),
         "TOML": Seed("toml", config, read_config),
         "OFF": Seed("off", b"OFF\n4 2 0\n" + corners + b"3 0 1 2\n3 0 2 3 255 0 0\n", read_mesh),
         "PLY": Seed(
@@ -113,6 +134,10 @@ def seeds(folder: Path, /) -> dict[str, Seed]:
             b"who,x,y\na,1.5,2\nb,3,4e-3\na,5,6\n",
             lambda file: read_table(file, cloud="who"),
         ),
+        "PLY, binary": Seed("ply", binary + corner.tobytes(), read_mesh),
+        "STL": Seed("stl", bytes(80) + b"\1\0\0\0" + facet, read_mesh),
+        "record": Seed("npz", record, lambda file: records.load(file, ())),
+        "populations": Seed("npz", populations, load_populations),
     }
 
 

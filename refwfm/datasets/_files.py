@@ -91,20 +91,22 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
     if found not in FORMATS:
         raise ValueError(f"{path} has the format {found!r}; this version reads {', '.join(FORMATS)}")
     arrays = read_npz(path, FORMATS[found], more=(GROUPS, BASIS, CONDITIONS))
-    label_names = tuple(str(name) for name in arrays["label_names"])
-    facts: dict[str, Any] = {
-        "name": str(arrays["name"]),
-        "about": str(arrays["about"]),
-        "labels": arrays["labels"] if label_names else None,
-        "label_names": label_names,
-        "members": tuple(str(name) for name in arrays["members"]),
-        "groups": {key.removeprefix(GROUPS): arrays[key] for key in arrays if key.startswith(GROUPS)},
-    }
-    if "conditions" in arrays:
-        facts["conditions"] = arrays["conditions"]
-        facts["condition_names"] = tuple(str(name) for name in arrays["condition_names"])
-    basis: dict[str, Any] = {key.removeprefix(BASIS): arrays[key] for key in arrays if key.startswith(BASIS)}
     try:
+        label_names = tuple(str(name) for name in arrays["label_names"])
+        facts: dict[str, Any] = {
+            "name": str(arrays["name"]),
+            "about": str(arrays["about"]),
+            "labels": arrays["labels"] if label_names else None,
+            "label_names": label_names,
+            "members": tuple(str(name) for name in arrays["members"]),
+            "groups": {key.removeprefix(GROUPS): arrays[key] for key in arrays if key.startswith(GROUPS)},
+        }
+        if "conditions" in arrays:
+            facts["conditions"] = arrays["conditions"]
+            facts["condition_names"] = tuple(str(name) for name in arrays["condition_names"])
+        basis: dict[str, Any] = {
+            key.removeprefix(BASIS): arrays[key] for key in arrays if key.startswith(BASIS)
+        }
         if basis:  # numbers and texts are arrays without axes
             facts["basis"] = Basis(**{key: each if each.ndim else each.item() for key, each in basis.items()})
         if found == "refwfm-family-1":

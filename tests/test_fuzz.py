@@ -249,6 +249,19 @@ def test_a_table_in_parquet_that_says_nothing_of_its_columns(tmp_path):
         datasets.read_table(path, cloud="who")
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_what_is_no_character(tmp_path, code, order):
+    """NumPy reads it, and the first string that is made of it is a SystemError."""
+    labels = np.array(["aé", "b", "東"], f"{order}U2")
+    np.savez(tmp_path / "a.npz", points=np.zeros((3, 4, 2)), labels=labels)
+    assert datasets.read_clouds(tmp_path / "a.npz").label_names == ("aé", "b", "東")
+    labels.view(f"{order}u4")[2] = code
+    np.savez(tmp_path / "a.npz", points=np.zeros((3, 4, 2)), labels=labels)
+    with pytest.raises(ValueError, match=r"a\.npz is truncated .* \(a text of what is no character\)"):
+        datasets.read_clouds(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize("name", ["label_names", "members", "labels", "points", "offsets", "name", "about"])
 def test_arrays_of_a_family_that_have_other_axes(tmp_path, name):
     """A list of names without an axis was a TypeError, which no reader declares."""

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,7 @@ def load_npy(path: Path, /) -> np.ndarray:
     with path.open("rb") as file:
         _check_header(file, path.stat().st_size)
         file.seek(0)
-        return np.asarray(np.load(file, allow_pickle=False))
+        return _checked(np.asarray(np.load(file, allow_pickle=False)))
 
 
 def member(archive: Any, key: str, /) -> np.ndarray:
@@ -32,7 +33,16 @@ def member(archive: Any, key: str, /) -> np.ndarray:
         raise ValueError(f"{info.filename} cannot have {info.file_size} bytes")
     with archive.zip.open(info) as file:
         _check_header(file, info.file_size)
-    return np.asarray(archive[key])
+    return _checked(np.asarray(archive[key]))
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    """An array whose text is text: of other numbers Python makes no string, but an error of its own."""
+    if array.dtype.kind == "U" and array.dtype.itemsize and array.size:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+            raise ValueError("a text of what is no character")
+    return array
 
 
 def _check_header(file: IO[bytes], size: int) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from safetensors.numpy import load, save, save_file
 
 from refwfm import datasets
-from refwfm.datasets import _files, meshes
+from refwfm.datasets import _files, _hdf5, meshes
 from refwfm.datasets._idx import read_idx
 from refwfm.runs import folders
 from refwfm.storage import cards, checkpoints, records
@@ -145,6 +146,36 @@ def test_a_few_bytes_of_cells_do_not_ask_for_much_memory(tmp_path, kind):
         (path / ".zmetadata").unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"X_pca is to have shape \(.*, 2\), and has \d+ bytes in the file"):
         datasets.clouds_from_anndata(path, by="neighbourhood", k=3, pcs=2)
+
+
+def test_texts_of_cells_that_are_not_where_they_are_said_to_be(tmp_path, monkeypatch):
+    """Found in damaged files: HDF5 ended the process, read for ever, or asked for gigabytes."""
+    anndata, h5py = pytest.importorskip("anndata"), pytest.importorskip("h5py")
+    path = tmp_path / "cells.h5ad"
+    places = np.random.default_rng(0).uniform(size=(8, 2))
+    anndata.AnnData(np.ones((8, 3)), obsm={"X_pca": places}).write_h5ad(path)
+    given = {"by": "neighbourhood", "k": 3, "pcs": 2}
+    assert len(datasets.clouds_from_anndata(path, **given)) == 8
+    whole = path.read_bytes()
+    heap = whole.index(b"GCOL").to_bytes(8, "little")
+    # Where an attribute's text lies: its length, the heap's address, its number there.
+    found = [each.start() for each in re.finditer(re.escape(heap), whole)]
+    broken = bytearray(whole)
+    for at in found:
+        broken[at - 4 : at] = (2**31 - 1).to_bytes(4, "little")
+    path.write_bytes(broken)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"cells\.h5ad is an HDF5 file but not a readable AnnData file \("):
+        datasets.clouds_from_anndata(path, **given)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # in kB
+    with h5py.File(path) as file, pytest.raises(OSError, match="heap"):
+        dict(file.attrs)  # the control
+    path.write_bytes(whole)
+    script = tmp_path / "probe.py"
+    script.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(_hdf5, "PROBE", script)
+    with pytest.raises(ValueError, match="damaged: a process that read its texts was ended by signal 11"):
+        datasets.clouds_from_anndata(path, **given)
 
 
 def test_broken_cells_are_read_in_children_with_bounds():

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refwfm.datasets._grouping import missing_in, refuse_missing
+from refwfm.datasets._hdf5 import check_texts
 from refwfm.datasets.cells import nearest, principal_components, sparse_components, standardize
 
 Floats = NDArray[np.float64]
@@ -62,6 +63,8 @@ def opened(path: Path, /) -> Iterator[Any]:
         for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", category)
         try:
+            if not is_store:
+                check_texts(path)
             _check_sizes(path, is_store)
             data = anndata.read_zarr(path) if is_store else anndata.read_h5ad(path, backed="r")
         except Exception as error:  # readers of Zarr and HDF5 can raise anything on a file of anything

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import re
 import resource
 import subprocess
@@ -176,6 +177,41 @@ def test_texts_of_cells_that_are_not_where_they_are_said_to_be(tmp_path, monkeyp
     monkeypatch.setattr(_hdf5, "PROBE", script)
     with pytest.raises(ValueError, match="damaged: a process that read its texts was ended by signal 11"):
         datasets.clouds_from_anndata(path, **given)
+
+
+def test_chunks_of_a_store_that_say_too_much(tmp_path):
+    """Found in damaged stores: a chunk of a hundred bytes asked for up to 34 GB."""
+    anndata = pytest.importorskip("anndata")
+    pytest.importorskip("zarr")
+    path = tmp_path / "cells.zarr"
+    places = np.random.default_rng(0).uniform(size=(8, 2))
+    with warnings.catch_warnings(action="ignore"):  # of formats to come
+        anndata.AnnData(np.arange(24.0).reshape(8, 3), obsm={"X_pca": places}).write_zarr(path)
+    if not (path / ".zmetadata").exists():
+        pytest.skip("of Zarr's second format")
+    given = {"by": "neighbourhood", "k": 3, "pcs": 2}
+    assert len(datasets.clouds_from_anndata(path, **given)) == 8
+    texts = path / "obs" / "_index" / "0"
+    text, number = bytearray(texts.read_bytes()), bytearray((path / "X" / "0.0").read_bytes())
+    count = text.index((8).to_bytes(4, "little"), 16)
+    short = number[:-1]
+    number[4:8] = (2**31 - 16).to_bytes(4, "little")
+    text[count : count + 4] = (2**24).to_bytes(4, "little")
+    whole = {file: file.read_bytes() for file in (path / "X" / "0.0", texts, path / ".zmetadata")}
+    unpacked = json.loads(whole[path / ".zmetadata"])
+    unpacked["metadata"]["obs/_index/.zarray"]["compressor"] = None
+    for place, content, words in (
+        ("X/0.0", bytes(number), "says that it holds 2147483632 bytes"),
+        ("X/0.0", bytes(short), r"has \d+ bytes, and says \d+"),
+        ("obs/_index/0", bytes(text), "says that it holds 16777216 texts"),
+        (".zmetadata", json.dumps(unpacked).encode(), r"says that it holds \d+ texts"),
+    ):
+        (path / place).write_bytes(content)
+        assert fuzz.tried(lambda file: datasets.clouds_from_anndata(file, **given), path) == ("refused", "")
+        with pytest.raises(ValueError, match=f"not a readable AnnData file \\(.*{words}"):
+            datasets.clouds_from_anndata(path, **given)
+        (path / place).write_bytes(whole[path / place])
+    assert len(datasets.clouds_from_anndata(path, **given)) == 8
 
 
 def test_broken_cells_are_read_in_children_with_bounds():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._chunks import DENSEST, LARGE, check_chunks
 from refwfm.datasets._grouping import missing_in, refuse_missing
 from refwfm.datasets._hdf5 import check_texts
 from refwfm.datasets.cells import nearest, principal_components, sparse_components, standardize
@@ -17,9 +18,6 @@ from refwfm.datasets.cells import nearest, principal_components, sparse_componen
 Floats = NDArray[np.float64]
 
 ENDINGS = (".h5ad", ".zarr")
-
-LARGE, DENSEST = 2**26, 2**14
-"""Bytes of an array from which on it is doubted that fewer bytes hold it, and by how much they may."""
 
 SAMPLES = (
     *("section", "sample", "slice", "slide", "batch", "library", "donor", "patient", "animal", "mouse"),
@@ -97,8 +95,7 @@ def _check_sizes(path: Path, is_store: bool) -> None:
 
 def _check_group(group: Any, folder: Path) -> None:
     for name, array in group.arrays():
-        files = (each for each in (folder / name).rglob("*") if each.is_file())
-        _check_size(f"{folder.name}/{name}", array, sum(each.stat().st_size for each in files))
+        _check_size(f"{folder.name}/{name}", array, check_chunks(array, folder / name))
     for name, each in group.groups():
         _check_group(each, folder / name)
 

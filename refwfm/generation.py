@@ -15,7 +15,7 @@ from refwfm._array import (
 )
 from refwfm.bures import EuclideanTangent, Tangent, exp
 from refwfm.evidence import decompose, from_spectrum
-from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure, check_times
+from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure, check_record, check_times
 from refwfm.psd import project_psd
 
 Field = Callable[[Gaussian, Array], Any]
@@ -156,7 +156,12 @@ def bound_velocity(v: Tangent, t: Array, /) -> Tangent:
     >>> bound_velocity(v, np.asarray([0.25])).lift.round(3).tolist()
     [[[4.0, 0.0], [0.0, -1.333]]]
     """
-    mean, lift = check_measure(v, Tangent, "v")
+    check_record(v, Tangent, "v")
+    mean, lift = v
+    if lift.shape != (*mean.shape, *mean.shape[-1:]):
+        raise ValueError(
+            f"v must have mean (..., d) and lift (..., d, d); got {tuple(mean.shape)} and {tuple(lift.shape)}"
+        )
     t = check_times(t, mean)
     check_broadcast(v=mean.shape[:-1], t=t.shape)
     xp = array_namespace(lift)

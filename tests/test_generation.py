@@ -398,3 +398,10 @@ def test_the_bounds_are_asked_for_by_the_configuration_and_are_of_lifts_alone():
             for config in (plain, asked)
         ]
         assert np.array_equal(*ends) == (method == "euclidean")
+
+
+def test_a_velocity_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"lift \(..., d, d\); got \(1, 2\) and \(1, 3, 3\)"):
+        bound_velocity(Tangent(np.zeros((1, 2)), np.zeros((1, 3, 3))), 0.5)
+    with pytest.raises(TypeError, match="v must be a Tangent"):
+        bound_velocity(EuclideanTangent(np.zeros((1, 2)), np.zeros((1, 2, 2))), 0.5)

@@ -88,6 +88,7 @@ nav ul ul { list-style: none; padding-left: 0; }
 .panel label { display: block; font-size: .85rem; }
 .panel input { width: 100%; max-width: 26rem; height: 2rem; }
 .panel output { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.scripted .checks output { display: block; font-size: .85rem; }
 .switch input { width: 1.2rem; height: 1.2rem; vertical-align: middle; }
 :is(input, summary, a, .map):focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 details.wrong { margin: .25rem 0; } details.wrong[open] { border-color: var(--bad); }

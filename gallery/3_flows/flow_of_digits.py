@@ -2,8 +2,8 @@
 Every cloud keeps its points from noise to a four
 =================================================
 
-A handwritten four is a cloud of as many points as it has ink, 50 to 200. One network moves clouds of all
-sizes: it sees the points as a set. Each begins as noise of its own size; no point is lost, none is made.
+A handwritten four is a cloud of as many points as it has ink, mostly 50 to 170. One network moves clouds of
+all sizes: it sees the points as a set. Each begins as noise of its own size; no point is lost, none is made.
 The network that ships learned for two minutes, and its fours can be told from real ones.
 """
 

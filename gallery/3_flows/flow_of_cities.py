@@ -33,7 +33,7 @@ def gap(gaussians):
 # %%
 # Lines follow the centres. Areas are drawn twelve times larger; the ten that were not shown are vermilion.
 
-figure, axes = panels(4, width=3.1, height=1.9, sharex=True, sharey=True)
+figure, axes = panels(4, width=2.5, height=1.6, sharex=True, sharey=True)
 gaps = {"not shown": gap(unseen.gaussians)}
 for axis, k, color in zip(axes, (0, 35, 50), (BLUE, GREEN, GREEN), strict=False):
     here = Gaussian(way.mean[k], way.cov[k])

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # scripts.py
 
 project = "refwfm"
 author = "The refwfm developers"
+copyright = f"2026, {author}"
 version = release = refwfm.__version__
 extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"),

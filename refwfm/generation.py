@@ -4,10 +4,18 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from refwfm._array import Array, array_namespace, check_floating, check_integer, eye, symmetrize
+from refwfm._array import (
+    Array,
+    array_namespace,
+    check_floating,
+    check_integer,
+    eye,
+    shown,
+    symmetrize,
+)
 from refwfm.bures import EuclideanTangent, Tangent, exp
-from refwfm.evidence import decompose
-from refwfm.measures import Gaussian, PointCloud, check_measure
+from refwfm.evidence import decompose, from_spectrum
+from refwfm.measures import Gaussian, PointCloud, check_broadcast, check_measure, check_record, check_times
 from refwfm.psd import project_psd
 
 Field = Callable[[Gaussian, Array], Any]
@@ -115,6 +123,63 @@ def projected_euler_step(mu: Gaussian, v: EuclideanTangent, h: float, /) -> tupl
     _check_velocity(mu, v, EuclideanTangent)
     cov = mu.cov + h * v.cov
     return Gaussian(mu.mean + h * v.mean, project_psd(cov)), _lowest_eigenvalue(cov)
+
+
+def bound_velocity(v: Tangent, t: Array, /) -> Tangent:
+    """Nearest velocity whose lift lies between those of geodesics: ``-I / (1 - t) <= S <= I / t``.
+
+    Equation: WFM-BOUNDS. Along a geodesic with the map T, eigenvalues of the lift are
+    ``(λ - 1) / (1 - t + t λ)`` for eigenvalues λ >= 0 of T, and so never outside; nor are means of lifts,
+    which a network learns. Its errors may be: where lifts grow with the covariance, as those of a network
+    far from all it was shown, the covariance reaches infinity before t = 1.
+
+    Parameters
+    ----------
+    v : Tangent, mean (..., d), lift (..., d, d)
+        The lift symmetric.
+    t : array, shape (...)
+        In [0, 1]; at 0 there is no upper bound, at 1 no lower one.
+
+    Returns
+    -------
+    Tangent
+        The mean as it is, and the lift, too, where it keeps to the bounds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If v is no velocity, or t lies outside [0, 1] or has another shape.
+
+    Examples
+    --------
+    >>> v = Tangent(np.zeros((1, 2)), np.diag([5.0, -5.0])[None])
+    >>> bound_velocity(v, np.asarray([0.25])).lift.round(3).tolist()
+    [[[4.0, 0.0], [0.0, -1.333]]]
+    """
+    check_record(v, Tangent, "v")
+    mean, lift = v
+    if lift.shape != (*mean.shape, *mean.shape[-1:]):
+        raise ValueError(
+            f"v must have mean (..., d) and lift (..., d, d); got {tuple(mean.shape)} and {tuple(lift.shape)}"
+        )
+    t = check_times(t, mean)
+    check_broadcast(v=mean.shape[:-1], t=t.shape)
+    xp = array_namespace(lift)
+    if not bool(xp.all((t >= 0) & (t <= 1))):
+        raise ValueError(f"t must lie in [0, 1] (0 is the source, 1 the target); got {shown(t)}")
+    values, vectors = decompose(xp.linalg.eigh, lift, "v.lift")
+    finite = xp.isfinite(_largest(lift))[..., None]
+    values = xp.where(finite, values, float("nan"))  # LAPACK may return numbers for NaN
+    bounded = xp.minimum(xp.maximum(values, -_inverse(1.0 - t)[..., None]), _inverse(t)[..., None])
+    outside = xp.any(bounded != values, axis=-1)[..., None, None]
+    return Tangent(mean, xp.where(outside, from_spectrum(vectors, bounded), lift))
+
+
+def _inverse(share: Array) -> Array:
+    """``1 / share``, infinite at zero without a warning."""
+    xp = array_namespace(share)
+    none = share == 0
+    return xp.where(none, float("inf"), 1.0 / xp.where(none, 1.0, share))
 
 
 def generate(
@@ -231,7 +296,12 @@ def _check_velocity(mu: Gaussian, v: Any, kind: type[Tangent] | type[EuclideanTa
 def _lowest_eigenvalue(matrix: Array) -> Array:
     xp = array_namespace(matrix)
     lowest = decompose(xp.linalg.eigvalsh, matrix, "cov")[..., 0]
-    return lowest + 0.0 * xp.max(xp.abs(matrix), axis=(-2, -1))  # LAPACK may return a number for NaN
+    return lowest + 0.0 * _largest(matrix)  # LAPACK may return a number for NaN
+
+
+def _largest(matrix: Array) -> Array:
+    xp = array_namespace(matrix)
+    return xp.max(xp.abs(matrix), axis=(-2, -1))
 
 
 # Point clouds

@@ -289,6 +289,7 @@ CALLS = {
     ),
     "generation.exponential_step": (lambda mu, v: generation.exponential_step(mu, v, 0.25), MU, V),
     "generation.projected_euler_step": (lambda mu, v: generation.projected_euler_step(mu, v, 0.1), MU, DV),
+    "generation.bound_velocity": (generation.bound_velocity, V, 0.5),
     "generation.time_steps": (lambda: generation.time_steps(2, "late"),),
     "generation.generate": (partial(generation.generate, gaussian_drift, n_steps=2), MU),
     "generation.generate_clouds": (partial(generation.generate_clouds, drift, n_steps=2, method="heun"), WX),

@@ -78,7 +78,7 @@ def test_completion_knows_commands_and_options():
 
 def test_every_reference_is_used_and_known():
     named = {*cite.ALWAYS, *cite.KINDS.values(), *cite.OUTER.values(), *cite.DATA.values()}
-    named |= {"gwfm", "cuturi2013sinkhorn", "flamary2021pot"}
+    named |= {"piening2026generalized", "cuturi2013sinkhorn", "flamary2021pot"}
     assert set(cite.entries()) == named
     for entry in cite.entries().values():
         assert entry.count("{") == entry.count("}")
@@ -94,10 +94,13 @@ def test_kinds_are_those_of_flows():
     [
         ({"data": "mine.npz"}, {}, []),
         ({"data": "niches"}, {"method": "riemannian"}, ["moffitt2018molecular"]),
-        ({"data": "circles"}, {"outer": "lazy", "inner": "lazy", "source": "barycentric"}, ["gwfm", "gwfm"]),
+        ({"data": "circles"}, {"outer": "lazy", "inner": "lazy", "source": "barycentric"}, [
+            "piening2026generalized", "piening2026generalized",
+        ]),
         ({"data": "fours-test"}, {"outer": "frechet", "inner": "exact"}, [
             "pooladian2023multisample", "flamary2021pot", "lecun1998gradient",
         ]),
+        ({"data": "mine.npz"}, {"outer": "semidiscrete"}, ["mousavihosseini2025semidiscrete"]),
         ({"data": "strokes", "kind": "meta-ot"}, {}, ["amos2023meta"]),
         ({"data": "shapenet-tables", "source": "shapenet-chairs"}, {"inner": "rounded"}, [
             "cuturi2013sinkhorn", "chang2015shapenet", "chang2015shapenet",

@@ -293,6 +293,15 @@ def test_no_residual_is_a_maximum_of_pythons():
         assert not re.search(r"(worst =|return) max\(", path.read_text()), path
 
 
+def test_a_misprint_is_told_once_with_the_oracle_of_each_residual():
+    table = refwfm("verify", "--only", "WFM-13").stdout.partition("tell them apart")[2]
+    assert table.count("E1 ") == 1
+    assert table.count("∇f̂(x)") == 2  # as printed, as meant
+    assert "\\hat" not in table
+    for oracle in ("finite differences", "the kernel scaled", "closed form"):
+        assert oracle in table
+
+
 def test_a_blind_check_makes_verify_fail(monkeypatch):
     monkeypatch.setattr(velocities, "velocity_is_the_textbooks", blind_velocity)
     result = refwfm("verify", "--only", "WFM-10")

@@ -1,13 +1,14 @@
 """The benchmarks' frame: turns, medians, table and JSON; and the ``refwfm bench`` command around it."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import command
 import pytest
 
 from refwfm.cli import info
-from refwfm.validation.bench import import_time, measure
+from refwfm.validation.bench import import_time, measure, report_page
 from refwfm.validation.bench.measure import Row
 
 ROWS = [
@@ -142,3 +143,24 @@ def test_training_step_is_the_peers():
 
     for row in (*train_bw.rows(repeats=1), *train_bw.laptop_rows(repeats=1)):
         assert row.ours_error < 1e-5  # two steps in float32
+
+
+def test_the_report_and_an_empty_page_are_loaded_in_turns(monkeypatch):
+    asked = []
+    monkeypatch.setattr(report_page.audit, "prepare", lambda backend, dtype, only: [])
+    monkeypatch.setattr(report_page.audit, "perform", lambda parts, jobs: None)
+    monkeypatch.setattr(report_page, "page", lambda parts, seed: '<section class="panel">')
+    monkeypatch.setattr(report_page, "chromium", nullcontext)
+    monkeypatch.setattr(
+        report_page, "seconds", lambda browser, path: asked.append(path.stem) or float(len(asked))
+    )
+    (row,) = report_page.rows(repeats=2)
+    assert asked == ["report", "empty"] * 3
+    assert (row.case, row.ours_s, row.peer_s) == ("load 0.0 MB, 1 panels (limit 2 s)", 4.0, 5.0)
+
+
+def test_a_chromium_that_is_not_there_is_said(monkeypatch):
+    pytest.importorskip("playwright.sync_api")
+    monkeypatch.setattr(report_page, "executable", lambda: None)
+    with pytest.raises(FileNotFoundError, match="no chromium"), report_page.chromium():
+        pass

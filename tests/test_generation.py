@@ -1,5 +1,7 @@
 """Generation: exact on known fields for every number of steps, and always positive semi-definite."""
 
+from dataclasses import replace
+
 import numpy as np
 import oracles
 import pytest
@@ -13,6 +15,7 @@ from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.generation import (
     RUNGE_KUTTA,
     TIMES,
+    bound_velocity,
     exponential_step,
     generate,
     generate_clouds,
@@ -20,6 +23,10 @@ from refwfm.generation import (
     time_steps,
 )
 from refwfm.measures import Gaussian, PointCloud
+from refwfm.training.config import GaussianConfig
+from refwfm.training.gaussian_fit import fit_setting
+from refwfm.training.gaussians import init_params, sample
+from refwfm.training.optim import tree_map
 
 STEPS = [1, 3, 10]
 
@@ -320,3 +327,81 @@ def test_libraries_agree_on_midpoints(library, kind, rng):
         return result.gaussian, result.lowest
 
     library.check(run, mu, nu, ulps=3000)
+
+
+# Bounds of velocities
+
+
+@given(st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(0.0, 1.0), st.floats(-3.0, 3.0))
+def test_bounded_lifts_are_symmetric_within_the_bounds_and_stay_there(d, seed, t, exponent):
+    rng = np.random.default_rng(seed)
+    half = 10.0**exponent * rng.standard_normal((4, d, d))
+    v, times = Tangent(rng.standard_normal((4, d)), half + half.mT), np.full(4, t)
+    found = bound_velocity(v, times)
+    values = np.linalg.eigvalsh(found.lift)
+    slack = 1e-13 * np.max(np.abs(v.lift))
+    assert np.array_equal(found.mean, v.mean)
+    assert t == 0 or np.max(values) <= 1 / t + slack
+    assert t == 1 or np.min(values) >= -1 / (1 - t) - slack
+    np.testing.assert_allclose(bound_velocity(found, times).lift, found.lift, atol=slack)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1.0, 1e150])
+def test_bounded_lifts_do_not_know_how_large_a_network_was_wrong(size):
+    v = Tangent(np.zeros((1, 2)), size * np.array([[[1.0, 0.25], [0.25, -1.0]]]))
+    found = bound_velocity(v, np.array([0.5])).lift
+    if size <= 1:
+        assert np.array_equal(found, v.lift)
+    else:
+        np.testing.assert_allclose(np.linalg.eigvalsh(found), [[-2.0, 2.0]], rtol=1e-14)
+
+
+def test_a_member_that_is_no_number_stays_none_and_spoils_no_other():
+    lift = np.stack([np.eye(2), np.full((2, 2), np.nan), 9.0 * np.eye(2)])
+    found = bound_velocity(Tangent(np.zeros((3, 2)), lift), np.full(3, 0.5)).lift
+    assert np.array_equal(found[0], np.eye(2))
+    assert np.all(np.isnan(found[1]))
+    np.testing.assert_allclose(found[2], 2.0 * np.eye(2))
+    assert np.all(np.isnan(bound_velocity(Tangent(np.zeros((1, 1)), np.array([[[np.inf]]])), 0.5).lift))
+
+
+def test_a_covariance_that_grows_with_itself_reaches_infinity_unless_it_is_bounded():
+    """``dΣ/dt = 2 Σ²`` from 2 is infinite at t = 1/4; with bounds, at most by ``(1 + 1/k)²`` in step k."""
+    source = Gaussian(np.zeros((1, 1)), np.full((1, 1, 1), 2.0))
+
+    def field(mu, t):
+        return Tangent(mu.mean, mu.cov)
+
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(generate(field, source, n_steps=40).gaussian.cov)
+    end = generate(lambda mu, t: bound_velocity(field(mu, t), t), source, n_steps=40).gaussian.cov
+    first = 2.0 * (1 + 2.0 / 40) ** 2
+    assert first < end < first * 40**2
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.5, np.nan])
+def test_bounds_are_those_of_a_time_between_0_and_1(t):
+    with pytest.raises(ValueError, match=r"t must lie in \[0, 1\]"):
+        bound_velocity(Tangent(np.zeros((1, 2)), np.zeros((1, 2, 2))), np.array([t]))
+
+
+def test_the_bounds_are_asked_for_by_the_configuration_and_are_of_lifts_alone():
+    family = Gaussian(np.array([[0.0, 1.0], [2.0, 0.0]]), np.stack([np.eye(2), np.diag([2.0, 0.5])]))
+    for method in ("riemannian", "euclidean"):
+        plain = GaussianConfig(method=method, batch=4, width=8, depth=1, steps=1)
+        asked = replace(plain, bounded_lifts=True)
+        setting, _ = fit_setting(plain, family, labels=None, n_labels=0)
+        params = init_params(plain, setting)
+        params = tree_map(lambda leaf: leaf + 1.0, params)  # a network that is far off
+        ends = [
+            sample(config, setting, params, size=3, n_steps=4, seed=0)[0].gaussian.cov
+            for config in (plain, asked)
+        ]
+        assert np.array_equal(*ends) == (method == "euclidean")
+
+
+def test_a_velocity_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"lift \(..., d, d\); got \(1, 2\) and \(1, 3, 3\)"):
+        bound_velocity(Tangent(np.zeros((1, 2)), np.zeros((1, 3, 3))), 0.5)
+    with pytest.raises(TypeError, match="v must be a Tangent"):
+        bound_velocity(EuclideanTangent(np.zeros((1, 2)), np.zeros((1, 2, 2))), 0.5)

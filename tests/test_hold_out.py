@@ -138,7 +138,7 @@ def test_a_tenth_of_ones_own_clouds_is_held_out(place, tmp_path):
     run = tmp_path / "run"
     said = succeed("train", "--data", place / "clouds.npz", *TINY, *CLOUD, "--seed", 5, "--out", run)
     assert "held out: 4 of the 40 members, by --hold-out 0.1" in said
-    assert "36 clouds of 3 to 3 points" in said
+    assert "36 clouds of 3 points" in said
     assert "against 4 clouds of own, held out" in said
     assert folders.read_config(run / "config.toml")[0]["hold_out"] == "0.1"
     said = succeed("evaluate", run, "--seeds", 1, "--steps", 1)

@@ -3,17 +3,19 @@
 import html
 import json
 import re
-import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 from thirds import THOROUGH
 
 from refwfm import bures
+from refwfm.measures import Gaussian
 from refwfm.validation import audit, evidence_map, ledger, verdicts
+from refwfm.validation.bench import report_page
 from refwfm.validation.check import ControlResult
 from refwfm.validation.panels import catalogue, slider
-from refwfm.validation.panels.plot import chart, line
+from refwfm.validation.panels.plot import HEIGHT, WIDTH, chart, dots, ellipse, line, plane
 from refwfm.validation.report import page
 from refwfm.validation.report_script import SCRIPT
 
@@ -56,6 +58,52 @@ def test_frames_are_the_functions_and_wrong_ones_differ(each):
     for variant, control in wrong.items():
         pairs = zip(slider.frames(each, function), slider.frames(each, control), strict=True)
         assert any(right != other and other.svg for right, other in pairs), variant
+
+
+def extent(svg):
+    """Lowest and highest coordinates of what an SVG draws, and those of the words' anchors: (2, 2)."""
+    found = [
+        np.array(re.findall(r"[ML]?(-?[\d.]+) (-?[\d.]+)", path), float)
+        for path in re.findall(r'<path class="(?!axis|cell)[^>]* d="([^"]*)"', svg)
+    ]
+    for rx, ry, x, y, angle in re.findall(
+        r'rx="([\d.]+)" ry="([\d.]+)" transform="translate\(([-\d.]+) ([-\d.]+)\)rotate\(([-\d.]+)', svg
+    ):
+        turn = np.deg2rad(float(angle))
+        reach = np.hypot(
+            float(rx) * np.array([np.cos(turn), np.sin(turn)]),
+            float(ry) * np.array([np.sin(turn), np.cos(turn)]),
+        )
+        centre = np.array([float(x), float(y)])
+        found.append(np.stack([centre - reach, centre + reach]))
+    found.append(np.array(re.findall(r'<text class="[^"]*" x="([-\d.]+)" y="([-\d.]+)"', svg), float))
+    points = np.concatenate([each.reshape(-1, 2) for each in found])
+    return np.stack([points.min(axis=0), points.max(axis=0)])
+
+
+@pytest.mark.parametrize("each", SLIDERS, ids=lambda each: f"{each.item}-{each.function}")
+def test_what_the_audited_function_computes_lies_in_its_picture(each):
+    few = each if THOROUGH else each._replace(values=(each.values[0], each.values[-1]), best=0)
+    for frame in slider.frames(few, slider.audited(each, ITEMS[each.item])):
+        low, high = extent(frame.svg)
+        assert np.all(low > -1)
+        assert np.all(high < [WIDTH + 1, HEIGHT + 1])
+        assert ' ry="0"' not in frame.svg
+
+
+def test_what_leaves_a_picture_is_noticed():
+    far = plane([dots(np.array([[0.0, 0.0], [3.0, 0.0]]))], x=(-1, 1), y=(-1, 1))
+    assert extent(far)[1, 0] > WIDTH
+    large = plane([ellipse(Gaussian(np.zeros(2), np.eye(2)))], x=(-1, 1), y=(-1, 1))
+    assert extent(large)[0, 1] < 0
+    flat = plane([ellipse(Gaussian(np.zeros(2), np.diag([0.1, 0.0])))], x=(-1, 1), y=(-1, 1))
+    assert 'ry="0.1"' in flat
+
+
+def test_ticks_without_room_are_powers():
+    drawn = chart([], x=(0, 1e5), y=(0, 1e-3), labels=("step", "rate"))
+    assert {"0", "5e4", "1e5", "5e-4", "1e-3"} == set(re.findall(r">([\d.e-]+)</text>", drawn))
+    assert ">0.5</text>" in chart([], x=(0, 1), y=(0, 1), labels=("x", "y"))
 
 
 def test_a_function_that_raises_is_said_so():
@@ -187,24 +235,21 @@ def test_the_script_computes_nothing_and_asks_nobody(text):
 
 
 def test_in_chromium_sliders_move_and_switches_fire(text, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
+    if report_page.executable() is None:
         pytest.skip("needs chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("playwright.sync_api")
     path = tmp_path / "page.html"
     path.write_text(text, encoding="utf-8")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    with playwright.sync_playwright() as tool:
-        chromium = tool.chromium.launch(executable_path=browser, args=options)
+    with report_page.chromium() as browser:
         for width in (390, 1280):
-            tab = chromium.new_page(viewport={"width": width, "height": 900})
+            tab = browser.new_page(viewport={"width": width, "height": 900})
             complaints, asked = [], []
             tab.on("console", lambda message, to=complaints: to.append(message.text))
             tab.on("pageerror", lambda error, to=complaints: to.append(str(error)))
             tab.on("request", lambda request, to=asked: to.append(request.url))
-            tab.goto(path.as_uri())
-            taken = tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-            assert taken < 2000
+            # Of the processor, not of the clock: others may be busy. Some 0.06 s for these four formulas; for
+            # the whole page, by the clock, there is refwfm bench report-page.
+            assert report_page.processor_seconds(tab, path) < report_page.LIMIT_S / 4
             panel = tab.locator("#WFM-8 .panel").first
             before = panel.locator(".frames svg").first.inner_html()
             panel.locator("input").focus()
@@ -221,7 +266,6 @@ def test_in_chromium_sliders_move_and_switches_fire(text, tmp_path):
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             assert complaints == []
             assert all(url.startswith(("file:", "data:")) for url in asked)
-        chromium.close()
 
 
 def test_without_a_script_it_can_be_read(text):

@@ -106,6 +106,10 @@ def test_the_command_line_and_files_override_a_preset_which_a_run_does_not_need(
         (("--mean-scale", 2), "--mean-scale has no effect with --state-features 0"),
         (("--schedule", "cosine", "--decay", 0.9), "--decay has no effect with --schedule cosine"),
         (("--time-mean", 1), "--time-mean has no effect with --time-law uniform"),
+        (
+            ("--bounded-lifts", "--method", "frobenius"),
+            "--bounded-lifts has no effect with --method frobenius",
+        ),
         (("--preset", "laptop", "--decay-every", 9), "--decay-every has no effect with --schedule cosine"),
         (("--state-features", -1), "state_features must be not negative; got -1"),
         (("--point-features", 3), "point_features is an option for point clouds"),

@@ -1,4 +1,4 @@
-"""Times of training: the paper's uniform ones are the generator's own, and the others keep their law's shape."""
+"""Times of training: the paper's uniform ones are the generator's own, others keep their law's shape."""
 
 import numpy as np
 import pytest

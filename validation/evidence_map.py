@@ -99,7 +99,7 @@ def _block(item: Item, results: Sequence[CheckResult], anchor: str, top: float, 
     middle = top + ROW * rows / 2
     functions = _spread(len(item.functions), middle)
     oracles = _spread(len(item.checks), middle)
-    edges = [_edge(240, middle, FUNCTION - 6, y) for y in functions]
+    edges = [_edge(250, middle, FUNCTION - 6, y) for y in functions]
     words = [
         _words(FUNCTION, y, function_name(each), 34)
         for each, y in zip(item.functions, functions, strict=True)

@@ -41,6 +41,7 @@ SECTIONS = {
     "Network for point clouds": "transformer",
     "Random features": "random_features",
     "Times of training": "times",
+    "Bounds of velocities": "bounds",
     "Labels and guidance": "labels",
     "Distances between clouds": "cloud_distances",
     "Nearest clouds": "cloud_neighbours",

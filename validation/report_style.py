@@ -4,7 +4,7 @@ CSS = """
 :root {
   color-scheme: light dark;
   --ink: light-dark(#1b1f24, #e3e6ea); --soft: light-dark(#59636e, #9aa4af);
-  --page: light-dark(#fff, #14171b);
+  --page: light-dark(#fff, #14171b); --under: var(--page); --shade: light-dark(#0003, #000c);
   --box: light-dark(#f5f7f9, #1d2126); --line: light-dark(#d5dae0, #363c44);
   --link: light-dark(#0b57b0, #7db4ff);
   --good: light-dark(#14713a, #5cc98a); --bad: light-dark(#b3261e, #ff8a80);
@@ -29,8 +29,13 @@ a { color: var(--link); }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .dim { color: var(--dim); }
 .lead { font-size: 1.1rem; }
 .scroll { overflow-x: auto; max-width: 100%; }
-.formula { padding: .7rem .9rem; margin: .6rem 0; background: var(--box); border-radius: .4rem;
-  overflow-x: auto; }
+.formula { padding: .7rem .9rem; margin: .6rem 0; border-radius: .4rem; overflow-x: auto;
+  --under: var(--box); }
+.scroll, .formula { background:  /* a shade at each edge behind which there is more */
+  linear-gradient(90deg, var(--under) 40%, transparent) left / 2rem 100% no-repeat local,
+  linear-gradient(-90deg, var(--under) 40%, transparent) right / 2rem 100% no-repeat local,
+  linear-gradient(90deg, var(--shade), transparent) left / .7rem 100% no-repeat scroll,
+  linear-gradient(-90deg, var(--shade), transparent) right / .7rem 100% no-repeat scroll, var(--under); }
 .formula p { margin: 0; }
 math { font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", "Noto Sans Math",
   "DejaVu Math TeX Gyre", math; }
@@ -59,7 +64,7 @@ figure img { display: block; width: 100%; max-width: 40rem; height: auto; backgr
   border: 1px solid var(--line); }
 figcaption { font-size: .85rem; color: var(--soft); margin-top: .3rem; max-width: 40rem; }
 nav ul { margin: 0; padding-left: 1rem; }
-nav > details > ul { padding: .2rem 1rem .8rem 1.6rem; columns: 16rem; font-size: .9rem; }
+nav > details > ul { padding: .2rem 1rem .8rem 1.6rem; columns: 16rem; column-gap: 2.2rem; font-size: .9rem; }
 nav li { break-inside: avoid; }
 nav ul ul { list-style: none; padding-left: 0; }
 .misprint { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem 1rem; margin: 1rem 0; }
@@ -83,6 +88,7 @@ nav ul ul { list-style: none; padding-left: 0; }
 .panel label { display: block; font-size: .85rem; }
 .panel input { width: 100%; max-width: 26rem; height: 2rem; }
 .panel output { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.scripted .checks output { display: block; font-size: .85rem; }
 .switch input { width: 1.2rem; height: 1.2rem; vertical-align: middle; }
 :is(input, summary, a, .map):focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 details.wrong { margin: .25rem 0; } details.wrong[open] { border-color: var(--bad); }
@@ -110,7 +116,7 @@ details.wrong summary { font-family: inherit; color: var(--ink); }
 @media (max-width: 40rem) {
   .map thead { display: none; } .map tr, .map td { display: block; border: 0; padding: 0; }
   .map tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
-  table { font-size: .78rem; } th, td { padding-right: .4rem; }
+  table { font-size: .78rem; } th, td { padding-right: .4rem; } th.n { white-space: normal; }
   math[display="block"] { font-size: 1.05em; }
   nav .title { display: none; } nav ul ul li { display: inline-block; margin-right: .7rem; }
 }

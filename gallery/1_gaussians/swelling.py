@@ -3,9 +3,9 @@ A straight line of covariances swells; the geodesic stays a needle
 ==================================================================
 
 Between two thin ellipses one can go straight in the entries of the covariance, :math:`(1-t)A+tB`.
-Halfway stands a fat ellipse that resembles neither. On the geodesic of optimal transport (WFM-8) points
-move straight, and halfway stands a needle. The straight line is the larger at all times: the difference
-of the two covariances has no negative eigenvalue.
+Halfway stands a fat ellipse that resembles neither. On the geodesic of optimal transport, McCann's
+interpolation (WFM-8), points move straight, and halfway stands a needle. The straight line is the larger
+at all times: the difference of the two covariances has no negative eigenvalue.
 """
 
 # %%

@@ -111,7 +111,8 @@ def family_in_words(family: Family | CloudFamily | PairFamily | PopulationFamily
 
 def measures_in_words(n: int, low: int, high: int, d: int, /) -> str:
     """So many clouds of these sizes, or Gaussians where they are 0."""
-    return f"{n} clouds of {low} to {high} points in {d}-D" if high else f"{n} Gaussians in {d}-D"
+    points = f"{low} to {high}" if low < high else f"{high}"
+    return f"{n} clouds of {points} points in {d}-D" if high else f"{n} Gaussians in {d}-D"
 
 
 class Bars(NamedTuple):

@@ -201,25 +201,24 @@ def _cell(result: Any) -> Text:
 
 
 def _misprint_table(part: Any) -> Table | str:
+    from refwfm.validation.plain_formulas import plain_or_prose
+
     table = Table(title="misprints, with the residuals that tell them apart", box=box.SIMPLE, pad_edge=False)
     table.add_column("", no_wrap=True)
-    for heading in ("where", "printed", "meant"):
+    for heading in ("where", "printed", "meant", "oracle"):
         table.add_column(heading, overflow="fold")
     for heading in ("as printed", "as meant"):
         table.add_column(heading, justify="right", no_wrap=True)
     for item in part.items:
         for misprint in item.misprints:
+            readings = map(plain_or_prose, (misprint.printed, misprint.correct))
+            words = [misprint.id, item.id, *readings]
             for check in part.results[item.id].checks:
                 for control in check.controls:
                     if control.variant == misprint.control:
-                        table.add_row(
-                            misprint.id,
-                            Text(item.id),
-                            Text(misprint.printed),
-                            Text(misprint.correct),
-                            f"{control.residual:.1e}",
-                            f"{check.residual:.1e}",
-                        )
+                        residuals = (f"{residual:.1e}" for residual in (control.residual, check.residual))
+                        table.add_row(*map(Text, [*words, check.oracle, *residuals]))
+                        words = 4 * [""]  # the next oracle is of the same misprint
     return table if table.row_count else ""
 
 

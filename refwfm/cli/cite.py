@@ -13,8 +13,12 @@ from refwfm.runs import folders
 
 ALWAYS = ("refwfm", "haviv2025wasserstein")
 KINDS = {"meta-ot": "amos2023meta", "meta-ot-clouds": "amos2023meta", "meta-fm": "atanackovic2025meta"}
-OUTER = {"frechet": "pooladian2023multisample", "chamfer": "pooladian2023multisample"}
-"""Outer plans of the first paper, with where it has matching within a batch from; others are of GWFM."""
+OUTER = {
+    "frechet": "pooladian2023multisample",
+    "chamfer": "pooladian2023multisample",
+    "semidiscrete": "mousavihosseini2025semidiscrete",
+}
+"""Where outer plans come from: matching within a batch, sources to members one by one; others are of GWFM."""
 ENTROPIC = ("auto", "rounded", "entropic", "argmax", "sampled")
 DATA = {
     "cities": "tiger2019",
@@ -30,7 +34,7 @@ DATA = {
     "airplanes": "wu2015shapenets",
     "chairs": "wu2015shapenets",
     "monitors": "wu2015shapenets",
-    "screen": "ramoszapatero2023",
+    "screen": "ramoszapatero2023trellis",
 }
 """Where families come from, by how their names begin; all others are drawn, or the user's own."""
 
@@ -59,9 +63,9 @@ def used(run: dict[str, Any], train: dict[str, Any], /) -> list[str]:
     keys = [KINDS[kind] for kind in (run.get("kind"),) if kind in KINDS]
     outer, inner = train.get("outer", "independent"), train.get("inner", "independent")
     if outer != "independent":
-        keys.append(OUTER.get(outer, "gwfm"))
+        keys.append(OUTER.get(outer, "piening2026generalized"))
     if inner in ("sliced", "linear", "lazy") or train.get("source") in ("pure", "barycentric"):
-        keys.append("gwfm")
+        keys.append("piening2026generalized")
     if inner in ENTROPIC or train.get("outer_eps"):
         keys.append("cuturi2013sinkhorn")
     if inner == "exact" or outer == "wasserstein":

@@ -75,7 +75,7 @@ def after_training(
         say('no picture: it needs matplotlib (pip install "refwfm[figures]")')
     else:
         figure.parent.mkdir(exist_ok=True)
-        draw_clouds_comparison(unpad(real), unpad(generated), figure)
+        draw_clouds_comparison(unpad(real)[:DRAWN], unpad(generated)[:DRAWN], figure)
         say(f"wrote {figure}")
     with progress("comparing", 2 * size) as done:
         result = compare(generated=generated, reference=real, progress=lambda rows, total: done(rows))

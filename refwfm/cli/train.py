@@ -332,6 +332,9 @@ def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
     for name in ("time_mean", "time_deviation"):
         if name in given and getattr(config, "time_law", None) == "uniform":
             raise ValueError(f"--{name.replace('_', '-')} has no effect with --time-law uniform")
+    method = getattr(config, "method", "riemannian")
+    if given.get("bounded_lifts") and method != "riemannian":
+        raise ValueError(f"--bounded-lifts has no effect with --method {method}, which has no lifts")
     if isinstance(config, PlanOptions) and config.outer != SEMIDISCRETE:
         for name in ("outer_cost", "outer_tol", "outer_steps"):
             if name in given:

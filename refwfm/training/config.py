@@ -55,6 +55,11 @@ class GaussianConfig(PlanOptions, FlowOptions):
         low=0,
     )
     cov_scale: float = option(1.0, "And in those of the covariance.", low=0)
+    bounded_lifts: bool = option(
+        False,
+        "Generate with lifts between those that geodesics have, -1 / (1 - t) and 1 / t (ours; of "
+        "method riemannian).",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from refwfm._array import Array, asarray_like
+from refwfm.bures import Tangent
 from refwfm.couplings.members import gaussian_costs
 from refwfm.couplings.outer import match_minibatch
-from refwfm.generation import Field, Generated, generate
+from refwfm.generation import Field, Generated, bound_velocity, generate
 from refwfm.measures import Gaussian, take
 from refwfm.networks import bures_mlp, init_bures_mlp
 from refwfm.sources.gaussians import (
@@ -173,7 +174,8 @@ def learned_field(
 
     def field(mu: Gaussian, t: Array) -> Any:
         output, _ = bures_mlp(params, setting.scaling, mu, t, labels)
-        return velocity(*output)
+        v = velocity(*output)
+        return bound_velocity(v, t) if config.bounded_lifts and isinstance(v, Tangent) else v
 
     return field
 

@@ -26,6 +26,7 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
             "width": 128,
             "depth": 3,
             "matching": True,
+            "bounded_lifts": True,
             "state_features": 128,
             "time_mean": 0.4,
             "time_deviation": 1.2,

@@ -158,6 +158,7 @@ record(
     (gaussian(), number("b")),
     call=lambda mu, v: generation.exponential_step(mu, v, 0.5),
 )
+record(generation.bound_velocity, {"v": tangent(), "t": time}, tangent())
 record(
     generation.projected_euler_step,
     {"mu": gaussian(), "v": euclidean_tangent()},

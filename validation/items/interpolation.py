@@ -29,7 +29,8 @@ def wfm_4() -> Item:
         place="section 2.2, eq. 4",
         title="displacement interpolation of clouds",
         latex=r"\mu_t=((1-t)\,\mathrm{id}+tT)_\sharp\mu,\qquad X_t=(1-t)X+tT(X)",
-        statement="Points move straight to their images; under the optimal map, at constant speed.",
+        statement="McCann's interpolation: points move straight to their images; under the optimal map, at "
+        "constant speed.",
         functions=(displacement,),
         checks=(
             Check(

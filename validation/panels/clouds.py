@@ -63,7 +63,7 @@ def _draw_carried(generate_clouds: Function, n: float) -> Frame:
     right = np.exp(-0.3) * _turned(source.points[0], np.rad2deg(2.5))
     error = np.max(np.linalg.norm(end - right, axis=-1))
     marks = [dots(source.points[0], "g"), dots(right, "b", radius=4), arrows(source.points[0], end)]
-    return Frame(plane(marks, **VIEW), f"{n:g} steps: error {error:.3g}")
+    return Frame(plane(marks, x=(-3.4, 3.4), y=(-0.2, 4.2)), f"{n:g} steps: error {error:.3g}")
 
 
 SPEEDS = tuple(float(s) for s in np.linspace(0.25, 3.0, 12))
@@ -121,7 +121,7 @@ def _draw_lifted(lifted_plan: Function, n: float) -> Frame:
     order = np.argsort(x[:, 1])
     angle = np.pi * np.arange(int(n)) / n
     theta = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    matrix = lifted_plan(uniform(x[None, order]), uniform(y[None, order]), theta)[0]
+    matrix = lifted_plan(uniform(x[order]), uniform(y[order]), theta)
     places = np.arange(14.0)
     svg = chart([cells(matrix, places, places)], x=(-1, 14), y=(-1, 14), labels=("target", "source"))
     return Frame(
@@ -137,7 +137,7 @@ def _draw_in_order(align: Function, noise: float) -> Frame:
     vector = alone(align, reference, uniform(cloud))
     mean = np.mean(np.sum((vector - reference) ** 2, axis=-1))
     marks = [dots(reference, "g"), arrows(reference, vector)]
-    return Frame(plane(marks, x=(-2, 2), y=(-1.3, 1.3)), f"noise {noise:g}: mean squared distance {mean:.4f}")
+    return Frame(plane(marks, x=(-3, 0.9), y=(-1.4, 1)), f"noise {noise:g}: mean squared distance {mean:.4f}")
 
 
 def _draw_linearised(sq_linearized_distance: Function, angle: float) -> Frame:
@@ -192,7 +192,7 @@ def _draw_around(sample_barycentric_noise: Function, sigma: float) -> Frame:
     noise = np.std(drawn.points - ARM)
     marks = [dots(drawn.points.reshape(-1, 2)), dots(ARM, "g", radius=4)]
     return Frame(
-        plane(marks, x=(-0.8, 2.6), y=(-1, 1)), f"sigma = {sigma:g}: deviation of the points {noise:.3f}"
+        plane(marks, x=(-1.2, 3), y=(-2.2, 2.2)), f"sigma = {sigma:g}: deviation of the points {noise:.3f}"
     )
 
 
@@ -203,7 +203,8 @@ def _draw_places_and_scales(sample_pure_noise: Function, spread: float) -> Frame
     means = points.mean(axis=1)
     marks = [*(dots(cloud, ("a", "b")[i % 2]) for i, cloud in enumerate(points)), dots(means, "g", radius=4)]
     return Frame(
-        plane(marks, **VIEW), f"deviation of the means {spread:g}: of the eight drawn {np.std(means):.3f}"
+        plane(marks, x=(-4, 4), y=(-3.1, 3.7)),
+        f"deviation of the means {spread:g}: of the eight drawn {np.std(means):.3f}",
     )
 
 
@@ -214,7 +215,7 @@ def _draw_factors(sample_cholesky_normal: Function, sigma: float) -> Frame:
     wanted = 0.8**2 + 0.5**2 + 0.3**2 + 3 * sigma**2
     mean = np.mean(np.sum(drawn**2, axis=-1))
     return Frame(
-        plane(marks, **VIEW),
+        plane(marks, x=(-4, 4), y=(-3.7, 3.1)),
         f"deviation {sigma:g}: mean square of 200 clouds {mean:.3f}, of the law {wanted:.3f}",
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 from refwfm.measures import Gaussian
 from refwfm.transport.grids import Grid
 from refwfm.validation.panels.plot import arrows, cells, chart, curve, dots, ellipse, line, plane
-from refwfm.validation.panels.slider import Frame, Function, Slider, alone, marked
+from refwfm.validation.panels.slider import Frame, Function, Slider, alone, marked, pair
 
 TIMES = tuple(float(t) for t in np.linspace(0.0, 1.0, 9))
 SHIFTS = tuple(float(s) for s in np.linspace(0.0, 2.0, 9))
@@ -112,7 +112,8 @@ def _draw_particles(linear_path: Function, t: float) -> Frame:
     x, u = alone(linear_path, x0, x1, np.full(16, t))
     marks = [dots(x0, "g"), dots(x1, "g"), arrows(x, x + 0.25 * u), dots(x, radius=3)]
     return Frame(
-        plane(marks, **VIEW), f"t = {t:g}: mean {x.mean(0)[0]:.3f}, mean velocity {u.mean(0)[0]:.3f}"
+        plane(marks, x=(-3, 3.8), y=(-2, 2)),
+        f"t = {t:g}: mean {x.mean(0)[0]:.3f}, mean velocity {u.mean(0)[0]:.3f}",
     )
 
 
@@ -156,7 +157,7 @@ def _draw_guided(guidance: Function, weight: float) -> Frame:
     v = guidance(with_label, without, weight)
     start = np.zeros((1, 2))
     marks = [arrows(start, without, "g"), arrows(start, with_label, "b"), arrows(start, v)]
-    return Frame(plane(marks, x=(-2, 3), y=(-1.2, 4)), f"w = {weight:g}: velocity {v[0].round(3)}")
+    return Frame(plane(marks, x=(-2, 3), y=(-1.2, 4)), f"w = {weight:g}: velocity {pair(v[0])}")
 
 
 def _draw_falling(exponential_decay: Function, step: float) -> Frame:

@@ -9,11 +9,13 @@ from refwfm.bures import Tangent
 from refwfm.measures import Gaussian
 from refwfm.sources.gaussians import GaussianWishart
 from refwfm.validation.panels.plot import arrows, chart, dots, ellipse, plane, words
-from refwfm.validation.panels.slider import Frame, Function, Slider, alone, marked, number
+from refwfm.validation.panels.slider import Frame, Function, Slider, alone, marked, number, pair
 
 MU = Gaussian(np.array([0.0, 0.0]), np.array([[1.2, 1.1], [1.1, 1.1]]))
 NU = Gaussian(np.array([7.0, 0.5]), np.array([[1.2, -1.0], [-1.0, 1.0]]))
 VIEW = {"x": (-2.4, 9.4), "y": (-3.2, 3.9)}
+BEYOND = {"x": (-2.4, 13.4), "y": (-3.6, 4.6)}
+"""With room for what goes half as far again as to ν."""
 TIMES = tuple(float(t) for t in np.linspace(0.0, 1.0, 9))
 ANGLES = tuple(float(a) for a in range(0, 181, 20))
 
@@ -55,7 +57,7 @@ def _draw_geodesic(interpolate: Function, t: float) -> Frame:
 def _draw_exponential(exp: Function, s: float) -> Frame:
     v = bures.log(MU, NU)
     mu = alone(exp, MU, Tangent(s * v.mean, s * v.lift))
-    svg = plane([*_ends(), ellipse(mu), dots(mu.mean[None])], **VIEW)
+    svg = plane([*_ends(), ellipse(mu), dots(mu.mean[None])], **BEYOND)
     return Frame(
         svg, f"s = {s:g}: variances {mu.cov[0, 0]:.3f} and {mu.cov[1, 1]:.3f}, covariance {mu.cov[0, 1]:.3f}"
     )
@@ -91,8 +93,8 @@ def _draw_pushed_points(push_forward: Function, angle: float) -> Frame:
     y = alone(push_forward, x, mu, nu)
     marks = [ellipse(mu, "g"), ellipse(nu, "g"), dots(x, "g"), dots(y)]
     return Frame(
-        plane(marks, x=(-6, 6), y=(-3.7, 3.7)),
-        f"ν turned by {angle:g}°: mean of the images {y.mean(0).round(2)}",
+        plane(marks, x=(-6, 6), y=(-4, 4)),
+        f"ν turned by {angle:g}°: mean of the images {pair(y.mean(0))}",
     )
 
 
@@ -138,7 +140,8 @@ def _draw_projected(project_psd: Function, lowest: float) -> Frame:
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
     matrix = alone(project_psd, turn @ np.diag([2.0, lowest]) @ turn.T)
     values = np.linalg.eigvalsh(matrix)
-    svg = plane([ellipse(Gaussian(np.zeros(2), matrix)), dots(np.zeros((1, 2)), "g")], x=(-3, 3), y=(-2, 2))
+    marks = [ellipse(Gaussian(np.zeros(2), matrix)), dots(np.zeros((1, 2)), "g")]
+    svg = plane(marks, x=(-3, 3), y=(-2.5, 2.5))
     return Frame(svg, f"eigenvalues 2 and {lowest:g} become {values[1]:.3f} and {values[0]:.3f}")
 
 
@@ -158,7 +161,7 @@ def _draw_descent(gradient_half_sq_distance: Function, s: float) -> Frame:
     mu = bures.exp(MU, Tangent(-s * v.mean, -s * v.lift))
     marks = [*_ends(), ellipse(mu), dots(mu.mean[None])]
     return Frame(
-        plane(marks, **VIEW), f"step {s:g} down: squared distance to ν {number(bures.sq_distance(mu, NU))}"
+        plane(marks, **BEYOND), f"step {s:g} down: squared distance to ν {number(bures.sq_distance(mu, NU))}"
     )
 
 
@@ -176,7 +179,7 @@ def _draw_matched(match_minibatch: Function, n: float) -> Frame:
     ]
     cost = bures.sq_distance(mu, Gaussian(nu.mean[chosen], nu.cov[chosen]))
     return Frame(
-        plane([*sets, lines], x=(-4, 4), y=(-3.4, 3.4)),
+        plane([*sets, lines], x=(-4, 4), y=(-3.7, 3.7)),
         f"{n} pairs: mean squared distance {np.mean(cost):.3f}",
     )
 
@@ -219,7 +222,7 @@ def _draw_nearest_member(nearest: Function, x: float) -> Frame:
         arrows(mu.mean[None], family[index].mean[None]),
     ]
     return Frame(
-        plane(marks, x=(-4, 4), y=(-2.5, 2.5)),
+        plane(marks, x=(-6, 6), y=(-2.9, 3.2)),
         f"mean at {x:g}: the nearest is the {('left', 'upright', 'oblique')[index]} one",
     )
 

@@ -18,7 +18,7 @@ Mark = Callable[[Place], str]
 Range = tuple[float, float]
 
 WIDTH, HEIGHT = 320.0, 200.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 8.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 8.0, 34.0
 
 
 # Marks
@@ -70,8 +70,9 @@ def ellipse(mu: Gaussian, kind: str = "a", /) -> Mark:
         centre, short, long = place(np.asarray(mu.mean) + np.stack([np.zeros(2), *axes]))
         along, across = long - centre, short - centre
         angle = math.degrees(math.atan2(along[1], along[0]))
+        rx, ry = (max(np.hypot(*each), 0.1) for each in (along, across))  # of no width none is drawn
         return (
-            f'<ellipse class="{kind}" rx="{_short(np.hypot(*along))}" ry="{_short(np.hypot(*across))}" '
+            f'<ellipse class="{kind}" rx="{_short(rx)}" ry="{_short(ry)}" '
             f'transform="translate({_pair(centre)})rotate({angle:.1f})"/>'
         )
 
@@ -144,12 +145,12 @@ def chart(marks: Sequence[Mark], /, *, x: Range, y: Range, labels: tuple[str, st
 
     left, bottom, right, top = LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, TOP
     parts = [f'<path class="axis" d="M{left:g} {top:g}V{bottom:g}H{right:g}"/>']
-    for value in _ticks(*x, log=logs[0]):
+    for value, name in _named(_ticks(*x, log=logs[0])):
         at = place(np.array([value, y[0]]))[0, 0]
-        parts.append(_label(at, bottom + 13, f"{value:g}", "middle"))
-    for value in _ticks(*y, log=logs[1]):
+        parts.append(_label(at, bottom + 13, name, "middle"))
+    for value, name in _named(_ticks(*y, log=logs[1])):
         at = place(np.array([x[0], value]))[0, 1]
-        parts.append(_label(left - 4, at + 3.5, f"{value:g}", "end"))
+        parts.append(_label(left - 4, at + 3.5, name, "end"))
     parts.append(_label((left + right) / 2, HEIGHT - 5, labels[0], "middle"))
     parts.append(
         f'<text class="g" transform="translate(10 {_short((top + bottom) / 2)})rotate(-90)" '
@@ -187,6 +188,15 @@ def _ticks(low: float, high: float, *, log: bool) -> list[float]:
     return [
         round(k * step, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     ]
+
+
+def _named(ticks: list[float]) -> list[tuple[float, str]]:
+    """Ticks and what is written at them: powers where one of them has no room otherwise."""
+    names = [f"{value:g}" for value in ticks]
+    if max(map(len, names), default=0) > 5:
+        parts = [f"{value:.0e}".split("e") for value in ticks]
+        names = [f"{digit}e{int(power)}" if float(digit) else "0" for digit, power in parts]
+    return list(zip(ticks, names, strict=True))
 
 
 def _through(pixels: np.ndarray) -> str:

@@ -142,6 +142,11 @@ def number(value: Any, /) -> str:
     return f"{float(np.asarray(value).reshape(-1)[0]):.3g}"
 
 
+def pair(value: Any, /) -> str:
+    """A point of the plane."""
+    return "({:.2f}, {:.2f})".format(*np.asarray(value) + 0.0)  # -0 is 0
+
+
 def marked(
     x: tuple[float, ...],
     y: list[Any],

@@ -14,6 +14,7 @@ LAPTOP: Values = {
     "schedule": "cosine",
     "warmup": 100,
     "ema": 0.99,
+    "time_law": "logit-normal",
 }
 """What Gaussians and clouds have in common: a few minutes on one core."""
 
@@ -27,7 +28,6 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
             "matching": True,
             "bounded_lifts": True,
             "state_features": 128,
-            "time_law": "logit-normal",
             "time_mean": 0.4,
             "time_deviation": 1.2,
         },

@@ -71,8 +71,8 @@ def seconds(browser: Any, path: Path) -> float:
 
 def processor_seconds(tab: Any, path: Path) -> float:
     """Load a page, and return the time of the processor that its main thread took: nobody else's is in it."""
-    session = tab.context.new_cdp_session(tab)
-    session.send("Performance.enable")
+    devtools = tab.context.new_cdp_session(tab)
+    devtools.send("Performance.enable")
     tab.goto(path.as_uri())
-    found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    found = {each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]}
     return float(found["ThreadTime"])

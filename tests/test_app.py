@@ -78,7 +78,7 @@ def test_completion_knows_commands_and_options():
 
 def test_every_reference_is_used_and_known():
     named = {*cite.ALWAYS, *cite.KINDS.values(), *cite.OUTER.values(), *cite.DATA.values()}
-    named |= {"piening2026generalized", "cuturi2013sinkhorn", "flamary2021pot"}
+    named |= {"piening2026generalized", "cuturi2013sinkhorn", "esser2024scaling", "flamary2021pot"}
     assert set(cite.entries()) == named
     for entry in cite.entries().values():
         assert entry.count("{") == entry.count("}")
@@ -101,6 +101,8 @@ def test_kinds_are_those_of_flows():
             "pooladian2023multisample", "flamary2021pot", "lecun1998gradient",
         ]),
         ({"data": "mine.npz"}, {"outer": "semidiscrete"}, ["mousavihosseini2025semidiscrete"]),
+        ({"data": "mine.npz", "source": "theirs.npz"}, {"outer": "paired"}, []),
+        ({"data": "mine.npz"}, {"time_law": "logit-normal"}, ["esser2024scaling"]),
         ({"data": "strokes", "kind": "meta-ot"}, {}, ["amos2023meta"]),
         ({"data": "shapenet-tables", "source": "shapenet-chairs"}, {"inner": "rounded"}, [
             "cuturi2013sinkhorn", "chang2015shapenet", "chang2015shapenet",

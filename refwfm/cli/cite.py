@@ -62,7 +62,9 @@ def used(run: dict[str, Any], train: dict[str, Any], /) -> list[str]:
     """Keys of what a configuration uses, beside ``ALWAYS``."""
     keys = [KINDS[kind] for kind in (run.get("kind"),) if kind in KINDS]
     outer, inner = train.get("outer", "independent"), train.get("inner", "independent")
-    if outer != "independent":
+    if train.get("time_law", "uniform") != "uniform":
+        keys.append("esser2024scaling")
+    if outer not in ("independent", "paired"):  # of no method: drawn, or as the data have them
         keys.append(OUTER.get(outer, "piening2026generalized"))
     if inner in ("sliced", "linear", "lazy") or train.get("source") in ("pure", "barycentric"):
         keys.append("piening2026generalized")

@@ -309,3 +309,42 @@ def moments(points: Array, weights: Array | None = None, /) -> Gaussian:
     missed = matvec(transpose(centred), weights)
     mean, centred = mean + missed, centred - missed[..., None, :]
     return Gaussian(mean, symmetrize(transpose(centred) @ (weights[..., None] * centred)))
+
+
+def grid_spacing(values: np.ndarray, /) -> float:
+    """Spacing of the grid on which all numbers lie, as pixels' centres do; 0 where there is none.
+
+    Equation: WFM-GRID. The smallest gap between different numbers, if all others are multiples of it to
+    within a thousandth of it.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (n,)
+        One coordinate of all points. Differences below a millionth of their range are rounding.
+
+    Raises
+    ------
+    ValueError
+        If the values are not finite.
+
+    Notes
+    -----
+    Three different numbers are needed: any two lie on a grid.
+
+    Examples
+    --------
+    >>> grid_spacing(np.asarray([0.25, -0.5, 1.0, 0.25])), grid_spacing(np.asarray([0.1, 0.5, 0.75, 0.77]))
+    (0.75, 0.0)
+    """
+    nodes = np.unique(np.asarray(values, dtype=np.float64))
+    if not np.all(np.isfinite(nodes)):
+        raise ValueError("values must be finite; got NaN or infinity")
+    if len(nodes) < 3:
+        return 0.0
+    largest = max(abs(nodes[0]), abs(nodes[-1]))
+    place = nodes / largest - nodes[0] / largest
+    gaps = np.diff(place)
+    step = np.min(gaps, where=gaps > 1e-6 * place[-1], initial=place[-1])
+    step = place[-1] / np.round(place[-1] / step)  # one gap has more rounding than all of them together
+    turns = place / step
+    return float(largest * step) if np.max(np.abs(turns - np.round(turns))) < 1e-3 else 0.0

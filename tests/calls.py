@@ -41,7 +41,7 @@ from refwfm.populations import oracles as population_oracles
 from refwfm.sources import clouds as cloud_sources
 from refwfm.sources import gaussians as gaussian_sources
 from refwfm.sources.clouds import CholeskyNormal, PureNoise
-from refwfm.training import optim, regression
+from refwfm.training import muon, optim, regression
 from refwfm.training.regression import CloudBatch, GaussianBatch
 from refwfm.transport import (
     _parallel,
@@ -232,6 +232,7 @@ CALLS = {
     "clouds.uniform": (clouds.uniform, X.points),
     "clouds.pad": (lambda x, y: clouds.pad([x, y]), X.points[0], WY.points[0]),
     "clouds.unpad": (clouds.unpad, WX),
+    "clouds.grid_spacing": (lambda: clouds.grid_spacing(np.asarray([0.0, 0.5, 2.0])),),
     "clouds.sizes": (clouds.sizes, WX),
     "clouds.moments": (clouds.moments, WX.points, WX.weights),
     "conditional.gradient_half_sq_distance": (conditional.gradient_half_sq_distance, MU, NU),
@@ -448,6 +449,10 @@ CALLS = {
         _random(2, 3),
         _random(2, 3),
     ),
+    "networks.features.grid_frequencies": (
+        lambda like: networks.grid_frequencies([0.5, 0.0], like=like),
+        LIKE,
+    ),
     "networks.features.space_features": (networks.space_features, 0.2 * _random(2, 3), _random(2, 5, 2)),
     "networks.features.with_features": (
         lambda frequencies, x: networks.with_features({"frequencies": frequencies}, x, x),
@@ -582,6 +587,20 @@ CALLS = {
     "sources.gaussians.sample_empirical": (
         lambda mu: gaussian_sources.sample_empirical(mu, rng=rng(), size=2),
         MU,
+    ),
+    "training.muon.orthogonalize": (muon.orthogonalize, _random(2, 3)),
+    "training.muon.is_hidden": (lambda: muon.is_hidden("blocks/0/weight", np.ones((2, 2))),),
+    "training.muon.muon": (
+        lambda p, g, first, second: muon.muon(
+            {"blocks": p},
+            {"blocks": g},
+            optim.AdamState({"blocks": first}, {"blocks": second}, 3),
+            learning_rate=0.1,
+        ),
+        DENSE,
+        DENSE,
+        ADAM.first,
+        ADAM.second,
     ),
     "training.optim.tree_map": (lambda tree: optim.tree_map(lambda leaf: 2.0 * leaf, tree), DENSE),
     "training.optim.tree_leaves": (optim.tree_leaves, DENSE),

@@ -78,7 +78,13 @@ def test_completion_knows_commands_and_options():
 
 def test_every_reference_is_used_and_known():
     named = {*cite.ALWAYS, *cite.KINDS.values(), *cite.OUTER.values(), *cite.DATA.values()}
-    named |= {"piening2026generalized", "cuturi2013sinkhorn", "esser2024scaling", "flamary2021pot"}
+    named |= {
+        "piening2026generalized",
+        "cuturi2013sinkhorn",
+        "esser2024scaling",
+        "flamary2021pot",
+        "jordan2024muon",
+    }
     assert set(cite.entries()) == named
     for entry in cite.entries().values():
         assert entry.count("{") == entry.count("}")
@@ -103,6 +109,7 @@ def test_kinds_are_those_of_flows():
         ({"data": "mine.npz"}, {"outer": "semidiscrete"}, ["mousavihosseini2025semidiscrete"]),
         ({"data": "mine.npz", "source": "theirs.npz"}, {"outer": "paired"}, []),
         ({"data": "mine.npz"}, {"time_law": "logit-normal"}, ["esser2024scaling"]),
+        ({"data": "mine.npz"}, {"optimizer": "muon"}, ["jordan2024muon"]),
         ({"data": "strokes", "kind": "meta-ot"}, {}, ["amos2023meta"]),
         ({"data": "shapenet-tables", "source": "shapenet-chairs"}, {"inner": "rounded"}, [
             "cuturi2013sinkhorn", "chang2015shapenet", "chang2015shapenet",

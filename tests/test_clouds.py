@@ -14,6 +14,7 @@ from refwfm.clouds import (
     check_cloud,
     check_cloud_pair,
     even,
+    grid_spacing,
     in_order,
     moments,
     pad,
@@ -202,3 +203,38 @@ def test_a_row_of_weight_nan_is_no_padding():
 def test_weights_to_pad_fit_their_clouds(weights):
     with pytest.raises(ValueError, match="weights must hold one array"):
         pad([np.zeros((2, 1))], weights=weights)
+
+
+# Grids
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(1e-3, 1e3),
+    st.floats(-1e3, 1e3),
+    st.sampled_from([1.0, 1e-150, 1e150]),
+)
+def test_the_grid_of_points_is_found_in_any_unit_and_at_any_place(seed, spacing, origin, unit):
+    rng = np.random.default_rng(seed)
+    nodes = np.concatenate([[0, 1, 3], rng.integers(-9, 9, 12)])
+    values = rng.permutation(unit * spacing * (nodes + origin))
+    assert grid_spacing(values) == pytest.approx(unit * spacing, rel=1e-9)
+    assert grid_spacing(np.concatenate([values, unit * spacing * (origin + rng.uniform(0.1, 0.4, 3))])) == 0.0
+
+
+def test_what_is_on_no_grid():
+    rng = np.random.default_rng(0)
+    for values in (
+        [],
+        [1.0],
+        [1.0, 2.0, 2.0],
+        np.full(9, 3.0),
+        rng.standard_normal(50),
+        [-1e308, 1e307, 1e308],
+    ):
+        assert grid_spacing(np.asarray(values)) == 0.0
+    assert grid_spacing(np.asarray([0.0, 0.1 + 0.2, 0.3, 0.6, 0.9])) == pytest.approx(0.3)  # 0.1 + 0.2 > 0.3
+    assert grid_spacing(np.asarray([7, 8, 10])) == pytest.approx(1.0)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="values must be finite; got NaN or infinity"):
+            grid_spacing(np.asarray([0.0, 1.0, bad]))

@@ -17,7 +17,7 @@ ROOMS = ("transport", "couplings", "sources", "metrics", "networks", "meta", "po
 MATHEMATICS = sorted(
     [path for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__", "_array")]
     + [path for room in ROOMS for path in PACKAGE.joinpath(room).rglob("*.py") if path.stem != "__init__"]
-    + [PACKAGE / "training" / f"{name}.py" for name in ("optim", "regression")]
+    + [PACKAGE / "training" / f"{name}.py" for name in ("muon", "optim", "regression")]
 )
 NEEDS_NONE = r"(check|init)_\w+|_\w+"
 """Functions that raise or draw, or are not public."""

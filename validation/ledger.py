@@ -40,6 +40,8 @@ SECTIONS = {
     "Network for Gaussians, optimiser": "networks",
     "Network for point clouds": "transformer",
     "Random features": "random_features",
+    "Grids of data": "grid_features",
+    "Orthogonal steps": "muon",
     "Times of training": "times",
     "Bounds of velocities": "bounds",
     "Labels and guidance": "labels",

@@ -64,6 +64,8 @@ def used(run: dict[str, Any], train: dict[str, Any], /) -> list[str]:
     outer, inner = train.get("outer", "independent"), train.get("inner", "independent")
     if train.get("time_law", "uniform") != "uniform":
         keys.append("esser2024scaling")
+    if train.get("optimizer", "adam") == "muon":
+        keys.append("jordan2024muon")
     if outer not in ("independent", "paired"):  # of no method: drawn, or as the data have them
         keys.append(OUTER.get(outer, "piening2026generalized"))
     if inner in ("sliced", "linear", "lazy") or train.get("source") in ("pure", "barycentric"):

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm.clouds import pad
+from refwfm.clouds import grid_spacing, pad
 from refwfm.datasets._basis import Basis
 from refwfm.datasets._family import (
     check_cells,
@@ -97,6 +97,15 @@ class CloudFamily:
     def sizes(self) -> NDArray[np.int64]:
         """Number of points of every cloud, shape (N,)."""
         return np.diff(self.offsets)
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """Spacing of the grid that the points lie on, by coordinate; 0 where there is none."""
+        few = self.points[:10_000].T  # mostly enough to see that there is none
+        return tuple(
+            grid_spacing(all_of) if grid_spacing(some) else 0.0
+            for some, all_of in zip(few, self.points.T, strict=True)
+        )
 
     def cloud(self, i: int, /) -> PointCloud:
         """Cloud i, points (n_i, d) and weights (n_i,): no padding."""

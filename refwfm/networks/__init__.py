@@ -3,7 +3,13 @@
 from refwfm.networks.attention import attention, init_multi_head_attention, multi_head_attention
 from refwfm.networks.bures_mlp import bures_mlp, identity_scaling, init_bures_mlp, input_features
 from refwfm.networks.conditioning import feature_embedding, guidance, unlabelled
-from refwfm.networks.features import init_frequencies, space_features, with_features
+from refwfm.networks.features import (
+    grid_frequencies,
+    init_frequencies,
+    init_space,
+    space_features,
+    with_features,
+)
 from refwfm.networks.layers import (
     Params,
     Pullback,
@@ -41,6 +47,7 @@ __all__ = [
     "feature_embedding",
     "feed_forward",
     "fourier_features",
+    "grid_frequencies",
     "guidance",
     "identity_scaling",
     "init_bures_mlp",
@@ -51,6 +58,7 @@ __all__ = [
     "init_mlp",
     "init_multi_head_attention",
     "init_point_mlp",
+    "init_space",
     "init_transformer",
     "input_features",
     "label_embedding",

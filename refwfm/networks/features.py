@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refwfm._array import Array, asarray_like, check_floating
+from refwfm._array import Array, array_namespace, asarray_like, check_floating
 from refwfm.networks.layers import Params
 
 if TYPE_CHECKING:
@@ -51,15 +51,62 @@ def init_frequencies(rng: "Generator", scales: Sequence[float], n: int, /, *, li
     return asarray_like(turns * rng.standard_normal((len(turns), n)), like)
 
 
+def grid_frequencies(spacing: Sequence[float], /, *, like: Array) -> Array:
+    """Frequencies of a grid for ``space_features``: one turn from node to node along every coordinate.
+
+    Equation: WFM-GRID.
+
+    Parameters
+    ----------
+    spacing : sequence of float, length d
+        Of the grid, coordinate by coordinate; 0 where there is none (see ``clouds.grid_spacing``).
+    like : array
+        Fixes library, dtype and device.
+
+    Returns
+    -------
+    array, shape (d, number of coordinates with a grid), in turns, of 2 π radians
+
+    Examples
+    --------
+    >>> grid_frequencies([0.5, 0.0, 0.25], like=np.zeros(0)).tolist()
+    [[2.0, 0.0], [0.0, 0.0], [0.0, 4.0]]
+    """
+    steps = np.asarray(spacing, dtype=np.float64)
+    on_grid = np.flatnonzero(steps)
+    frequencies = np.zeros((len(steps), len(on_grid)))
+    frequencies[on_grid, np.arange(len(on_grid))] = 1.0 / steps[on_grid]
+    return asarray_like(frequencies, like)
+
+
+def init_space(
+    rng: "Generator", d: int, n: int, scale: float, grid: Sequence[float] = (), /, *, like: Array
+) -> Params:
+    """Parameters of what a network reads of a place: ``n`` random frequencies and a grid's, or nothing.
+
+    Equation: WFM-RFF, WFM-GRID.
+
+    Examples
+    --------
+    >>> init_space(np.random.default_rng(0), 2, 3, 1.0, (0.5, 0.0), like=np.zeros(0))["frequencies"].shape
+    (2, 4)
+    >>> init_space(np.random.default_rng(0), 2, 0, 1.0, like=np.zeros(0))
+    {}
+    """
+    parts = [init_frequencies(rng, [scale] * d, n, like=like)] if n else []
+    parts += [grid_frequencies(grid, like=like)] if any(grid) else []
+    return {"frequencies": array_namespace(like).concat(parts, axis=-1)} if parts else {}
+
+
 def space_features(frequencies: Array, x: Array, /) -> Array:
     """Random Fourier features ``cos(2π x B), sin(2π x B)`` of points.
 
-    Equation: META-FM-4, WFM-RFF.
+    Equation: META-FM-4, WFM-RFF, WFM-GRID.
 
     Parameters
     ----------
     frequencies : array, shape (d, m)
-        B, normal, drawn once.
+        B, normal, drawn once, or those of a grid.
     x : array, shape (..., d)
 
     Returns

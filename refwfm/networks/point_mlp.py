@@ -5,8 +5,8 @@ cloud's mean and covariance. One perceptron reads that for every point alike, an
 lets the points look at each other. As all of it is the same in any order of the points, so is the velocity.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import array_api_extra as xpx
 
@@ -24,7 +24,7 @@ from refwfm._array import (
 )
 from refwfm.networks._order import in_order
 from refwfm.networks.conditioning import embed_condition
-from refwfm.networks.features import init_frequencies, with_features, without_gradient
+from refwfm.networks.features import init_space, with_features, without_gradient
 from refwfm.networks.layers import Params, dense, init_dense, init_layer_norm, layer_norm, residual, vech
 from refwfm.networks.mlp import block
 from refwfm.networks.transformer import check_inputs, init_transformer, transformer_block
@@ -43,7 +43,8 @@ def init_point_mlp(
     depth: int = 6,
     n_space: int = 0,
     space_scale: float = 2.0,
-    **options: int,
+    grid: Sequence[float] = (),
+    **options: Any,
 ) -> Params:
     """Draw the parameters of ``point_mlp``.
 
@@ -60,8 +61,8 @@ def init_point_mlp(
         Nearest neighbours that a point sees.
     width, depth : int
         Sizes of the perceptron: ``depth`` residual blocks.
-    n_space, space_scale
-        Random frequencies of space, as for ``init_transformer``.
+    n_space, space_scale, grid
+        Frequencies of space, as for ``init_transformer``.
     **options
         Those of the block of attention, time and labels, as for ``init_transformer``.
 
@@ -74,7 +75,7 @@ def init_point_mlp(
     """
     if neighbours < 1 or depth < 1:
         raise ValueError(f"neighbours and depth must be at least 1; got {neighbours} and {depth}")
-    n_in = 2 * d + d * (d + 1) // 2 + neighbours * (1 + d) + 2 * n_space
+    n_in = 2 * d + d * (d + 1) // 2 + neighbours * (1 + d) + 2 * (n_space + sum(map(bool, grid)))
     params = init_transformer(rng, n_in, like=like, width=width, depth=1, **options)
     layers = {
         str(layer): {
@@ -84,9 +85,7 @@ def init_point_mlp(
         for layer in range(depth)
     }
     params |= {"mlp": layers, "out": init_dense(rng, width, d, like=like, scale=0.0)}
-    if n_space:
-        params["frequencies"] = init_frequencies(rng, [space_scale] * d, n_space, like=like)
-    return params
+    return params | init_space(rng, d, n_space, space_scale, grid, like=like)
 
 
 def point_mlp(

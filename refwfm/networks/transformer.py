@@ -5,14 +5,14 @@ clouds of any size are read by the same parameters.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from refwfm._array import Array, array_namespace, check_floating
 from refwfm.networks._order import in_order
 from refwfm.networks.attention import init_multi_head_attention, multi_head_attention
 from refwfm.networks.conditioning import check_cloud_labels, embed_condition, init_conditioning
-from refwfm.networks.features import init_frequencies, with_features, without_gradient
+from refwfm.networks.features import init_space, with_features, without_gradient
 from refwfm.networks.layers import Params, Pullback, dense, init_dense, init_layer_norm, layer_norm, relu
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def init_transformer(
     n_frequencies: int = 16,
     n_space: int = 0,
     space_scale: float = 2.0,
+    grid: Sequence[float] = (),
     n_labels: int = 0,
     n_features: int = 0,
     label_dim: int = 32,
@@ -55,6 +56,9 @@ def init_transformer(
         Random frequencies of space (ours, not the paper's).
     space_scale : float
         Their standard deviation, in radians / unit of the points.
+    grid : sequence of float
+        Spacing of the grid that the data lie on, coordinate by coordinate, 0 where there is none (ours): its
+        frequencies are read beside those. None when empty.
     n_labels, n_features : int
         Number of classes, or length of the vectors that clouds are conditioned on; at most one is positive.
     label_dim : int
@@ -64,8 +68,8 @@ def init_transformer(
     -------
     dict
         ``in``, ``blocks`` ("0", "1", ...), ``norm``, ``out``, and ``labels`` if there are some, and
-        ``frequencies`` (d, n_space), which are not trained. The weights of ``out`` are zero, so that training
-        starts from the zero field.
+        ``frequencies`` (d, those of space and of the grid), which are not trained. The weights of ``out`` are
+        zero, so that training starts from the zero field.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def init_transformer(
     labelled = bool(n_labels or n_features)
     n_condition = 2 * n_frequencies + (label_dim if labelled else 0)
     params: Params = {
-        "in": init_dense(rng, d + 2 * n_space, width, like=like, scale=1.0),
+        "in": init_dense(rng, d + 2 * (n_space + sum(map(bool, grid))), width, like=like, scale=1.0),
         "blocks": {
             str(layer): {
                 "condition": init_dense(rng, n_condition, width, like=like, scale=1.0),
@@ -97,9 +101,7 @@ def init_transformer(
     }
     if labelled:
         params["labels"] = init_conditioning(rng, n_labels, n_features, label_dim, like=like)
-    if n_space:
-        params["frequencies"] = init_frequencies(rng, [space_scale] * d, n_space, like=like)
-    return params
+    return params | init_space(rng, d, n_space, space_scale, grid, like=like)
 
 
 def transformer(

@@ -25,8 +25,9 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace, check_integer
 from refwfm.training import optim
-from refwfm.training.base_config import TrainingConfig
+from refwfm.training.base_config import FlowOptions, TrainingConfig
 from refwfm.training.flows import flow_of
+from refwfm.training.muon import muon
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
 
@@ -92,7 +93,7 @@ def step(
     # Line 7
     grads, norm = ops.clip_by_global_norm(grads, config.clip_norm or math.inf)
     rate = learning_rate(config, state.step)
-    params, adam = _updated(state, grads, rate, ops)
+    params, adam = _updated(config, state, grads, rate, ops)
     ema = None
     if state.ema is not None:
         # The first averages would otherwise remember little but the random start.
@@ -102,10 +103,14 @@ def step(
     )
 
 
-def _updated(state: State, grads: Tree, rate: float, ops: Ops) -> tuple[Tree, optim.AdamState]:
+def _updated(
+    config: TrainingConfig, state: State, grads: Tree, rate: float, ops: Ops
+) -> tuple[Tree, optim.AdamState]:
     """Adam on the parts that have gradients; parts that take turns remember only their own steps."""
     params, adam = state.params, state.adam
     assert adam is not None, "a state without an optimiser is not trained"
+    if isinstance(config, FlowOptions) and config.optimizer == "muon":
+        return muon(params, grads, adam, learning_rate=rate, adam=ops.adam)
     if grads.keys() == params.keys():
         return ops.adam(params, grads, adam, learning_rate=rate)
     first, second, mine = ({name: tree[name] for name in grads} for tree in (adam.first, adam.second, params))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from refwfm.training.muon import OPTIMIZERS
 from refwfm.training.options import check_options, option
 from refwfm.training.times import LAWS, sample_times
 
@@ -46,6 +47,11 @@ class FlowOptions(TrainingConfig):
     """What a run that learns a flow is asked for besides."""
 
     n_frequencies: int = option(16, "Number of Fourier features of time.", low=1)
+    optimizer: str = option(
+        "adam",
+        "How parameters move: all by Adam, the papers'; or matrices between layers by Muon (ours).",
+        choices=OPTIMIZERS,
+    )
     time_law: str = option(
         "uniform", "Law of the times that are drawn; the papers' is uniform.", choices=LAWS
     )

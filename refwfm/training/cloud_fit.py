@@ -66,6 +66,9 @@ def prepare(
     fitted = fit_cholesky_normal(cov)
     counts = count_labels(data.labels, len(data.label_names), conditional=config.conditional)
     most = data.sizes.max() if config.n_points is None else config.n_points
+    grid = getattr(data, "grid", ()) if config.grid_features else ()
+    if config.grid_features and not any(grid):
+        raise ValueError("grid_features needs data on a grid, such as pixels; these coordinates are on none")
     reference, families = _with_reference(config, Families(data, source), int(most), progress)
     setting = CloudSetting(
         shift,
@@ -75,6 +78,7 @@ def prepare(
         counts,
         None if reference is None else asarray((reference - shift) / unit),
         conditions=fit_conditions(data, conditional=config.conditional),
+        grid=tuple(spacing / unit for spacing in grid),
     )
     return setting, families
 

@@ -90,6 +90,7 @@ def _sizes(options: "NetworkOptions", setting: CloudSetting) -> dict[str, Any]:
         "n_frequencies": options.n_frequencies,
         "n_space": options.point_features,
         "space_scale": options.point_scale,
+        "grid": setting.grid,
         **network_sizes(setting),
     }
 
@@ -117,6 +118,10 @@ class NetworkOptions(FlowOptions):
     )
     point_scale: float = option(
         2.0, "Standard deviation of these, in radians / standard deviation of the data.", low=0
+    )
+    grid_features: bool = option(
+        False,
+        "Whether the network reads where a point lies in the data's grid, of pixels for example (ours).",
     )
 
     def __post_init__(self) -> None:

@@ -33,6 +33,8 @@ class CloudSetting(NamedTuple):
         Numbers that the model is conditioned on.
     outer : OuterPlan, or None
         Weights of a semidiscrete outer plan.
+    grid : tuple of float, length d or 0
+        Spacing in these units of the grid that the network is told of, by coordinate; 0 where there is none.
     """
 
     shift: np.ndarray
@@ -44,6 +46,7 @@ class CloudSetting(NamedTuple):
     start: Tree = None
     conditions: Conditions | None = None
     outer: OuterPlan | None = None
+    grid: tuple[float, ...] = ()
 
     @property
     def like(self) -> Array:
@@ -89,6 +92,8 @@ def pack(setting: CloudSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:
     values, numbers = pack_conditions(setting.conditions)
     plan, evidence = pack_outer(setting.outer)
     told = {"unit": setting.unit, "shift": setting.shift.tolist(), **numbers, **evidence}
+    if setting.grid:
+        told["grid"] = list(setting.grid)
     return {**arrays, **values, **plan}, told
 
 
@@ -107,4 +112,5 @@ def unpack(arrays: dict[str, Any], numbers: dict[str, Any], /) -> CloudSetting:
         arrays.get("start"),
         unpack_conditions(arrays, numbers),
         unpack_outer(arrays, numbers),
+        tuple(numbers.get("grid", ())),
     )

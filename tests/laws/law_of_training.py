@@ -3,7 +3,7 @@
 from law_kinds import Kind, number, points, positive
 from law_record import record
 
-from refwfm.training import optim
+from refwfm.training import muon, optim
 
 # Optimisation: parameters in any unit, gradients in any other
 TREE = {"bias": Kind("T", 1)}
@@ -16,6 +16,21 @@ def adam(params, grads, rate):
 
 
 record(optim.adam, ADAM, TREE, call=adam)
+
+
+def muon_step(params, grads, rate):
+    return muon.muon(params, grads, optim.init_adam(params), learning_rate=float(rate))[0]
+
+
+MATRIX = {"blocks": {"0": Kind("TT", 1)}}
+record(
+    muon.muon,
+    {"params": MATRIX, "grads": {"blocks": {"0": Kind("TT")}}, "rate": positive("", 1)},
+    MATRIX,
+    call=muon_step,
+    ulps=1e4,
+)
+record(muon.orthogonalize, {"matrix": Kind("bTT", 1)}, Kind("bTT"), ulps=1e4)
 record(
     optim.clip_by_global_norm,
     {"grads": TREE, "largest": positive("", 1)},

@@ -7,20 +7,24 @@ from refwfm import backends
 from refwfm.datasets import CloudFamily, load
 from refwfm.runs.estimator import WassersteinFlow
 from refwfm.runs.evaluate_clouds import subsample
+from refwfm.training.presets import UNIFORM
 
 TITLE = "Ablation of the preset for laptops"
 KIND = "ablation"
 FAMILIES = ("tutorial-spiral", "cities", "niches", "fours")
 
-WITHOUT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+WITHOUT: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
     "nothing": ({}, {}),
     "features": ({"state_features": 0}, {"point_features": 0}),
     "matching": ({"matching": False}, {"outer": "independent"}),
     "running mean": ({"ema": 0.0}, {"ema": 0.0}),
     "cosine": ({"schedule": "exponential"}, {"schedule": "exponential"}),
     "warm-up": ({"warmup": 0}, {"warmup": 0}),
+    "times": (UNIFORM, UNIFORM),
+    "Muon": (None, {"optimizer": "adam"}),
+    "grid": (None, {"grid_features": False}),
 }
-"""What is left out, and the options that do it, for Gaussians and for clouds."""
+"""What is left out, and the options that do it, for Gaussians and for clouds; None where there is nothing."""
 
 
 class Scale(NamedTuple):
@@ -67,14 +71,15 @@ def tasks_of(families: tuple[str, ...], scale: Scale, /, *, backend: str | None 
         Task(name, without, seed, scale, backend)
         for name in families
         for seed in range(scale.seeds)
-        for without in WITHOUT
+        for without, options in WITHOUT.items()
+        if options[isinstance(load(name), CloudFamily)] is not None
     ]
 
 
 def run(task: Task, /) -> Outcome:
     """Train with the preset but for one part; score the model against its family."""
     family = load(task.data)
-    options = {**task.scale.options, **WITHOUT[task.without][isinstance(family, CloudFamily)]}
+    options = {**task.scale.options, **(WITHOUT[task.without][isinstance(family, CloudFamily)] or {})}
     flow = WassersteinFlow(options=options, seed=task.seed, backend=backends.load(task.backend))
     start = time.process_time()
     flow.fit(family)

@@ -22,6 +22,7 @@ from refwfm.runs.evaluate_clouds import (
 )
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
+from refwfm.training.presets import with_preset
 from refwfm.training.randomness import random_stream
 
 DRAWN = 25
@@ -73,21 +74,11 @@ SMOKE = CloudScale(
     size=12,
     n_steps=5,
 )
+LAPTOP_OWN = {"steps": 3000, "batch": 16}
+"""What experiments have instead of the steps and the batch of the preset for laptops."""
+
 LAPTOP = CloudScale(
-    {
-        "steps": 3000,
-        "batch": 16,
-        "width": 64,
-        "depth": 3,
-        "heads": 4,
-        "hidden": 128,
-        "n_frequencies": 8,
-        "learning_rate": 6e-3,
-        "decay_every": 30,
-        "inner": "exact",
-        "outer": "frechet",
-        "ema": 0.99,
-    },
+    with_preset("laptop", CloudConfig, LAPTOP_OWN),
     seeds=2,
     size=200,
     n_steps=50,
@@ -98,14 +89,14 @@ PAPER = CloudScale({"outer": "frechet"}, seeds=3, size=10_000, n_steps=100)
 
 
 def scale_of(name: str, family: str, /) -> CloudScale:
-    """Scale ``smoke``, ``laptop`` or ``paper`` for a family: what its size and dimension need."""
+    """Scale ``smoke``, ``laptop`` or ``paper`` for a family: what its size, dimension and grid need."""
     if name == "smoke":
         return SMOKE
     if name == "paper":
         return PAPER.of(**({"steps": 500_000, "n_points": 2048} if "chairs" in family else {}))
     changes: dict[str, Any] = LAPTOP_CHANGES.get(family, {})
-    steps = changes.get("steps", LAPTOP.config["steps"])
-    scale = LAPTOP.of(**changes, decay_every=max(1, steps // 100))
+    own = {**LAPTOP_OWN, **changes}
+    scale = LAPTOP._replace(config=with_preset("laptop", CloudConfig, own, family=datasets.load(family)))
     # Exact distances between clouds of 512 points take their time: fewer of them, and of one training.
     return scale._replace(seeds=1, size=100, evaluations=3) if "n_points" in changes else scale
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refwfm.paper_figures.cloud_experiment import FOLLOWED, LAPTOP, SMOKE, CloudOutcome, CloudScale
+from refwfm.paper_figures.cloud_experiment import FOLLOWED, SMOKE, CloudOutcome, CloudScale, scale_of
 from refwfm.paper_figures.cloud_pictures import draw_rows
 
 TITLE = "Demo: handwritten fours as point clouds of their own sizes (MNIST), against held-out fours"
@@ -19,13 +19,13 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
 
     The first look is a short run of the former, for those who do not want to wait.
     """
-    base = SMOKE if scale == "smoke" else LAPTOP._replace(seeds=1, size=100, evaluations=3)
+    base = SMOKE if scale == "smoke" else scale_of(scale, "fours")._replace(seeds=1, size=100, evaluations=3)
     optimal = base.of(inner="exact", outer="frechet")
     random = base.of(inner="independent", outer="independent")
     if scale == "smoke":
         return {"fours": {OPTIMAL: optimal, RANDOM: random}}
-    first = optimal._replace(size=50, evaluations=1).of(steps=LOOK, decay_every=LOOK // 100)
-    long = {"steps": STEPS, "decay_every": STEPS // 100}
+    first = optimal._replace(size=50, evaluations=1).of(steps=LOOK)
+    long = {"steps": STEPS}
     return {"fours": {FIRST: first, OPTIMAL: optimal.of(**long), RANDOM: random.of(**long)}}
 
 

@@ -21,7 +21,7 @@ COUPLINGS = {"/".join(pair): SOURCES[FAMILY] for pair in PAIRS}
 
 SMOKE = {"steps": 20, "width": 16, "depth": 2, "learning_rate": 1e-2, "conditional": False}
 LAPTOP = {**SMOKE, "steps": 1000, "batch": 32, "width": 64, "decay_every": 10}
-SMALL = {"steps": 500, "batch": 16, "width": 32, "hidden": 64, "heads": 2, "decay_every": 5}
+SMALL = {"steps": 500, "batch": 16, "width": 32, "hidden": 64, "heads": 2}
 SCALES = {
     "smoke": FewScale(SMOKE, circles_of("smoke"), 12, (1, 2, 5), 1, 1),
     "laptop": FewScale(LAPTOP, circles_of("laptop").of(**SMALL), 48, (1, 2, 5, 10, 25, 50), 1, 3),

@@ -80,6 +80,19 @@ def test_a_preset_chooses_no_features_and_no_matching_in_many_dimensions():
         assert with_preset("paper", kind, {}, family=Wide(16)) == {}
 
 
+def test_a_preset_sees_grids_and_small_clouds():
+    rng = np.random.default_rng(0)
+    pixels = datasets.clouds_from_arrays([rng.integers(0, 9, (n, 2)) / 4.0 for n in (20, 30)])
+    large = datasets.clouds_from_arrays([rng.standard_normal((600, 2)), rng.standard_normal((9, 2))])
+    for family, has in ((pixels, {"grid_features": True}), (large, {"n_points": 512})):
+        values = with_preset("laptop", CloudConfig, {}, family=family)
+        assert {name: values[name] for name in ("grid_features", "n_points") if name in values} == has
+        assert with_preset("paper", CloudConfig, {}, family=family) == {}
+    assert not with_preset("laptop", CloudConfig, {"grid_features": False}, family=pixels)["grid_features"]
+    assert with_preset("laptop", CloudConfig, {"n_points": 5}, family=pixels)["n_points"] == 5
+    assert PRESETS["laptop"][CloudConfig]["n_points"] == 512  # and none of this is for good
+
+
 def test_the_command_line_and_files_override_a_preset_which_a_run_does_not_need(tmp_path, undrawn):
     asked = tmp_path / "asked.toml"
     asked.write_text('[run]\npreset = "laptop"\ndata = "spiral-16"\n[train]\nwarmup = 7\nema = 0.5\n')
@@ -190,6 +203,29 @@ def test_frequencies_of_points_are_not_trained(name, network, tmp_path):
     models.save_model(tmp_path / "00000004.safetensors", model, place)
     again = optim.flatten(models.load_model(tmp_path / "00000004.safetensors", place).state.params)
     np.testing.assert_array_equal(place.to_numpy(again["frequencies"]), place.to_numpy(after["frequencies"]))
+
+
+@pytest.mark.parametrize("network", ["transformer", "baseline"])
+@pytest.mark.parametrize("features", [0, 3])
+def test_a_network_is_told_of_the_grid(network, features, tmp_path):
+    rng = np.random.default_rng(0)
+    heights = rng.standard_normal((3, 6))
+    members = [np.stack([rng.integers(0, 9, 6) / 4.0, row], axis=-1) for row in heights]
+    family = datasets.clouds_from_arrays(members)
+    assert family.grid == (0.25, 0.0)
+    config = replace(SMALL_CLOUDS, network=network, point_features=features, neighbours=2, grid_features=True)
+    place = backends.load("numpy", dtype="float64")
+    model, before = trained_model(config, family, place)
+    assert before["frequencies"].shape == (2, features + 1)
+    np.testing.assert_allclose(before["frequencies"][:, features:], [[4.0 * model.setting.unit], [0.0]])
+    after = optim.flatten(model.state.params)
+    np.testing.assert_array_equal(after["frequencies"], before["frequencies"])
+    models.save_model(tmp_path / "00000004.safetensors", model, place)
+    again = models.load_model(tmp_path / "00000004.safetensors", place)
+    assert again.setting.grid == model.setting.grid == (0.25 / model.setting.unit, 0.0)
+    off = datasets.clouds_from_arrays(list(rng.standard_normal((3, 6, 2))))
+    with pytest.raises(ValueError, match="grid_features needs data on a grid, such as pixels"):
+        models.prepare(config, off, place)
 
 
 def test_features_learn_what_turns_fast():

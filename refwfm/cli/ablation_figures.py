@@ -49,7 +49,7 @@ def _show(figure: Any, outcomes: list[Any]) -> list[Table | str]:
             [o.score for o in outcomes if (o.task.data, o.task.without) == (family, part)]
             for family in families
         ]
-        table.add_row(part, *map(mean_and_spread, cells))
+        table.add_row(part, *(mean_and_spread(scores) if scores else "" for scores in cells))
     return [
         table,
         f"mean ± spread over {outcomes[0].task.scale.seeds} seeds, larger is better. Gaussians: minus the "

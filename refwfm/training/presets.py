@@ -1,5 +1,6 @@
 """Presets: values of options by name, for what a run is not asked for itself."""
 
+import math
 from typing import Any
 
 from refwfm.training.base_config import TrainingConfig
@@ -41,6 +42,10 @@ PRESETS: dict[str, dict[type[TrainingConfig], Values]] = {
             "inner": "exact",
             "n_points": 512,
             "point_features": 32,
+            "point_scale": 4.0,
+            "optimizer": "muon",
+            "time_mean": 0.5,
+            "time_deviation": 1.5,
         },
     },
 }
@@ -76,7 +81,8 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
     given : dict
     family : object, optional
         What is learned: where it has conditions, a preset chooses no outer plan; where it has many
-        dimensions, ``ABOVE``.
+        dimensions, ``ABOVE``; where its points lie on a grid, its features; where no cloud is large, no
+        bound on their points.
 
     Raises
     ------
@@ -97,12 +103,16 @@ def with_preset(name: str, kind: type[TrainingConfig], given: Values, /, *, fami
             f"preset = {name!r} is for flows of Gaussians and of clouds, and sets nothing for a "
             f"{kind.__name__}; leave it out"
         )
-    values = PRESETS[name].get(kind, {})
+    values = dict(PRESETS[name].get(kind, {}))
     if getattr(family, "condition_names", ()):
         values = {key: value for key, value in values.items() if key not in BLIND}
     for most, others in ABOVE.get(kind, {}).items() if values else ():
         if getattr(family, "dimension", 0) > most:
             values = {**values, **others}
+    if "n_points" in values and max(getattr(family, "sizes", (math.inf,))) <= values["n_points"]:
+        del values["n_points"]  # which plans with a reference would take for the number of all clouds' points
+    if values and any(getattr(family, "grid", ())):
+        values = {**values, "grid_features": True}
     return {**values, **given}
 
 

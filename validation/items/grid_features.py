@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.clouds import grid_spacing
 from refwfm.networks import grid_frequencies, init_space, space_features
-from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings
+from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
 
@@ -89,7 +89,7 @@ def off_the_grid(spacing, draw):
     """The spacing that should be none."""
     nodes = _nodes(draw).astype(np.float64)
     nodes[draw.rng.integers(len(nodes))] += 1 / np.pi
-    return max(spacing(nodes), spacing(nodes[:2]))
+    return worst_of(spacing(nodes), spacing(nodes[:2]))
 
 
 def turns_are_shares(read, draw):

@@ -72,6 +72,7 @@ def grid_frequencies(spacing: Sequence[float], /, *, like: Array) -> Array:
     >>> grid_frequencies([0.5, 0.0, 0.25], like=np.zeros(0)).tolist()
     [[2.0, 0.0], [0.0, 0.0], [0.0, 4.0]]
     """
+    check_floating(like=like)
     steps = np.asarray(spacing, dtype=np.float64)
     on_grid = np.flatnonzero(steps)
     frequencies = np.zeros((len(steps), len(on_grid)))

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from refwfm._array import Array, array_namespace, check_floating, transpose
-from refwfm.training.optim import AdamState, Tree, adam, check_same_shapes, flatten, unflatten
+from refwfm.training.optim import AdamState, Tree, adam, check_same_shapes, check_tree, flatten, unflatten
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the polynomial a s + b s³ + c s⁵, which brings singular values near 1 in few steps (Jordan et al.)."""
@@ -127,6 +127,7 @@ def muon(
     >>> params["blocks"]["0"].round(1).tolist()
     [[-0.7, 0.0], [0.0, -1.1]]
     """
+    check_tree(params)
     check_same_shapes(params, grads, state.first, state.second)
     before = {
         path: array_namespace(leaf).asarray(leaf, copy=True)

@@ -68,7 +68,7 @@ def check_same_shapes(*trees: Tree) -> list[tuple[Array, ...]]:
     return [trees]
 
 
-def _check_floating(tree: Tree) -> Any:
+def check_tree(tree: Tree, /) -> Any:
     """Namespace of the arrays of a tree; raise unless they are of one library, device and floating dtype."""
     return check_floating(**{path or "the tree": leaf for path, leaf in flatten(tree).items()})
 
@@ -201,7 +201,7 @@ def adam(
     >>> params["bias"].round(6).tolist()  # the first step has the same length everywhere
     [-0.5, 0.5]
     """
-    _check_floating(params)
+    check_tree(params)
     check_same_shapes(params, grads, state.first, state.second)
     steps = state.steps + 1
     first = tree_map(lambda m, g: b1 * m + (1.0 - b1) * g, state.first, grads)
@@ -278,7 +278,7 @@ def clip_by_global_norm(grads: Tree, /, max_norm: float) -> tuple[Tree, Array]:
     """
     check_max_norm(max_norm)
     leaves = tree_leaves(grads)
-    xp = _check_floating(grads)
+    xp = check_tree(grads)
     # In units of the largest entry no square overflows.
     largest = xp.max(xp.stack([xp.max(xp.abs(leaf)) for leaf in leaves if 0 not in leaf.shape]))
     unit = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
@@ -309,6 +309,6 @@ def ema(average: Tree, params: Tree, /, *, decay: float) -> Tree:
     >>> ema({"bias": np.ones(1)}, {"bias": np.zeros(1)}, decay=0.75)["bias"].tolist()
     [0.75]
     """
-    _check_floating(average)
+    check_tree(average)
     check_same_shapes(average, params)
     return tree_map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)

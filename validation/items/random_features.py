@@ -31,6 +31,7 @@ def random_features() -> Item:
         functions=(
             networks.space_features,
             networks.init_frequencies,
+            networks.init_space,
             networks.input_features,
             networks.bures_mlp,
             networks.with_features,

@@ -40,8 +40,7 @@ def test_singular_values_come_near_one(seed, n, m):
     left, right = rotation(rng, n)[:, :k], rotation(rng, m)[:, :k]
     stretches = 10.0 ** rng.uniform(-1.5, 0.0, k)
     values = np.linalg.svd(orthogonalize((left * stretches) @ right.T), compute_uv=False)
-    assert np.all((values > 0.66) & (values < 1.22))
-    assert np.ptp(stretches) < 1e-12 or values.max() / values.min() < stretches.max() / stretches.min() + 1
+    assert np.all((values > 0.68) & (values < 1.14))
 
 
 def test_nothing_hides_and_nothing_is_made_up():
@@ -112,7 +111,7 @@ def test_only_matrices_between_layers_leave_adams_way():
         if is_hidden(path, leaf):  # gradients of ones, of rank one: a single direction moves
             length = np.linalg.norm(leaf - before[path], ord=2)
             n, m = leaf.shape
-            assert 0.66 < length / (4.0 * 0.01 * np.sqrt(max(1.0, m / n))) < 1.22
+            assert 0.68 < length / (4.0 * 0.01 * np.sqrt(max(1.0, m / n))) < 1.14
     with pytest.raises(ValueError, match="trees must have the same keys"):
         muon(params, {"in": params["in"]}, optim.init_adam(params), learning_rate=0.01)
 

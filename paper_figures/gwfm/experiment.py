@@ -24,6 +24,7 @@ from refwfm.training import cloud_generation, cloud_setting
 from refwfm.training import clouds as flow
 from refwfm.training.algorithm import trained
 from refwfm.training.config import CloudConfig
+from refwfm.training.presets import UNIFORM
 from refwfm.training.randomness import random_stream
 from refwfm.transport.stability import Laziness, laziness_report
 
@@ -41,8 +42,11 @@ SMOKE = cloud_experiment.SMOKE._replace(seeds=1, n_steps=4, members=64, euler=(1
     conditional=False, n_points=None, reference_members=16, n_proj=8
 )
 LAPTOP = cloud_experiment.LAPTOP._replace(seeds=1, n_steps=125, euler=EULER, evaluations=3).of(
-    **{"conditional": False, "batch": 32, "n_points": None, "reference_members": 128},
-    **{"time_law": "uniform", "time_mean": 0.0, "time_deviation": 1.0},  # straight paths: nowhere harder
+    conditional=False,
+    batch=32,
+    n_points=None,
+    reference_members=128,
+    **UNIFORM,  # paths are nearly straight: no time is harder than others
 )
 PAPER = cloud_experiment.PAPER._replace(seeds=3, size=1000, n_steps=125, euler=EULER, evaluations=5).of(
     conditional=False, network="baseline"

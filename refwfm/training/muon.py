@@ -40,7 +40,7 @@ def orthogonalize(matrix: Array, /) -> Array:
     Returns
     -------
     array, shape (..., n, m)
-        Singular values of at least a hundredth of the norm come between 0.67 and 1.21; zeros stay zeros.
+        Singular values of at least a hundredth of the norm come between 0.68 and 1.14; zeros stay zeros.
 
     Raises
     ------

@@ -21,6 +21,10 @@ class Packed(dict[str, Tree]):
     vector: Array
     layout: tuple[tuple[str, tuple[int, ...]], ...]
 
+    def __reduce__(self) -> tuple[type[dict[str, Tree]], tuple[dict[str, Tree]]]:
+        """Copies and pickles are plain trees: their arrays would be no views of their vector."""
+        return dict, (dict(self),)
+
 
 def packed(tree: Tree, /) -> Tree:
     """Return the tree, packed (which copies it) unless it is already, or has arrays that are not small."""

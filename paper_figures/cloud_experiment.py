@@ -20,6 +20,7 @@ from refwfm.runs.evaluate_clouds import (
     subsample,
     trajectory,
 )
+from refwfm.runs.rectified import prepare_rectified, rectified_config
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
 from refwfm.training.presets import with_preset
@@ -53,6 +54,8 @@ class CloudScale(NamedTuple):
         Numbers of steps whose clouds are compared, where there are several.
     evaluations : int
         Of a trained model, each with other clouds.
+    rectify : dict, optional
+        Options of a second training, on pairs that the model makes (``runs.rectified``).
     """
 
     config: dict[str, Any]
@@ -62,6 +65,7 @@ class CloudScale(NamedTuple):
     members: int | None = None
     euler: tuple[int, ...] = ()
     evaluations: int = 1
+    rectify: dict[str, Any] | None = None
 
     def of(self, **changes: Any) -> "CloudScale":
         """Return the same scale with other fields of the configuration."""
@@ -177,30 +181,60 @@ def load_source(name: str | None, family: CloudFamily, held_out: CloudFamily, /)
 
 
 class Fitted(NamedTuple):
-    """A trained model, the families as its steps saw them, seconds of training, the last steps' metrics."""
+    """A trained model, the families as its steps saw them, seconds of training, the last steps' metrics.
+
+    ``step_ms``: milliseconds of each of its last steps.
+    """
 
     model: models.Model[CloudConfig]
     members: Any
     train_s: float
     last: algorithm.Metrics
+    step_ms: float
 
 
-def fit(config: CloudConfig, family: CloudFamily, source: CloudFamily | None, backend: Any, /) -> Fitted:
-    """Train on a family. What is done once before the first step does not count as training."""
-    model, members = models.prepare(config, family, backend, source=source)
+def fit(
+    config: CloudConfig,
+    family: CloudFamily,
+    source: CloudFamily | None,
+    backend: Any,
+    /,
+    *,
+    rectify: dict[str, Any] | None = None,
+) -> Fitted:
+    """Train on a family; then again, on the model's own pairs, where ``rectify`` has options of that.
+
+    What is done once before the first step does not count as training; to make the pairs does.
+    """
+    fitted = _fit(*models.prepare(config, family, backend, source=source), family.labels, backend)
+    if rectify is None:
+        return fitted
+    begun = time.perf_counter()
+    again = rectified_config(config, rectify)
+    made = prepare_rectified(again, fitted.model, backend, source=source)
+    seconds = fitted.train_s + time.perf_counter() - begun
+    second = _fit(*made, None, backend)
+    return second._replace(train_s=seconds + second.train_s)
+
+
+def _fit(
+    model: models.Model[CloudConfig], members: Any, labels: np.ndarray | None, backend: Any, /
+) -> Fitted:
     last: list[algorithm.Metrics] = []
     begun = time.perf_counter()
     state = algorithm.train(
-        config,
+        model.config,
         model.setting,
         members,
-        family.labels,
+        labels,
         model.state,
         ops=backend.ops,
-        every=max(1, config.steps // 10),
+        every=max(1, model.config.steps // 10),
         report=lambda state, metrics: last.append(metrics),
     )
-    return Fitted(model._replace(state=state), members, time.perf_counter() - begun, last[-1])
+    seconds = time.perf_counter() - begun
+    each = 1e3 * seconds / model.config.steps
+    return Fitted(model._replace(state=state), members, seconds, last[-1], each)
 
 
 def run(task: CloudTask, /) -> CloudOutcome:
@@ -209,7 +243,7 @@ def run(task: CloudTask, /) -> CloudOutcome:
     source, start = load_source(task.source, family, held_out)
     backend = backends.load(task.backend)
     config = CloudConfig(**task.scale.config, seed=task.seed)
-    fitted = fit(config, family, source, backend)
+    fitted = fit(config, family, source, backend, rectify=task.scale.rectify)
     model = fitted.model
     size = min(task.scale.size, len(held_out), len(family), len(held_out if start is None else start))
     compared: dict[str, list[Comparison]] = {"trained": [], "source": [], "real": []}
@@ -241,7 +275,7 @@ def run(task: CloudTask, /) -> CloudOutcome:
         *(tuple(found) for found in compared.values()),
         *pictures,
         fitted.train_s,
-        1e3 * fitted.train_s / config.steps,
+        fitted.step_ms,
         float(fitted.last.loss),
         float(fitted.last.plan_error),
     )

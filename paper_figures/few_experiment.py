@@ -17,6 +17,7 @@ from refwfm.generation import RUNGE_KUTTA
 from refwfm.measures import Gaussian, PointCloud, take
 from refwfm.paper_figures import cloud_experiment
 from refwfm.paper_figures.cloud_experiment import CloudScale
+from refwfm.paper_figures.gwfm.experiment import rectified
 from refwfm.runs import evaluate_clouds, evaluate_gaussians, models
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig, GaussianConfig
@@ -32,6 +33,9 @@ SOLVERS = {
     "midpoint, late": ("midpoint", "late"),
 }
 """Method and times of generation, by what the tables call them."""
+
+RECTIFIED = ", rectified"
+"""At the end of a coupling: then trained again, on pairs of the model's own."""
 
 PROJECTIONS = 64
 
@@ -56,6 +60,8 @@ class FewScale(NamedTuple):
         Numbers of network calls.
     seeds, evaluations : int
         Trainings, and draws of each trained model.
+    pairs : int
+        Of a rectified flow.
     """
 
     gaussians: dict[str, Any]
@@ -64,10 +70,14 @@ class FewScale(NamedTuple):
     calls: tuple[int, ...]
     seeds: int
     evaluations: int
+    pairs: int
 
 
 class FewTask(NamedTuple):
-    """One training: a family, a coupling ("" for Gaussians), the family it starts from, a seed."""
+    """One training: a family, a coupling ("" for Gaussians), the family it starts from, a seed.
+
+    A coupling is an outer and an inner plan, "sliced/exact", and ``RECTIFIED`` after it.
+    """
 
     data: str
     coupling: str
@@ -169,10 +179,11 @@ def _clouds(task: FewTask) -> tuple[Any, Any, Any, Any]:
     backend = backends.load(task.backend)
     family, held = cloud_experiment.load_pair(task.data)
     source, start = cloud_experiment.load_source(task.source, family, held)
-    outer, inner = task.coupling.split("/")
+    outer, inner = task.coupling.removesuffix(RECTIFIED).split("/")
     scale = task.scale.clouds.of(outer=outer, inner=inner, **({} if source is None else {"source": "family"}))
     config = CloudConfig(**scale.config, seed=task.seed)
-    model = cloud_experiment.fit(config, family, source, backend).model
+    again = rectified(scale, pairs=task.scale.pairs).rectify if task.coupling.endswith(RECTIFIED) else None
+    model = cloud_experiment.fit(config, family, source, backend, rectify=again).model
     size = min(task.scale.size, len(held))
 
     def draw(seed: int, **how: Any) -> PointCloud:

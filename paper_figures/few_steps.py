@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from refwfm.paper_figures.few_experiment import SOLVERS, FewOutcome, FewScale, calls_of
+from refwfm.paper_figures.few_experiment import RECTIFIED, SOLVERS, FewOutcome, FewScale, calls_of
 from refwfm.paper_figures.gwfm.circles import FAMILY, SOURCES, circles_of
 from refwfm.paper_figures.gwfm.table_1 import PAIRS
 from refwfm.paper_figures.saving import save_figure
@@ -16,22 +16,23 @@ TITLE = "Few steps: how many calls of the network does generation need?"
 KIND = "few-steps"
 
 GAUSSIANS = ("two-moons", "niches")
-COUPLINGS = {"/".join(pair): SOURCES[FAMILY] for pair in PAIRS}
+COUPLINGS = dict.fromkeys(("/".join(pair) for pair in PAIRS), SOURCES[FAMILY])
+COUPLINGS[f"independent/independent{RECTIFIED}"] = SOURCES[FAMILY]
 """Outer and inner plan -> the family that its flow to ``FAMILY`` starts from."""
 
 SMOKE = {"steps": 20, "width": 16, "depth": 2, "learning_rate": 1e-2, "conditional": False}
 LAPTOP = {**SMOKE, "steps": 1000, "batch": 32, "width": 64, "decay_every": 10}
 SMALL = {"steps": 500, "batch": 16, "width": 32, "hidden": 64, "heads": 2}
 SCALES = {
-    "smoke": FewScale(SMOKE, circles_of("smoke"), 12, (1, 2, 5), 1, 1),
-    "laptop": FewScale(LAPTOP, circles_of("laptop").of(**SMALL), 48, (1, 2, 5, 10, 25, 50), 1, 3),
-    "paper": FewScale({}, circles_of("paper"), 256, (1, 2, 5, 10, 25, 50), 3, 5),
+    "smoke": FewScale(SMOKE, circles_of("smoke"), 12, (1, 2, 5), 1, 1, 32),
+    "laptop": FewScale(LAPTOP, circles_of("laptop").of(**SMALL), 48, (1, 2, 5, 10, 25, 50), 1, 3, 1024),
+    "paper": FewScale({}, circles_of("paper"), 256, (1, 2, 5, 10, 25, 50), 3, 5, 32_768),
 }
 
 COLOURS = {"Euler": "#4477aa", "Euler, late": "#66ccee", "midpoint": "#d1495b"}
 """Solvers that are drawn."""
 
-PLANS = dict(zip(COUPLINGS, ("#8a8f98", "#228833", "#aa3377", "#ee7733"), strict=True))
+PLANS = dict(zip(COUPLINGS, ("#8a8f98", "#228833", "#aa3377", "#ee7733", "#4477aa"), strict=True))
 REAL = "#2f3640"
 
 
@@ -91,7 +92,7 @@ def _panel(ax: Axes, title: str, lines: dict[str, tuple[str, str, list[FewOutcom
     for kind in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
         kind(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else ""))
     ax.tick_params(axis="y", which="both", labelsize=7)
-    ax.set_xlim(0.9 * ticks[0], 3.2 * ticks[-1])
+    ax.set_xlim(0.9 * ticks[0], 4.0 * ticks[-1])
     ax.set_title(title, fontsize="medium", loc="left")
     ax.set_xlabel("calls of the network for each measure", fontsize="small")
     ax.set_ylabel("squared distance to held-out measures", fontsize="small")

@@ -28,7 +28,7 @@ from refwfm import (
 )
 from refwfm._array import array_namespace, asarray_like, symmetrize
 from refwfm.bures import EuclideanTangent, Tangent
-from refwfm.couplings import costs, inner, members, outer
+from refwfm.couplings import costs, inner, members, outer, rectified
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.meta import cloud_potentials, hypernetwork, icnn, monge, picnn, potentials, w2gn
 from refwfm.metrics import copying, distances, nearest_gaussians, neighbours, statistics, straightness
@@ -287,6 +287,11 @@ CALLS = {
         lambda x, y: outer.match_clouds(x, y, "sliced", rng=rng(), n_proj=3),
         X,
         Y,
+    ),
+    "couplings.rectified.rectified_pairs": (partial(rectified.rectified_pairs, drift, n_steps=2), WX),
+    "couplings.rectified.rectified_pairs, Gaussians": (
+        partial(rectified.rectified_pairs, gaussian_drift, n_steps=2),
+        MU,
     ),
     "generation.exponential_step": (lambda mu, v: generation.exponential_step(mu, v, 0.25), MU, V),
     "generation.projected_euler_step": (lambda mu, v: generation.projected_euler_step(mu, v, 0.1), MU, DV),

@@ -97,6 +97,9 @@ def test_equal_training_but_for_the_coupling():
 
     for scale, count in (("smoke", 4), ("laptop", 4), ("paper", 7)):
         (variants,) = table_1.variants(scale).values()
+        again = variants.pop("lazy/lazy, rectified")
+        assert again._replace(rectify=None) == variants["lazy/lazy"]
+        assert again.rectify["steps"] == again.config["steps"] // 2
         assert len(variants) == count
         rest = [
             {k: v for k, v in each.config.items() if k not in ("outer", "inner")}

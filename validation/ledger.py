@@ -44,6 +44,7 @@ SECTIONS = {
     "Orthogonal steps": "muon",
     "Times of training": "times",
     "Bounds of velocities": "bounds",
+    "Pairs that a flow makes": "rectified",
     "Labels and guidance": "labels",
     "Distances between clouds": "cloud_distances",
     "Nearest clouds": "cloud_neighbours",

@@ -66,6 +66,13 @@ def pairs_of(scale: CloudScale, pairs: tuple[Pair, ...], /, **changes: Any) -> d
     return {f"{outer}/{inner}": scale.of(outer=outer, inner=inner, **changes) for outer, inner in pairs}
 
 
+def rectified(scale: CloudScale, /, *, pairs: int) -> CloudScale:
+    """The same, and half as many steps on pairs of the model's own, at half the rate."""
+    steps, rate = (getattr(CloudConfig(**scale.config), name) for name in ("steps", "learning_rate"))
+    second = {"steps": (steps + 1) // 2, "learning_rate": rate / 2, "rectified_pairs": pairs}
+    return scale._replace(rectify=second)
+
+
 class FlowOutcome(NamedTuple):
     """What one run gave.
 
@@ -118,7 +125,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
     source, start = load_source(task.source, family, held_out)
     family, source = (_at_most(each, scale.members) for each in (family, source))
     config = CloudConfig(**scale.config, seed=task.seed, **({} if source is None else {"source": "family"}))
-    fitted = fit(config, family, source, backend)
+    fitted = fit(config, family, source, backend, rectify=scale.rectify)
     size = min(scale.size, *(len(each) for each in (family, held_out, start) if each is not None))
     scores: dict[int, list[Comparison]] = {steps: [] for steps in scale.euler}
     bends, pictured = [], {}
@@ -141,7 +148,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
         compare(generated=subsample(family, size, config, seed=task.seed), reference=first, squared=True),
         cost,
         coupling_ms,
-        1e3 * fitted.train_s / config.steps,
+        fitted.step_ms,
         fitted.train_s,
         float(fitted.last.loss),
         float(fitted.last.plan_error),
@@ -175,6 +182,7 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
     """Milliseconds that a coupling takes, and the mean squared distance of the points it pairs.
 
     Batches are drawn with it and, in turns, with random pairs: the median difference is its own time.
+    Rectified pairs, which are there before the first step, take none.
     """
     config, setting = fitted.model.config, fitted.model.setting
     random = replace(config, outer="independent", outer_eps=0.0, inner="independent")
@@ -200,11 +208,12 @@ def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int) ->
 
 def _laziness(fitted: Fitted) -> Laziness | None:
     """How well laziness holds for the run's noise and the clouds it was trained on, in the model's units."""
-    config, setting, target = fitted.model.config, fitted.model.setting, fitted.members.target
+    config, setting = fitted.model.config, fitted.model.setting
     lazy = config.source == "barycentric" and "lazy" in (config.outer, config.inner)
-    if not lazy or len(setting.reference) > LAZY_POINTS:
+    if fitted.model.config.rectified_pairs or not lazy or len(setting.reference) > LAZY_POINTS:
         return None
     rng = random_stream(config.seed, "evaluation", 3)
+    target = fitted.members.target
     some = target.batch(rng.choice(len(target), size=min(200, len(target)), replace=False))
     clouds = cloud_setting.to_model_units(some, setting)
     return laziness_report(setting.reference, clouds, sigma=config.sigma, rng=rng, validate=False)

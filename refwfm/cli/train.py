@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import _signals, cloud_runs, gaussian_runs, meta_runs, population_runs
+from refwfm.cli import _signals, cloud_runs, gaussian_runs, meta_runs, population_runs, rectified_runs
 from refwfm.cli._common import (
     duration,
     family_in_words,
@@ -92,6 +92,8 @@ def train(
     """Train a model over Gaussians, clouds, pairs or populations; its folder holds all that the run is."""
     with clear_errors():
         run, options, folder = _collected(config, out, given, resume=resume)
+        if "rectify" in run:
+            run, options = rectified_runs.tables(run, options, given)
         by_default = "data" not in run
         run.setdefault("data", RunOptions.data)
         run["reference"] = reference or run["reference"]
@@ -101,11 +103,13 @@ def train(
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
         place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
         run["backend"] = place.name
+        teacher = rectified_runs.teacher(run, place)
         family = _loaded(run["kind"], run["data"])
         options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options, run.pop("preset"))
         _check_effect(chosen, given)
         family, held = _held_out(run, chosen, family, folder, resume=resume)
+        rectified_runs.check_data(run, teacher, family)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
         if by_default:
             say(f"--data was not given: {family.name} is the default (refwfm data list names others)")
@@ -122,6 +126,7 @@ def train(
                     place,
                     folder,
                     source=start,
+                    teacher=teacher,
                     run=run,
                     resume=resume,
                     log_every=run["log_every"],
@@ -358,6 +363,8 @@ def _check_effect(config: TrainingConfig, given: dict[str, Any]) -> None:
 
 def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
     """Folder of a run that names none, named after its data and method."""
+    if "rectify" in run and "out" not in run:
+        return rectified_runs.default_folder(run["rectify"])
     data = run.get("data", RunOptions.data)
     if run.get("kind") in ("meta-ot", "meta-fm"):
         method = train.get("variant", "mfm") if run["kind"] == "meta-fm" else "meta-ot"

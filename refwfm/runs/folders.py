@@ -38,6 +38,7 @@ from refwfm.runs.models import (
     step_of,
 )
 from refwfm.runs.recorder import Pace, Progress, Recorder, checkpoint
+from refwfm.runs.rectified import prepare_rectified
 from refwfm.storage import atomic, cards, records
 from refwfm.training import algorithm
 from refwfm.training.flows import CONFIGS, kind_of
@@ -86,6 +87,11 @@ class RunOptions:
         "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."
     )
     source: str | None = option(None, "Family of clouds that the flow starts from.")
+    rectify: str | None = option(
+        None,
+        "Run to learn anew from pairs of its own (reflow): sources, and where its model takes them; then few "
+        "steps of generation do. Data, source, network and what else is not about training are that run's.",
+    )
     hold_out: str | None = option(
         None,
         "Members to hold out, which evaluation compares with: a share, COLUMN=VALUE,VALUE of what a family "
@@ -128,6 +134,7 @@ def train(
     /,
     *,
     source: Data | None = None,
+    teacher: Model[Any] | None = None,
     run: dict[str, Any],
     resume: bool = False,
     log_every: int = 50,
@@ -146,6 +153,8 @@ def train(
         Made if it is missing. One that holds a run is refused without ``resume``.
     source : family, optional
         Where a flow between two families starts.
+    teacher : Model, optional
+        One that this run rectifies; its data are ``data``, its source is ``source``.
     run : dict
         What else belongs in ``config.toml`` (data, backend, dtype).
     resume : bool
@@ -154,8 +163,9 @@ def train(
     progress : callable, optional
         Called at each report.
     aligned : callable, optional
-        Called with (done, in all) before training, while clouds are aligned to a reference, and while a
-        network for the start of inner plans, or a semidiscrete outer plan, is fitted.
+        Called with (done, in all) before training, while clouds are aligned to a reference, while a
+        network for the start of inner plans, or a semidiscrete outer plan, is fitted, and while pairs of a
+        teacher are made.
     prepared : callable, optional
         Called once with the setting, before training.
     paced : callable, optional
@@ -185,7 +195,10 @@ def train(
     ):
         for each in (folder, saved, folder / "figures"):
             atomic.sweep(each)
-        model, family = prepare(config, data, backend, source=source, progress=aligned)
+        if teacher is None:
+            model, family = prepare(config, data, backend, source=source, progress=aligned)
+        else:
+            model, family = prepare_rectified(config, teacher, backend, source=source, progress=aligned)
         if resume:
             model = _continue(model, load_model(folder, backend), folder)
             for newer in checkpoints_in(folder):
@@ -286,6 +299,10 @@ def _continue(fresh: Model[Config], saved: Model[Config], folder: Path) -> Model
         raise RunError(f"{folder} was trained on other data ({saved.about['data']}); use another folder")
     if saved.about.get("source", fresh.about["source"]) != fresh.about["source"]:
         raise RunError(f"{folder} was trained with another source family; use that one, or another folder")
+    if saved.about.get("rectifies") != fresh.about.get("rectifies"):
+        raise RunError(
+            f"{folder} has learned from pairs of another model; rectify that one, or another folder"
+        )
     if fresh.config.steps < saved.state.step:
         raise RunError(
             f"{folder} has done {saved.state.step} steps, more than the {fresh.config.steps} asked"

@@ -92,6 +92,11 @@ def prepare(
     progress : callable, optional
         Called with (done, in all) where clouds have to be aligned, or where a start is fitted.
     """
+    if getattr(config, "rectified_pairs", 0):
+        raise ValueError(
+            "rectified_pairs is for a run that rectifies another one: refwfm train --rectify RUN, or "
+            "runs.rectified.prepare_rectified"
+        )
     flow = flow_of(config)
     setting, family = flow.prepare(config, data, source, backend.asarray, progress=progress)
     about = {

@@ -64,11 +64,14 @@ class NonFiniteLossError(RuntimeError):
     """The loss or its gradient became NaN or infinite."""
 
 
-def init_state(config: TrainingConfig, setting: Any, /) -> State:
-    """Random parameters and an empty optimiser, drawn from the seed."""
-    params = flow_of(config).init_params(config, setting)
-    ema = optim.tree_map(lambda leaf: array_namespace(leaf).asarray(leaf, copy=True), params)
-    return State(params, optim.init_adam(params), ema if config.ema else None, 0)
+def init_state(config: TrainingConfig, setting: Any, /, *, params: Tree | None = None) -> State:
+    """Parameters drawn from the seed, or a copy of those that are given, and an empty optimiser."""
+    params = flow_of(config).init_params(config, setting) if params is None else _copied(params)
+    return State(params, optim.init_adam(params), _copied(params) if config.ema else None, 0)
+
+
+def _copied(params: Tree) -> Tree:
+    return optim.tree_map(lambda leaf: array_namespace(leaf).asarray(leaf, copy=True), params)
 
 
 def step(

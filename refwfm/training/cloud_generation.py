@@ -1,19 +1,20 @@
 """What a trained network over clouds gives: its field, new clouds, how straight their paths are."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refwfm._array import Array, check_integer, to_host
+from refwfm.couplings.rectified import RectifiedPairs, rectified_pairs
 from refwfm.generation import CloudField, generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.metrics.straightness import Straightness, relative_bend, straightness
 from refwfm.networks import guidance, unlabelled
-from refwfm.training.alignment import Clouds
+from refwfm.training.alignment import Clouds, Progress
 from refwfm.training.cloud_network import predict
 from refwfm.training.cloud_setting import CloudSetting, to_data_units, to_model_units
-from refwfm.training.conditions import on_backend, shown_to_network, wanted_conditions
+from refwfm.training.conditions import hide, on_backend, shown_to_network, wanted_conditions
 from refwfm.training.config import CloudConfig
 from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.optim import Tree
@@ -96,7 +97,7 @@ def sample(
     progress : callable, optional
         Called with the number of clouds done.
     """
-    starts, labels = _starts(
+    starts = _starts(
         config,
         setting,
         params,
@@ -112,15 +113,57 @@ def sample(
     )
     parts: list[PointCloud] = []
     done = 0
-    for mu, field in starts:
+    for mu, field in starts.batches:
         end = generate_clouds(field, mu, n_steps=n_steps, method=method, times=times)
         parts.append(to_data_units(end, setting))
         done += len(parts[-1].points)
         if progress is not None:
             progress(done)
+    return _joined(parts), starts.labels
+
+
+def pairs(
+    config: CloudConfig,
+    setting: CloudSetting,
+    params: Tree,
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    source: Clouds | None = None,
+    progress: Progress | None = None,
+) -> RectifiedPairs:
+    """Pairs of sources and of where a trained network takes them, on the host, in the setting's units.
+
+    Equation: WFM-REFLOW. Labels and conditions are drawn as in training, and hidden as often.
+
+    Parameters
+    ----------
+    size, n_steps, seed : int
+    source : family of clouds
+        Where a flow between families starts.
+    progress : callable, optional
+        Called with (pairs made, in all).
+    """
+    options: dict[str, Any] = {"size": size, "seed": seed, "source": source}
+    starts = _starts(config, setting, params, stream="rectified", hidden=config.label_drop, **options)
+    ends: tuple[list[PointCloud], list[PointCloud]] = [], []
+    done = 0
+    for mu, field in starts.batches:
+        for part, end in zip(ends, rectified_pairs(field, mu, n_steps=n_steps)[:2], strict=True):
+            part.append(PointCloud(*map(to_host, end)))
+        done += mu.points.shape[0]
+        if progress is not None:
+            progress(done, size)
+    return RectifiedPairs(_joined(ends[0]), _joined(ends[1]), starts.shown)
+
+
+def _joined(parts: list[PointCloud]) -> PointCloud:
+    """Clouds on the host in one batch, padded to the largest."""
     n = max(part.points.shape[1] for part in parts)
     grown = [[np.pad(x, [(0, 0), (0, n - x.shape[1])] + [(0, 0)] * (x.ndim - 2)) for x in p] for p in parts]
-    return PointCloud(*(np.concatenate(arrays) for arrays in zip(*grown, strict=True))), labels
+    return PointCloud(*(np.concatenate(arrays) for arrays in zip(*grown, strict=True)))
 
 
 def learned_straightness(
@@ -138,10 +181,18 @@ def learned_straightness(
     Equation: GWFM-Straightness. Of the very paths of ``sample`` with the same arguments (``size``, ``seed``,
     ...), on the host, in model units.
     """
-    batches, _ = _starts(config, setting, params, **starts)
+    batches = _starts(config, setting, params, **starts).batches
     parts = [straightness(field, mu, n_steps=n_steps, method=method) for mu, field in batches]
     bend, moved = (np.concatenate([to_host(part[k]).astype(np.float64) for part in parts]) for k in (1, 2))
     return Straightness(relative_bend(bend, moved), bend, moved)
+
+
+class _Starts(NamedTuple):
+    """Sources of generation, a batch at a time, each with its field; labels of all, and what is shown."""
+
+    batches: Iterator[tuple[PointCloud, CloudField]]
+    labels: np.ndarray | None
+    shown: np.ndarray | None
 
 
 def _starts(
@@ -158,8 +209,10 @@ def _starts(
     index: np.ndarray | None = None,
     guidance_weight: float = 0.0,
     block: int = 0,
-) -> tuple[Iterator[tuple[PointCloud, CloudField]], np.ndarray | None]:
-    """Sources of generation, a batch at a time, each with its field; and the labels of all."""
+    stream: str = "generation",
+    hidden: float = 0.0,
+) -> _Starts:
+    """Draw what is generated from: of ``hidden`` of it, labels and conditions are not shown."""
     if (source is None) == (config.source == FAMILY):
         raise ValueError(
             "this model flows from another family: give its source"
@@ -167,8 +220,10 @@ def _starts(
             else f"this model flows from {config.source!r} noise: it takes no source family"
         )
     size = check_integer(size, "size", low=1)
-    rng = random_stream(seed, "generation", 2 * block)
+    rng = random_stream(seed, stream, 2 * block)
     labels, conditions = wanted_conditions(setting, labels, conditions, size, rng=rng)
+    if hidden:
+        labels, conditions = hide(setting, labels, conditions, rng.random(size) < hidden)
     shown = shown_to_network(setting, labels, conditions)
     wanted_sizes = members = np.zeros(0, dtype=np.int64)
     if source is None:
@@ -187,7 +242,7 @@ def _starts(
             wanted = on_backend(None if shown is None else shown[part], mu.points)
             yield mu, learned_field(config, params, wanted, guidance_weight=guidance_weight)
 
-    return batches(), labels
+    return _Starts(batches(), labels, shown)
 
 
 def _wanted_sizes(

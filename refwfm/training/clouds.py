@@ -12,8 +12,9 @@ import numpy as np
 
 from refwfm._array import Array, array_namespace, asarray_like
 from refwfm.couplings.costs import COSTS, outer_cost
-from refwfm.couplings.inner import Solver, couple
+from refwfm.couplings.inner import Coupled, Solver, couple
 from refwfm.couplings.outer import outer_pairs
+from refwfm.couplings.rectified import RectifiedPairs
 from refwfm.interpolation import displacement, displacement_velocity
 from refwfm.measures import PointCloud, take
 from refwfm.sources.clouds import prefix_weights
@@ -23,12 +24,13 @@ from refwfm.training.cloud_fit import Families, arrays_of
 from refwfm.training.cloud_members import costs_of, fit_clouds
 from refwfm.training.cloud_network import init_params, loss_and_grad
 from refwfm.training.cloud_setting import CloudSetting, pack, to_model_units, unpack
-from refwfm.training.conditions import on_backend, shown_to_network
+from refwfm.training.conditions import hide, on_backend, shown_to_network
 from refwfm.training.config import CloudConfig
 from refwfm.training.inner_start import fit_start, start_of
 from refwfm.training.noise import FAMILY, draw_source
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.randomness import random_stream
+from refwfm.training.rectified import drawn_pairs
 from refwfm.training.regression import CloudBatch
 from refwfm.training.semidiscrete import SEMIDISCRETE, assigned, groups_of, parts_of
 from refwfm.transport.linearized import align
@@ -77,7 +79,7 @@ def prepare(
 def draw_batch(
     config: CloudConfig,
     setting: CloudSetting,
-    family: Families,
+    family: Families | RectifiedPairs,
     labels: np.ndarray | None,
     step: int,
     /,
@@ -86,14 +88,19 @@ def draw_batch(
 ) -> CloudBatch:
     """Random sources, targets and times of step ``step``, and the paths' points and velocities there.
 
-    Equation: WFM-Alg1-clouds, GWFM-38-step. With WFM-4, WFM-7, and GWFM-26 to GWFM-29.
+    Equation: WFM-Alg1-clouds, GWFM-38-step, WFM-REFLOW. With WFM-4, WFM-7, and GWFM-26 to GWFM-29.
 
     Parameters
     ----------
+    family : Families, or RectifiedPairs on the host, in the setting's units
     labels : numpy.ndarray, shape (N,), or None
-        Labels of the target family.
+        Labels of the target family; those of pairs are their own.
     """
     rng = random_stream(config.seed, "batch", step)
+    if isinstance(family, RectifiedPairs):
+        mu, nu, shown = drawn_pairs(family, config.batch, rng=rng)
+        x, y, weights = (asarray_like(part, setting.like) for part in (mu.points, nu.points, mu.weights))
+        return _on_paths(config, setting, Coupled(x, y, weights, np.zeros(())), shown, rng)
     # Lines 1 and 2
     mu, nu, shown = _draw_pairs(config, setting, family, labels, rng, ops)
     # Line 3: the inner plan, which point goes where.
@@ -107,7 +114,17 @@ def draw_batch(
         replace=config.replace,
         start=start_of(config, setting),
     )
-    # Lines 4 and 5: a time, and the points and velocities of the paths at it.
+    return _on_paths(config, setting, moved, shown, rng)
+
+
+def _on_paths(
+    config: CloudConfig,
+    setting: CloudSetting,
+    moved: Coupled,
+    shown: np.ndarray | None,
+    rng: np.random.Generator,
+) -> CloudBatch:
+    """Lines 4 and 5: a time, and the points and velocities of the paths at it."""
     t = asarray_like(config.times(rng), setting.like)
     x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
     return CloudBatch(x_t, moved.weights, velocity, t, on_backend(shown, t), moved.error, moved.n_iter)
@@ -210,8 +227,8 @@ def _shown(
     if (not n_labels or labels is None) and known is None:
         return None, None
     hidden = rng.random(len(index)) < config.label_drop
-    values = None if known is None else np.where(hidden[:, None], np.nan, known.values[index])
-    return None if not n_labels or labels is None else np.where(hidden, n_labels, labels[index]), values
+    values = None if known is None else known.values[index]
+    return hide(setting, None if not n_labels or labels is None else labels[index], values, hidden)
 
 
 def _pair(

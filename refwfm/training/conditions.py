@@ -76,6 +76,23 @@ def shown_to_network(setting: Any, labels: np.ndarray | None, values: Floats | N
     return np.where(np.isnan(values).any(axis=-1, keepdims=True), np.nan, vectors)
 
 
+def hide(
+    setting: Any, labels: np.ndarray | None, values: Floats | None, hidden: np.ndarray, /
+) -> tuple[np.ndarray | None, Floats | None]:
+    """Labels and conditions, without those that are hidden: the class after the last, and NaN.
+
+    Equation: none. Wiring of a run.
+
+    Parameters
+    ----------
+    labels : integers (B,), or None
+    values : float64 array (B, c), or None
+    hidden : bool array (B,)
+    """
+    labels = None if labels is None else np.where(hidden, len(setting.label_counts), labels)
+    return labels, None if values is None else np.where(hidden[:, None], np.nan, values)
+
+
 def on_backend(shown: np.ndarray | None, like: Array, /) -> Array | None:
     """Bring what ``shown_to_network`` returned to the library and device of ``like``, vectors to its dtype.
 

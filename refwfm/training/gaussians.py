@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, asarray_like
+from refwfm._array import Array, asarray_like, to_host
 from refwfm.bures import Tangent
 from refwfm.couplings.members import gaussian_costs
 from refwfm.couplings.outer import match_minibatch
+from refwfm.couplings.rectified import RectifiedPairs, rectified_pairs
 from refwfm.generation import Field, Generated, bound_velocity, generate
 from refwfm.measures import Gaussian, take
 from refwfm.networks import bures_mlp, init_bures_mlp
@@ -35,6 +36,7 @@ from refwfm.training.methods import METHODS
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
+from refwfm.training.rectified import drawn_pairs
 from refwfm.training.regression import GaussianBatch
 from refwfm.training.semidiscrete import (
     SEMIDISCRETE,
@@ -46,6 +48,9 @@ from refwfm.training.semidiscrete import (
     unpack_outer,
 )
 from refwfm.transport.semidiscrete import Columns
+
+AT_ONCE = 512
+"""Gaussians that are moved at once to make pairs."""
 
 
 def prepare(
@@ -98,7 +103,7 @@ def init_params(config: GaussianConfig, setting: GaussianSetting, /) -> Tree:
 def draw_batch(
     config: GaussianConfig,
     setting: GaussianSetting,
-    family: Gaussian,
+    family: Gaussian | RectifiedPairs,
     labels: np.ndarray | None,
     step: int,
     /,
@@ -107,14 +112,19 @@ def draw_batch(
 ) -> GaussianBatch:
     """Random sources, targets and times of step ``step``, and the geodesics' points and velocities there.
 
-    Equation: WFM-Alg1. With WFM-8 and WFM-10 (the paper refers to WFM-9, which is another quantity).
+    Equation: WFM-Alg1, WFM-REFLOW. With WFM-8 and WFM-10 (the paper refers to WFM-9, another quantity).
 
     Parameters
     ----------
-    family : Gaussian, mean (n, d), cov (n, d, d), in the setting's units
+    family : Gaussian, mean (n, d), cov (n, d, d), or RectifiedPairs on the host; in the setting's units
     labels : numpy.ndarray, shape (n,), or None
+        Those of pairs are their own.
     """
     rng = random_stream(config.seed, "batch", step)
+    if isinstance(family, RectifiedPairs):
+        source, target, shown = drawn_pairs(family, config.batch, rng=rng)
+        mu, nu = (Gaussian(*(asarray_like(x, setting.shift) for x in each)) for each in (source, target))
+        return _on_paths(config, mu, nu, asarray_like(config.times(rng), setting.shift), shown, ops)
     # Line 1: sources and targets. Line 4: times.
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
@@ -128,10 +138,16 @@ def draw_batch(
     if config.matching:
         order = match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=groups)
         nu, values = take(nu, order), None if values is None else values[order]
-    # Line 5: the points of the geodesics and the velocities there.
+    return _on_paths(config, mu, nu, t, shown_to_network(setting, groups, values), ops)
+
+
+def _on_paths(
+    config: GaussianConfig, mu: Gaussian, nu: Gaussian, t: Array, shown: np.ndarray | None, ops: Ops
+) -> GaussianBatch:
+    """Line 5: the points of the geodesics and the velocities there."""
     path = METHODS[config.method].path
     mu_t, target = (ops.path if path is REFERENCE.path else path)(mu, nu, t, validate=False)
-    return GaussianBatch(mu_t, target, t, on_backend(shown_to_network(setting, groups, values), t))
+    return GaussianBatch(mu_t, target, t, on_backend(shown, t))
 
 
 def _assigned(
@@ -232,6 +248,43 @@ def sample(
         observe=observe,
     )
     return Generated(to_data_units(result.gaussian, setting), result.lowest), labels
+
+
+def pairs(
+    config: GaussianConfig,
+    setting: GaussianSetting,
+    params: Tree,
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> RectifiedPairs:
+    """Pairs of sources and of where a trained network takes them, on the host, in the setting's units.
+
+    Equation: WFM-REFLOW. Labels and conditions are drawn as in training.
+
+    Parameters
+    ----------
+    size, n_steps, seed : int
+    progress : callable, optional
+        Called with (pairs made, in all).
+    """
+    rng, step = random_stream(seed, "rectified"), METHODS[config.method].step
+    shown = shown_to_network(setting, *wanted_conditions(setting, None, None, size, rng=rng))
+    ends: tuple[list[Gaussian], list[Gaussian]] = [], []
+    for start in range(0, size, AT_ONCE):
+        part = slice(start, min(start + AT_ONCE, size))
+        mu = sample_gaussian_wishart(setting.source, rng=rng, size=part.stop - start)
+        wanted = on_backend(None if shown is None else shown[part], mu.mean)
+        field = learned_field(config, setting, params, wanted)
+        for each, end in zip(ends, rectified_pairs(field, mu, n_steps=n_steps, step=step)[:2], strict=True):
+            each.append(Gaussian(*map(to_host, end)))
+        if progress is not None:
+            progress(part.stop, size)
+    source, target = (Gaussian(*map(np.concatenate, zip(*each, strict=True))) for each in ends)
+    return RectifiedPairs(source, target, shown)
 
 
 def pack(setting: GaussianSetting, /) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,6 +11,7 @@ STREAMS = {
     "evaluation": 4,
     "frequencies": 5,
     "outer": 6,
+    "rectified": 7,
 }
 """Purposes and their numbers. (Scaling is of Gaussians, alignment of clouds: no run draws from both.)"""
 

@@ -49,6 +49,13 @@ class PlanOptions:
     outer_steps: int = option(
         20_000, "Steps at most of the fit of a semidiscrete plan, of 256 sources each.", low=1
     )
+    rectified_pairs: int = option(
+        0,
+        "Pairs that a run with --rectify learns from: sources, and where the model of the other run takes "
+        "them (default 4096 with --rectify).",
+        low=0,
+    )
+    rectified_steps: int = option(25, "Midpoint steps in which it takes them there.", low=1)
 
 
 class OuterPlan(NamedTuple):

@@ -21,6 +21,7 @@ from law_record import UNIQUE, record
 from refwfm import clouds, generation, interpolation, objectives
 from refwfm.couplings import costs, inner, outer
 from refwfm.couplings.inner import Coupled
+from refwfm.couplings.rectified import RectifiedPairs, rectified_pairs
 from refwfm.measures import PointCloud
 from refwfm.metrics import copying, distances, neighbours, statistics, straightness
 from refwfm.metrics.copying import CopyRate
@@ -238,6 +239,13 @@ record(
     {"source": cloud("bn"), "target": points("bnd")},
     cloud("bn"),
     call=lambda source, target: generation.generate_clouds(towards(target), source, n_steps=2, method="rk4"),
+)
+
+record(
+    rectified_pairs,
+    {"source": cloud("bn"), "target": points("bnd")},
+    RectifiedPairs(cloud("bn"), cloud("bn"), None),
+    call=lambda source, target: rectified_pairs(towards(target), source, n_steps=2),
 )
 
 # Interpolation and loss

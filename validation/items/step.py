@@ -8,17 +8,15 @@ import scipy.optimize
 
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
-from refwfm.sources.gaussians import GaussianWishart
 from refwfm.training import algorithm, gaussians, optim, regression
 from refwfm.training.algorithm import State
-from refwfm.training.config import GaussianConfig
-from refwfm.training.gaussian_fit import GaussianSetting
 from refwfm.training.ops import REFERENCE
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import GaussianBatch
 from refwfm.training.times import sample_times
 from refwfm.validation import loops, textbook
 from refwfm.validation.check import WELL, Check, Item, Misprint, roundings, worst_of
+from refwfm.validation.gaussian_runs import CONFIG, error_of_batch, plain_setting, random_source
 from refwfm.validation.plain_network import (
     clipped,
     drifted,
@@ -28,8 +26,6 @@ from refwfm.validation.plain_network import (
     tangent,
 )
 from refwfm.validation.textbook import complex_step, relative, scaled
-
-CONFIG = GaussianConfig(batch=6, steps=5000, learning_rate=0.1, clip_norm=0.5, ema=0.999, seed=3)
 
 
 def items() -> list[Item]:
@@ -167,34 +163,24 @@ def _exchanged(config, setting, family, labels, step):
     )
 
 
-def _setting(source, scaling, label_counts=()):
-    """Setting of a run in the data's own units."""
-    counts = np.array(label_counts, dtype=np.int64)
-    return GaussianSetting(0.0 * source.mean, 1.0, source, scaling, counts)
-
-
-def _source(draw):
-    d = draw.d
-    root = draw.rounded(np.linalg.cholesky(draw.covariances(10.0, size=1)[0]))
-    return GaussianWishart(draw.normal(d), draw.rounded(np.sqrt(draw.spectrum(10.0, d))), root, 4 * d)
-
-
 def batch_is_the_recipe(draw_batch, draw):
     """Times, points and velocities, drawn again from the step's own stream of random numbers."""
-    source, family, step = _source(draw), draw.gaussians(size=5), int(draw.rng.integers(100))
+    source, family, step = random_source(draw), draw.gaussians(size=5), int(draw.rng.integers(100))
     batch = draw.call(
-        lambda source, family: draw_batch(CONFIG, _setting(source, {}), family, None, step), source, family
+        lambda source, family: draw_batch(CONFIG, plain_setting(source, {}), family, None, step),
+        source,
+        family,
     )
     mu, index, t = _drawn_by_hand(source, draw.d, random_stream(CONFIG.seed, "batch", step))
-    return _error_of_batch(batch, mu, textbook.take(family, index), t)
+    return error_of_batch(batch, mu, textbook.take(family, index), t)
 
 
 def matched_batch_is_the_recipe(draw_batch, draw):
     """The same where each source gets the best target of the label it was drawn with; infinite for others."""
-    source, family, step = _source(draw), draw.gaussians(size=5), int(draw.rng.integers(100))
+    source, family, step = random_source(draw), draw.gaussians(size=5), int(draw.rng.integers(100))
     config, labels = replace(CONFIG, matching=True), np.array([0, 1, 0, 1, 0])
     batch = draw.call(
-        lambda source, family: draw_batch(config, _setting(source, {}, (3, 2)), family, labels, step),
+        lambda source, family: draw_batch(config, plain_setting(source, {}, (3, 2)), family, labels, step),
         source,
         family,
     )
@@ -203,7 +189,7 @@ def matched_batch_is_the_recipe(draw_batch, draw):
     cost = textbook.pairwise_sq_distance(mu, nu)
     apart = cost + 1e3 * np.max(cost) * (shown[:, None] != shown)
     nu = textbook.take(nu, scipy.optimize.linear_sum_assignment(apart)[1])
-    return _error_of_batch(batch, mu, nu, t) if np.array_equal(batch.labels, shown) else np.inf
+    return error_of_batch(batch, mu, nu, t) if np.array_equal(batch.labels, shown) else np.inf
 
 
 def _centred(data):
@@ -285,19 +271,6 @@ def _drawn_by_hand(source, d, rng, n=CONFIG.batch, members=5):
     return Gaussian(mean, half @ half.mT / source.df), rng.integers(members, size=n), rng.random(n)
 
 
-def _error_of_batch(batch, mu, nu, t):
-    """Largest error of times, points and velocities."""
-    point, v = textbook.path(mu, nu, t)
-    scale = np.max(np.abs(mu.mean), axis=-1) + np.max(np.abs(nu.mean), axis=-1)
-    return worst_of(
-        relative(batch.t, t, 1.0),
-        relative(batch.mu_t.mean, point.mean, scale),
-        relative(batch.mu_t.cov, point.cov),
-        relative(batch.target[0], v.mean, scale),
-        relative(batch.target[1], v.lift, 1.0 + np.max(np.abs(v.lift), axis=(-2, -1))),
-    )
-
-
 def _network(draw):
     """Random parameters and scaling, and a batch without labels."""
     params, scaling = random_parameters(draw), random_scaling(draw)
@@ -343,7 +316,7 @@ def _uphill(config, setting, family, labels, state):
 
 def step_is_by_hand(step, draw):
     """Parameters and their average after step 2000, relative to the learning rate."""
-    source, family = _source(draw), draw.gaussians(size=5)
+    source, family = random_source(draw), draw.gaussians(size=5)
     params, scaling, _ = _network(draw)
     average = random_parameters(draw)
     first = optim.tree_map(lambda p: 0.05 * draw.normal(*p.shape), params)
@@ -351,10 +324,10 @@ def step_is_by_hand(step, draw):
     state = State(params, optim.AdamState(first, second, 5), average, 2000)
 
     def run(source, scaling, family, state):
-        return step(CONFIG, _setting(source, scaling), family, None, state)
+        return step(CONFIG, plain_setting(source, scaling), family, None, state)
 
     moved, metrics = draw.call(run, source, scaling, family, state)
-    batch = gaussians.draw_batch(CONFIG, _setting(source, scaling), family, None, state.step)
+    batch = gaussians.draw_batch(CONFIG, plain_setting(source, scaling), family, None, state.step)
     loss, grads = regression.gaussian_loss_and_grad(params, scaling, batch, method="riemannian")
     norm, grads = clipped(optim.flatten(grads), CONFIG.clip_norm)
     rate, decay = CONFIG.learning_rate * 0.97**2.0, 2001 / 2010

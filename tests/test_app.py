@@ -84,6 +84,7 @@ def test_every_reference_is_used_and_known():
         "esser2024scaling",
         "flamary2021pot",
         "jordan2024muon",
+        "liu2023flow",
     }
     assert set(cite.entries()) == named
     for entry in cite.entries().values():
@@ -110,6 +111,7 @@ def test_kinds_are_those_of_flows():
         ({"data": "mine.npz", "source": "theirs.npz"}, {"outer": "paired"}, []),
         ({"data": "mine.npz"}, {"time_law": "logit-normal"}, ["esser2024scaling"]),
         ({"data": "mine.npz"}, {"optimizer": "muon"}, ["jordan2024muon"]),
+        ({"data": "mine.npz"}, {"rectified_pairs": 9}, ["liu2023flow"]),
         ({"data": "strokes", "kind": "meta-ot"}, {}, ["amos2023meta"]),
         ({"data": "shapenet-tables", "source": "shapenet-chairs"}, {"inner": "rounded"}, [
             "cuturi2013sinkhorn", "chang2015shapenet", "chang2015shapenet",

@@ -67,10 +67,9 @@ def pairs_of(scale: CloudScale, pairs: tuple[Pair, ...], /, **changes: Any) -> d
 
 
 def rectified(scale: CloudScale, /, *, pairs: int) -> CloudScale:
-    """The same, and half as many steps on pairs of the model's own, at half the rate."""
-    steps, rate = (getattr(CloudConfig(**scale.config), name) for name in ("steps", "learning_rate"))
-    second = {"steps": (steps + 1) // 2, "learning_rate": rate / 2, "rectified_pairs": pairs}
-    return scale._replace(rectify=second)
+    """The same, and as many steps again on pairs of the model's own, at half the rate."""
+    rate = CloudConfig(**scale.config).learning_rate
+    return scale._replace(rectify={"learning_rate": rate / 2, "rectified_pairs": pairs})
 
 
 class FlowOutcome(NamedTuple):

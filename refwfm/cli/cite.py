@@ -66,6 +66,8 @@ def used(run: dict[str, Any], train: dict[str, Any], /) -> list[str]:
         keys.append("esser2024scaling")
     if train.get("optimizer", "adam") == "muon":
         keys.append("jordan2024muon")
+    if train.get("rectified_pairs"):
+        keys.append("liu2023flow")
     if outer not in ("independent", "paired"):  # of no method: drawn, or as the data have them
         keys.append(OUTER.get(outer, "piening2026generalized"))
     if inner in ("sliced", "linear", "lazy") or train.get("source") in ("pure", "barycentric"):

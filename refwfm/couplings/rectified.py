@@ -2,7 +2,7 @@
 
 A flow takes each source to one target. These pairs are a coupling of the same two laws as the one that it was
 trained on, at no greater cost (where its velocity is the mean one), and the paths between them cross less. A
-second flow, trained on them, needs few steps: "reflow" (Liu et al. 2022), here of measures. Of clouds a pair
+second flow, trained on them, needs few steps: "reflow" (Liu et al. 2023), here of measures. Of clouds a pair
 is point by point; of Gaussians the path of a pair is the geodesic.
 """
 

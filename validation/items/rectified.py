@@ -38,7 +38,7 @@ def pairs_of_a_flow() -> Item:
     return Item(
         id="WFM-REFLOW",
         paper="WFM",
-        place="ours, not the paper's; Liu et al. 2022, of points",
+        place="ours, not the paper's; Liu et al. 2023, of points",
         title="pairs that a flow makes",
         latex=r"(\mu,\nu)=(\mu_0,\mu_1),\quad\frac{d}{dt}\mu_t=v_\theta(\mu_t,t),\ \mu_0\sim\mathfrak p_0",
         statement="A flow learned from its own pairs keeps its ends, costs no more, and bends less.",

@@ -229,3 +229,23 @@ def test_it_is_had_from_the_package_and_imported_when_asked_for():
     code = "import sys, refwfm; print('refwfm.runs' in sys.modules, refwfm.WassersteinFlow.__name__)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["False", "WassersteinFlow"]
+
+
+@pytest.mark.parametrize("kind", ["clouds", "gaussians"])
+def test_rectified_it_has_other_parameters_and_the_same_classes(kind, clouds, gaussians, tmp_path):
+    labels = ["a", "b", "a", "b", "a", "b"]
+    options = SMALL if kind == "clouds" else {**GAUSSIAN, "measure": "gaussians"}
+    flow = WassersteinFlow(**options).fit(clouds if kind == "clouds" else gaussians, labels)
+    before = flow.model_
+    assert flow.rectify(steps=2, rectified_pairs=6, rectified_steps=2) is flow
+    assert (flow.model_.config.steps, flow.classes_) == (2, ("a", "b"))
+    assert flow.model_.about["rectifies"]
+    assert flow.model_.setting is before.setting
+    assert len(flow.sample(3, n_steps=1)[0]) in (3, 4, 5, 6, 7)
+    with pytest.raises(ValueError, match="width must be that of the run that is rectified, 8; got 9"):
+        flow.rectify(width=9)
+    again = WassersteinFlow.load(flow.save(tmp_path / "run"))
+    assert again.model_.config.rectified_pairs == 6
+    again.set_params(steps=1).fit(clouds if kind == "clouds" else gaussians, labels)
+    with pytest.raises(NotFittedError):
+        WassersteinFlow().rectify()

@@ -111,6 +111,11 @@ def train(
         family, held = _held_out(run, chosen, family, folder, resume=resume)
         rectified_runs.check_data(run, teacher, family)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
+        if teacher is not None:
+            say(
+                f"learning from {getattr(chosen, 'rectified_pairs', 0):,} pairs that the model of "
+                f"{run['rectify']} makes first"
+            )
         if by_default:
             say(f"--data was not given: {family.name} is the default (refwfm data list names others)")
         stopping = _signals.Stopping()

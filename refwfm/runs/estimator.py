@@ -11,6 +11,7 @@ from refwfm.datasets import CloudFamily, Family, as_family, clouds_from_arrays, 
 from refwfm.datasets.own_arrays import encode_labels
 from refwfm.metrics.nearest_gaussians import nearest
 from refwfm.runs import evaluate_clouds, evaluate_gaussians, folders, models
+from refwfm.runs.rectified import prepare_rectified, rectified_config
 from refwfm.storage import records
 from refwfm.training import algorithm
 from refwfm.training.conditions import at_named
@@ -87,6 +88,18 @@ class WassersteinFlow:
             state = algorithm.train(config, model.setting, data, family.labels, model.state, ops=backend.ops)
         return self._learned(model._replace(state=state), family.basis)
 
+    def rectify(self, **options: Any) -> Self:
+        """Learn anew from the model's own pairs (reflow): then few steps of ``sample`` do.
+
+        ``options`` are those in which it may differ from the first training (``runs.rectified.OWN``), such as
+        ``steps`` and ``rectified_pairs``.
+        """
+        backend, before = self.backend or models.Host(), self._fitted()
+        model, pairs = prepare_rectified(rectified_config(before.config, options), before, backend)
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the loss
+            state = algorithm.train(model.config, model.setting, pairs, None, model.state, ops=backend.ops)
+        return self._learned(model._replace(state=state), self.basis_)
+
     def sample(
         self,
         n: int = 1,
@@ -136,6 +149,7 @@ class WassersteinFlow:
         """Read what ``save`` or ``refwfm train`` left in a folder; nothing in it is executed."""
         model = models.load_model(folder, backend or models.Host())
         asked, clouds = asdict(model.config), isinstance(model.config, CloudConfig)
+        asked.pop("rectified_pairs", None)  # fit learns from data
         shared = {name: asked.pop(name) for name in SHARED}
         flow = cls(measure="clouds" if clouds else "gaussians", **shared, options=asked, backend=backend)
         return flow._learned(model, folders.read_basis(Path(folder)))

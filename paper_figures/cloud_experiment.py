@@ -22,6 +22,7 @@ from refwfm.runs.evaluate_clouds import (
 )
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
+from refwfm.training.ops import Ops
 from refwfm.training.presets import with_preset
 from refwfm.training.randomness import random_stream
 
@@ -222,7 +223,7 @@ def run(task: CloudTask, /) -> CloudOutcome:
         if start is not None:  # of held-out members, so that nothing the model has seen is carried back
             chosen = index if task.source == PARTIAL else np.arange(size)
             options |= {"source": start, "index": chosen}
-        generated, labels = generate_with(model, n_steps=task.scale.n_steps, **options)
+        generated, labels = generate_with(model, n_steps=task.scale.n_steps, ops=backend.ops, **options)
         untrained = draw_source(model, **options)
         others = {
             "trained": generated,
@@ -234,7 +235,8 @@ def run(task: CloudTask, /) -> CloudOutcome:
         if not pictures:
             begins = [] if start is None else unpad(untrained)
             known = None if held_out.labels is None else held_out.labels[index]
-            way = [] if start is not None or labels is not None else _way(model, task.scale.n_steps)
+            plain = start is None and labels is None
+            way = _way(model, task.scale.n_steps, backend.ops) if plain else []
             pictures = [unpad(generated), unpad(real), begins, way, labels, known]
     return CloudOutcome(
         task,
@@ -247,8 +249,8 @@ def run(task: CloudTask, /) -> CloudOutcome:
     )
 
 
-def _way(model: models.Model[CloudConfig], n_steps: int) -> list[list[np.ndarray]]:
-    clouds = trajectory(model, size=FOLLOWED, n_steps=n_steps, seed=model.config.seed)
+def _way(model: models.Model[CloudConfig], n_steps: int, ops: Ops) -> list[list[np.ndarray]]:
+    clouds = trajectory(model, size=FOLLOWED, n_steps=n_steps, seed=model.config.seed, ops=ops)
     return [unpad(clouds[round(t * n_steps)]) for t in (0.0, 0.5, 1.0)]
 
 

@@ -125,7 +125,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
     for evaluation in range(scale.evaluations):
         seed = task.seed * scale.evaluations + evaluation
         real = subsample(held_out, size, config, seed=seed)
-        options = {"size": size, "seed": seed, **_starts(start, size, seed)}
+        options = {"size": size, "seed": seed, "ops": backend.ops, **_starts(start, size, seed)}
         for steps in scale.euler:
             generated, _ = generate_with(fitted.model, n_steps=steps, **options)
             scores[steps].append(compare(generated=generated, reference=real, squared=True))
@@ -145,7 +145,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
         fitted.train_s,
         float(fitted.last.loss),
         float(fitted.last.plan_error),
-        _path(fitted, start, min(size, DRAWN), scale.n_steps),
+        _path(fitted, start, min(size, DRAWN), scale.n_steps, backend),
         pictured,
         unpad(first)[:DRAWN],
         _laziness(fitted),
@@ -191,10 +191,11 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
     return max(0.0, 1e3 * float(np.median(times))), setting.unit**2 * float(np.mean(costs))
 
 
-def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int) -> np.ndarray:
+def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int, backend: Backend) -> np.ndarray:
     """Clouds on their way, before the first step and after each: (n_steps + 1, size, n, d), in data units."""
-    seed = fitted.model.config.seed
-    way = trajectory(fitted.model, size=size, n_steps=n_steps, seed=seed, **_starts(start, size, seed))
+    options = {"seed": fitted.model.config.seed, "ops": backend.ops}
+    options |= _starts(start, size, fitted.model.config.seed)
+    way = trajectory(fitted.model, size=size, n_steps=n_steps, **options)
     return np.stack([cloud.points for cloud in way])
 
 

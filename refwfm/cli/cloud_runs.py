@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from refwfm import datasets
+from refwfm.backends import Backend
 from refwfm.cli._common import explained, named_conditions, progress, same_classes, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
@@ -53,6 +54,7 @@ TITLES = {
 def after_training(
     model: Model[CloudConfig],
     family: CloudFamily,
+    backend: Backend,
     figure: Path,
     /,
     *,
@@ -66,7 +68,7 @@ def after_training(
     asked = conditions_of_subsample(model, reference, size, seed=0)
     with progress("generating", size) as done:
         generated, _ = generate_with(
-            model, size=size, n_steps=50, seed=0, source=source, progress=done, **asked
+            model, size=size, n_steps=50, seed=0, source=source, ops=backend.ops, progress=done, **asked
         )
     real = subsample(reference, size, model.config, seed=0)
     try:
@@ -130,6 +132,7 @@ def draw_beside_real(
 
 def generate(
     model: Model[CloudConfig],
+    backend: Backend,
     /,
     *,
     size: int,
@@ -159,6 +162,7 @@ def generate(
         method=method,
         times=times,
         block=block,
+        ops=backend.ops,
         progress=done,
     )
     names = tuple(model.about["label_names"])
@@ -182,6 +186,7 @@ def evaluate(
     model: Model[CloudConfig],
     family: CloudFamily,
     reference: CloudFamily,
+    backend: Backend,
     /,
     *,
     source: CloudFamily | None,
@@ -223,6 +228,7 @@ def evaluate(
                 guidance_weight=guidance,
                 method=method,
                 times=times,
+                ops=backend.ops,
                 progress=lambda members, seed=seed: done(7 * size * seed + members),
             )
             result = compared(1, generated=generated, reference=real)

@@ -26,6 +26,7 @@ from refwfm.training.alignment import Clouds
 from refwfm.training.cloud_generation import learned_field, sample
 from refwfm.training.cloud_setting import to_data_units, to_model_units
 from refwfm.training.config import CloudConfig
+from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.randomness import random_stream
 from refwfm.transport.sliced import random_directions
 
@@ -108,17 +109,24 @@ def draw_source(
 
 
 def trajectory(
-    model: Model[CloudConfig], /, *, size: int, n_steps: int, seed: int, **starts: Any
+    model: Model[CloudConfig],
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    ops: Ops = REFERENCE,
+    **starts: Any,
 ) -> list[PointCloud]:
     """Clouds on their way, before the first step and after each, in data units.
 
-    Of models without labels and conditions; ``starts`` as for ``draw_source``.
+    Of models without labels and conditions; ``starts`` as for ``draw_source``, ``ops`` those of the backend.
     """
     config, setting = model.config, model.setting
     mu = draw_source(model, size=size, seed=seed, **starts)
     seen: list[PointCloud] = []
     generate_clouds(
-        learned_field(config, trained(model.state)),
+        learned_field(config, trained(model.state), ops=ops),
         to_model_units(mu, setting),
         n_steps=n_steps,
         observe=lambda k, cloud: seen.append(to_data_units(cloud, setting)),

@@ -17,6 +17,7 @@ from refwfm.runs.evaluate_clouds import (
     compare,
     draw_source,
     generate_with,
+    reference_of,
     subsample,
     trajectory,
 )
@@ -230,14 +231,15 @@ def run(task: CloudTask, /) -> CloudOutcome:
             "source": untrained,
             "real": subsample(family, size, config, seed=seed),
         }
+        known = reference_of(real)
         for name, clouds in others.items():
-            compared[name].append(compare(generated=clouds, reference=real))
+            compared[name].append(compare(generated=clouds, reference=known))
         if not pictures:
             begins = [] if start is None else unpad(untrained)
-            known = None if held_out.labels is None else held_out.labels[index]
+            true = None if held_out.labels is None else held_out.labels[index]
             plain = start is None and labels is None
             way = _way(model, task.scale.n_steps, backend.ops) if plain else []
-            pictures = [unpad(generated), unpad(real), begins, way, labels, known]
+            pictures = [unpad(generated), unpad(real), begins, way, labels, true]
     return CloudOutcome(
         task,
         *(tuple(found) for found in compared.values()),

@@ -19,7 +19,14 @@ from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
 from refwfm.paper_figures import cloud_experiment
 from refwfm.paper_figures.cloud_experiment import CloudScale, CloudTask, Fitted, fit, load_pair, load_source
-from refwfm.runs.evaluate_clouds import Comparison, compare, generate_with, subsample, trajectory
+from refwfm.runs.evaluate_clouds import (
+    Comparison,
+    compare,
+    generate_with,
+    reference_of,
+    subsample,
+    trajectory,
+)
 from refwfm.training import cloud_generation, cloud_setting
 from refwfm.training import clouds as flow
 from refwfm.training.algorithm import trained
@@ -124,7 +131,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
     bends, pictured = [], {}
     for evaluation in range(scale.evaluations):
         seed = task.seed * scale.evaluations + evaluation
-        real = subsample(held_out, size, config, seed=seed)
+        real = reference_of(subsample(held_out, size, config, seed=seed), squared=True)
         options = {"size": size, "seed": seed, "ops": backend.ops, **_starts(start, size, seed)}
         for steps in scale.euler:
             generated, _ = generate_with(fitted.model, n_steps=steps, **options)

@@ -11,7 +11,6 @@ from refwfm.backends import Backend
 from refwfm.cli._common import explained, named_conditions, progress, same_classes, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
-from refwfm.measures import PointCloud
 from refwfm.runs.evaluate_clouds import (
     Comparison,
     compare,
@@ -22,6 +21,7 @@ from refwfm.runs.evaluate_clouds import (
     known,
     label_accuracies,
     members_of_subsample,
+    reference_of,
     subsample,
 )
 from refwfm.runs.models import Model
@@ -213,7 +213,7 @@ def evaluate(
         for seed in range(seeds):
             done(7 * size * seed)
 
-            def compared(begin: int, seed: int = seed, **families: PointCloud) -> Comparison:
+            def compared(begin: int, seed: int = seed, **families: Any) -> Comparison:
                 before = (7 * seed + begin) * size
                 return compare(squared=squared, progress=lambda rows, total: done(before + rows), **families)
 
@@ -231,7 +231,8 @@ def evaluate(
                 ops=backend.ops,
                 progress=lambda members, seed=seed: done(7 * size * seed + members),
             )
-            result = compared(1, generated=generated, reference=real)
+            reals = reference_of(real, squared=squared)
+            result = compared(1, generated=generated, reference=reals)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
             if len(family) > 1:
@@ -239,11 +240,11 @@ def evaluate(
                 rate = copies(generated, real, training_profiles, own=own)
                 note(copy_rate=rate.generated, real_copy_rate=rate.held_out)
             start = draw_source(model, size=size, seed=seed, source=source)
-            untrained = compared(3, generated=start, reference=real)
+            untrained = compared(3, generated=start, reference=reals)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
             if not alone:  # else they would be compared with themselves
                 training = subsample(family, size, config, seed=seed)
-                truth = compared(5, generated=training, reference=real)
+                truth = compared(5, generated=training, reference=reals)
                 note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
                 note(real_coverage=truth.coverage, real_mmd=truth.mmd)
             if labels is not None and family.labels is not None and reference.labels is not None:

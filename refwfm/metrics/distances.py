@@ -171,7 +171,13 @@ def pairwise_emd(
 
 
 def compare_families(
-    distance: Callable[..., np.ndarray], /, *, generated: PointCloud, reference: PointCloud, **options: Any
+    distance: Callable[..., np.ndarray],
+    /,
+    *,
+    generated: PointCloud,
+    reference: PointCloud,
+    among_reference: np.ndarray | None = None,
+    **options: Any,
 ) -> FamilyDistances:
     """All distances within and between two families: what 1-NN accuracy, coverage and MMD need.
 
@@ -182,6 +188,8 @@ def compare_families(
     distance : function
         ``pairwise_chamfer`` or ``pairwise_emd``: ``distance(xs, ys, **options)`` and ``distance(xs)``.
     generated, reference : PointCloud, points (G, k, d) and (R, l, d)
+    among_reference : numpy.ndarray, shape (R, R), optional
+        ``distance(reference, **options)``, where it is known already, from another comparison with it.
     **options
         Passed on to it, such as ``squared=True``.
 
@@ -195,10 +203,16 @@ def compare_families(
     >>> compare_families(pairwise_emd, generated=xs, reference=ys, squared=True).reference.tolist()
     [[0.0, 49.0], [49.0, 0.0]]
     """
+    size = len(reference.points)
+    if among_reference is not None and among_reference.shape != (size, size):
+        raise ValueError(
+            f"among_reference must have the shape {(size, size)} of the distances within reference; "
+            f"got {among_reference.shape}"
+        )
     return FamilyDistances(
         distance(generated, **options),
         distance(generated, reference, **options),
-        distance(reference, **options),
+        distance(reference, **options) if among_reference is None else among_reference,
     )
 
 

@@ -183,7 +183,7 @@ def reference_of(clouds: PointCloud, /, *, squared: bool = False) -> Reference:
         As for ``compare``.
     """
     frames = np.random.default_rng(0)
-    alone = len(clouds.points) < 2
+    alone = clouds.points.shape[0] < 2
     nearest = None if alone else nearest_clouds(clouds, squared=squared, rng=frames)
     return Reference(clouds, pairwise_chamfer(clouds), nearest, squared)
 

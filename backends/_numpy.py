@@ -14,6 +14,7 @@ from refwfm.backends._numpy_semidual import semidual_value_and_gradient
 from refwfm.backends._numpy_sinkhorn import sinkhorn
 from refwfm.backends._numpy_starts import error_curve
 from refwfm.backends._numpy_transformer import transformer
+from refwfm.backends._numpy_velocity import cloud_velocity
 from refwfm.networks import bures_mlp
 from refwfm.training import regression
 from refwfm.training.ops import REFERENCE
@@ -39,6 +40,7 @@ def load(device: str, dtype: str, /) -> Backend:
             semidual_value_and_gradient=semidual_value_and_gradient,
             gaussian_loss_and_grad=gaussian_loss_and_grad,
             cloud_loss_and_grad=cloud_loss_and_grad,
+            cloud_velocity=cloud_velocity,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,
             ema=ema,

@@ -8,7 +8,7 @@ from refwfm.backends._float64 import pairwise_sq_distance, path
 from refwfm.backends._grids import grid_softmin
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_sinkhorn import sinkhorn
-from refwfm.backends._torch_transformer import transformer
+from refwfm.backends._torch_transformer import cloud_velocity, transformer
 from refwfm.training import regression
 from refwfm.training.ops import REFERENCE
 from refwfm.training.optim import Tree
@@ -39,6 +39,7 @@ def load(device: str, dtype: str, /) -> Backend:
             grid_softmin=grid_softmin,
             gaussian_loss_and_grad=gaussian_loss_and_grad,
             cloud_loss_and_grad=cloud_loss_and_grad,
+            cloud_velocity=cloud_velocity,
             clip_by_global_norm=clip_by_global_norm,
             adam=adam,
             ema=ema,

@@ -28,28 +28,55 @@ def transformer(
     The pullback can be called once: it frees what the forward pass stored.
     """
     shape = points.shape
-    points, mask, t, labels = check_inputs(params, points, mask, t, labels, heads=heads)
-    read = with_features(params, points, points)
-    if mask is not None and mask.device.type == "cpu" and bool(mask.all()):  # on a GPU this would wait
-        mask = None
-    dead = None if mask is None else ~mask[..., None]
-    bias = None if mask is None else _attention_bias(mask, points.dtype)
+    given = check_inputs(params, points, mask, t, labels, heads=heads)
     learned = {name: part for name, part in params.items() if name != "frequencies"}
     leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(learned).items()}
     with torch.enable_grad():
-        tree = unflatten(leaves)
-        condition, _ = embed_condition(tree, t, labels)
-        h = _dense(tree["in"], read)
-        for _, block in in_order(tree["blocks"]):
-            h = _block(block, h, condition, bias, heads)
-        velocity = _dense(tree["out"], _layer_norm(tree["norm"], h))
-        velocity = (velocity if dead is None else velocity.masked_fill(dead, 0.0)).reshape(shape)
+        tree = {**params, **unflatten(leaves)}
+        velocity = _velocity(tree, *given, heads=heads).reshape(shape)
 
     def pullback(d_velocity: torch.Tensor) -> Params:
         grads = torch.autograd.grad(velocity, list(leaves.values()), d_velocity)
         return {**unflatten(dict(zip(leaves, grads, strict=True))), **without_gradient(params)}
 
     return velocity.detach(), pullback
+
+
+@torch.no_grad()
+def cloud_velocity(
+    params: Params,
+    points: torch.Tensor,
+    mask: torch.Tensor | None,
+    t: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    /,
+    *,
+    heads: int,
+) -> torch.Tensor:
+    """Twin of ``training.regression.cloud_velocity``: nothing is kept for a pullback."""
+    given = check_inputs(params, points, mask, t, labels, heads=heads)
+    return _velocity(params, *given, heads=heads).reshape(points.shape)
+
+
+def _velocity(
+    params: Params,
+    points: torch.Tensor,
+    mask: torch.Tensor | None,
+    t: torch.Tensor,
+    labels: torch.Tensor | None,
+    *,
+    heads: int,
+) -> torch.Tensor:
+    read = with_features(params, points, points)
+    if mask is not None and mask.device.type == "cpu" and bool(mask.all()):  # on a GPU this would wait
+        mask = None
+    bias = None if mask is None else _attention_bias(mask, points.dtype)
+    condition, _ = embed_condition(params, t, labels)
+    h = _dense(params["in"], read)
+    for _, block in in_order(params["blocks"]):
+        h = _block(block, h, condition, bias, heads)
+    velocity = _dense(params["out"], _layer_norm(params["norm"], h))
+    return velocity if mask is None else velocity.masked_fill(~mask[..., None], 0.0)
 
 
 def _attention_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

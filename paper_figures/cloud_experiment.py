@@ -17,12 +17,14 @@ from refwfm.runs.evaluate_clouds import (
     compare,
     draw_source,
     generate_with,
+    reference_of,
     subsample,
     trajectory,
 )
 from refwfm.runs.rectified import prepare_rectified, rectified_config
 from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig
+from refwfm.training.ops import Ops
 from refwfm.training.presets import with_preset
 from refwfm.training.randomness import random_stream
 
@@ -256,20 +258,22 @@ def run(task: CloudTask, /) -> CloudOutcome:
         if start is not None:  # of held-out members, so that nothing the model has seen is carried back
             chosen = index if task.source == PARTIAL else np.arange(size)
             options |= {"source": start, "index": chosen}
-        generated, labels = generate_with(model, n_steps=task.scale.n_steps, **options)
+        generated, labels = generate_with(model, n_steps=task.scale.n_steps, ops=backend.ops, **options)
         untrained = draw_source(model, **options)
         others = {
             "trained": generated,
             "source": untrained,
             "real": subsample(family, size, config, seed=seed),
         }
+        known = reference_of(real)
         for name, clouds in others.items():
-            compared[name].append(compare(generated=clouds, reference=real))
+            compared[name].append(compare(generated=clouds, reference=known))
         if not pictures:
             begins = [] if start is None else unpad(untrained)
-            known = None if held_out.labels is None else held_out.labels[index]
-            way = [] if start is not None or labels is not None else _way(model, task.scale.n_steps)
-            pictures = [unpad(generated), unpad(real), begins, way, labels, known]
+            true = None if held_out.labels is None else held_out.labels[index]
+            plain = start is None and labels is None
+            way = _way(model, task.scale.n_steps, backend.ops) if plain else []
+            pictures = [unpad(generated), unpad(real), begins, way, labels, true]
     return CloudOutcome(
         task,
         *(tuple(found) for found in compared.values()),
@@ -281,8 +285,8 @@ def run(task: CloudTask, /) -> CloudOutcome:
     )
 
 
-def _way(model: models.Model[CloudConfig], n_steps: int) -> list[list[np.ndarray]]:
-    clouds = trajectory(model, size=FOLLOWED, n_steps=n_steps, seed=model.config.seed)
+def _way(model: models.Model[CloudConfig], n_steps: int, ops: Ops) -> list[list[np.ndarray]]:
+    clouds = trajectory(model, size=FOLLOWED, n_steps=n_steps, seed=model.config.seed, ops=ops)
     return [unpad(clouds[round(t * n_steps)]) for t in (0.0, 0.5, 1.0)]
 
 

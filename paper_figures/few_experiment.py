@@ -190,7 +190,7 @@ def _clouds(task: FewTask) -> tuple[Any, Any, Any, Any]:
         if start is not None:
             index = random_stream(seed, "evaluation", 2).choice(len(start), size=size, replace=False)
             how |= {"source": start, "index": index}
-        return evaluate_clouds.generate_with(model, size=size, seed=seed, **how)[0]
+        return evaluate_clouds.generate_with(model, size=size, seed=seed, ops=backend.ops, **how)[0]
 
     def pairs(seed: int) -> list[PointCloud]:
         return [evaluate_clouds.subsample(each, size, config, seed=seed) for each in (held, family)]

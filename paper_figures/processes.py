@@ -13,8 +13,10 @@ from typing import Any
 import joblib
 
 from refwfm import backends
+from refwfm.backends._memory import keep_freed_memory
 from refwfm.storage import atomic, records
 from refwfm.storage.records import RecordError
+from refwfm.transport.programme import POT_ALONE
 
 
 def in_processes(
@@ -94,9 +96,13 @@ def _without_ctrl_c() -> Iterator[None]:
 
 
 def _in_worker(function: Callable[[Any], Any], task: Any, parent: int) -> Any:
-    if os.getpid() != parent:
-        _end_with(parent)
-    return function(task)
+    if os.getpid() == parent:
+        return function(task)
+    _end_with(parent)
+    keep_freed_memory()
+    os.environ.update(POT_ALONE)
+    with joblib.parallel_config(backend="sequential"):  # the other cores have runs of their own
+        return function(task)
 
 
 @cache

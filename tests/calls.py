@@ -632,6 +632,14 @@ CALLS = {
         V,
         T,
     ),
+    "training.regression.cloud_velocity": (
+        lambda p, x, mask, t, labels: regression.cloud_velocity(p, x, mask, t, labels, heads=2),
+        TRANSFORMER,
+        WX.points,
+        WX.weights > 0,
+        CLOUD_T,
+        LABELS,
+    ),
     "training.regression.cloud_loss_and_grad": (
         lambda p, x, w, v, t, labels: regression.cloud_loss_and_grad(
             p, CloudBatch(x, w, v, t, labels), heads=2

@@ -18,6 +18,7 @@ from refwfm.runs.evaluate_clouds import (
     known,
     label_accuracies,
     members_of_subsample,
+    reference_of,
     subsample,
 )
 from refwfm.training.config import CloudConfig
@@ -64,6 +65,26 @@ def test_emd_is_named_by_its_distance():
     assert (
         compare(generated=a, reference=b, squared=True).chamfer == compare(generated=a, reference=b).chamfer
     )
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_a_reference_is_compared_with_as_its_clouds(squared, count):
+    """To the last bit, whatever is compared with it; what was found among its clouds is used."""
+    clouds = everything(family_of(count))
+    reference = reference_of(clouds, squared=squared)
+    for generated in (everything(family_of(7, seed=1)), clouds, everything(family_of(4, seed=2, shift=9.0))):
+        found = compare(generated=generated, reference=reference, squared=squared)
+        assert found == compare(generated=generated, reference=clouds, squared=squared)
+    wrong = reference._replace(chamfer=np.zeros_like(reference.chamfer))  # as if all were copies
+    strangers = everything(family_of(4, seed=2, shift=0.1))
+    assert compare(generated=strangers, reference=wrong, squared=squared).chamfer.of_reference == (count > 1)
+
+
+def test_a_reference_of_the_other_distance_is_refused():
+    clouds = everything(family_of(5))
+    with pytest.raises(ValueError, match="reference was made with squared = False; got True"):
+        compare(generated=clouds, reference=reference_of(clouds), squared=True)
 
 
 def test_the_source_is_what_an_untrained_model_generates():

@@ -21,7 +21,7 @@ from refwfm.training.config import CloudConfig
 from refwfm.training.flows import kind_of
 from refwfm.training.noise import draw_source
 from refwfm.training.ops import REFERENCE
-from refwfm.training.regression import cloud_loss_and_grad
+from refwfm.training.regression import cloud_loss_and_grad, cloud_velocity
 
 SMALL = dataclasses.replace(SMALL_CLOUDS, ema=0.9, inner="exact")
 LABELS = np.array([0, 1, 1, 2, 0])
@@ -479,6 +479,7 @@ def test_the_defaults_are_the_papers():
     assert (config.eps, config.sinkhorn_steps, config.scale_cost) == (0.002, 200, "max")
     assert set(INNER) >= {"exact", "rounded", "entropic", "argmax", "sampled", "independent"}
     assert REFERENCE.cloud_loss_and_grad is cloud_loss_and_grad
+    assert REFERENCE.cloud_velocity is cloud_velocity
 
 
 # What is fitted, far from the origin and at any scale

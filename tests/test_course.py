@@ -14,6 +14,7 @@ import pytest
 from command import assert_error, refwfm, succeed
 from thirds import THOROUGH
 
+from refwfm.transport.programme import POT_ALONE
 from refwfm.validation import ledger, textbook
 from refwfm.validation.exercises import answer, catalogue
 from refwfm.validation.exercises.exercise import REPAIRS, judge
@@ -240,7 +241,7 @@ def test_the_command_knows_what_it_cannot_do(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS if THOROUGH else CHAPTERS[:2], ids=lambda path: path.stem)
 def test_chapters_run(path, tmp_path):
-    environment = {**os.environ, **textbook.POT_ALONE, "MPLBACKEND": "Agg"}
+    environment = {**os.environ, **POT_ALONE, "MPLBACKEND": "Agg"}
     ran = subprocess.run(
         [sys.executable, "-W", "error", path],
         cwd=tmp_path,

@@ -361,6 +361,13 @@ def test_families_are_compared_by_name(rng):
     d = compare_families(pairwise_emd, generated=x, reference=y, squared=True)
     assert (d.generated.shape, d.cross.shape, d.reference.shape) == ((2, 2), (2, 3), (3, 3))
     np.testing.assert_array_equal(d.cross, pairwise_emd(x, y, squared=True))
+    known = compare_families(
+        pairwise_emd, generated=x, reference=y, squared=True, among_reference=d.reference
+    )
+    assert known.reference is d.reference
+    np.testing.assert_array_equal(known.cross, d.cross)
+    with pytest.raises(ValueError, match=r"among_reference must have the shape \(3, 3\)"):
+        compare_families(pairwise_chamfer, generated=x, reference=y, among_reference=d.cross)
     with pytest.raises(TypeError, match="positional"):
         compare_families(pairwise_chamfer, x, y)
 

@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
+import joblib
 import matplotlib.image
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from refwfm.training import algorithm
 from refwfm.training.config import CloudConfig, GaussianConfig
 from refwfm.training.methods import METHODS
 from refwfm.training.presets import with_preset
+from refwfm.transport.programme import POT_ALONE
 
 SMALL = experiment.SCALES["smoke"]._replace(steps=4, width=4, depth=1, size=6, n_steps=3)
 RED = np.array([0.82, 0.29, 0.36])
@@ -180,6 +183,19 @@ def test_the_same_seed_gives_the_same_numbers_however_many_processes():
         np.testing.assert_allclose(a.generated.cov, b.generated.cov, rtol=1e-4, atol=1e-6)
     assert [o.min_w2_sq for o in one] == [o.min_w2_sq for o in other if o.task.method != "euclidean"]
     assert one[0].min_w2_sq != one[1].min_w2_sq  # another seed
+
+
+def test_processes_of_runs_have_one_thread_and_pot_without_tensors():
+    def told(task):
+        alone = POT_ALONE.items() <= os.environ.items()
+        return SimpleNamespace(task=task, process=os.getpid(), jobs=joblib.effective_n_jobs(-1), alone=alone)
+
+    before = dict(os.environ), joblib.effective_n_jobs(-1)
+    for outcome in in_processes(told, [0, 1], jobs=2):
+        assert outcome.process != os.getpid()
+        assert (outcome.jobs, outcome.alone) == (1, True)
+    assert (dict(os.environ), joblib.effective_n_jobs(-1)) == before  # this process is not only ours
+    assert in_processes(told, [0], jobs=1)[0].jobs == before[1]
 
 
 def test_outcomes_come_by_family_method_and_seed_and_each_is_told_when_done():

@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 from thirds import THOROUGH
 
-from refwfm.validation import textbook
+from refwfm.transport.programme import POT_ALONE
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "gallery").glob("*/*.py"))
@@ -83,7 +83,7 @@ def test_what_a_script_lacks_is_noticed(old, new, fault):
 @pytest.mark.parametrize("path", SCRIPTS if THOROUGH else QUICK[:2], ids=lambda path: path.stem)
 def test_scripts_run(path, tmp_path):
     """All where all is asked; else two that are the same in every run."""
-    environment = {**os.environ, **textbook.POT_ALONE, "MPLBACKEND": "Agg", "REFWFM_PICTURES": str(tmp_path)}
+    environment = {**os.environ, **POT_ALONE, "MPLBACKEND": "Agg", "REFWFM_PICTURES": str(tmp_path)}
     ran = subprocess.run(
         [sys.executable, "-W", "error", path], env=environment, capture_output=True, text=True, check=False
     )

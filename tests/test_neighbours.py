@@ -80,6 +80,35 @@ def test_one_nn_accuracy_without_most_distances(squared, rng):
     np.testing.assert_array_equal(result, one_nn_accuracy(d))
 
 
+@SQUARED
+@pytest.mark.parametrize("n", [20, 110])
+def test_neighbours_within_the_reference_are_not_sought_again(squared, n, rng, monkeypatch):
+    """The same accuracy, without one pair of reference members."""
+    generated, reference = surfaces(rng, 7, n), surfaces(rng, 9, n)
+    near = PointCloud(
+        *(np.concatenate(parts) for parts in zip(generated, take(reference, np.arange(3)), strict=True))
+    )
+    among = nearest_clouds(reference, squared=squared, rng=frames(), n_jobs=1)
+    accuracy = partial(one_nn_accuracy_emd, reference=reference, squared=squared, n_jobs=1)
+    truth = [accuracy(generated=each, rng=frames()) for each in (generated, near)]
+    members = {cloud.tobytes() for cloud in reference.points}
+    refine, refined = neighbours._refine, []
+
+    def watched(x, y, *rest):
+        refined.append(sum(cloud.points.tobytes() in members for cloud in (x, y)))
+        return refine(x, y, *rest)
+
+    monkeypatch.setattr(neighbours, "_refine", watched)
+    assert truth[0] == accuracy(generated=generated, among_reference=among, rng=frames())
+    assert refined
+    assert 2 not in refined
+    assert truth[1] == accuracy(generated=near, among_reference=among, rng=frames())
+    far = among._replace(distance=among.distance + 1e3)  # it is believed: all are nearer to the generated
+    assert accuracy(generated=generated, among_reference=far, rng=frames()).of_reference == 0.0
+    with pytest.raises(ValueError, match="among_reference must have a neighbour for each of the 9"):
+        accuracy(generated=generated, among_reference=among._replace(member=np.zeros(3, int)), rng=frames())
+
+
 def test_one_nn_accuracy_of_copies_and_of_strangers(rng):
     x = surfaces(rng, 6, 20)
     order = rng.permutation(20)

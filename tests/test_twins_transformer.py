@@ -8,6 +8,7 @@ import pytest
 from refwfm import networks as nets
 from refwfm._array import array_namespace, asarray_like
 from refwfm.training.optim import flatten, tree_map
+from refwfm.training.regression import cloud_velocity
 
 DTYPES = {"float32": 2e-5, "float64": 1e-13}  # some hundred roundings
 D, N, HEADS = 3, 9, 2
@@ -23,6 +24,12 @@ def lib(request):
 @pytest.fixture
 def twin(lib):
     return importlib.import_module(f"refwfm.backends._{lib.__name__}_transformer").transformer
+
+
+@pytest.fixture
+def velocity(lib):
+    name = "_numpy_velocity" if lib is np else "_torch_transformer"
+    return importlib.import_module(f"refwfm.backends.{name}").cloud_velocity
 
 
 @pytest.fixture
@@ -97,6 +104,42 @@ def test_batch_shapes(lib, twin, batch, masked):
     assert_same(twin, empty(lib, "float64"), "labels", 1e-13, masked=masked, batch=batch)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.usefixtures("split")
+def test_velocity_is_that_of_the_reference(lib, velocity, dtype, kind, masked):
+    for batch in ((6,), (), (2, 3), (0,)):
+        params, points, mask, t, labels, _ = inputs(empty(lib, dtype), kind, masked=masked, batch=batch)
+        truth = cloud_velocity(params, points, mask, t, labels, heads=HEADS)
+        before = np.asarray(points).copy()
+        ours = velocity(params, points, mask, t, labels, heads=HEADS)
+        assert (ours.dtype, ours.shape) == (truth.dtype, truth.shape)
+        assert not getattr(ours, "requires_grad", False)
+        np.testing.assert_array_equal(np.asarray(points), before)  # what comes in is not written to
+        scale = np.max(np.abs(np.asarray(truth)), initial=1e-30)
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(truth), rtol=0, atol=DTYPES[dtype] * scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_velocity_where_scores_are_large(lib, velocity, dtype):
+    """Softmax of scores that would overflow if they were not shifted, of a thousand roundings."""
+    params, points, mask, t, labels, _ = inputs(empty(lib, dtype), "none", masked=True)
+    params["blocks"]["0"]["attention"]["qkv"]["weight"] *= 30.0
+    truth = cloud_velocity(params, points, mask, t, labels, heads=HEADS)
+    ours = velocity(params, points, mask, t, labels, heads=HEADS)
+    assert np.all(np.isfinite(np.asarray(truth)))
+    atol = 100 * DTYPES[dtype] * np.max(np.abs(np.asarray(truth)))
+    np.testing.assert_allclose(np.asarray(ours), np.asarray(truth), rtol=0, atol=atol)
+
+
+def test_velocity_of_a_field_that_is_not_finite(lib, velocity):
+    params, points, mask, t, labels, _ = inputs(empty(lib, "float64"), "none", masked=True)
+    points[0, 3] = float("nan")
+    ours, truth = (f(params, points, mask, t, labels, heads=HEADS) for f in (velocity, cloud_velocity))
+    np.testing.assert_array_equal(np.isnan(np.asarray(ours)), np.isnan(np.asarray(truth)))
+
+
 def test_on_one_core(monkeypatch):
     module = importlib.import_module("refwfm.backends._numpy_transformer")
     monkeypatch.setattr(module, "_n_threads", lambda: 1)
@@ -111,7 +154,7 @@ def test_torch_twin_under_no_grad():
         assert_same(twin, empty(torch, "float64"), "features", 1e-13, masked=True)
 
 
-def test_same_errors(lib, twin):
+def test_same_errors(lib, twin, velocity):
     params, points, mask, t, labels, _ = inputs(empty(lib, "float64"), "labels", masked=True)
     with pytest.raises(ValueError, match="expect labels"):
         twin(params, points, mask, t, heads=HEADS)
@@ -119,6 +162,10 @@ def test_same_errors(lib, twin):
         twin(params, points, mask[:, 1:], t, labels, heads=HEADS)
     with pytest.raises(ValueError, match="heads must divide"):
         twin(params, points, mask, t, labels, heads=3)
+    with pytest.raises(ValueError, match="expect labels"):
+        velocity(params, points, mask, t, heads=HEADS)
+    with pytest.raises(ValueError, match="mask must have the shape"):
+        velocity(params, points, mask[:, 1:], t, labels, heads=HEADS)
 
 
 @pytest.mark.usefixtures("split")

@@ -190,7 +190,7 @@ def _called(model: models.Model[Any], family: Any) -> set[Any]:
             try:
                 short = folders.train(config, family, backend, Path(place) / "run", run={})
                 if isinstance(config, CloudConfig):
-                    evaluate_clouds.generate_with(short, **how)
+                    evaluate_clouds.generate_with(short, ops=backend.ops, **how)
                 else:
                     evaluate_gaussians.generate_with(short, backend, **how)
             finally:

@@ -14,6 +14,7 @@ import scipy.linalg
 
 from refwfm.bures import EuclideanTangent, Tangent
 from refwfm.measures import Gaussian
+from refwfm.transport.programme import POT_ALONE
 from refwfm.validation.check import Misprint
 
 UNDEFINED = Misprint(
@@ -196,10 +197,6 @@ def thin_path(F: np.ndarray, G: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, 
 
 
 # Other software
-
-
-POT_ALONE = {f"POT_BACKEND_DISABLE_{name}": "1" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")}
-"""Environment in which POT is imported without the other array libraries."""
 
 
 def pot_gaussian() -> Any:

@@ -8,8 +8,6 @@ import numpy as np
 
 from refwfm import bures
 from refwfm.backends import Backend
-from refwfm.networks import init_transformer
-from refwfm.sources.clouds import prefix_weights
 from refwfm.training import optim, regression
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.regression import CloudBatch, GaussianBatch
@@ -17,6 +15,7 @@ from refwfm.transport.grids import Grid, grid_softmin
 from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import plan, sinkhorn
 from refwfm.transport.starts import error_curve
+from refwfm.validation import cloud_twins
 from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling
@@ -27,6 +26,7 @@ TITLES = {
     "path": "points and velocities of geodesics",
     "gaussian_loss_and_grad": "loss and gradient of a training step",
     "cloud_loss_and_grad": "loss and gradient of a training step on clouds",
+    "cloud_velocity": "velocities of a step of generation of clouds",
     "sinkhorn": "Sinkhorn",
     "grid_softmin": "soft minimum on a grid",
     "semidual_value_and_gradient": "semi-dual and its gradient",
@@ -49,6 +49,7 @@ def _item(name: str, twin: Callable[..., Any]) -> Item:
         "path": _paths,
         "gaussian_loss_and_grad": _losses,
         "cloud_loss_and_grad": _cloud_losses,
+        "cloud_velocity": cloud_twins.velocities,
         "sinkhorn": _sinkhorns,
         "grid_softmin": _grid_softmins,
         "semidual_value_and_gradient": _semiduals,
@@ -174,13 +175,7 @@ def cloud_losses_agree(twin: Callable[..., Any], draw: Draw) -> float:
 
 
 def _cloud_loss_error(twin: Callable[..., Any], draw: Draw, n_space: int) -> float:
-    options = {"width": 8, "depth": 2, "heads": 2, "hidden": 8, "n_frequencies": 2, "n_labels": 2}
-    options |= {"n_space": n_space}
-    params = init_transformer(draw.rng, draw.d, like=np.zeros(0), **options)
-    params = optim.tree_map(lambda p: draw.rounded(p + 0.1 * draw.rng.standard_normal(p.shape)), params)
-    weights = draw.rounded(prefix_weights(np.array([5, 3, 1]), 5))
-    points, target = (draw.normal(3, 5, draw.d) for _ in range(2))
-    batch = CloudBatch(points, weights, target, draw.times(), np.array([0, 1, 2]))
+    params, batch = cloud_twins.random_clouds(draw, n_space)
     (value, grads), (truth, wanted) = (
         draw.call(function, params, batch, heads=2) for function in (twin, regression.cloud_loss_and_grad)
     )

@@ -19,7 +19,14 @@ from refwfm.clouds import unpad
 from refwfm.datasets import CloudFamily
 from refwfm.paper_figures import cloud_experiment
 from refwfm.paper_figures.cloud_experiment import CloudScale, CloudTask, Fitted, fit, load_pair, load_source
-from refwfm.runs.evaluate_clouds import Comparison, compare, generate_with, subsample, trajectory
+from refwfm.runs.evaluate_clouds import (
+    Comparison,
+    compare,
+    generate_with,
+    reference_of,
+    subsample,
+    trajectory,
+)
 from refwfm.training import cloud_generation, cloud_setting
 from refwfm.training import clouds as flow
 from refwfm.training.algorithm import trained
@@ -130,8 +137,8 @@ def run(task: CloudTask, /) -> FlowOutcome:
     bends, pictured = [], {}
     for evaluation in range(scale.evaluations):
         seed = task.seed * scale.evaluations + evaluation
-        real = subsample(held_out, size, config, seed=seed)
-        options = {"size": size, "seed": seed, **_starts(start, size, seed)}
+        real = reference_of(subsample(held_out, size, config, seed=seed), squared=True)
+        options = {"size": size, "seed": seed, "ops": backend.ops, **_starts(start, size, seed)}
         for steps in scale.euler:
             generated, _ = generate_with(fitted.model, n_steps=steps, **options)
             scores[steps].append(compare(generated=generated, reference=real, squared=True))
@@ -151,7 +158,7 @@ def run(task: CloudTask, /) -> FlowOutcome:
         fitted.train_s,
         float(fitted.last.loss),
         float(fitted.last.plan_error),
-        _path(fitted, start, min(size, DRAWN), scale.n_steps),
+        _path(fitted, start, min(size, DRAWN), scale.n_steps, backend),
         pictured,
         unpad(first)[:DRAWN],
         _laziness(fitted),
@@ -198,10 +205,11 @@ def _coupling(fitted: Fitted, backend: Backend) -> tuple[float, float]:
     return max(0.0, 1e3 * float(np.median(times))), setting.unit**2 * float(np.mean(costs))
 
 
-def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int) -> np.ndarray:
+def _path(fitted: Fitted, start: CloudFamily | None, size: int, n_steps: int, backend: Backend) -> np.ndarray:
     """Clouds on their way, before the first step and after each: (n_steps + 1, size, n, d), in data units."""
-    seed = fitted.model.config.seed
-    way = trajectory(fitted.model, size=size, n_steps=n_steps, seed=seed, **_starts(start, size, seed))
+    options = {"seed": fitted.model.config.seed, "ops": backend.ops}
+    options |= _starts(start, size, fitted.model.config.seed)
+    way = trajectory(fitted.model, size=size, n_steps=n_steps, **options)
     return np.stack([cloud.points for cloud in way])
 
 

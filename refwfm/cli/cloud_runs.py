@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from refwfm import datasets
+from refwfm.backends import Backend
 from refwfm.cli._common import explained, named_conditions, progress, same_classes, say
 from refwfm.clouds import unpad
 from refwfm.datasets import CATALOGUE, CloudFamily, clouds_from_arrays
-from refwfm.measures import PointCloud
 from refwfm.runs.evaluate_clouds import (
     Comparison,
     compare,
@@ -21,6 +21,7 @@ from refwfm.runs.evaluate_clouds import (
     known,
     label_accuracies,
     members_of_subsample,
+    reference_of,
     subsample,
 )
 from refwfm.runs.models import Model
@@ -53,6 +54,7 @@ TITLES = {
 def after_training(
     model: Model[CloudConfig],
     family: CloudFamily,
+    backend: Backend,
     figure: Path,
     /,
     *,
@@ -66,7 +68,7 @@ def after_training(
     asked = conditions_of_subsample(model, reference, size, seed=0)
     with progress("generating", size) as done:
         generated, _ = generate_with(
-            model, size=size, n_steps=50, seed=0, source=source, progress=done, **asked
+            model, size=size, n_steps=50, seed=0, source=source, ops=backend.ops, progress=done, **asked
         )
     real = subsample(reference, size, model.config, seed=0)
     try:
@@ -130,6 +132,7 @@ def draw_beside_real(
 
 def generate(
     model: Model[CloudConfig],
+    backend: Backend,
     /,
     *,
     size: int,
@@ -159,6 +162,7 @@ def generate(
         method=method,
         times=times,
         block=block,
+        ops=backend.ops,
         progress=done,
     )
     names = tuple(model.about["label_names"])
@@ -182,6 +186,7 @@ def evaluate(
     model: Model[CloudConfig],
     family: CloudFamily,
     reference: CloudFamily,
+    backend: Backend,
     /,
     *,
     source: CloudFamily | None,
@@ -208,7 +213,7 @@ def evaluate(
         for seed in range(seeds):
             done(7 * size * seed)
 
-            def compared(begin: int, seed: int = seed, **families: PointCloud) -> Comparison:
+            def compared(begin: int, seed: int = seed, **families: Any) -> Comparison:
                 before = (7 * seed + begin) * size
                 return compare(squared=squared, progress=lambda rows, total: done(before + rows), **families)
 
@@ -223,9 +228,11 @@ def evaluate(
                 guidance_weight=guidance,
                 method=method,
                 times=times,
+                ops=backend.ops,
                 progress=lambda members, seed=seed: done(7 * size * seed + members),
             )
-            result = compared(1, generated=generated, reference=real)
+            reals = reference_of(real, squared=squared)
+            result = compared(1, generated=generated, reference=reals)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
             if len(family) > 1:
@@ -233,11 +240,11 @@ def evaluate(
                 rate = copies(generated, real, training_profiles, own=own)
                 note(copy_rate=rate.generated, real_copy_rate=rate.held_out)
             start = draw_source(model, size=size, seed=seed, source=source)
-            untrained = compared(3, generated=start, reference=real)
+            untrained = compared(3, generated=start, reference=reals)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
             if not alone:  # else they would be compared with themselves
                 training = subsample(family, size, config, seed=seed)
-                truth = compared(5, generated=training, reference=real)
+                truth = compared(5, generated=training, reference=reals)
                 note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
                 note(real_coverage=truth.coverage, real_mmd=truth.mmd)
             if labels is not None and family.labels is not None and reference.labels is not None:

@@ -138,7 +138,7 @@ def generate(
             raise ValueError("--points and --guidance are for models over point clouds")
         how = {"n_steps": steps, "seed": seed, "method": solver, "times": times}
         if clouds:
-            make: Any = partial(cloud_runs.generate, model, source=start_of(run, model), **chosen)
+            make: Any = partial(cloud_runs.generate, model, place, source=start_of(run, model), **chosen)
         else:
             make = partial(gaussian_runs.generate, model, place)
         basis = folders.read_basis(folder_of(run))

@@ -127,6 +127,7 @@ def evaluate(
                 model,
                 own,
                 family,
+                place,
                 source=start_of(run, model),
                 size=size,
                 n_steps=steps,

@@ -154,7 +154,7 @@ def train(
         elif run["kind"] == "meta-ot":
             meta_runs.after_training(model, family, place, figure.with_name("errors.png"), held=held)
         elif isinstance(family, CloudFamily):
-            cloud_runs.after_training(model, family, figure, source=start, held=held)
+            cloud_runs.after_training(model, family, place, figure, source=start, held=held)
         else:
             gaussian_runs.after_training(model, family, place, figure, held=held)
         more = "generate {} draws more" if run["kind"] == "flow" else "evaluate {} measures it"

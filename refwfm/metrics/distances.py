@@ -171,7 +171,13 @@ def pairwise_emd(
 
 
 def compare_families(
-    distance: Callable[..., np.ndarray], /, *, generated: PointCloud, reference: PointCloud, **options: Any
+    distance: Callable[..., np.ndarray],
+    /,
+    *,
+    generated: PointCloud,
+    reference: PointCloud,
+    among_reference: np.ndarray | None = None,
+    **options: Any,
 ) -> FamilyDistances:
     """All distances within and between two families: what 1-NN accuracy, coverage and MMD need.
 
@@ -182,6 +188,8 @@ def compare_families(
     distance : function
         ``pairwise_chamfer`` or ``pairwise_emd``: ``distance(xs, ys, **options)`` and ``distance(xs)``.
     generated, reference : PointCloud, points (G, k, d) and (R, l, d)
+    among_reference : numpy.ndarray, shape (R, R), optional
+        ``distance(reference, **options)``, where it is known already, from another comparison with it.
     **options
         Passed on to it, such as ``squared=True``.
 
@@ -195,27 +203,40 @@ def compare_families(
     >>> compare_families(pairwise_emd, generated=xs, reference=ys, squared=True).reference.tolist()
     [[0.0, 49.0], [49.0, 0.0]]
     """
-    return FamilyDistances(
-        distance(generated, **options),
-        distance(generated, reference, **options),
-        distance(reference, **options),
-    )
+    if among_reference is None:
+        among_reference = distance(reference, **options)
+    cross = distance(generated, reference, **options)
+    size = cross.shape[1]
+    if among_reference.shape != (size, size):
+        raise ValueError(
+            f"among_reference must have the shape {(size, size)} of the distances within reference; "
+            f"got {among_reference.shape}"
+        )
+    return FamilyDistances(distance(generated, **options), cross, among_reference)
 
 
 def _chamfer_row(x: PointCloud, ys: list[PointCloud], *, squared: bool) -> list[float]:
     """Distances of one cloud to some; without matrix products, whose own threads are in joblib's way."""
-    return [_host_chamfer(x, y, squared) for y in ys]
+    largest = max(len(y.points) for y in ys)
+    at_once = max(1, CHAMFER_BLOCK // (len(x.points) * largest))
+    parts = (ys[start : start + at_once] for start in range(0, len(ys), at_once))
+    return [value for part in parts for value in _host_chamfers(x, part, squared)]
 
 
-def _host_chamfer(x: PointCloud, y: PointCloud, squared: bool) -> float:
-    rows = max(1, CHAMFER_BLOCK // len(y.points))
-    there, back = np.empty(len(x.points)), np.full(len(y.points), np.inf)
+def _host_chamfers(x: PointCloud, ys: list[PointCloud], squared: bool) -> list[float]:
+    """Distances of one cloud to clouds whose points stand end to end: one call for all of them."""
+    ends = np.cumsum([len(y.points) for y in ys])
+    begins = ends - [len(y.points) for y in ys]
+    every = PointCloud(*(np.concatenate(parts) for parts in zip(*ys, strict=True)))
+    rows = max(1, CHAMFER_BLOCK // len(every.points))
+    there, back = np.empty((len(ys), len(x.points))), np.full(len(every.points), np.inf)
     for start in range(0, len(x.points), rows):
         block = slice(start, start + rows)
-        cost = cost_matrix(PointCloud(x.points[block], x.weights[block]), y, squared=squared)
-        there[block] = np.min(cost, axis=1)
+        cost = cost_matrix(PointCloud(x.points[block], x.weights[block]), every, squared=squared)
+        there[:, block] = np.minimum.reduceat(cost, begins, axis=1).T
         np.minimum(back, np.min(cost, axis=0), out=back)
-    return float(x.weights @ there + y.weights @ back)
+    cuts = zip(there, ys, begins, ends, strict=True)
+    return [float(x.weights @ near + y.weights @ back[i:j]) for near, y, i, j in cuts]
 
 
 def _emd_row(x: PointCloud, ys: list[PointCloud], *, squared: bool) -> list[float]:

@@ -20,6 +20,7 @@ from refwfm.metrics.statistics import OneNN, same_family
 from refwfm.transport._parallel import as_they_come
 from refwfm.transport.emd import (
     WARM,
+    _is_assignment,
     cost_matrix,
     dual,
     exact_cost,
@@ -27,6 +28,9 @@ from refwfm.transport.emd import (
     random_frames,
     rough_potential,
 )
+
+BOUNDED = 32
+"""Number of points from which a bound is cheaper than a plan; than an assignment it is from ``WARM`` on."""
 
 
 class Neighbours(NamedTuple):
@@ -104,6 +108,7 @@ def one_nn_accuracy_emd(
     reference: PointCloud,
     squared: bool,
     rng: np.random.Generator,
+    among_reference: Neighbours | None = None,
     n_jobs: int = -1,
     progress: Progress | None = None,
 ) -> OneNN:
@@ -116,6 +121,9 @@ def one_nn_accuracy_emd(
     generated, reference : PointCloud, points (G, k, d) and (R, l, d)
     squared, rng, n_jobs, progress
         As for ``nearest_clouds``.
+    among_reference : Neighbours, optional
+        ``nearest_clouds(reference, squared=squared, rng=rng)``, where it is known already, from another
+        comparison with it: no pair of reference members is then looked at again.
 
     Returns
     -------
@@ -130,7 +138,12 @@ def one_nn_accuracy_emd(
     0.0
     """
     families = host_families(generated=generated, reference=reference)
-    found = _search([*families[0], *families[1]], None, squared, rng, n_jobs, progress)
+    if among_reference is not None and len(among_reference.member) != len(families[1]):
+        raise ValueError(
+            f"among_reference must have a neighbour for each of the {len(families[1])} reference members; "
+            f"got {len(among_reference.member)}"
+        )
+    found = _search([*families[0], *families[1]], None, squared, rng, n_jobs, progress, among_reference)
     return same_family(found.member, generated=len(families[0]), dtype=np.float64)
 
 
@@ -141,8 +154,12 @@ def _search(
     rng: np.random.Generator,
     n_jobs: int,
     progress: Progress | None,
+    among_last: Neighbours | None = None,
 ) -> Neighbours:
-    """For each cloud the nearest of ``others``, or of the other clouds when that is None."""
+    """For each cloud the nearest of ``others``, or of the other clouds when that is None.
+
+    ``among_last``: the nearest to each other of the last of these clouds, where they are known.
+    """
     symmetric = others is None
     if others is None:
         if len(clouds) < 2:
@@ -153,6 +170,12 @@ def _search(
     exact = np.zeros(bound.shape, dtype=bool)
     if symmetric:
         np.fill_diagonal(bound, np.inf)
+    if among_last is not None:
+        first = len(clouds) - len(among_last.member)
+        rows = np.arange(first, len(clouds))
+        bound[first:, first:] = np.inf  # farther than the nearest, or it
+        bound[rows, first + among_last.member] = among_last.distance
+        exact[rows, first + among_last.member] = True
     potentials: dict[tuple[int, int], np.ndarray] = {}
     rows, n_dual, n_exact = np.arange(len(clouds)), 0, 0
     while True:
@@ -190,7 +213,7 @@ def _refine(
     Small clouds get the distance at once: there the bound is not cheaper.
     """
     cost = cost_matrix(x, y, squared=squared)
-    if f is None and max(cost.shape) >= WARM:
+    if f is None and max(cost.shape) >= (WARM if _is_assignment(x, y) else BOUNDED):
         f, _, bound = dual(cost, x.weights, y.weights, rough_potential(cost, x.weights, y.weights))
         return bound, f
     return exact_cost(cost, x, y, f), None

@@ -168,15 +168,15 @@ class WassersteinFlow:
         self, n: int, y: Any, n_steps: int, seed: int, at: dict[str, float] | None = None
     ) -> Family | CloudFamily:
         how: dict[str, Any] = {"size": n, "n_steps": n_steps, "seed": seed}
-        model = self._fitted()
+        model, backend = self._fitted(), self.backend or models.Host()
         if at is not None:
             how["conditions"] = at_named(model.setting, at, n)
         if y is not None:
             how["labels"], _ = encode_labels(np.broadcast_to(np.asarray(y).astype(str), n), self.classes_)
         if isinstance(model.config, CloudConfig):
-            clouds, labels = evaluate_clouds.generate_with(model, **how)
+            clouds, labels = evaluate_clouds.generate_with(model, ops=backend.ops, **how)
             made = clouds_from_arrays(unpad(clouds), labels=labels, label_names=self.classes_)
             return replace(made, basis=self.basis_)
-        gaussians, labels, _ = evaluate_gaussians.generate_with(model, self.backend or models.Host(), **how)
+        gaussians, labels, _ = evaluate_gaussians.generate_with(model, backend, **how)
         facts: dict[str, Any] = {"labels": labels, "label_names": self.classes_, "basis": self.basis_}
         return Family(name="new", gaussians=gaussians, **facts)

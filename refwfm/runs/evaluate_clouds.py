@@ -10,7 +10,7 @@ from refwfm.generation import generate_clouds
 from refwfm.measures import PointCloud
 from refwfm.metrics.copying import CopyRate, copy_rate, profiles
 from refwfm.metrics.distances import compare_families, pairwise_chamfer
-from refwfm.metrics.neighbours import one_nn_accuracy_emd
+from refwfm.metrics.neighbours import Neighbours, nearest_clouds, one_nn_accuracy_emd
 from refwfm.metrics.statistics import (
     OneNN,
     coverage,
@@ -26,6 +26,7 @@ from refwfm.training.alignment import Clouds
 from refwfm.training.cloud_generation import learned_field, sample
 from refwfm.training.cloud_setting import to_data_units, to_model_units
 from refwfm.training.config import CloudConfig
+from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.randomness import random_stream
 from refwfm.transport.sliced import random_directions
 
@@ -45,6 +46,25 @@ class Comparison(NamedTuple):
     emd: OneNN
     coverage: float
     mmd: float
+
+
+class Reference(NamedTuple):
+    """Clouds that several families are compared with, and what is needed of them each time.
+
+    Attributes
+    ----------
+    clouds : PointCloud, points (R, l, d)
+    chamfer : numpy.ndarray, shape (R, R)
+    nearest : Neighbours, or None where there is one cloud
+        In EMD.
+    squared : bool
+        Of which EMD; see ``compare``.
+    """
+
+    clouds: PointCloud
+    chamfer: np.ndarray
+    nearest: Neighbours | None
+    squared: bool
 
 
 class LabelAccuracies(NamedTuple):
@@ -108,17 +128,24 @@ def draw_source(
 
 
 def trajectory(
-    model: Model[CloudConfig], /, *, size: int, n_steps: int, seed: int, **starts: Any
+    model: Model[CloudConfig],
+    /,
+    *,
+    size: int,
+    n_steps: int,
+    seed: int,
+    ops: Ops = REFERENCE,
+    **starts: Any,
 ) -> list[PointCloud]:
     """Clouds on their way, before the first step and after each, in data units.
 
-    Of models without labels and conditions; ``starts`` as for ``draw_source``.
+    Of models without labels and conditions; ``starts`` as for ``draw_source``, ``ops`` those of the backend.
     """
     config, setting = model.config, model.setting
     mu = draw_source(model, size=size, seed=seed, **starts)
     seen: list[PointCloud] = []
     generate_clouds(
-        learned_field(config, trained(model.state)),
+        learned_field(config, trained(model.state), ops=ops),
         to_model_units(mu, setting),
         n_steps=n_steps,
         observe=lambda k, cloud: seen.append(to_data_units(cloud, setting)),
@@ -146,10 +173,25 @@ def _drawn(family: Clouds, size: int, seed: int) -> tuple[np.ndarray, np.random.
     return rng.choice(len(family), size=size, replace=False), rng
 
 
+def reference_of(clouds: PointCloud, /, *, squared: bool = False) -> Reference:
+    """Distances among clouds, for ``compare`` with more than one family.
+
+    Parameters
+    ----------
+    clouds : PointCloud, points (R, l, d), on the host
+    squared : bool
+        As for ``compare``.
+    """
+    frames = np.random.default_rng(0)
+    alone = clouds.points.shape[0] < 2
+    nearest = None if alone else nearest_clouds(clouds, squared=squared, rng=frames)
+    return Reference(clouds, pairwise_chamfer(clouds), nearest, squared)
+
+
 def compare(
     *,
     generated: PointCloud,
-    reference: PointCloud,
+    reference: PointCloud | Reference,
     squared: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
@@ -160,18 +202,36 @@ def compare(
     Parameters
     ----------
     generated, reference : PointCloud, points (G, k, d) and (R, l, d), on the host
-        About equally many; between unequal families 0.5 is not the best 1-NN accuracy.
+        About equally many; between unequal families 0.5 is not the best 1-NN accuracy. A ``Reference``
+        saves computing the distances within it again; the numbers are the same.
     squared : bool
         EMD of squared distances (W2²) or of Euclidean ones (W1).
     progress : callable, optional
         Called with how many clouds have their nearest one in EMD, which takes longest, and with G + R.
+
+    Raises
+    ------
+    ValueError
+        If ``reference`` was made for the other EMD, or as the distances do.
     """
-    distances = compare_families(pairwise_chamfer, generated=generated, reference=reference)
+    chamfer, nearest = None, None
+    if isinstance(reference, Reference):
+        if reference.squared != squared:
+            raise ValueError(f"reference was made with squared = {reference.squared}; got {squared}")
+        reference, chamfer, nearest, _ = reference
+    distances = compare_families(
+        pairwise_chamfer, generated=generated, reference=reference, among_reference=chamfer
+    )
     frames = np.random.default_rng(0)  # for bounds that save time and change no result
     return Comparison(
         one_nn_accuracy(distances),
         one_nn_accuracy_emd(
-            generated=generated, reference=reference, squared=squared, rng=frames, progress=progress
+            generated=generated,
+            reference=reference,
+            squared=squared,
+            rng=frames,
+            among_reference=nearest,
+            progress=progress,
         ),
         float(coverage(distances)),
         float(minimum_matching_distance(distances)),

@@ -77,7 +77,7 @@ def prepare_rectified(
     if not isinstance(config, GaussianConfig | CloudConfig) or not config.rectified_pairs:
         raise ValueError("config must be one that rectified_config makes, with rectified_pairs of at least 1")
     flow: Any = gaussians if isinstance(config, GaussianConfig) else cloud_generation
-    options: dict[str, Any] = {} if isinstance(config, GaussianConfig) else {"source": source}
+    own = {} if isinstance(config, GaussianConfig) else {"source": source, "ops": backend.ops}
     with np.errstate(all="ignore"):  # what overflows is found below
         pairs = flow.pairs(
             teacher.config,
@@ -87,7 +87,7 @@ def prepare_rectified(
             n_steps=config.rectified_steps,
             seed=teacher.config.seed,
             progress=progress,
-            **options,
+            **own,
         )
     if not all(np.all(np.isfinite(part)) for part in pairs.target):
         raise ValueError("the model that is rectified takes sources to infinity or NaN: it has diverged")

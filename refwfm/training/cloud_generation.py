@@ -17,6 +17,7 @@ from refwfm.training.cloud_setting import CloudSetting, to_data_units, to_model_
 from refwfm.training.conditions import hide, on_backend, shown_to_network, wanted_conditions
 from refwfm.training.config import CloudConfig
 from refwfm.training.noise import FAMILY, draw_source
+from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
 
@@ -28,6 +29,7 @@ def learned_field(
     /,
     *,
     guidance_weight: float = 0.0,
+    ops: Ops = REFERENCE,
 ) -> CloudField:
     """Field ``(cloud, t) -> velocity`` of a trained network, for clouds in the setting's units.
 
@@ -38,10 +40,12 @@ def learned_field(
     labels : array of integers, shape (B,), or of vectors (``conditions.shown_to_network``), or None
     guidance_weight : float
         Weight of classifier-free guidance; 0 is the plain conditional field.
+    ops : Ops
+        Of the backend where the parameters live; the plain functions when left out.
     """
 
     def velocity_of(cloud: PointCloud, t: Array, labels: Array | None) -> Array:
-        return predict(config, params, cloud.points, cloud.weights > 0, t, labels)[0]
+        return predict(config, params, cloud.points, cloud.weights > 0, t, labels, ops=ops)
 
     def field(cloud: PointCloud, t: Array) -> Array:
         velocity = velocity_of(cloud, t, labels)
@@ -71,6 +75,7 @@ def sample(
     times: str = "uniform",
     block: int = 0,
     progress: Callable[[int], None] | None = None,
+    ops: Ops = REFERENCE,
 ) -> tuple[PointCloud, np.ndarray | None]:
     """Generate new clouds, on the host, in data units, with the labels they were generated for.
 
@@ -96,6 +101,8 @@ def sample(
         Which draws of this seed: each number has its own.
     progress : callable, optional
         Called with the number of clouds done.
+    ops : Ops
+        See ``learned_field``.
     """
     starts = _starts(
         config,
@@ -110,6 +117,7 @@ def sample(
         index=index,
         guidance_weight=guidance_weight,
         block=block,
+        ops=ops,
     )
     parts: list[PointCloud] = []
     done = 0
@@ -133,6 +141,7 @@ def pairs(
     seed: int,
     source: Clouds | None = None,
     progress: Progress | None = None,
+    ops: Ops = REFERENCE,
 ) -> RectifiedPairs:
     """Pairs of sources and of where a trained network takes them, on the host, in the setting's units.
 
@@ -145,8 +154,10 @@ def pairs(
         Where a flow between families starts.
     progress : callable, optional
         Called with (pairs made, in all).
+    ops : Ops
+        See ``learned_field``.
     """
-    options: dict[str, Any] = {"size": size, "seed": seed, "source": source}
+    options: dict[str, Any] = {"size": size, "seed": seed, "source": source, "ops": ops}
     starts = _starts(config, setting, params, stream="rectified", hidden=config.label_drop, **options)
     ends: tuple[list[PointCloud], list[PointCloud]] = [], []
     done = 0
@@ -211,6 +222,7 @@ def _starts(
     block: int = 0,
     stream: str = "generation",
     hidden: float = 0.0,
+    ops: Ops = REFERENCE,
 ) -> _Starts:
     """Draw what is generated from: of ``hidden`` of it, labels and conditions are not shown."""
     if (source is None) == (config.source == FAMILY):
@@ -240,7 +252,7 @@ def _starts(
                 some = source.batch(members[part], n_points=config.n_points, rng=rng)
                 mu = to_model_units(some, setting)
             wanted = on_backend(None if shown is None else shown[part], mu.points)
-            yield mu, learned_field(config, params, wanted, guidance_weight=guidance_weight)
+            yield mu, learned_field(config, params, wanted, guidance_weight=guidance_weight, ops=ops)
 
     return _Starts(batches(), labels, shown)
 

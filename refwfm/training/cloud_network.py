@@ -6,19 +6,16 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from refwfm._array import Array
-from refwfm.networks import init_transformer, transformer
+from refwfm.networks import init_transformer
 from refwfm.networks.point_mlp import init_point_mlp, point_mlp
 from refwfm.training.base_config import FlowOptions
 from refwfm.training.cloud_setting import CloudSetting
 from refwfm.training.conditions import network_sizes
-from refwfm.training.ops import Ops
+from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
 from refwfm.training.options import option
 from refwfm.training.randomness import random_stream
 from refwfm.training.regression import CloudBatch, cloud_loss_and_grad
-
-Prediction = tuple[Array, Callable[[Array], Tree]]
-"""Velocities of all points, and their pullback."""
 
 
 class Network(NamedTuple):
@@ -28,14 +25,14 @@ class Network(NamedTuple):
     ----------
     init : callable
         ``(options, setting) -> params``: random parameters, drawn from the seed.
-    apply : callable
-        ``(options, params, points, mask, t, labels) -> (velocity, pullback)``
+    velocity : callable
+        ``(options, params, points, mask, t, labels, ops) -> velocity``
     loss_and_grad : callable
         ``(options, params, batch, ops) -> (value, gradient)``
     """
 
     init: Callable[["NetworkOptions", CloudSetting], Tree]
-    apply: Callable[["NetworkOptions", Tree, Array, Array, Array, Array | None], Prediction]
+    velocity: Callable[["NetworkOptions", Tree, Array, Array, Array, Array | None, Ops], Array]
     loss_and_grad: Callable[["NetworkOptions", Tree, CloudBatch, Ops], tuple[Array, Tree]]
 
 
@@ -46,9 +43,15 @@ def _init_transformer(options: "NetworkOptions", setting: CloudSetting) -> Tree:
 
 
 def _transformer(
-    options: "NetworkOptions", params: Tree, points: Array, mask: Array, t: Array, labels: Array | None
-) -> Prediction:
-    return transformer(params, points, mask, t, labels, heads=options.heads)
+    options: "NetworkOptions",
+    params: Tree,
+    points: Array,
+    mask: Array,
+    t: Array,
+    labels: Array | None,
+    ops: Ops,
+) -> Array:
+    return ops.cloud_velocity(params, points, mask, t, labels, heads=options.heads)
 
 
 def _transformer_loss(
@@ -67,10 +70,17 @@ def _init_baseline(options: "NetworkOptions", setting: CloudSetting) -> Tree:
 
 
 def _baseline(
-    options: "NetworkOptions", params: Tree, points: Array, mask: Array, t: Array, labels: Array | None
-) -> Prediction:
+    options: "NetworkOptions",
+    params: Tree,
+    points: Array,
+    mask: Array,
+    t: Array,
+    labels: Array | None,
+    ops: Ops,
+) -> Array:
     heads, neighbours = options.heads, options.neighbours
-    return point_mlp(params, points, mask, t, labels, heads=heads, neighbours=neighbours)
+    velocity: Array = point_mlp(params, points, mask, t, labels, heads=heads, neighbours=neighbours)[0]
+    return velocity
 
 
 def _baseline_loss(
@@ -136,13 +146,21 @@ def init_params(options: NetworkOptions, setting: CloudSetting, /) -> Tree:
 
 
 def predict(
-    options: NetworkOptions, params: Tree, points: Array, mask: Array, t: Array, labels: Array | None, /
-) -> Prediction:
-    """Velocity of every point of clouds (B, n, d) at times (B,), and its pullback.
+    options: NetworkOptions,
+    params: Tree,
+    points: Array,
+    mask: Array,
+    t: Array,
+    labels: Array | None,
+    /,
+    *,
+    ops: Ops = REFERENCE,
+) -> Array:
+    """Velocity of every point of clouds (B, n, d) at times (B,).
 
     Equation: WFM-Alg1-clouds. The network is that of WFM-AppE2-network or GWFM-C7.
     """
-    return NETWORKS[options.network].apply(options, params, points, mask, t, labels)
+    return NETWORKS[options.network].velocity(options, params, points, mask, t, labels, ops)
 
 
 def loss_and_grad(

@@ -104,6 +104,22 @@ class CloudLossAndGrad(Protocol):
     ) -> tuple[Array, Tree]: ...
 
 
+class CloudVelocity(Protocol):
+    """See ``training.regression.cloud_velocity``."""
+
+    def __call__(  # noqa: D102
+        self,
+        params: Tree,
+        points: Array,
+        mask: Array | None,
+        t: Array,
+        labels: Array | None = None,
+        /,
+        *,
+        heads: int,
+    ) -> Array: ...
+
+
 class ClipByGlobalNorm(Protocol):
     """See ``training.optim.clip_by_global_norm``."""
 
@@ -135,6 +151,7 @@ class Ops(NamedTuple):
     semidual_value_and_gradient: SemidualValueAndGradient
     gaussian_loss_and_grad: GaussianLossAndGrad
     cloud_loss_and_grad: CloudLossAndGrad
+    cloud_velocity: CloudVelocity
     clip_by_global_norm: ClipByGlobalNorm
     adam: Adam
     ema: Ema
@@ -149,6 +166,7 @@ REFERENCE = Ops(
     semidual_value_and_gradient,
     regression.gaussian_loss_and_grad,
     regression.cloud_loss_and_grad,
+    regression.cloud_velocity,
     optim.clip_by_global_norm,
     optim.adam,
     optim.ema,

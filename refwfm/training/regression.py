@@ -109,3 +109,29 @@ def cloud_loss_and_grad(
     output, pullback = network(params, batch.points, batch.weights > 0, batch.t, batch.labels, heads=heads)
     value, derivative = cloud_loss(output, batch.target, batch.weights)
     return value, pullback(derivative)
+
+
+def cloud_velocity(
+    params: Tree,
+    points: Array,
+    mask: Array | None,
+    t: Array,
+    labels: Array | None = None,
+    /,
+    *,
+    heads: int,
+) -> Array:
+    """Velocity of every point of clouds (B, n, d) at times (B,): ``transformer`` without its pullback.
+
+    Equation: WFM-Alg3-network. What a step of generation asks of a network. Arguments and errors as for
+    ``transformer``.
+
+    Examples
+    --------
+    >>> from refwfm.networks import init_transformer
+    >>> params = init_transformer(np.random.default_rng(0), 1, like=np.zeros(0), width=4, heads=1)
+    >>> cloud_velocity(params, np.ones((1, 2, 1)), None, np.zeros(1), heads=1).tolist()  # the zero field
+    [[[0.0], [0.0]]]
+    """
+    velocity: Array = transformer(params, points, mask, t, labels, heads=heads)[0]
+    return velocity

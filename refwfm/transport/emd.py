@@ -155,16 +155,17 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
     if not mean > 0.0:
         return np.zeros(len(cost))
     a, b, scaled = a.astype(np.float32), b.astype(np.float32), (cost / mean).astype(np.float32)
-    f, g = np.zeros_like(a), np.zeros_like(b)
+    f, g, u, v = np.zeros_like(a), np.zeros_like(b), np.empty_like(a), np.empty_like(b)
+    kernel = np.empty_like(scaled)  # small clouds' arrays take as long to allocate as to compute
     with np.errstate(all="ignore"):  # where the scalings overflow, the potential is 0 instead
         for eps, sweeps in SWEEPS.items():
-            kernel = np.subtract(f[:, None] + g, scaled)
+            np.subtract(np.add(f[:, None], g, out=kernel), scaled, out=kernel)
             kernel /= np.float32(eps)
             np.exp(np.maximum(kernel, -50.0, out=kernel), out=kernel)  # not into slow denormal numbers
-            u = np.ones_like(a)
+            u.fill(1.0)
             for _ in range(sweeps):
-                v = b / (u @ kernel)
-                u = a / (kernel @ v)
+                np.divide(b, u.dot(kernel, out=v), out=v)
+                np.divide(a, kernel.dot(v, out=u), out=u)
             f += np.float32(eps) * np.log(u)
             g += np.float32(eps) * np.log(v)
     potential: np.ndarray = mean * np.where(np.isfinite(f), f, 0.0).astype(np.float64)
@@ -213,12 +214,13 @@ def frame_bounds(
     """
     from scipy.spatial.distance import cdist
 
-    centre = np.median(np.concatenate([cloud.points for cloud in xs + ys]), axis=0)
+    centre, same = np.median(np.concatenate([cloud.points for cloud in xs + ys]), axis=0), ys is xs
     xs, ys = ([PointCloud(points - centre, weights) for points, weights in family] for family in (xs, ys))
     d = len(centre)
     bounds = _moment_bounds(xs, ys) if squared and d <= GELBRICH else np.zeros((len(xs), len(ys)))
     for axes in frames:
-        left, right = (np.stack([quantile_cells(*cloud, axes) for cloud in family]) for family in (xs, ys))
+        left = np.stack([quantile_cells(*cloud, axes) for cloud in xs])
+        right = left if same else np.stack([quantile_cells(*cloud, axes) for cloud in ys])
         if squared:
             frame = cdist(*(cells.reshape(len(cells), -1) for cells in (left, right)), "sqeuclidean") / CELLS
         else:

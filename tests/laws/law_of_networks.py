@@ -215,6 +215,15 @@ record(
     **CLOUDS,
 )
 record(
+    regression.cloud_velocity,
+    POINTS | {"t": time},
+    Kind("bnc"),
+    call=lambda points, mask, t: regression.cloud_velocity(
+        trained(init_clouds, like=t, d=2), points, mask, t, heads=2
+    ),
+    **CLOUDS,
+)
+record(
     transformer_block,
     {"h": TOKENS, "condition": Kind("bc"), "mask": MASK},
     TOKENS,

@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from refwfm.validation import textbook
+from refwfm.transport.programme import POT_ALONE
 from refwfm.validation.exercises import catalogue
 from refwfm.validation.exercises.exercise import Exercise, Function, RaisedError, Verdict, judge
 
@@ -40,7 +40,7 @@ def check(exercise: Exercise, path: Path, /, *, limit: float = LIMIT) -> Verdict
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "verdict.json"
         child = [sys.executable, "-W", "ignore", "-m", __name__, exercise.id, str(path), str(kept)]
-        environment = {**os.environ, **textbook.POT_ALONE}
+        environment = {**os.environ, **POT_ALONE}
         try:
             ended = subprocess.run(child, check=False, timeout=limit, env=environment)
         except subprocess.TimeoutExpired:

@@ -213,7 +213,7 @@ def generation() -> Item:
         title="generation of clouds by a trained network",
         latex=r"\hat X\leftarrow\hat X+h\,f_\theta(\hat X,kh)",
         statement="Sources of the data's sizes go along the network's field; back to the units of the data.",
-        functions=(cloud_generation.sample, cloud_generation.learned_field),
+        functions=(cloud_generation.sample, cloud_generation.learned_field, regression.cloud_velocity),
         checks=(
             Check(
                 "Algorithm 3 by hand, a plain network",

@@ -45,6 +45,7 @@ from refwfm.training import muon, optim, regression
 from refwfm.training.regression import CloudBatch, GaussianBatch
 from refwfm.transport import (
     _parallel,
+    duals,
     emd,
     entropic,
     exact,
@@ -663,8 +664,10 @@ CALLS = {
         WONE,
         WOTHER,
     ),
-    "transport.emd.dual": (emd.dual, COST[0], A[0], B[0], F[0]),
-    "transport.emd.rough_potential": (emd.rough_potential, SQUARE[0], np.full(4, 0.25), np.full(4, 0.25)),
+    "transport.duals.dual": (duals.dual, COST[0], A[0], B[0], F[0]),
+    "transport.duals.warm_assignment": (duals.warm_assignment, SQUARE[0], F[0][:4]),
+    "transport.duals.quick_assignment": (lambda c: duals.quick_assignment(c, 2.0), SQUARE[0]),
+    "transport.duals.rough_potential": (duals.rough_potential, SQUARE[0], np.full(4, 0.25), np.full(4, 0.25)),
     "transport.emd.random_frames": (lambda: emd.random_frames(2, rng=rng(), count=2),),
     "transport.emd.frame_bounds": (
         lambda x, y, frames: emd.frame_bounds([x], [y], frames, squared=True),
@@ -1167,7 +1170,11 @@ HOST = (
     "clouds.pad",
     "metrics.statistics.label_accuracy",
     "sources.clouds.prefix_weights",
-    *(name for name in CALLS if name.startswith(("transport.emd.", "transport.programme."))),
+    *(
+        name
+        for name in CALLS
+        if name.startswith(("transport.duals.", "transport.emd.", "transport.programme."))
+    ),
 )
 ON_HOST = (
     "clouds.unpad",

@@ -13,15 +13,14 @@ from refwfm import bures
 from refwfm.clouds import moments
 from refwfm.measures import Gaussian, PointCloud
 from refwfm.transport import emd as emd_module
+from refwfm.transport.duals import dual, rough_potential
 from refwfm.transport.emd import (
     cost_matrix,
-    dual,
     emd,
     exact_cost,
     frame_bounds,
     quantile_cells,
     random_frames,
-    rough_potential,
 )
 
 SQUARED = pytest.mark.parametrize("squared", [True, False])

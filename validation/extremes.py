@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from refwfm.measures import PointCloud
-from refwfm.transport import emd, exact
+from refwfm.transport import duals, emd, exact
 from refwfm.validation.check import EXACT, Check, Tolerance, roundings, worst_of
 from refwfm.validation.textbook import relative
 
@@ -272,7 +272,7 @@ def large_emd_is_right(exact_cost, draw):
 
 
 def _with_any_potential(cost, x, y, f):
-    f, g, _ = emd.dual(cost, x.weights, y.weights, f)
+    f, g, _ = duals.dual(cost, x.weights, y.weights, f)
     rest = cost - f[:, None] - g
     return np.min(np.mean(cost[np.arange(5), ORDERS[np.argmin(_sums(rest))]]))
 
@@ -288,7 +288,7 @@ def large_potentials_are_not_used(exact_cost, draw):
         f = np.where(np.arange(5) < 2, 0.0, change)
         worst = worst_of(worst, _error(exact_cost, cost, f))
     cost = draw.rng.random((5, 5))
-    f, g, _ = emd.dual(cost, np.full(5, 0.2), np.full(5, 0.2), np.zeros(5))
+    f, g, _ = duals.dual(cost, np.full(5, 0.2), np.full(5, 0.2), np.zeros(5))
     shift = (np.min(_sums(cost)) + np.sum(f) - np.sum(g)) / 10.0  # K + f - g then costs hardly anything
     return worst_of(worst, _error(exact_cost, cost, f - shift + 1e-9))
 

@@ -14,20 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refwfm.clouds import alike
 from refwfm.measures import PointCloud
 from refwfm.metrics.distances import Progress, host_families
 from refwfm.metrics.statistics import OneNN, same_family
 from refwfm.transport._parallel import as_they_come
-from refwfm.transport.emd import (
-    WARM,
-    _is_assignment,
-    cost_matrix,
-    dual,
-    exact_cost,
-    frame_bounds,
-    random_frames,
-    rough_potential,
-)
+from refwfm.transport.duals import WARM, dual, rough_potential
+from refwfm.transport.emd import cost_matrix, exact_cost, frame_bounds, random_frames
 
 BOUNDED = 32
 """Number of points from which a bound is cheaper than a plan; than an assignment it is from ``WARM`` on."""
@@ -213,7 +206,7 @@ def _refine(
     Small clouds get the distance at once: there the bound is not cheaper.
     """
     cost = cost_matrix(x, y, squared=squared)
-    if f is None and max(cost.shape) >= (WARM if _is_assignment(x, y) else BOUNDED):
+    if f is None and max(cost.shape) >= (WARM if alike(x, y) else BOUNDED):
         f, _, bound = dual(cost, x.weights, y.weights, rough_potential(cost, x.weights, y.weights))
         return bound, f
     return exact_cost(cost, x, y, f), None

@@ -16,36 +16,21 @@ takes a solver that augments shortest paths a fraction of the time, because most
 All of this is on the host: a cloud here is one ``PointCloud`` of NumPy arrays, float64, without padding.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from refwfm.bures import pairwise_sq_distance
-from refwfm.clouds import even, moments
+from refwfm.clouds import alike, moments
 from refwfm.measures import Gaussian, PointCloud
+from refwfm.transport.duals import WARM, rough_potential, warm_assignment
 from refwfm.transport.exact import MAX_ITER, transport_plan
 from refwfm.transport.problem import check_weights
-from refwfm.transport.programme import RANGE, assign, best_assignment, mean_cost, solve
-
-SWEEPS = {0.3: 3, 0.1: 5, 0.03: 10, 0.01: 20}
-"""Entropic transport that gives the potentials: sweeps at each temperature, in units of the mean cost."""
-
-WARM = 100
-"""Number of points from which the potentials save the assignment more time than they take."""
+from refwfm.transport.programme import best_assignment, mean_cost, solve
 
 FRAMES, CELLS = 8, 64
 """Default number of frames that clouds are projected on, and number of cells of a quantile function."""
 
 GELBRICH = 32
 """Largest dimension in which Gelbrich's bound is worth its matrix roots. It is the better one for d >= 5."""
-
-
-class Dual(NamedTuple):
-    """Feasible potentials, ``f_i + g_j <= K_ij`` up to rounding, and the lower bound that follows."""
-
-    f: np.ndarray
-    g: np.ndarray
-    bound: float
 
 
 def cost_matrix(x: PointCloud, y: PointCloud, /, *, squared: bool) -> np.ndarray:
@@ -79,7 +64,7 @@ def emd(x: PointCloud, y: PointCloud, /, *, squared: bool) -> float:
     """
     cost = cost_matrix(x, y, squared=squared)
     f = None
-    if len(cost) >= WARM and _is_assignment(x, y):
+    if len(cost) >= WARM and alike(x, y):
         f = rough_potential(cost, x.weights, y.weights)
     return exact_cost(cost, x, y, f)
 
@@ -99,77 +84,16 @@ def exact_cost(cost: np.ndarray, x: PointCloud, y: PointCloud, f: np.ndarray | N
     largest = float(np.max(cost))
     if not largest < np.inf:
         raise ValueError("distances overflow float64, or points are NaN; rescale the points")
-    if not _is_assignment(x, y):
+    if not alike(x, y):
         a, b = check_weights(x.weights, "x.weights"), check_weights(y.weights, "y.weights")
         solved = solve(cost, a, b, max_iter=MAX_ITER)
         if solved.proof.holds:
             return solved.proof.cost
         return float(transport_plan(cost, a, b, n_jobs=1).cost)  # raises, in words
-    columns = None
-    rows = np.arange(len(cost))
-    if f is not None:
-        f, g, _ = dual(cost, x.weights, y.weights, f)
-        reduced = cost - f[:, None]
-        reduced -= g
-        columns = assign(reduced)
-        if np.max(np.abs(f)) > RANGE * np.mean(cost[rows, columns]):  # g is as large where f is
-            columns = None
+    columns = None if f is None else warm_assignment(cost, f)
     if columns is None:
         columns = best_assignment(cost, largest)
-    return mean_cost(cost[rows, columns])
-
-
-def dual(cost: np.ndarray, a: np.ndarray, b: np.ndarray, f: np.ndarray, /) -> Dual:
-    """Feasible potentials from any f (n,), and the lower bound on the least mean cost that they prove.
-
-    Equation: EMD-bounds. The dual problem's value. The bound is lowered by what rounding can have added to
-    it.
-
-    Examples
-    --------
-    >>> half = np.full(2, 0.5)
-    >>> round(dual(np.asarray([[4.0, 1.0], [2.0, 3.0]]), half, half, np.zeros(2)).bound, 9)  # of 1.5
-    1.5
-    """
-    g = np.min(cost - f[:, None], axis=0)
-    f = np.min(cost - g, axis=1)
-    size = a @ np.abs(f) + b @ np.abs(g)
-    slack = 4.0 * (len(f) + len(g)) * np.finfo(np.float64).eps * size
-    return Dual(f, g, float(a @ f + b @ g - slack))
-
-
-def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.ndarray:
-    """Potential f (n,) of entropic transport, by a few sweeps at falling temperatures in float32.
-
-    Equation: EMD-bounds.
-
-    Not converged and not accurate: ``dual`` makes a rigorous bound from it.
-
-    Examples
-    --------
-    >>> cost, half = np.asarray([[4.0, 16.0], [1.0, 9.0]]), np.full(2, 0.5)
-    >>> round(dual(cost, half, half, rough_potential(cost, half, half)).bound, 6)  # (4 + 9) / 2 is the truth
-    6.5
-    """
-    mean = float(np.mean(cost))
-    if not mean > 0.0:
-        return np.zeros(len(cost))
-    a, b, scaled = a.astype(np.float32), b.astype(np.float32), (cost / mean).astype(np.float32)
-    f, g, u, v = np.zeros_like(a), np.zeros_like(b), np.empty_like(a), np.empty_like(b)
-    kernel = np.empty_like(scaled)  # small clouds' arrays take as long to allocate as to compute
-    with np.errstate(all="ignore"):  # where the scalings overflow, the potential is 0 instead
-        for eps, sweeps in SWEEPS.items():
-            np.subtract(np.add(f[:, None], g, out=kernel), scaled, out=kernel)
-            kernel /= np.float32(eps)
-            np.exp(np.maximum(kernel, -50.0, out=kernel), out=kernel)  # not into slow denormal numbers
-            u.fill(1.0)
-            for _ in range(sweeps):
-                np.divide(b, u.dot(kernel, out=v), out=v)
-                np.divide(a, kernel.dot(v, out=u), out=u)
-            f += np.float32(eps) * np.log(u)
-            g += np.float32(eps) * np.log(v)
-    potential: np.ndarray = mean * np.where(np.isfinite(f), f, 0.0).astype(np.float64)
-    return potential
+    return mean_cost(cost[np.arange(len(cost)), columns])
 
 
 def random_frames(d: int, /, *, rng: np.random.Generator, count: int = FRAMES) -> np.ndarray:
@@ -263,8 +187,3 @@ def _moment_bounds(xs: list[PointCloud], ys: list[PointCloud]) -> np.ndarray:
     )
     distances: np.ndarray = pairwise_sq_distance(mus, nus)
     return distances
-
-
-def _is_assignment(x: PointCloud, y: PointCloud) -> bool:
-    """Whether both clouds, of which neither is padded, have the same size and uniform weights."""
-    return len(x.weights) == len(y.weights) and bool(even(x.weights) & even(y.weights))

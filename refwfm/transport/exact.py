@@ -28,8 +28,9 @@ from refwfm.clouds import check_cloud_pair, even
 from refwfm.evidence import ConvergenceError
 from refwfm.measures import PointCloud
 from refwfm.transport._parallel import each, members
+from refwfm.transport.duals import quick_assignment
 from refwfm.transport.problem import check_range, check_shapes, check_weights, clear_padding
-from refwfm.transport.programme import Solved, best_assignment, mean_cost, solve
+from refwfm.transport.programme import Solved, mean_cost, solve
 from refwfm.transport.quantiles import line_cost, quantile_coupling, sort_measure
 
 MAX_ITER = 10_000_000
@@ -134,11 +135,11 @@ def _live(weights: Array, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _assign(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: float) -> np.ndarray:
     if rows.all():  # then so are the columns, as many
-        return best_assignment(cost, size)
+        return quick_assignment(cost, size)
     perm = np.empty(len(cost), dtype=np.int64)
     live = np.flatnonzero(columns)
     perm[~rows] = np.flatnonzero(~columns)
-    perm[rows] = live[best_assignment(cost[np.ix_(rows, columns)], size)]
+    perm[rows] = live[quick_assignment(cost[np.ix_(rows, columns)], size)]
     return perm
 
 
@@ -356,7 +357,7 @@ def _sq_distance(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, eve
     if not largest < math.inf:
         raise ValueError("squared distances overflow float64, or points are NaN; rescale the points")
     if evenly and len(a) == len(b):
-        return mean_cost(cost[np.arange(len(a)), best_assignment(cost, largest)])
+        return mean_cost(cost[np.arange(len(a)), quick_assignment(cost, largest)])
     solved = solve(cost, a, b, max_iter=MAX_ITER)
     _require([solved])
     return solved.proof.cost

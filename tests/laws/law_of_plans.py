@@ -18,6 +18,7 @@ from law_record import HOST, UNIQUE, record
 from refwfm._array import array_namespace
 from refwfm.couplings import members
 from refwfm.transport import (
+    duals,
     emd,
     entropic,
     exact,
@@ -29,7 +30,7 @@ from refwfm.transport import (
     shares,
     sinkhorn,
 )
-from refwfm.transport.emd import Dual
+from refwfm.transport.duals import Dual
 from refwfm.transport.entropic import SinkhornDivergence
 from refwfm.transport.exact import TransportPlan
 from refwfm.transport.plans import MarginalError, Pairs
@@ -100,7 +101,7 @@ record(
     **UNPADDED,
 )
 record(
-    emd.dual,
+    duals.dual,
     HOST_PROBLEM | {"f": Kind("n", 2)},
     Dual(Kind("n", 2), Kind("m", 2), number("", 2)),
     **UNPADDED,
@@ -133,6 +134,19 @@ record(
     **SQUARE,
 )
 record(
+    duals.warm_assignment,
+    HOST_COST | {"f": Kind("n", 2)},
+    index("n", "m"),
+    **SQUARE,
+)
+record(
+    duals.quick_assignment,
+    HOST_COST,
+    index("n", "m"),
+    call=lambda cost: duals.quick_assignment(cost, float(np.max(cost))),
+    **SQUARE,
+)
+record(
     programme.power_of_two,
     {"size": positive("b", 2)},
     number("b", 2),
@@ -142,7 +156,7 @@ record(
 )
 # In float32 inside, to whose rounding it is known; any potential serves, so it is not that of a limit.
 record(
-    emd.rough_potential,
+    duals.rough_potential,
     HOST_PROBLEM,
     Kind("n", 2),
     dtypes=HOST,

@@ -10,7 +10,7 @@ from refwfm.clouds import moments
 from refwfm.measures import PointCloud
 from refwfm.metrics.distances import pairwise_emd
 from refwfm.metrics.neighbours import nearest_clouds
-from refwfm.transport import emd
+from refwfm.transport import duals, emd
 from refwfm.validation import refusals, textbook, tight_bounds
 from refwfm.validation.check import EXACT, Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.cloud_problems import SUMS
@@ -32,8 +32,8 @@ def bounds_and_neighbours() -> Item:
         latex=r"f_i+g_j\le K_{ij}\ \Rightarrow\ \sum_ia_if_i+\sum_jb_jg_j\le\mathrm{EMD}",
         statement="Bounds by duality and by projections; the nearest cloud needs few exact distances.",
         functions=(
-            emd.dual,
-            emd.rough_potential,
+            duals.dual,
+            duals.rough_potential,
             emd.frame_bounds,
             emd.random_frames,
             emd.quantile_cells,
@@ -43,12 +43,12 @@ def bounds_and_neighbours() -> Item:
             Check(
                 "optimal potentials of a linear programme, POT",
                 rough_potential_is_nearly_optimal,
-                emd.rough_potential,
+                duals.rough_potential,
                 {
                     "no potential": lambda cost, a, b: np.zeros(len(cost)),
-                    "its sign": lambda cost, a, b: -emd.rough_potential(cost, a, b),
+                    "its sign": lambda cost, a, b: -duals.rough_potential(cost, a, b),
                     "of the other cloud": lambda cost, a, b: np.min(cost, axis=1),
-                    "half of it": lambda cost, a, b: 0.5 * emd.rough_potential(cost, a, b),
+                    "half of it": lambda cost, a, b: 0.5 * duals.rough_potential(cost, a, b),
                 },
                 Tolerance(0.06, 0.06, "a few sweeps of entropic transport leave a few percent of the cost"),
                 dimensions=(2, 3, 6),
@@ -90,10 +90,10 @@ def bounds_and_neighbours() -> Item:
             Check(
                 "optimal potentials, POT",
                 dual_is_below,
-                emd.dual,
+                duals.dual,
                 {
                     "potentials that violate a constraint": _infeasible_dual,
-                    "sign of the potential": lambda cost, a, b, f: emd.dual(cost, a, b, -f),
+                    "sign of the potential": lambda cost, a, b, f: duals.dual(cost, a, b, -f),
                 },
                 roundings(1e4, "the slack that the bound leaves for rounding, at 60 points"),
                 dimensions=(2, 3, 6),

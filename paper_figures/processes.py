@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ def in_processes(
         on_gpu = backends.load(backend).device.startswith("cuda")
         jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
     workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    parent = os.getpid()
+    parent, busy = os.getpid(), jobs >= (os.cpu_count() or 1)
     with _without_ctrl_c():  # the processes that start here are ended by this one
-        running = workers(joblib.delayed(_in_worker)(function, task, parent) for task in left)
+        running = workers(joblib.delayed(_in_worker)(function, task, parent, busy) for task in left)
     try:
         for outcome in running:
             if folder is not None:
@@ -95,14 +95,14 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _in_worker(function: Callable[[Any], Any], task: Any, parent: int) -> Any:
+def _in_worker(function: Callable[[Any], Any], task: Any, parent: int, busy: bool) -> Any:
     if os.getpid() == parent:
         return function(task)
     _end_with(parent)
     keep_freed_memory()
     os.environ.update(POT_ALONE)
-    with joblib.parallel_config(backend="sequential"):  # the other cores have runs of their own
-        return function(task)
+    with joblib.parallel_config(backend="sequential") if busy else nullcontext():
+        return function(task)  # without threads where the other cores have runs of their own
 
 
 @cache

@@ -271,6 +271,30 @@ def test_a_run_is_not_continued_with_pairs_of_another_model(folder, tmp_path):
     assert_error(refwfm("train", "--resume", "--out", tmp_path / "b"), "no", str(tmp_path / "a"))
 
 
+def test_what_is_the_other_runs_may_be_said_again(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    same = ("--data", "blobs.npz", "--hold-out", "0", "--seed", 3, "--width", 8, "--source", "cholesky")
+    succeed(
+        "train", "--rectify", "first", *same, "--steps", 1, "--rectified-pairs", 3, "--out", tmp_path / "b"
+    )
+    asked = '[run]\nrectify = "first"\ndata = "fours"\n'
+    (tmp_path / "c.toml").write_text(asked)
+    assert_error(
+        refwfm("train", "--config", tmp_path / "c.toml", "--out", tmp_path / "c"), "--data must be that"
+    )
+
+
+def test_a_flow_between_families_is_rectified(tmp_path):
+    rng = np.random.default_rng(1)
+    save_family(tmp_path / "from.npz", clouds_from_arrays([rng.standard_normal((4, 2)) for _ in range(5)]))
+    save_family(tmp_path / "to.npz", blobs(labels=False))
+    between = ("--source", tmp_path / "from.npz", "--data", tmp_path / "to.npz", "--hold-out", "0")
+    succeed("train", *between, *TINY, "--out", tmp_path / "a")
+    pairs = ("--rectified-pairs", 6, "--rectified-steps", 2)
+    succeed("train", "--rectify", tmp_path / "a", *pairs, "--out", tmp_path / "b")
+    assert newest(tmp_path / "b")[1]["config"]["source"] == "family"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -280,6 +304,7 @@ def test_a_run_is_not_continued_with_pairs_of_another_model(folder, tmp_path):
         (("--hold-out", "0.5"), "--hold-out must be that of the run that is rectified, 0; got 0.5"),
         (("--rectified-pairs", 0), "rectified_pairs of at least 1"),
         (("--kind", "meta-fm"), "--kind meta-fm"),
+        (("--source", "pure"), "--source must be that of the run that is rectified, cholesky; got pure"),
     ],
 )
 def test_the_command_says_what_must_be_the_other_runs(folder, options, words, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 from refwfm.cli._run_data import folder_of, load_run, named_run, run_table
 from refwfm.runs import models, shipped
 from refwfm.runs.rectified import rectified_config
+from refwfm.training.noise import FAMILY
 
 
 def default_folder(name: str, /) -> Path:
@@ -28,9 +29,13 @@ def tables(
         raise ValueError("--preset has no effect with --rectify: options are those of the run that it names")
     path = named_run(run["rectify"])
     model, other = load_run(path, models.Host()), run_table(path)
+    noise = getattr(model.config, "source", FAMILY)
     wanted = {"hold_out": "0", "data": model.about["data"], "dtype": model.about.get("dtype", "float32")}
+    wanted |= {} if noise == FAMILY else {"source": noise}
     for name in ("data", "hold_out", "source", "dtype"):
-        had, asked = other.get(name, wanted.get(name)), given.get(name)
+        had, asked = other.get(name, wanted.get(name)), (given if name == "dtype" else run).get(name)
+        if asked is not None and asked.lower().endswith(".npz"):
+            asked = str(Path(asked).resolve())
         if asked not in (None, had):
             raise ValueError(
                 f"--{name.replace('_', '-')} must be that of the run that is rectified, {had}; got {asked}"

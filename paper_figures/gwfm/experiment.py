@@ -135,12 +135,13 @@ def run(task: CloudTask, /) -> FlowOutcome:
     size = min(scale.size, *(len(each) for each in (family, held_out, start) if each is not None))
     scores: dict[int, list[Comparison]] = {steps: [] for steps in scale.euler}
     bends, pictured = [], {}
+    times = "early" if scale.rectify else "uniform"  # what bends in rectified paths does so at first
     for evaluation in range(scale.evaluations):
         seed = task.seed * scale.evaluations + evaluation
         real = reference_of(subsample(held_out, size, config, seed=seed), squared=True)
         options = {"size": size, "seed": seed, "ops": backend.ops, **_starts(start, size, seed)}
         for steps in scale.euler:
-            generated, _ = generate_with(fitted.model, n_steps=steps, **options)
+            generated, _ = generate_with(fitted.model, n_steps=steps, times=times, **options)
             scores[steps].append(compare(generated=generated, reference=real, squared=True))
             if evaluation == 0:
                 pictured[steps] = unpad(generated)[:DRAWN]

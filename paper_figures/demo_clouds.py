@@ -10,7 +10,7 @@ from refwfm.paper_figures.cloud_pictures import draw_rows
 TITLE = "Demo: handwritten fours as point clouds of their own sizes (MNIST), against held-out fours"
 KIND = "clouds"
 
-STEPS, LOOK = 1800, 200
+STEPS, LOOK = 1500, 200
 OPTIMAL, RANDOM, FIRST = "optimal transport", "random pairing", f"a first look, {LOOK} steps"
 
 
@@ -19,7 +19,7 @@ def variants(scale: str, /) -> dict[str, dict[str, CloudScale]]:
 
     The first look is a short run of the former, for those who do not want to wait.
     """
-    base = SMOKE if scale == "smoke" else scale_of(scale, "fours")._replace(seeds=1, size=100, evaluations=3)
+    base = SMOKE if scale == "smoke" else scale_of(scale, "fours")._replace(seeds=1, size=100, evaluations=2)
     optimal = base.of(inner="exact", outer="frechet")
     random = base.of(inner="independent", outer="independent")
     if scale == "smoke":

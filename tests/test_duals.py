@@ -78,6 +78,12 @@ def test_a_potential_that_is_wrong_does_no_harm():
     assert duals.warm_assignment(cost, 1e20 * rng.standard_normal(N)) is None
 
 
+def test_costs_whose_sum_overflows_are_solved():
+    cost = np.full((N, N), 2.0**1020)
+    assert sorted(duals.quick_assignment(cost, 2.0**1020)) == list(range(N))
+    np.testing.assert_array_equal(duals.rough_potential(cost, *np.full((2, N), 1 / N)), 0.0)
+
+
 @pytest.mark.parametrize("n", [duals.WARM - 1, duals.WARM])
 def test_padding_stays_where_it_is(n):
     rng = np.random.default_rng(n)

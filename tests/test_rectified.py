@@ -73,6 +73,14 @@ def test_a_translation_takes_all_points_along(seed, size, n, d):
     np.testing.assert_allclose(moved, np.broadcast_to(move, moved.shape), atol=1e-14)
 
 
+def test_no_mass_is_cut_where_weight_0_stands_before_it():
+    points = np.arange(8.0).reshape(2, 4, 1)
+    clouds = PointCloud(points, np.asarray([[0.5, 0.0, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]]))
+    drawn = drawn_pairs(RectifiedPairs(clouds, clouds), 5, rng=np.random.default_rng(0))
+    assert drawn.source.points.shape == (5, 3, 1)
+    np.testing.assert_array_equal(np.sum(drawn.source.weights, axis=1), 1.0)
+
+
 def test_nan_stays_nan():
     clouds = PointCloud(np.asarray([[[np.nan], [1.0]], [[0.0], [1.0]]]), np.full((2, 2), 0.5))
     target = rectified_pairs(lambda cloud, t: cloud.points, clouds, n_steps=1).target.points
@@ -166,6 +174,8 @@ def test_paths_become_straight():
         ({"seed": 1}, "seed must be that of the run"),
         ({"inner": "exact"}, "inner must be that of the run"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"rectified_pairs": 0}, "rectified_pairs must be at least 1"),
+        ({"foo": 1}, "foo is no option of a run that is rectified; these are steps, batch"),
     ],
 )
 def test_what_may_not_differ_is_said(given, words):
@@ -267,8 +277,37 @@ def test_a_run_is_not_continued_with_pairs_of_another_model(folder, tmp_path):
         refwfm("train", "--resume", "--out", tmp_path / "b", "--steps", 3),
         "has learned from pairs of another",
     )
-    shutil.rmtree(tmp_path / "a")
-    assert_error(refwfm("train", "--resume", "--out", tmp_path / "b"), "no", str(tmp_path / "a"))
+    old = ("--rectify", tmp_path / "a" / "checkpoints" / "00000004.safetensors")
+    succeed("train", "--resume", "--out", tmp_path / "b", *old, "--steps", 3)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    missing = refwfm("train", "--resume", "--out", tmp_path / "b")
+    assert_error(missing, "--rectify:", "where a run has moved, --rectify says where it is")
+    moved = ("--rectify", tmp_path / "moved" / "checkpoints" / "00000004.safetensors")
+    succeed("train", "--resume", "--out", tmp_path / "b", *moved, "--steps", 4)
+
+
+def test_a_run_does_not_rectify_itself(folder):
+    again = ("--resume", "--out", folder / "first", "--rectify", folder / "first")
+    assert_error(refwfm("train", *again), "cannot rectify itself: name another folder with --out")
+
+
+def test_a_checkpoint_alone_is_rectified_where_its_data_are_named(folder, tmp_path):
+    file = models.newest_checkpoint(folder / "first")
+    shutil.copy(file, tmp_path / "alone.safetensors")
+    given = ("--rectify", tmp_path / "alone.safetensors", "--steps", 1, "--rectified-pairs", 3)
+    data = ("--data", folder / "blobs.npz", "--hold-out", "0")
+    succeed("train", *given, *data, "--out", tmp_path / "b")
+    save_family(tmp_path / "other.npz", clouds_from_arrays([np.ones((4, 2)) * k for k in range(5)]))
+    other = ("--data", tmp_path / "other.npz", "--hold-out", "0", "--out", tmp_path / "c")
+    assert_error(refwfm("train", *given, *other), "is no longer what", "was trained on")
+
+
+def test_each_reflow_has_sources_of_its_own():
+    model = fitted(SMALL_CLOUDS, blobs(labels=False))
+    second, first_pairs = again(model)
+    third, pairs = again(second)
+    assert not np.array_equal(pairs.source.points[0, 0], first_pairs.source.points[0, 0])
+    assert (second.about["reflows"], third.about["reflows"]) == (1, 2)
 
 
 def test_what_is_the_other_runs_may_be_said_again(folder, tmp_path, monkeypatch):
@@ -293,6 +332,10 @@ def test_a_flow_between_families_is_rectified(tmp_path):
     pairs = ("--rectified-pairs", 6, "--rectified-steps", 2)
     succeed("train", "--rectify", tmp_path / "a", *pairs, "--out", tmp_path / "b")
     assert newest(tmp_path / "b")[1]["config"]["source"] == "family"
+    save_family(tmp_path / "from.npz", clouds_from_arrays([rng.standard_normal((4, 2)) for _ in range(5)]))
+    words = "source must be the family that the rectified model starts from; got another one"
+    assert_error(refwfm("train", "--rectify", tmp_path / "a", *pairs, "--out", tmp_path / "c"), words)
+    assert_error(refwfm("train", "--resume", "--out", tmp_path / "b", "--steps", 9), words)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +345,10 @@ def test_a_flow_between_families_is_rectified(tmp_path):
         (("--preset", "laptop"), "--preset has no effect with --rectify"),
         (("--data", "fours"), "--data must be that of the run that is rectified"),
         (("--hold-out", "0.5"), "--hold-out must be that of the run that is rectified, 0; got 0.5"),
-        (("--rectified-pairs", 0), "rectified_pairs of at least 1"),
+        (
+            ("--rectified-pairs", 0),
+            "rectified_pairs must be at least 1 for a run that learns from them; got 0",
+        ),
         (("--kind", "meta-fm"), "--kind meta-fm"),
         (("--source", "pure"), "--source must be that of the run that is rectified, cholesky; got pure"),
     ],

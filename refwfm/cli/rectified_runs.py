@@ -16,7 +16,7 @@ def default_folder(name: str, /) -> Path:
 
 
 def tables(
-    run: dict[str, Any], options: dict[str, Any], given: dict[str, Any], /
+    run: dict[str, Any], options: dict[str, Any], given: dict[str, Any], folder: Path, /
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tables [run] and [train] of a run that rectifies another one: what is not given is as in the other.
 
@@ -28,7 +28,14 @@ def tables(
     if given.get("preset", "paper") != "paper":
         raise ValueError("--preset has no effect with --rectify: options are those of the run that it names")
     path = named_run(run["rectify"])
-    model, other = load_run(path, models.Host()), run_table(path)
+    if path.resolve() == folder.resolve():
+        raise ValueError(f"{folder} cannot rectify itself: name another folder with --out")
+    try:
+        model, other = load_run(path, models.Host()), run_table(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"--rectify: {error} (where a run has moved, --rectify says where it is)"
+        ) from None
     noise = getattr(model.config, "source", FAMILY)
     wanted = {"hold_out": "0", "data": model.about["data"], "dtype": model.about.get("dtype", "float32")}
     wanted |= {} if noise == FAMILY else {"source": noise}
@@ -36,6 +43,8 @@ def tables(
         had, asked = other.get(name, wanted.get(name)), (given if name == "dtype" else run).get(name)
         if asked is not None and asked.lower().endswith(".npz"):
             asked = str(Path(asked).resolve())
+        if not other and asked is not None and name != "dtype":  # a checkpoint alone: its data are checked
+            had = asked
         if asked not in (None, had):
             raise ValueError(
                 f"--{name.replace('_', '-')} must be that of the run that is rectified, {had}; got {asked}"

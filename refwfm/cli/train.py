@@ -93,7 +93,7 @@ def train(
     with clear_errors():
         run, options, folder = _collected(config, out, given, resume=resume)
         if "rectify" in run:
-            run, options = rectified_runs.tables(run, options, given)
+            run, options = rectified_runs.tables(run, options, given, folder)
         by_default = "data" not in run
         run.setdefault("data", RunOptions.data)
         run["reference"] = reference or run["reference"]

@@ -301,7 +301,8 @@ def _continue(fresh: Model[Config], saved: Model[Config], folder: Path) -> Model
         raise RunError(f"{folder} was trained with another source family; use that one, or another folder")
     if saved.about.get("rectifies") != fresh.about.get("rectifies"):
         raise RunError(
-            f"{folder} has learned from pairs of another model; rectify that one, or another folder"
+            f"{folder} has learned from pairs of another model: the run that it rectifies was trained "
+            "further, or is another one; --rectify names a checkpoint, too"
         )
     if fresh.config.steps < saved.state.step:
         raise RunError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refwfm.couplings.rectified import RectifiedPairs
-from refwfm.runs.models import Backend, Config, Model
+from refwfm.runs.models import Backend, Config, Model, fingerprint
 from refwfm.training import cloud_generation, gaussians
 from refwfm.training.algorithm import init_state, trained
 from refwfm.training.base_config import TrainingConfig
@@ -42,11 +42,15 @@ def rectified_config(config: TrainingConfig, given: dict[str, Any], /) -> Gaussi
             f"only flows of Gaussians and of clouds can be rectified; the run has a {type(config).__name__}"
         )
     for name, value in given.items():
-        if name not in OWN and value != getattr(config, name, None):
+        if not hasattr(config, name):
+            raise ValueError(f"{name} is no option of a run that is rectified; these are {', '.join(OWN)}")
+        if name not in OWN and value != getattr(config, name):
             raise ValueError(
-                f"{name} must be that of the run that is rectified, {getattr(config, name, None)!r}; "
+                f"{name} must be that of the run that is rectified, {getattr(config, name)!r}; "
                 f"got {value!r} (it may differ in {', '.join(OWN)})"
             )
+    if given.get("rectified_pairs") == 0:
+        raise ValueError("rectified_pairs must be at least 1 for a run that learns from them; got 0")
     return replace(config, **{"rectified_pairs": PAIRS, **{n: v for n, v in given.items() if n in OWN}})
 
 
@@ -72,10 +76,13 @@ def prepare_rectified(
     Raises
     ------
     ValueError
-        If no pairs are asked for, or the teacher's are not finite.
+        If no pairs are asked for, the source is not the teacher's, or its pairs are not finite.
     """
     if not isinstance(config, GaussianConfig | CloudConfig) or not config.rectified_pairs:
         raise ValueError("config must be one that rectified_config makes, with rectified_pairs of at least 1")
+    if source is not None and fingerprint(teacher.config, source) != teacher.about["source"]:
+        raise ValueError("source must be the family that the rectified model starts from; got another one")
+    again = teacher.about.get("reflows", 0)  # each has sources of its own
     flow: Any = gaussians if isinstance(config, GaussianConfig) else cloud_generation
     own = {} if isinstance(config, GaussianConfig) else {"source": source, "ops": backend.ops}
     with np.errstate(all="ignore"):  # what overflows is found below
@@ -86,12 +93,14 @@ def prepare_rectified(
             size=config.rectified_pairs,
             n_steps=config.rectified_steps,
             seed=teacher.config.seed,
+            block=again,
             progress=progress,
             **own,
         )
     if not all(np.all(np.isfinite(part)) for part in pairs.target):
         raise ValueError("the model that is rectified takes sources to infinity or NaN: it has diverged")
     about = {**teacher.about, "dtype": backend.dtype, "rectifies": _digest(teacher, backend)}
+    about["reflows"] = again + 1
     state = init_state(config, teacher.setting, params=trained(teacher.state))
     return Model(config, teacher.setting, state, about), pairs
 

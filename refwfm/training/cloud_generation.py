@@ -139,6 +139,7 @@ def pairs(
     size: int,
     n_steps: int,
     seed: int,
+    block: int = 0,
     source: Clouds | None = None,
     progress: Progress | None = None,
     ops: Ops = REFERENCE,
@@ -150,6 +151,8 @@ def pairs(
     Parameters
     ----------
     size, n_steps, seed : int
+    block : int
+        Which draws of this seed: each number has its own.
     source : family of clouds
         Where a flow between families starts.
     progress : callable, optional
@@ -157,7 +160,7 @@ def pairs(
     ops : Ops
         See ``learned_field``.
     """
-    options: dict[str, Any] = {"size": size, "seed": seed, "source": source, "ops": ops}
+    options: dict[str, Any] = {"size": size, "seed": seed, "block": block, "source": source, "ops": ops}
     starts = _starts(config, setting, params, stream="rectified", hidden=config.label_drop, **options)
     ends: tuple[list[PointCloud], list[PointCloud]] = [], []
     done = 0

@@ -259,6 +259,7 @@ def pairs(
     size: int,
     n_steps: int,
     seed: int,
+    block: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> RectifiedPairs:
     """Pairs of sources and of where a trained network takes them, on the host, in the setting's units.
@@ -268,10 +269,12 @@ def pairs(
     Parameters
     ----------
     size, n_steps, seed : int
+    block : int
+        Which draws of this seed: each number has its own.
     progress : callable, optional
         Called with (pairs made, in all).
     """
-    rng, step = random_stream(seed, "rectified"), METHODS[config.method].step
+    rng, step = random_stream(seed, "rectified", 2 * block), METHODS[config.method].step
     shown = shown_to_network(setting, *wanted_conditions(setting, None, None, size, rng=rng))
     ends: tuple[list[Gaussian], list[Gaussian]] = [], []
     for start in range(0, size, AT_ONCE):

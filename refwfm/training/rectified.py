@@ -25,6 +25,6 @@ def drawn_pairs(pairs: RectifiedPairs, size: int, /, *, rng: np.random.Generator
     index = rng.integers(pairs.source[0].shape[0], size=size)
     source, target = take(pairs.source, index), take(pairs.target, index)
     if isinstance(source, PointCloud):
-        n = int(np.max(np.count_nonzero(source.weights, axis=-1)))
+        n = 1 + int(np.flatnonzero(np.any(source.weights > 0, axis=0))[-1])  # weight 0 may stand before it
         source, target = (PointCloud(*(part[:, :n] for part in cloud)) for cloud in (source, target))
     return RectifiedPairs(source, target, None if pairs.shown is None else pairs.shown[index])

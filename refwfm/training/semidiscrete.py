@@ -51,8 +51,8 @@ class PlanOptions:
     )
     rectified_pairs: int = option(
         0,
-        "Pairs that a run with --rectify learns from: sources, and where the model of the other run takes "
-        "them (default 4096 with --rectify).",
+        "Pairs that a run with --rectify learns from, 4096 where nothing is said: sources, and where the "
+        "model of the other run takes them.",
         low=0,
     )
     rectified_steps: int = option(25, "Midpoint steps in which it takes them there.", low=1)

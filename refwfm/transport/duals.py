@@ -58,8 +58,9 @@ def rough_potential(cost: np.ndarray, a: np.ndarray, b: np.ndarray, /) -> np.nda
     >>> round(dual(cost, half, half, rough_potential(cost, half, half)).bound, 6)  # (4 + 9) / 2 is the truth
     6.5
     """
-    mean = float(np.mean(cost))
-    if not mean > 0.0:
+    with np.errstate(over="ignore"):
+        mean = float(np.mean(cost))
+    if not 0.0 < mean < np.inf:
         return np.zeros(len(cost))
     a, b, scaled = a.astype(np.float32), b.astype(np.float32), (cost / mean).astype(np.float32)
     f, g, u, v = np.zeros_like(a), np.zeros_like(b), np.empty_like(a), np.empty_like(b)
@@ -111,7 +112,7 @@ def quick_assignment(cost: np.ndarray, size: float, /) -> np.ndarray:
     [1, 0]
     """
     columns = None
-    if len(cost) >= WARM and size <= OVERFLOWS and np.min(cost) >= 0.0:
+    if len(cost) >= WARM and size <= OVERFLOWS / cost.size and np.min(cost) >= 0.0:
         share = np.full(len(cost), 1.0 / len(cost))
         columns = warm_assignment(cost, rough_potential(cost, share, share))
     return best_assignment(cost, size) if columns is None else columns

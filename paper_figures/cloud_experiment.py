@@ -1,7 +1,6 @@
 """What figures and tables of point clouds share: train on families, with seeds; compare."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,8 +58,6 @@ class CloudScale(NamedTuple):
         Of a trained model, each with other clouds.
     rectify : dict, optional
         Options of a second training, on pairs that the model makes (``runs.rectified``).
-    points : int, optional
-        Most points of the clouds that are compared, where training sees fewer of them at a time.
     """
 
     config: dict[str, Any]
@@ -71,7 +68,6 @@ class CloudScale(NamedTuple):
     euler: tuple[int, ...] = ()
     evaluations: int = 1
     rectify: dict[str, Any] | None = None
-    points: int | None = None
 
     def of(self, **changes: Any) -> "CloudScale":
         """Return the same scale with other fields of the configuration."""
@@ -112,9 +108,9 @@ def scale_of(name: str, family: str, /) -> CloudScale:
 
 
 LAPTOP_CHANGES: dict[str, dict[str, Any]] = {
-    "chairs": {"n_points": 512, "batch": 8, "heads": 2, "steps": 1500},
-    "monitors": {"n_points": 512, "batch": 8, "heads": 2, "steps": 1500},
-    "shapenet-chairs": {"n_points": 512, "batch": 8, "heads": 2, "steps": 1500},
+    "chairs": {"n_points": 512, "steps": 1500},
+    "monitors": {"n_points": 512, "steps": 1500},
+    "shapenet-chairs": {"n_points": 512, "steps": 1500},
     "niches-clouds": {"batch": 64},
 }
 
@@ -250,8 +246,7 @@ def run(task: CloudTask, /) -> CloudOutcome:
     backend = backends.load(task.backend)
     config = CloudConfig(**task.scale.config, seed=task.seed)
     fitted = fit(config, family, source, backend, rectify=task.scale.rectify)
-    model = fitted.model if task.scale.points is None else _larger(fitted.model, family, task.scale.points)
-    config = model.config
+    model = fitted.model
     size = min(task.scale.size, len(held_out), len(family), len(held_out if start is None else start))
     compared: dict[str, list[Comparison]] = {"trained": [], "source": [], "real": []}
     pictures: list[Any] = []
@@ -288,12 +283,6 @@ def run(task: CloudTask, /) -> CloudOutcome:
         float(fitted.last.loss),
         float(fitted.last.plan_error),
     )
-
-
-def _larger(model: models.Model[CloudConfig], family: CloudFamily, points: int) -> models.Model[CloudConfig]:
-    """The model, asked for clouds of up to so many points: it moves points, however many there are."""
-    setting = model.setting._replace(sizes=np.minimum(family.sizes, points))
-    return model._replace(config=replace(model.config, n_points=points), setting=setting)
 
 
 def _way(model: models.Model[CloudConfig], n_steps: int, ops: Ops) -> list[list[np.ndarray]]:

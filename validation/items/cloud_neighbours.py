@@ -221,7 +221,7 @@ def dual_is_below(dual, draw):
 
 def _infeasible_dual(cost, a, b, f):
     g = np.mean(cost - f[:, None], axis=0)
-    return emd.Dual(f, g, float(a @ f + b @ g))
+    return duals.Dual(f, g, float(a @ f + b @ g))
 
 
 def neighbours_are_those_of_all(nearest_clouds, draw):

@@ -145,6 +145,17 @@ def test_training_step_is_the_peers():
         assert row.ours_error < 1e-5  # two steps in float32
 
 
+@pytest.mark.slow
+def test_parts_of_the_step_are_the_peers():
+    pytest.importorskip("torch")
+    from refwfm.validation.bench import step_parts
+
+    rows = step_parts.rows(repeats=1)
+    assert len(rows) == 5
+    for row in rows:
+        assert row.ours_error < 1e-5
+
+
 def test_the_report_and_an_empty_page_are_loaded_in_turns(monkeypatch):
     asked = []
     monkeypatch.setattr(report_page.audit, "prepare", lambda backend, dtype, only: [])

@@ -18,6 +18,7 @@ from refwfm.cli._errors import clear_errors
 BENCHES = {
     "bures": "pairwise Bures distances against POT",
     "train-bw": "a training step of the default networks against plain torch",
+    "step-parts": "the parts of that step, product by product, NumPy against torch",
     "sinkhorn": "Sinkhorn to a marginal error against OTT-JAX and POT",
     "rounding": "rounding a plan against the sequential rule",
     "train-clouds": "a training step of the transformer against plain torch",

@@ -17,6 +17,7 @@ from refwfm.training.meta_ot import check_resolved
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import distinct_pairs, random_stream
+from refwfm.training.team import ALONE, Share, part_of
 
 EPS = 0.01
 """Entropic regularisation as a share of the mean squared distance of points of the family."""
@@ -108,14 +109,14 @@ def draw_batch(
     /,
     *,
     ops: Ops,
+    share: Share = ALONE.share,
 ) -> CloudPairs:
     """Random pairs of step ``step``.
 
     Equation: none. A draw; see ``meta.cloud_potentials``.
     """
-    return CloudPairs(
-        *draw(config, setting, family, config.batch, seed=config.seed, step=step, stream="batch")
-    )
+    pairs = draw(config, setting, family, config.batch, seed=config.seed, step=step, stream="batch")
+    return part_of(CloudPairs(*pairs), share)
 
 
 def draw(

@@ -70,9 +70,10 @@ def prepare(
         raise ValueError("source: Meta OT has no source; it predicts potentials of pairs")
     if len(data) < 2:
         raise ValueError(f"{data.name}: pairs of clouds need at least two clouds; got {len(data)}")
-    shift = np.mean(data.points, axis=0)
-    largest = float(np.max(np.abs(data.points - shift))) or 1.0  # squares of large numbers overflow
-    spread = float(np.mean(np.sum(((data.points - shift) / largest) ** 2, axis=-1))) or 1.0
+    points = np.asarray(data.points)
+    shift = np.mean(points, axis=0)
+    largest = float(np.max(np.abs(points - shift))) or 1.0  # squares of large numbers overflow
+    spread = float(np.mean(np.sum(((points - shift) / largest) ** 2, axis=-1))) or 1.0
     unit = largest * (spread / len(shift)) ** 0.5
     mean_cost = 2.0 * spread * largest * largest
     if not 0.0 < mean_cost < np.inf:

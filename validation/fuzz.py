@@ -29,6 +29,7 @@ from refwfm.datasets import (
     clouds_from_anndata,
     clouds_from_arrays,
     load_family,
+    load_folder,
     load_populations,
     read_clouds,
     read_shapes,
@@ -85,6 +86,8 @@ def seeds(folder: Path, /) -> dict[str, Seed]:
     ragged, array = io.BytesIO(), io.BytesIO()
     np.savez_compressed(ragged, first=points[0], second=points[1, :2])
     np.save(array, points)
+    rows = io.BytesIO()
+    np.save(rows, points.reshape(-1, 2))
     family = save_family(path, clouds_from_arrays(points, labels=["a", "b", "a"])).read_bytes()
     checkpoints.save(path, {"a": points, "b": np.arange(3)}, {"step": 1})
     checkpoint = path.read_bytes()
@@ -116,6 +119,7 @@ def seeds(folder: Path, /) -> dict[str, Seed]:
         "npz": Seed("npz", buffer.getvalue(), read_clouds),
         "npz, compressed": Seed("npz", ragged.getvalue(), read_clouds),
         "family": Seed("npz", family, load_family),
+        "folder": Seed("npy", rows.getvalue(), _load_as_points),
         "safetensors": Seed("safetensors", checkpoint, checkpoints.load),
         "TOML": Seed("toml", config, read_config),
         "OFF": Seed("off", b"OFF\n4 2 0\n" + corners + b"3 0 1 2\n3 0 2 3 255 0 0\n", read_mesh),
@@ -139,6 +143,15 @@ def seeds(folder: Path, /) -> dict[str, Seed]:
         "record": Seed("npz", record, lambda file: records.load(file, ())),
         "populations": Seed("npz", populations, load_populations),
     }
+
+
+def _load_as_points(file: Path) -> Any:
+    """Read a file as the points in a folder of three clouds."""
+    folder = file.parent / "folder"
+    folder.mkdir(exist_ok=True)
+    (folder / "points.npy").write_bytes(file.read_bytes())
+    np.save(folder / "offsets.npy", np.asarray([0, 4, 8, 12]))
+    return load_folder(folder)
 
 
 def mutant(content: bytes, rng: np.random.Generator, /) -> bytes:

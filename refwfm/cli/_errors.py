@@ -17,8 +17,12 @@ from refwfm.evidence import ConvergenceError
 from refwfm.runs.folders import RunError
 from refwfm.storage.checkpoints import CheckpointWarning
 from refwfm.training.algorithm import NonFiniteLossError
+from refwfm.training.team import TeamError
 
-EXPECTED = (ValueError, OSError, ImportError, MemoryError, BackendError, ConvergenceError, NonFiniteLossError)
+EXPECTED = (
+    *(ValueError, OSError, ImportError, MemoryError),
+    *(BackendError, ConvergenceError, NonFiniteLossError, TeamError),
+)
 """What a user can cause; anything else is a bug, and its traceback is wanted."""
 
 FLAGS = " (on the command line: --resume continues a run, --out names its folder)"

@@ -1,5 +1,6 @@
 """A family in a table: sizes, scales, ranks and classes."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from refwfm.datasets import CloudFamily, Family
+from refwfm.datasets._stored import blocks
 
 
 def summarise(family: Family | CloudFamily, /) -> None:
@@ -48,13 +50,18 @@ def _of_gaussians(family: Family) -> dict[str, str]:
 
 
 def _of_clouds(family: CloudFamily) -> dict[str, str]:
-    starts = family.offsets[:-1]
-    extent = np.maximum.reduceat(family.points, starts) - np.minimum.reduceat(family.points, starts)
+    longest, low, high = [], math.inf, -math.inf
+    for start, stop in blocks(family.offsets):  # points in files are never all in memory
+        offsets = family.offsets[start : stop + 1]
+        points, starts = family.points[offsets[0] : offsets[-1]], offsets[:-1] - offsets[0]
+        extent = np.maximum.reduceat(points, starts) - np.minimum.reduceat(points, starts)
+        longest.append(extent.max(axis=1))
+        low, high = min(low, points.min()), max(high, points.max())
     return {
         "points of a member": _range(family.sizes),
         "points in all": str(len(family.points)),
-        "smallest and largest coordinate": f"{family.points.min():.4g} ... {family.points.max():.4g}",
-        "longest side of a member's bounding box": _range(extent.max(axis=1)),
+        "smallest and largest coordinate": f"{low:.4g} ... {high:.4g}",
+        "longest side of a member's bounding box": _range(np.concatenate(longest)),
         "weights": "uniform" if family.weights is None else "own",
     }
 

@@ -14,9 +14,19 @@ from refwfm.cli._errors import clear_errors
 from refwfm.cli._summary import summarise
 from refwfm.cli.own_data import clouds, gaussians
 from refwfm.cli.population_data import are_populations, populations, print_populations, summarise_populations
-from refwfm.datasets import CATALOGUE, PAIRS, build_shipped, load, load_populations
+from refwfm.datasets import (
+    CATALOGUE,
+    PAIRS,
+    build_shipped,
+    load,
+    load_populations,
+    save_family,
+    save_folder,
+)
 from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import shipped
+
+Name = Annotated[str, typer.Argument(help="Name of a family, a file ending in .npz, or a folder of arrays.")]
 
 app = typer.Typer(
     no_args_is_help=True, help="Families of Gaussians and of point clouds: list, show, make your own."
@@ -76,7 +86,7 @@ def _span(sizes: tuple[int, int] | None) -> str:
 
 @app.command(epilog="Example: refwfm data show cities --figure cities.png")
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a family, or a file ending in .npz.")],
+    name: Name,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +111,26 @@ def show(
         summarise(family)
         if figure is not None:
             save_picture(figure, family)
+
+
+@app.command(epilog="Example: refwfm data convert family.npz family")
+def convert(
+    name: Name,
+    out: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="OUT", help="New folder, or a file ending in .npz.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a family as a folder of arrays, of which training reads what it needs, or as a file."""
+    with clear_errors():
+        family = load(name)
+        if out.suffix.lower() != ".npz":
+            save_folder(out, family)
+        elif out.exists() and not force:
+            raise ValueError(f"{out} exists; name another file, or replace it with --force")
+        else:
+            save_family(out, family)
+        say(f"wrote {out}: load it by that name")
 
 
 app.command(

@@ -26,6 +26,7 @@ BENCHES = {
     "sliced": "sliced transport against loops over POT",
     "meta-ot": "Sinkhorn from predicted starts against OTT-JAX and POT; the start of inner plans",
     "couplings": "couplings of a training step against exact Wasserstein on Wasserstein",
+    "processes": "a training step of two processes against one",
     "report-page": "the load of the audit's report in Chromium against an empty page",
     "import-time": "the import of the package against torch's, or SciPy's",
 }

@@ -16,6 +16,7 @@ from refwfm.cli._common import console, say
 from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, load, load_pairs
 from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets._files import read_npz
+from refwfm.datasets._folders import is_folder_of_arrays
 from refwfm.datasets._tables import is_table
 from refwfm.runs.evaluate_meta import STARTS, THRESHOLDS, Saved, compare_starts
 from refwfm.runs.models import Model
@@ -45,11 +46,11 @@ CONFIGS = (MetaOTConfig, MetaCloudsConfig)
 
 def load_measures(name: str, /) -> PairFamily | CloudFamily:
     """Pairs of histograms, or clouds to draw pairs from, by name or from a file of either kind."""
-    is_clouds = name in CATALOGUE and name not in PAIRS
+    is_clouds = (name in CATALOGUE and name not in PAIRS) or is_folder_of_arrays(name)
     if name.lower().endswith(".npz"):
         is_clouds = "format" in read_npz(Path(name))
     path = Path(name)
-    if is_anndata(path) or is_table(path) or (path.is_dir() and name not in PAIRS):
+    if is_anndata(path) or is_table(path) or (path.is_dir() and not is_clouds and name not in PAIRS):
         raise ValueError(
             f"{name} is no family yet: refwfm data clouds {shlex.quote(name)} makes one of it, in a file "
             "ending in .npz, for --data"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from refwfm.cli._run_data import folder_of, load_run, named_run, run_table
+from refwfm.datasets import is_own
 from refwfm.runs import models, shipped
 from refwfm.runs.rectified import rectified_config
 from refwfm.training.noise import FAMILY
@@ -41,7 +42,7 @@ def tables(
     wanted |= {} if noise == FAMILY else {"source": noise}
     for name in ("data", "hold_out", "source", "dtype"):
         had, asked = other.get(name, wanted.get(name)), (given if name == "dtype" else run).get(name)
-        if asked is not None and asked.lower().endswith(".npz"):
+        if asked is not None and is_own(asked):
             asked = str(Path(asked).resolve())
         if not other and asked is not None and name != "dtype":  # a checkpoint alone: its data are checked
             had = asked

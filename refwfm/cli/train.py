@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from refwfm.backends import load as load_backend
-from refwfm.cli import _signals, cloud_runs, gaussian_runs, meta_runs, population_runs, rectified_runs
+from refwfm.cli import (
+    _processes,
+    _signals,
+    cloud_runs,
+    gaussian_runs,
+    meta_runs,
+    population_runs,
+    rectified_runs,
+)
 from refwfm.cli._common import (
     duration,
     family_in_words,
@@ -32,6 +40,7 @@ from refwfm.datasets import (
     PairFamily,
     PopulationFamily,
     hold_out,
+    is_own,
     load,
 )
 from refwfm.datasets.own_pairs import is_pair_file
@@ -43,6 +52,7 @@ from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig
 from refwfm.training.noise import FAMILY, SOURCES
 from refwfm.training.presets import with_preset
 from refwfm.training.semidiscrete import SEMIDISCRETE, PlanOptions, plan_in_words
+from refwfm.training.team import TeamError
 
 HOLD_OUT = "0.1"
 """What is held out of one's own families when nothing else is asked for."""
@@ -90,7 +100,7 @@ def train(
     **given: Any,
 ) -> None:
     """Train a model over Gaussians, clouds, pairs or populations; its folder holds all that the run is."""
-    with clear_errors():
+    with clear_errors(), _processes.joined() as team:
         run, options, folder = _collected(config, out, given, resume=resume)
         if "rectify" in run:
             run, options = rectified_runs.tables(run, options, given, folder)
@@ -99,10 +109,11 @@ def train(
         run["reference"] = reference or run["reference"]
         run, options, start = _source(run, options)
         for key in {"data", "source"} & set(run):
-            if run[key].lower().endswith(".npz"):
+            if is_own(run[key]):
                 run[key] = str(Path(run[key]).resolve())  # to be found again from another folder
-        place = load_backend(run.get("backend"), dtype=run["dtype"], reference=run["reference"])
-        run["backend"] = place.name
+        device = _processes.own_device(run.get("backend"), team)
+        place = load_backend(device, dtype=run["dtype"], reference=run["reference"])
+        run["backend"] = _processes.common_name(place, team)
         teacher = rectified_runs.teacher(run, place)
         family = _loaded(run["kind"], run["data"])
         options |= _baseline(family, options)
@@ -122,13 +133,13 @@ def train(
         try:
             title = f"{family.name} {title_of(chosen)}"
             with (
-                training_progress(title, chosen.steps, quiet=quiet) as bars,
+                training_progress(title, chosen.steps, quiet=quiet or team.share.rank > 0) as bars,
                 _signals.handled(stopping.handler),
             ):
                 model: models.Model[Any] = folders.train(
                     chosen,
                     family,
-                    place,
+                    _processes.trained_together(place, team),
                     folder,
                     source=start,
                     teacher=teacher,
@@ -141,10 +152,14 @@ def train(
                     prepared=_say_outer,
                     paced=_say_pace(chosen),
                     stop=stopping,
+                    team=team,
                 )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TeamError) as error:
+            _processes.check_team(team, error, _stopped(folder))
             say(_stopped(folder))
             raise typer.Exit(stopping.exit_code) from None
+    if team.share.rank:
+        return
     with clear_errors(stopped=f"stopped; {_saved(folder)}"), _trained(folder):
         if stopping():  # during the last step
             raise KeyboardInterrupt
@@ -200,7 +215,7 @@ def _held_out(
         if how not in (None, before):
             raise RunError(f"{folder} was started with hold_out = {before} (now {how}); resume with the same")
         how = before
-    elif how is None and not whole and run["data"].lower().endswith(".npz"):
+    elif how is None and not whole and is_own(run["data"]):
         how = HOLD_OUT if len(family) >= FEW else "0"
         if how == "0":
             say(f"nothing held out: {family.name} has only {len(family)} members (--hold-out 0.1 does)")

@@ -62,6 +62,30 @@ class Options(NamedTuple):
     n_proj: int
     replace: bool
     start: InnerStart | None
+    whole: tuple[PointCloud, PointCloud]
+    draws: np.random.Generator
+
+    def permutable(self) -> bool:
+        """Whether the plans of the batch can be permutations."""
+        return alike(*self.whole)
+
+    def sorted(self) -> bool:
+        """Whether the clouds of the batch can be vectors."""
+        return in_order(*self.whole)
+
+
+class _Draws(np.random.Generator):
+    """What some members of a batch get of the numbers that are drawn for all: rows of arrays (b, ...)."""
+
+    def __init__(self, rng: np.random.Generator, members: slice, size: int) -> None:
+        super().__init__(rng.bit_generator)
+        self.members, self.size = members, size
+
+    def random(self, size: tuple[int, ...]) -> np.ndarray:  # type: ignore[override]
+        return super().random((self.size, *size[1:]))[self.members]
+
+    def integers(self, high: int, size: tuple[int, ...]) -> np.ndarray:  # type: ignore[override]
+        return super().integers(high, size=(self.size, *size[1:]))[self.members]
 
 
 class Evidence(NamedTuple):
@@ -82,6 +106,7 @@ def couple(
     n_proj: int = 64,
     replace: bool = False,
     start: InnerStart | None = None,
+    members: slice | None = None,
 ) -> Coupled:
     """Send every point of each cloud of x somewhere in the cloud of y that it is paired with.
 
@@ -118,6 +143,9 @@ def couple(
         are pairings of indices, which are not drawn (C.5).
     start : callable, optional
         Where the solver starts; at zeros when left out.
+    members : slice, optional
+        Pairs of clouds to couple, some of x and y; all when left out. They are coupled as they would be with
+        the others: these may have other sizes, and numbers are drawn for them, too.
 
     Raises
     ------
@@ -143,7 +171,12 @@ def couple(
             "x and y must be batches of equally many clouds, points (B, n, d) and (B, m, d); "
             f"got {tuple(x.points.shape)} and {tuple(y.points.shape)}"
         )
-    return INNER[inner](x, y, Options(rng, solve, n_proj, replace, start))
+    whole, size = (x, y), x.points.shape[0]
+    draws = rng
+    if members is not None and members != slice(0, size):
+        x, y = (PointCloud(*(part[members, ...] for part in cloud)) for cloud in whole)
+        draws = _Draws(rng, members, size)
+    return INNER[inner](x, y, Options(rng, solve, n_proj, replace, start, whole, draws))
 
 
 # The plans
@@ -151,7 +184,7 @@ def couple(
 
 def _exact(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     cost = sq_euclidean_cost(x.points, y.points)
-    if alike(x, y):
+    if options.permutable():
         return _mapped(x, take_rows(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), options)
     optimal = transport_plan(cost, x.weights, y.weights).plan
     if options.replace:
@@ -160,7 +193,7 @@ def _exact(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
 
 
 def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
-    if not alike(x, y):
+    if not options.permutable():
         raise ValueError(
             "inner = 'rounded' needs pairs of clouds of equal size and uniform weights; "
             "use 'entropic' or 'exact' for others"
@@ -190,7 +223,7 @@ def _sampled(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     if options.replace:
         return _drawn_from(entropic, x, y, _worst(solution), options)
     return _mapped(
-        x, take_rows(y.points, sample_targets(entropic, rng=options.rng)), _worst(solution), options
+        x, take_rows(y.points, sample_targets(entropic, rng=options.draws)), _worst(solution), options
     )
 
 
@@ -198,17 +231,17 @@ def _sliced(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
     theta = random_directions(x.points, rng=options.rng, n_proj=options.n_proj)
     if options.replace:
         size = x.weights.shape[-1]
-        pairs = sample_sliced_pairs(x, y, theta, rng=options.rng, size=size, validate=False)
+        pairs = sample_sliced_pairs(x, y, theta, rng=options.draws, size=size, validate=False)
         return _paired(x, y, pairs, _no_error(x))
-    if in_order(x, y):  # the row of point i: its targets along all directions
+    if options.sorted():  # the row of point i: its targets along all directions
         perms = sorted_permutations(x, y, theta, validate=False)  # (B, K, n)
         batch, _, n = perms.shape
         xp = array_namespace(perms)
-        direction = xp.asarray(options.rng.integers(options.n_proj, size=(batch, n)), device=device(perms))
+        direction = xp.asarray(options.draws.integers(options.n_proj, size=(batch, n)), device=device(perms))
         cells = direction * n + xp.arange(n, dtype=direction.dtype, device=device(perms))
         targets = take_along(xp.reshape(perms, (batch, -1)), cells)
     else:
-        targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=options.rng)
+        targets = sample_targets(lifted_plan(x, y, theta, validate=False), rng=options.draws)
     return _mapped(x, take_rows(y.points, targets), _no_error(x), options)
 
 
@@ -218,23 +251,24 @@ def _independent(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
         size = x.weights.shape[-1]
         source, target = (
             sample_targets(
-                xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)), rng=options.rng
+                xp.broadcast_to(cloud.weights[:, None, :], (cloud.weights.shape[0], size, n)),
+                rng=options.draws,
             )
             for cloud, n in ((x, size), (y, y.weights.shape[-1]))
         )
         return _paired(x, y, Pairs(source, target), _no_error(x))
-    if not alike(x, y):
+    if not options.permutable():
         rows = xp.broadcast_to(y.weights[:, None, :], (*x.weights.shape, y.weights.shape[-1]))
-        return _mapped(x, take_rows(y.points, sample_targets(rows, rng=options.rng)), _no_error(x), options)
+        return _mapped(x, take_rows(y.points, sample_targets(rows, rng=options.draws)), _no_error(x), options)
     # Live points get a random order, and stay before the padding.
-    order = asarray_like(options.rng.random(y.weights.shape), y.weights) + xp.astype(
+    order = asarray_like(options.draws.random(y.weights.shape), y.weights) + xp.astype(
         y.weights == 0, y.weights.dtype
     )
     return _mapped(x, take_rows(y.points, xp.argsort(order, axis=-1)), _no_error(x), options)
 
 
 def _by_index(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
-    if not in_order(x, y):
+    if not options.sorted():
         raise ValueError(
             "inner = 'linear' and 'lazy' pair points by their index: they need clouds of equal size without "
             "padding and with uniform weights, in the order of one reference; use 'sliced', 'exact' or "
@@ -280,7 +314,7 @@ def _mapped(x: PointCloud, images: Array, evidence: Evidence, options: Options) 
     if not options.replace:
         return Coupled(x.points, images, weights, *evidence)
     rows = xp.broadcast_to(weights[:, None, :], (*weights.shape, weights.shape[-1]))
-    chosen = sample_targets(rows, rng=options.rng)
+    chosen = sample_targets(rows, rng=options.draws)
     return _paired(x, PointCloud(images, weights), Pairs(chosen, chosen), evidence)
 
 
@@ -288,7 +322,7 @@ def _drawn_from(plan: Array, x: PointCloud, y: PointCloud, evidence: Evidence, o
     """As many pairs as x has points, drawn from a plan (B, n, m) with replacement."""
     xp = array_namespace(plan)
     plan = plan / xp.sum(plan, axis=(-2, -1), keepdims=True)  # one that has not converged has another mass
-    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=options.rng), evidence)
+    return _paired(x, y, sample_pairs(plan, x.weights.shape[-1], rng=options.draws), evidence)
 
 
 def _paired(x: PointCloud, y: PointCloud, pairs: Pairs, evidence: Evidence) -> Coupled:

@@ -14,6 +14,7 @@ from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import load_family, save_family, save_populations
+from refwfm.datasets._folders import is_folder_of_arrays, is_own, load_folder, save_folder
 from refwfm.datasets._pair_family import PairFamily
 from refwfm.datasets._population_family import PopulationBatch, PopulationFamily
 from refwfm.datasets._tables import is_table
@@ -61,9 +62,11 @@ __all__ = [
     "held_out",
     "hold_out",
     "intensity_clouds",
+    "is_own",
     "jitter_clouds",
     "load",
     "load_family",
+    "load_folder",
     "load_niches",
     "load_pairs",
     "load_populations",
@@ -85,6 +88,7 @@ __all__ = [
     "sample_from_images",
     "save_anndata",
     "save_family",
+    "save_folder",
     "save_populations",
     "sphere",
     "spiral",
@@ -101,19 +105,19 @@ NAMES: dict[str, str] = {name: entry.about for name, entry in CATALOGUE.items()}
 
 
 def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family | CloudFamily:
-    """Load a family by name, or from a file ending in ``.npz`` written by ``save_family``.
+    """Load a family by name, from a file of ``save_family``, or from a folder of arrays (``load_folder``).
 
     Parameters
     ----------
     name : str or path
-        A key of ``NAMES``, or a path ending in ``.npz``.
+        A key of ``NAMES``, a path ending in ``.npz``, or a folder of ``.npy`` files or Zarr group.
     seed : int, non-negative
         For the families that are drawn at random (two-moons); the others do not depend on it.
 
     Returns
     -------
     Family or CloudFamily
-        NumPy float64 arrays on the host.
+        NumPy float64 arrays on the host; points of clouds in a folder are read when they are needed.
 
     Raises
     ------
@@ -127,6 +131,8 @@ def load(name: str | os.PathLike[str], /, *, seed: int = 0) -> Family | CloudFam
     text = os.fspath(name)
     if text.lower().endswith(".npz"):
         return load_family(text)
+    if is_folder_of_arrays(text):
+        return load_folder(text)
     if text not in CATALOGUE:
         raise _no_family(text)
     if seed < 0:

@@ -17,6 +17,7 @@ from refwfm.datasets._family import (
     check_members,
     facts_at,
 )
+from refwfm.datasets._stored import StoredRows, blocks
 from refwfm.measures import PointCloud
 
 
@@ -28,7 +29,8 @@ class CloudFamily:
     ----------
     name : str
     points : float64 array (total, d)
-        Cloud i is ``points[offsets[i]:offsets[i + 1]]``. Units: see ``about``.
+        Cloud i is ``points[offsets[i]:offsets[i + 1]]``. Units: see ``about``. Of a family in a folder they
+        stay there, and what is asked for is read.
     offsets : int64 array (N + 1,)
         From 0 to total, increasing: no cloud is empty.
     weights : float64 array (total,), or None
@@ -66,7 +68,8 @@ class CloudFamily:
     condition_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        points, offsets = np.asarray(self.points), np.asarray(self.offsets)
+        points: Any = self.points if isinstance(self.points, StoredRows) else np.asarray(self.points)
+        offsets = np.asarray(self.offsets)
         if points.ndim != 2 or points.shape[1] == 0:
             raise ValueError(
                 f"family {self.name!r}: points must have shape (total, d) with d >= 1; got {points.shape}"
@@ -74,7 +77,8 @@ class CloudFamily:
         if points.dtype.kind not in "fiu":
             raise TypeError(f"family {self.name!r}: points must be real numbers; got {points.dtype}")
         offsets = _check_offsets(self.name, offsets, len(points))
-        points = points.astype(np.float64, copy=False)
+        if isinstance(points, np.ndarray):
+            points = points.astype(np.float64, copy=False)
         _check_finite(self.name, points, offsets)
         n = len(offsets) - 1
         object.__setattr__(self, "points", points)
@@ -120,6 +124,11 @@ class CloudFamily:
         chosen = check_index(self.name, index, len(self))
         sizes = self.sizes[chosen]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
+        if isinstance(self.points, StoredRows):
+            weights: Any = self.weights
+            weights = weights.of(chosen) if isinstance(weights, StoredRows) else weights
+            stored: Any = {"points": self.points.of(chosen), "weights": weights}
+            return replace(self, offsets=offsets, **stored, **facts_at(self, chosen))
         # Row j of the subset is row j of the family, shifted by as much as the start of its cloud is.
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], sizes)
         return replace(
@@ -202,16 +211,31 @@ def _check_offsets(name: str, offsets: NDArray[Any], total: int) -> NDArray[np.i
     return offsets
 
 
-def _check_finite(name: str, values: NDArray[np.float64], offsets: NDArray[np.int64]) -> None:
-    if not np.isfinite(values).all():
-        row = np.flatnonzero(~np.isfinite(values).all(axis=1))[0]
+def _check_finite(name: str, points: Any, offsets: NDArray[np.int64]) -> None:
+    if isinstance(points, StoredRows) and points.checked:
+        return
+    for start, stop in blocks(offsets):
+        values = points[offsets[start] : offsets[stop]]
+        if np.isfinite(values).all():
+            continue
+        row = offsets[start] + np.flatnonzero(~np.isfinite(values).all(axis=1))[0]
         i = np.searchsorted(offsets, row, side="right") - 1
         raise ValueError(f"family {name!r}: points must be finite; got NaN or infinity in cloud {i}")
+    if isinstance(points, StoredRows):
+        points.checked = True
 
 
 def _check_weights(name: str, weights: Any, offsets: NDArray[np.int64]) -> NDArray[np.float64] | None:
     if weights is None:
         return None
+    if isinstance(weights, StoredRows):
+        if not weights.checked:
+            for start, stop in blocks(offsets):
+                some = offsets[start : stop + 1]
+                _check_weights(name, weights[some[0] : some[-1]], some - some[0])
+            weights.checked = True
+        stored: Any = weights
+        return stored  # each cloud's are divided by their sum when they are read
     weights = np.asarray(weights)
     if weights.dtype.kind not in "fiu":
         raise TypeError(f"family {name!r}: weights must be real numbers; got {weights.dtype}")

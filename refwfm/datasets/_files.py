@@ -92,29 +92,32 @@ def load_family(path: str | os.PathLike[str], /) -> Family | CloudFamily:
         raise ValueError(f"{path} has the format {found!r}; this version reads {', '.join(FORMATS)}")
     arrays = read_npz(path, FORMATS[found], more=(GROUPS, BASIS, CONDITIONS))
     try:
-        label_names = tuple(str(name) for name in arrays["label_names"])
-        facts: dict[str, Any] = {
-            "name": str(arrays["name"]),
-            "about": str(arrays["about"]),
-            "labels": arrays["labels"] if label_names else None,
-            "label_names": label_names,
-            "members": tuple(str(name) for name in arrays["members"]),
-            "groups": {key.removeprefix(GROUPS): arrays[key] for key in arrays if key.startswith(GROUPS)},
-        }
-        if "conditions" in arrays:
-            facts["conditions"] = arrays["conditions"]
-            facts["condition_names"] = tuple(str(name) for name in arrays["condition_names"])
-        basis: dict[str, Any] = {
-            key.removeprefix(BASIS): arrays[key] for key in arrays if key.startswith(BASIS)
-        }
-        if basis:  # numbers and texts are arrays without axes
-            facts["basis"] = Basis(**{key: each if each.ndim else each.item() for key, each in basis.items()})
-        if found == "refwfm-family-1":
-            return Family(gaussians=Gaussian(arrays["mean"], arrays["cov"]), **facts)
-        weights = arrays["weights"] if arrays["weights"].size else None
-        return CloudFamily(points=arrays["points"], offsets=arrays["offsets"], weights=weights, **facts)
+        return family_of(found, arrays)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a valid family: {error}") from error
+
+
+def family_of(kind: str, arrays: dict[str, Any], /) -> Family | CloudFamily:
+    """Family of a format's arrays, by name; errors as those of the families."""
+    label_names = tuple(str(name) for name in arrays["label_names"])
+    facts: dict[str, Any] = {
+        "name": str(arrays["name"]),
+        "about": str(arrays["about"]),
+        "labels": arrays["labels"] if label_names else None,
+        "label_names": label_names,
+        "members": tuple(str(name) for name in arrays["members"]),
+        "groups": {key.removeprefix(GROUPS): arrays[key] for key in arrays if key.startswith(GROUPS)},
+    }
+    if "conditions" in arrays:
+        facts["conditions"] = arrays["conditions"]
+        facts["condition_names"] = tuple(str(name) for name in arrays["condition_names"])
+    basis: dict[str, Any] = {key.removeprefix(BASIS): arrays[key] for key in arrays if key.startswith(BASIS)}
+    if basis:  # numbers and texts are arrays without axes
+        facts["basis"] = Basis(**{key: each if each.ndim else each.item() for key, each in basis.items()})
+    if kind == "refwfm-family-1":
+        return Family(gaussians=Gaussian(arrays["mean"], arrays["cov"]), **facts)
+    weights = arrays["weights"] if len(arrays["weights"]) else None
+    return CloudFamily(points=arrays["points"], offsets=arrays["offsets"], weights=weights, **facts)
 
 
 def save_populations(path: str | os.PathLike[str], family: PopulationFamily, /) -> Path:

@@ -39,11 +39,13 @@ from refwfm.runs.models import (
 )
 from refwfm.runs.recorder import Pace, Progress, Recorder, checkpoint
 from refwfm.runs.rectified import prepare_rectified
+from refwfm.runs.together import Agreed, follow, lead
 from refwfm.storage import atomic, cards, records
 from refwfm.training import algorithm
 from refwfm.training.flows import CONFIGS, kind_of
 from refwfm.training.options import Option, check_option, check_type, nearest, option, options_of
 from refwfm.training.presets import PRESETS, in_words
+from refwfm.training.team import ALONE, Team
 
 try:
     import fcntl
@@ -84,7 +86,8 @@ class RunOptions:
         choices=PRESETS,
     )
     data: str = option(
-        "cities", "Family to learn: a name in the catalogue (refwfm data list), or an .npz file."
+        "cities",
+        "Family to learn: a name in the catalogue (refwfm data list), an .npz file, or a folder of arrays.",
     )
     source: str | None = option(None, "Family of clouds that the flow starts from.")
     rectify: str | None = option(
@@ -144,6 +147,7 @@ def train(
     prepared: Callable[[Any], None] | None = None,
     paced: Callable[[Pace], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    team: Team = ALONE,
 ) -> Model[Config]:
     """Train in a run's folder, with log and checkpoints.
 
@@ -172,6 +176,8 @@ def train(
         Called once, after the first steps.
     stop : callable, optional
         Asked after each step; where it says so, a checkpoint is written and ``KeyboardInterrupt`` is raised.
+    team : Team
+        The processes that train this run together; that of rank 0 keeps the folder.
 
     Nothing is left behind by a run that fails before its first report.
 
@@ -184,6 +190,9 @@ def train(
     training.algorithm.NonFiniteLossError
         Names the last checkpoint.
     """
+    if team.share.rank:
+        wants: Any = {"source": source, "teacher": teacher, "log_every": log_every, "stop": stop}
+        return follow(config, data, backend, team, **wants)
     folder = Path(folder)
     _check_folder(folder, resume=resume)
     saved = folder / "checkpoints"
@@ -214,7 +223,9 @@ def train(
         if basis is not None:
             records.save(folder / BASIS, basis)
         _cut_log(folder / "log.jsonl", model.state.step)
-        recorder = Recorder(model, backend, folder, checkpoint_every, progress, paced, stop)
+        lead(team, model, checkpoint(folder, model.state.step), {"log_every": log_every})
+        agreed = Agreed(team, stop)
+        recorder = Recorder(model, backend, folder, checkpoint_every, progress, paced, agreed.stop)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the loss
                 state = algorithm.train(
@@ -226,7 +237,8 @@ def train(
                     ops=backend.ops,
                     every=log_every,
                     report=recorder,
-                    due=recorder.due,
+                    due=agreed.due(recorder.due),
+                    team=team,
                 )
         except algorithm.NonFiniteLossError as error:
             good = checkpoint(folder, recorder.newest) if recorder.newest else "none"

@@ -26,6 +26,13 @@ def load_npy(path: Path, /) -> np.ndarray:
         return _checked(np.asarray(np.load(file, allow_pickle=False)))
 
 
+def map_npy(path: Path, /) -> np.ndarray:
+    """Map the array in a ``.npy`` file, parts of which are read when used; errors as for ``load_npy``."""
+    with path.open("rb") as file:
+        _check_header(file, path.stat().st_size)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 def member(archive: Any, key: str, /) -> np.ndarray:
     """Read an array of an open ``.npz`` file; errors as for ``load_npy``."""
     info = archive.zip.getinfo(key if key in archive.zip.namelist() else f"{key}.npy")

@@ -19,6 +19,7 @@
 ``methods``     the three methods for Gaussians
 ``regression``  batch, loss and gradient
 ``optim``       the optimiser
+``team``        several processes that train one run
 ``randomness``  a generator for each purpose and step
 ``ops``         the operations that may have faster twins
 """

@@ -30,6 +30,7 @@ from refwfm.training.flows import flow_of
 from refwfm.training.muon import muon
 from refwfm.training.ops import REFERENCE, Ops
 from refwfm.training.optim import Tree
+from refwfm.training.team import ALONE, Team, members_in
 
 
 class State(NamedTuple):
@@ -83,16 +84,19 @@ def step(
     /,
     *,
     ops: Ops = REFERENCE,
+    team: Team = ALONE,
 ) -> tuple[State, Metrics]:
     """One step of training: draw, regress, update.
 
-    Equation: WFM-Alg1. The state handed in must not be used again: a backend may re-use its memory.
+    Equation: WFM-Alg1. The state handed in must not be used again: a backend may re-use its memory. Of
+    several processes each regresses on its share of the batch, of which plan errors and iterations are.
     """
     flow = flow_of(config)
     # Lines 1 to 5
-    batch = flow.draw_batch(config, setting, family, labels, state.step, ops=ops)
+    batch = flow.draw_batch(config, setting, family, labels, state.step, ops=ops, share=team.share)
     # Line 6
     loss, grads = flow.loss_and_grad(config, setting, state.params, batch, ops=ops)
+    loss, grads = team.mean({"loss": loss, "grads": grads}, members_in(batch)).values()
     # Line 7
     grads, norm = ops.clip_by_global_norm(grads, config.clip_norm or math.inf)
     rate = learning_rate(config, state.step)
@@ -163,6 +167,7 @@ def train(
     every: int = 50,
     report: Callable[[State, Metrics], None] | None = None,
     due: Callable[[State, Metrics], bool] | None = None,
+    team: Team = ALONE,
 ) -> State:
     """Train to ``config.steps`` steps from wherever ``state`` stands.
 
@@ -176,7 +181,10 @@ def train(
         ``report(state, metrics)`` with a summary of the steps since the last one: the place for
         progress bars, logs and checkpoints. Called at multiples of ``every`` and after the last step.
     due : callable, optional
-        ``due(state, metrics)``, called after each step: whether to report now, too.
+        ``due(state, metrics)``, called after each step: whether to report now, too. Of several processes all
+        must say the same.
+    team : Team
+        The processes that train this run together, each of which calls this function with the same arguments.
 
     Raises
     ------
@@ -186,7 +194,7 @@ def train(
     check_integer(every, "every", low=1)
     pending: list[Metrics] = []
     while state.step < config.steps:
-        state, metrics = step(config, setting, family, labels, state, ops=ops)
+        state, metrics = step(config, setting, family, labels, state, ops=ops, team=team)
         pending.append(metrics)
         now = due is not None and due(state, metrics)
         if now or state.step % every == 0 or state.step == config.steps:
@@ -200,9 +208,10 @@ def train(
                     f"the loss became {losses[first]} at step {failed} (seed {config.seed}) and its "
                     f"gradient's norm {norms[first]}; {_advice(config, failed)}"
                 )
+            plans = team.largest(np.asarray([[float(m.plan_error), m.plan_iterations] for m in pending]))
             if report is not None:
-                worst = np.max([float(metrics.plan_error) for metrics in pending])  # NaN is the worst
-                iterations = float(np.mean([metrics.plan_iterations for metrics in pending]))
+                worst = np.max(plans[:, 0])  # NaN is the worst
+                iterations = float(np.mean(plans[:, 1]))
                 means = float(np.mean(losses)), float(np.mean(norms))
                 report(state, Metrics(*means, float(worst), iterations))
             pending = []

@@ -33,6 +33,7 @@ from refwfm.training.randomness import random_stream
 from refwfm.training.rectified import drawn_pairs
 from refwfm.training.regression import CloudBatch
 from refwfm.training.semidiscrete import SEMIDISCRETE, assigned, groups_of, parts_of
+from refwfm.training.team import ALONE, Share, members, part_of
 from refwfm.transport.linearized import align
 
 __all__ = [
@@ -85,6 +86,7 @@ def draw_batch(
     /,
     *,
     ops: Ops = REFERENCE,
+    share: Share = ALONE.share,
 ) -> CloudBatch:
     """Random sources, targets and times of step ``step``, and the paths' points and velocities there.
 
@@ -95,12 +97,15 @@ def draw_batch(
     family : Families, or RectifiedPairs on the host, in the setting's units
     labels : numpy.ndarray, shape (N,), or None
         Labels of the target family; those of pairs are their own.
+    share : Share
+        All is drawn and paired; inner plans, points and velocities are those of this share.
     """
     rng = random_stream(config.seed, "batch", step)
     if isinstance(family, RectifiedPairs):
         mu, nu, shown = drawn_pairs(family, config.batch, rng=rng)
         x, y, weights = (asarray_like(part, setting.like) for part in (mu.points, nu.points, mu.weights))
-        return _on_paths(config, setting, Coupled(x, y, weights, np.zeros(())), shown, rng)
+        moved = part_of(Coupled(x, y, weights, np.zeros(())), share)
+        return _on_paths(config, setting, moved, shown, rng, share)
     # Lines 1 and 2
     mu, nu, shown = _draw_pairs(config, setting, family, labels, rng, ops)
     # Line 3: the inner plan, which point goes where.
@@ -113,8 +118,9 @@ def draw_batch(
         n_proj=config.n_proj,
         replace=config.replace,
         start=start_of(config, setting),
+        members=members(share, config.batch),
     )
-    return _on_paths(config, setting, moved, shown, rng)
+    return _on_paths(config, setting, moved, shown, rng, share)
 
 
 def _on_paths(
@@ -123,9 +129,11 @@ def _on_paths(
     moved: Coupled,
     shown: np.ndarray | None,
     rng: np.random.Generator,
+    share: Share,
 ) -> CloudBatch:
     """Lines 4 and 5: a time, and the points and velocities of the paths at it."""
-    t = asarray_like(config.times(rng), setting.like)
+    mine = members(share, config.batch)
+    t, shown = asarray_like(config.times(rng)[mine], setting.like), None if shown is None else shown[mine]
     x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
     return CloudBatch(x_t, moved.weights, velocity, t, on_backend(shown, t), moved.error, moved.n_iter)
 

@@ -19,6 +19,7 @@ from refwfm.training.meta_ot import MetaBatch
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.regression import CloudBatch, GaussianBatch
+from refwfm.training.team import Share
 
 
 class Flow(Protocol):
@@ -50,9 +51,18 @@ class Flow(Protocol):
         ...
 
     def draw_batch(
-        self, config: Any, setting: Any, family: Any, labels: np.ndarray | None, step: int, /, *, ops: Ops
+        self,
+        config: Any,
+        setting: Any,
+        family: Any,
+        labels: np.ndarray | None,
+        step: int,
+        /,
+        *,
+        ops: Ops,
+        share: Share = ...,
     ) -> GaussianBatch | CloudBatch | MetaBatch | CloudPairs | MetaFMBatch:
-        """Algorithm 1 up to the regression."""
+        """Algorithm 1 up to the regression, for a share of the batch's members."""
         ...
 
     def loss_and_grad(

@@ -4,7 +4,7 @@ The module is a ``flows.Flow``.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,10 +47,20 @@ from refwfm.training.semidiscrete import (
     parts_of,
     unpack_outer,
 )
+from refwfm.training.team import ALONE, Share, part_of
 from refwfm.transport.semidiscrete import Columns
 
 AT_ONCE = 512
 """Gaussians that are moved at once to make pairs."""
+
+
+class Paired(NamedTuple):
+    """Sources and targets in pairs, times (B,), and what the network is shown: lines 1 to 4."""
+
+    mu: Gaussian
+    nu: Gaussian
+    t: Array
+    shown: np.ndarray | None
 
 
 def prepare(
@@ -109,6 +119,7 @@ def draw_batch(
     /,
     *,
     ops: Ops = REFERENCE,
+    share: Share = ALONE.share,
 ) -> GaussianBatch:
     """Random sources, targets and times of step ``step``, and the geodesics' points and velocities there.
 
@@ -119,12 +130,15 @@ def draw_batch(
     family : Gaussian, mean (n, d), cov (n, d, d), or RectifiedPairs on the host; in the setting's units
     labels : numpy.ndarray, shape (n,), or None
         Those of pairs are their own.
+    share : Share
+        All is drawn and paired; points and velocities are those of this share.
     """
     rng = random_stream(config.seed, "batch", step)
     if isinstance(family, RectifiedPairs):
         source, target, shown = drawn_pairs(family, config.batch, rng=rng)
         mu, nu = (Gaussian(*(asarray_like(x, setting.shift) for x in each)) for each in (source, target))
-        return _on_paths(config, mu, nu, asarray_like(config.times(rng), setting.shift), shown, ops)
+        times = asarray_like(config.times(rng), setting.shift)
+        return _on_paths(config, part_of(Paired(mu, nu, times, shown), share), ops)
     # Line 1: sources and targets. Line 4: times.
     mu = sample_gaussian_wishart(setting.source, rng=rng, size=config.batch)
     nu, index = sample_empirical(family, rng=rng, size=config.batch)
@@ -138,13 +152,13 @@ def draw_batch(
     if config.matching:
         order = match_minibatch(mu, nu, cost=ops.pairwise_sq_distance, groups=groups)
         nu, values = take(nu, order), None if values is None else values[order]
-    return _on_paths(config, mu, nu, t, shown_to_network(setting, groups, values), ops)
+    paired = Paired(mu, nu, t, shown_to_network(setting, groups, values))
+    return _on_paths(config, part_of(paired, share), ops)
 
 
-def _on_paths(
-    config: GaussianConfig, mu: Gaussian, nu: Gaussian, t: Array, shown: np.ndarray | None, ops: Ops
-) -> GaussianBatch:
+def _on_paths(config: GaussianConfig, paired: Paired, ops: Ops) -> GaussianBatch:
     """Line 5: the points of the geodesics and the velocities there."""
+    mu, nu, t, shown = paired
     path = METHODS[config.method].path
     mu_t, target = (ops.path if path is REFERENCE.path else path)(mu, nu, t, validate=False)
     return GaussianBatch(mu_t, target, t, on_backend(shown, t))

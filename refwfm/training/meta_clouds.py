@@ -17,6 +17,7 @@ from refwfm.training.meta_ot import check_resolved
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import distinct_pairs, random_stream
+from refwfm.training.team import ALONE, Share, part_of
 
 EPS = 0.01
 """Entropic regularisation as a share of the mean squared distance of points of the family."""
@@ -69,9 +70,10 @@ def prepare(
         raise ValueError("source: Meta OT has no source; it predicts potentials of pairs")
     if len(data) < 2:
         raise ValueError(f"{data.name}: pairs of clouds need at least two clouds; got {len(data)}")
-    shift = np.mean(data.points, axis=0)
-    largest = float(np.max(np.abs(data.points - shift))) or 1.0  # squares of large numbers overflow
-    spread = float(np.mean(np.sum(((data.points - shift) / largest) ** 2, axis=-1))) or 1.0
+    points = np.asarray(data.points)
+    shift = np.mean(points, axis=0)
+    largest = float(np.max(np.abs(points - shift))) or 1.0  # squares of large numbers overflow
+    spread = float(np.mean(np.sum(((points - shift) / largest) ** 2, axis=-1))) or 1.0
     unit = largest * (spread / len(shift)) ** 0.5
     mean_cost = 2.0 * spread * largest * largest
     if not 0.0 < mean_cost < np.inf:
@@ -108,14 +110,14 @@ def draw_batch(
     /,
     *,
     ops: Ops,
+    share: Share = ALONE.share,
 ) -> CloudPairs:
     """Random pairs of step ``step``.
 
     Equation: none. A draw; see ``meta.cloud_potentials``.
     """
-    return CloudPairs(
-        *draw(config, setting, family, config.batch, seed=config.seed, step=step, stream="batch")
-    )
+    pairs = draw(config, setting, family, config.batch, seed=config.seed, step=step, stream="batch")
+    return part_of(CloudPairs(*pairs), share)
 
 
 def draw(

@@ -23,6 +23,7 @@ from refwfm.training.config import MetaFMConfig
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
+from refwfm.training.team import ALONE, Share, part_of
 
 Floats = NDArray[np.float64]
 
@@ -158,6 +159,7 @@ def draw_batch(
     /,
     *,
     ops: Ops,
+    share: Share = ALONE.share,
 ) -> MetaFMBatch:
     """Random populations of step ``step``, and particles of each; no population twice.
 
@@ -190,7 +192,7 @@ def draw_batch(
         population=population,
         indicator=indicators(chosen, len(family), like=like) if config.condition == "index" else None,
     )
-    return MetaFMBatch(particles, _parts(config, step))
+    return MetaFMBatch(part_of(particles, share), _parts(config, step))
 
 
 def _parts(config: MetaFMConfig, step: int) -> tuple[str, ...]:

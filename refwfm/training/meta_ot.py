@@ -19,6 +19,7 @@ from refwfm.training.config import MetaOTConfig
 from refwfm.training.ops import Ops
 from refwfm.training.optim import Tree
 from refwfm.training.randomness import random_stream
+from refwfm.training.team import ALONE, Share, part_of
 from refwfm.transport.gaussian_start import gaussian_potential
 from refwfm.transport.grids import Cost, Grid, grid_points
 from refwfm.transport.semidual import to_product_convention
@@ -156,6 +157,7 @@ def draw_batch(
     /,
     *,
     ops: Ops,
+    share: Share = ALONE.share,
 ) -> MetaBatch:
     """Random pairs of step ``step``, and the potentials that the network corrects.
 
@@ -163,7 +165,8 @@ def draw_batch(
     """
     a, b = family.draw(config.batch, seed=config.seed, step=step, stream="batch")
     a, b = asarray_like(a, setting.like), asarray_like(b, setting.like)
-    return MetaBatch(a, b, baseline(config, setting, a, b))
+    batch = part_of(MetaBatch(a, b, None), share)
+    return batch._replace(baseline=baseline(config, setting, batch.a, batch.b))
 
 
 def loss_and_grad(

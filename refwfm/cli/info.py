@@ -2,7 +2,7 @@
 
 import json
 import platform
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 import refwfm
 from refwfm.backends import available
+from refwfm.backends.machine import SHOWN, installed
 from refwfm.cli._common import console, say
 from refwfm.cli._errors import clear_errors
 
@@ -44,11 +45,9 @@ def info(
     table = Table(title=f"refwfm {refwfm.__version__}", show_header=False)
     table.add_row("refwfm", f"{refwfm.__version__} in {Path(refwfm.__file__).parent}")
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
-    for name in ("numpy", "scipy", "POT", "array-api-compat", "safetensors", "matplotlib"):
-        try:
-            table.add_row(name, metadata.version(name))
-        except metadata.PackageNotFoundError:
-            table.add_row(name, "not installed")
+    packages = installed()
+    for name in SHOWN:
+        table.add_row(name, packages.get(name, "not installed"))
     table.add_section()
     for name, state in available().items():
         table.add_row(f"backend {name}", escape(state))  # "refwfm[torch]" is not markup

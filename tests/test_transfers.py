@@ -1,6 +1,7 @@
 """What crosses between host and device: counted, and no more than a step needs; whole runs on devices."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,3 +218,43 @@ def test_runs_train_generate_and_evaluate(tmp_path, place, data, more):
     succeed("train", "--data", data, *TINY, *more, "--out", tmp_path / "host", "--hold-out", "0.2")
     host = [json.loads(line)["loss"] for line in (tmp_path / "host" / "log.jsonl").read_text().splitlines()]
     np.testing.assert_allclose(losses, host, rtol=1e-4)
+
+
+# The table of the documentation
+
+PLANS = {
+    "Gaussians, matched": (GaussianConfig(matching=True, **SMALL), "cities"),
+    **{
+        f"{inner}": (CloudConfig(inner=inner, outer="independent", **CLOUDS), "fours")
+        for inner in ("rounded", "entropic", "argmax", "sampled", "sliced", "independent", "exact", "linear")
+    },
+    "lazy": (CloudConfig(inner="lazy", outer="independent", source="barycentric", **CLOUDS), "fours"),
+    **{
+        f"rounded, outer {outer}": (CloudConfig(inner="rounded", outer=outer, **CLOUDS), "fours")
+        for outer in ("sliced", "frechet", "chamfer", "wasserstein")
+    },
+}
+
+
+def row_of(plan):
+    """A row of the table: bytes a step, and how often something crosses."""
+    found = crossed(*PLANS[plan])
+    cells = [plan]
+    for direction in (TO_DEVICE, TO_HOST):
+        parts = [numbers for (way, _), numbers in found.items() if way == direction]
+        cells.append(f"{sum(size for _, size in parts):,.0f} in {sum(times for times, _ in parts):,.0f}")
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_table_of_the_documentation_is_right(plan):
+    page = Path(__file__).parents[1] / "docs" / "gpu.md"
+    assert row_of(plan) in page.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("batch", [3, 5])
+def test_a_batch_of_clouds_is_its_points_weights_noise_and_times(batch):
+    config = CloudConfig(inner="entropic", outer="independent", **{**CLOUDS, "batch": batch, "n_points": 12})
+    n, d = 12, 2
+    size = 16 * batch * n * d + 24 * batch * n + 8 * batch * (d**2 + 1)
+    assert crossed(config, "fours")[TO_DEVICE, "batch"] == (7, size)

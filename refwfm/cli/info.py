@@ -31,6 +31,10 @@ BENCHES = {
 }
 
 
+ON_DEVICES = ("sinkhorn", "train-bw", "train-clouds")
+"""Those that can be measured on a device by name."""
+
+
 def info(
     model: Annotated[
         str | None,
@@ -94,6 +98,13 @@ def bench(
         str,
         typer.Option(help="Sizes of the training steps: those of the papers, or of a laptop's networks."),
     ] = "paper",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Backend to measure, such as torch:cuda, of sinkhorn, train-bw and train-clouds "
+            "(default those of the CPU)."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Measure the speed beside that of a peer library: medians of runs taken in turns."""
@@ -104,6 +115,8 @@ def bench(
             raise ValueError(f"unknown sizes {sizes!r}; choose paper or laptop")
         if sizes == "laptop" and name not in ("train-bw", "train-clouds"):
             raise ValueError(f"benchmark {name!r} has no sizes; train-bw and train-clouds have")
+        if backend is not None and name not in ON_DEVICES:
+            raise ValueError(f"benchmark {name!r} takes no --backend; {', '.join(ON_DEVICES)} do")
         from refwfm.validation.bench.measure import table, to_json
 
         try:
@@ -111,7 +124,8 @@ def bench(
         except ModuleNotFoundError as error:
             hint = 'pip install "refwfm[bench]"'
             raise ModuleNotFoundError(f"the benchmark needs {error.name}: {hint}") from error
-        rows = module.rows(repeats) if sizes == "paper" else module.laptop_rows(repeats)
+        measure = module.rows if sizes == "paper" else module.laptop_rows
+        rows = measure(repeats) if backend is None else measure(repeats, backend)
         if as_json:
             say(json.dumps(to_json(name, rows)))
         else:

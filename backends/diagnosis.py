@@ -146,7 +146,7 @@ def _of_computations(
         library = each.backend.partition(":")[0]
         said = any(found.about == library and found.kind == FAULT for found in known)
         if each.fault and not said and (each.backend == asked or each.dtype == DTYPES[0]):
-            fix = _cupy_for(machine) if library == "cupy" else INSTALL.get(library, f"unset {ENVIRONMENT}")
+            fix = _fix_of_start(machine, library, each.fault)
             yield Finding(FAULT, library, f"{each.backend} does not start: {each.fault}", fix)
         for part in each.probes:
             if part.epsilons is None:
@@ -160,6 +160,17 @@ def _of_computations(
                 fix = {"torch": "unset TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "cupy": "unset CUPY_TF32"}
                 fix["jax"] = "export JAX_DEFAULT_MATMUL_PRECISION=highest"
                 yield Finding(FAULT, library, words, fix.get(library, f"export {ENVIRONMENT}=numpy"))
+
+
+def _fix_of_start(machine: Machine, library: str, fault: str) -> str:
+    """What helps where a backend does not start."""
+    if library not in INSTALL:
+        return f"unset {ENVIRONMENT}"
+    if "not installed" in fault:
+        return _cupy_for(machine) if library == "cupy" else INSTALL[library]
+    instead = f"export {ENVIRONMENT}={library if library in ('torch', 'jax') else 'numpy'}"
+    instead += ":cpu" if library in ("torch", "jax") else ""
+    return instead if machine.driver_cuda else f"{instead}  # there is no NVIDIA driver"
 
 
 # Rules, each a function of the machine
@@ -258,9 +269,7 @@ def chosen_backend(machine: Machine, /) -> Iterator[Finding]:
     try:
         load(chosen)
     except BackendError as error:
-        fix = f"export {ENVIRONMENT}=numpy"
-        if "not installed" in str(error):
-            fix = _cupy_for(machine) if library == "cupy" else INSTALL[library]
+        fix = _fix_of_start(machine, library, str(error))
         yield Finding(FAULT, ENVIRONMENT, f"{ENVIRONMENT}={chosen}: {in_one_line(error)}", fix)
     except Exception as error:  # what a library raises when its device is first used
         words = f"{ENVIRONMENT}={chosen}: {in_one_line(error)}"

@@ -147,6 +147,28 @@ def test_what_is_wrong_is_one_line_and_the_command_that_mends_it(case):
     assert on(rule) == []  # it finds nothing on a sound machine
 
 
+@pytest.mark.parametrize(
+    ("library", "driver", "fault", "fix"),
+    [
+        ("cupy", None, "is not installed (No module)", 'pip install "refwfm[cupy13]"'),
+        ("cupy", (12, 4), "is not installed (No module)", 'pip install "refwfm[cupy12]"'),
+        ("jax", None, "is not installed (No module)", 'pip install "refwfm[jax]"'),
+        ("cupy", None, "sees no CUDA device", "export REFWFM_BACKEND=numpy  # there is no NVIDIA driver"),
+        (
+            "torch",
+            None,
+            "sees no CUDA device",
+            "export REFWFM_BACKEND=torch:cpu  # there is no NVIDIA driver",
+        ),
+        ("jax", (13, 0), "sees no CUDA device", "export REFWFM_BACKEND=jax:cpu"),
+        ("tensorflow", None, "unknown backend", "unset REFWFM_BACKEND"),
+    ],
+)
+def test_what_helps_where_a_backend_does_not_start(library, driver, fault, fix):
+    """To install what is installed already would help nobody."""
+    assert diagnosis._fix_of_start(SOUND._replace(driver_cuda=driver), library, fault) == fix
+
+
 def test_every_rule_has_a_case():
     assert {*diagnosis.RULES} - {rule for rule, *_ in CASES.values()} == {diagnosis.missing_extras}
 

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 import refwfm
+from refwfm.backends import machine
 from refwfm.validation.gpu import proof
 from refwfm.validation.gpu.parts import KINDS
+
+CORES = 8
+"""From which on devices are tried at the same time."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="where the record goes")
     parser.add_argument("--budget", type=float, default=proof.BUDGET, help="seconds for all parts")
     parser.add_argument("--devices", default="torch:cuda,cupy,jax:cuda", help="names of backends, by commas")
+    parser.add_argument("--at-once", type=int, help="devices at the same time (default: all, on 8 cores)")
     parser.add_argument("--size", choices=("full", "smoke"), default="full")
     parser.add_argument("--parts", default=",".join(KINDS), help="kinds of parts, by commas")
     parser.add_argument(
@@ -25,14 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = {*kinds} - {*KINDS}
     if unknown:
         parser.error(f"--parts {given.parts}: {', '.join(sorted(unknown))} is none of {', '.join(KINDS)}")
+    if given.at_once is not None and given.at_once < 1:
+        parser.error(f"--at-once must be at least 1; got {given.at_once}")
     if not given.budget > 0:
         parser.error(f"--budget must be positive; got {given.budget:g}")
     if not given.out.parent.is_dir():
         parser.error(f"--out {given.out}: there is no folder {given.out.parent}")
     if "tests" in kinds and not given.tests.is_dir():
         parser.error(f"--tests {given.tests}: no such folder (run it in a clone)")
+    devices = ["jax:cuda" if name in ("jax", "jax:gpu") else name for name in given.devices.split(",")]
+    at_once = given.at_once or (len(devices) if machine.usable_cores() >= CORES else 1)
     record = proof.prove(
-        ["jax:cuda" if name in ("jax", "jax:gpu") else name for name in given.devices.split(",")],
+        devices,
+        at_once=at_once,
         size=given.size,
         kinds=kinds,
         budget=given.budget,

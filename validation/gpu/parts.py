@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from refwfm.backends import DTYPES, BackendError, load
+from refwfm.backends import DTYPES, BackendError, load, machine
 from refwfm.storage import atomic
 
 Outcome = tuple[bool, str, dict[str, Any]]
@@ -28,7 +28,7 @@ SMOKE_FORMULAS = ("WFM-10", "WFM-12", "WFM-24")
 
 def doctor(device: str, size: str, folder: Path) -> Outcome:
     """What is installed and seen, and whether the small computations are right."""
-    from refwfm.backends import diagnosis, machine, probes
+    from refwfm.backends import diagnosis, probes
 
     found = {
         dtype: [each._asdict() for each in probes.probe(_load(device, dtype))] for dtype in _dtypes(device)
@@ -54,7 +54,7 @@ def tests(device: str, size: str, folder: Path) -> Outcome:
         if (path.name in SMOKE_TESTS if size == "smoke" else "library" in path.read_text(encoding="utf-8"))
     ]
     name, report = _library(device), folder / f"tests-{device.replace(':', '-')}.xml"
-    workers = min(8, os.cpu_count() or 1)
+    workers = _workers()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", "--maxfail=30"]
     command += ["-n", str(workers)] if find_spec("xdist") and size == "full" and workers > 2 else []
     command += ["-k", name, "-m", "not slow", f"--junitxml={report}", *map(str, files)]
@@ -84,7 +84,7 @@ def verify(device: str, size: str, folder: Path) -> Outcome:
     figures: dict[str, Any] = {}
     for dtype in _dtypes(device):
         parts = audit.prepare(device, dtype, [] if size == "full" else [*SMOKE_FORMULAS])
-        audit.perform(parts, jobs=min(8, os.cpu_count() or 1) if size == "full" else 1)
+        audit.perform(parts, jobs=_workers() if size == "full" else 1)
         failed = [
             f"{result.id}: {each.oracle}"
             for part in parts
@@ -136,6 +136,11 @@ KINDS: dict[str, Callable[[str, str, Path], Outcome]] = {
     "train": train,
     "bench": bench,
 }
+
+
+def _workers() -> int:
+    """Processes of a part: an equal share of the cores, where several parts run at the same time."""
+    return max(1, min(8, machine.usable_cores() // int(os.environ.get("REFWFM_GPU_AT_ONCE", "1"))))
 
 
 def _load(device: str, dtype: str) -> Any:

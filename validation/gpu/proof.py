@@ -8,7 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +26,7 @@ WEIGHTS = {"doctor": 2.0, "train": 6.0, "bench": 4.0, "verify": 8.0, "tests": 12
 """Shares of the time that parts may take, in their order; what one leaves goes to the others."""
 
 COMPILES = 2.0
-"""How much more JAX may take, which compiles each operation for each shape."""
+"""How much longer JAX may take, which compiles each operation for each shape."""
 
 GRACE = 5.0
 """Seconds between the request to end and the end."""
@@ -42,14 +44,23 @@ class Part(NamedTuple):
         return WEIGHTS[self.kind] * (COMPILES if self.device.startswith("jax") else 1.0)
 
 
-def parts(devices: list[str], kinds: list[str], /) -> list[Part]:
-    """All parts, the quick kinds first on every device."""
-    return [Part(kind, device) for kind in WEIGHTS if kind in kinds for device in devices]
+def stages(devices: list[str], kinds: list[str], at_once: int = 1, /) -> list[list[Part]]:
+    """Parts that run at the same time, one stage after the other, the quick kinds first on every device.
+
+    What is timed runs alone.
+    """
+    found = []
+    for kind in (kind for kind in WEIGHTS if kind in kinds):
+        size = 1 if kind == "bench" else at_once
+        every = [Part(kind, device) for device in devices]
+        found += [every[k : k + size] for k in range(0, len(every), size)]
+    return found
 
 
-def limits(waiting: list[Part], left: float, /) -> float:
-    """Seconds that the first of the waiting parts may take of those that are left."""
-    return left * waiting[0].weight / sum(each.weight for each in waiting)
+def limits(waiting: list[list[Part]], left: float, /) -> float:
+    """Seconds that the first of the waiting stages may take of those that are left."""
+    weights = [max(each.weight for each in stage) for stage in waiting]
+    return left * weights[0] / sum(weights)
 
 
 def prove(
@@ -58,6 +69,7 @@ def prove(
     size: str = "full",
     kinds: list[str] | None = None,
     budget: float = BUDGET,
+    at_once: int = 1,
     tests: Path,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -73,6 +85,8 @@ def prove(
         Keys of ``parts.KINDS``; all when left out.
     budget : float
         Seconds for all parts.
+    at_once : int
+        Parts that run at the same time, each on another device; benchmarks run alone.
     tests : path
         Folder of the tests.
     say : callable
@@ -84,15 +98,18 @@ def prove(
         The record: machine, date, parts, verdict, ok.
     """
     began, done = time.monotonic(), []
-    waiting = parts(devices, [*KINDS] if kinds is None else kinds)
-    with tempfile.TemporaryDirectory() as folder:
+    waiting = stages(devices, [*KINDS] if kinds is None else kinds, at_once)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
         while waiting:
             limit = limits(waiting, budget - (time.monotonic() - began))
-            part = waiting.pop(0)
-            record = perform(part, size, limit, Path(folder), tests)
-            done.append(record)
-            told = f"{record['outcome']:9} {part.kind:7} {part.device:18} {record['seconds']:5.0f} s"
-            say(f"{told}  {record['words']}")
+            stage = waiting.pop(0)
+            run = partial(
+                perform, size=size, limit=limit, folder=Path(folder), tests=tests, at_once=len(stage)
+            )
+            for record in pool.map(run, stage):
+                done.append(record)
+                told = f"{record['outcome']:9} {record['kind']:7} {record['device']:18}"
+                say(f"{told} {record['seconds']:5.0f} s  {record['words']}")
     seconds = time.monotonic() - began
     good = sum(each["outcome"] == "ok" for each in done)
     failed = [f"{each['kind']} {each['device']}" for each in done if each["outcome"] != "ok"]
@@ -105,6 +122,7 @@ def prove(
         "machine": _machine(),
         "devices": devices,
         "budget": budget,
+        "at_once": at_once,
         "seconds": round(seconds, 1),
         "parts": done,
         "ok": bool(done) and not failed,
@@ -112,13 +130,16 @@ def prove(
     }
 
 
-def perform(part: Part, size: str, limit: float, folder: Path, tests: Path) -> dict[str, Any]:
+def perform(
+    part: Part, *, size: str, limit: float, folder: Path, tests: Path, at_once: int = 1
+) -> dict[str, Any]:
     """Run one part in a process of its own, for at most so many seconds."""
     out = folder / f"{part.kind}-{part.device.replace(':', '-')}.json"
     command = [sys.executable, "-m", "refwfm.validation.gpu.parts", *part, size, str(folder), str(out)]
     environment = {
         **os.environ,
         "REFWFM_GPU_TESTS": str(tests),
+        "REFWFM_GPU_AT_ONCE": str(at_once),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share the card
     }
     began, outcome, words = time.monotonic(), "ok", ""

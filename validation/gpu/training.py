@@ -5,6 +5,7 @@ and differ by rounding alone. Training enlarges that: each step's gradient is of
 off. On the CPU torch is up to 2 machine epsilons off in float64, up to 50 in float32 (300 steps).
 """
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -132,5 +133,9 @@ def _numpy(case: str, dtype: str, steps: int, folder: Path) -> np.ndarray:
     if file.exists():
         return np.asarray(np.load(file, allow_pickle=False))
     curve = losses(case, load("numpy", dtype=dtype, reference=True), steps)[0]
-    np.save(file, curve, allow_pickle=False)
+    with tempfile.NamedTemporaryFile(
+        dir=folder, suffix=".npy", delete=False
+    ) as new:  # others may look for it
+        np.save(new, curve, allow_pickle=False)
+    Path(new.name).replace(file)
     return curve

@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64")
 INSTALL = {
     "numpy": "pip install numpy",
     "torch": 'pip install "refwfm[torch]"',
-    "cupy": 'pip install "refwfm[cupy]"',
+    "cupy": 'pip install "refwfm[cupy12]"  # cupy13 where the driver is for CUDA 13',
     "jax": 'pip install "refwfm[jax]"',
     "strict": "pip install array-api-strict",
 }
@@ -89,6 +89,15 @@ def load(name: str | None = None, /, *, dtype: str = "float32", reference: bool 
         module = import_module(f"refwfm.backends._{library}")
     except ImportError as error:
         raise BackendError(f"backend {library!r} is not installed ({error}); {INSTALL[library]}") from None
+    except (
+        OSError,
+        RuntimeError,
+        AttributeError,
+    ) as error:  # a missing .so, a driver, halves of two versions
+        words = " ".join(str(error).split())
+        raise BackendError(
+            f"backend {library!r} is installed and does not load ({words}); refwfm doctor says what helps"
+        ) from None
     backend: Backend = module.load(device, dtype)
     return backend._replace(ops=REFERENCE) if reference else backend
 

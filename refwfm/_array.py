@@ -6,6 +6,8 @@ else in the package talks to ``array_api_compat``.
 
 import math
 import operator
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -40,9 +42,29 @@ def machine_eps(x: Array, /) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
 
 
+CROSSING: ContextVar[Callable[[str, Any], None] | None] = ContextVar("CROSSING", default=None)
+"""Called with "to device" or "to host" and the values where those of another library than NumPy cross."""
+
+
 def asarray_like(values: Any, x: Array, /) -> Array:
     """Bring host values (a NumPy array, a number) to the library, dtype and device of ``x``."""
+    if CROSSING.get() is not None:
+        _tell_upload(values, x)
     return array_namespace(x).asarray(values, dtype=x.dtype, device=device(x))
+
+
+def on_device_of(x: Array, values: Any, /) -> Array:
+    """Bring host values to the library and device of ``x``, in their own dtype: positions, labels, flags."""
+    if CROSSING.get() is not None:
+        _tell_upload(values, x)
+    return array_namespace(x).asarray(values, device=device(x))
+
+
+def _tell_upload(values: Any, x: Array) -> None:
+    observe = CROSSING.get()
+    host = isinstance(values, np.ndarray | np.generic) or not is_array(values)
+    if observe is not None and host and not isinstance(x, np.ndarray):
+        observe("to device", values)
 
 
 def eye(d: int, x: Array, /) -> Array:
@@ -110,7 +132,7 @@ def take_rows(rows: Array, index: Array | np.ndarray, /) -> Array:
     ``index`` (..., k) may live on the host; its entries, from 0 to n - 1, are not checked.
     """
     xp = array_namespace(rows)
-    index = xp.asarray(index, device=device(rows))
+    index = on_device_of(rows, index)
     batch = np.broadcast_shapes(tuple(rows.shape[:-2]), tuple(index.shape[:-1]))
     (n, d), k, members = rows.shape[-2:], index.shape[-1], math.prod(batch)
     flat = xp.reshape(xp.broadcast_to(rows, (*batch, n, d)), (members * n, d))
@@ -251,6 +273,9 @@ def to_host(x: Array, /) -> np.ndarray:
     """
     if isinstance(x, np.ndarray):
         return x
+    observe = CROSSING.get()
+    if observe is not None:
+        observe("to host", x)
     if array_api_compat.is_torch_array(x):
         return x.detach().cpu().numpy()
     if array_api_compat.is_cupy_array(x):

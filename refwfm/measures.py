@@ -14,9 +14,9 @@ from refwfm._array import (
     array_namespace,
     asarray_like,
     check_floating,
-    device,
     is_array,
     machine_eps,
+    on_device_of,
     symmetrize,
     transpose,
 )
@@ -246,7 +246,7 @@ def take(mu: Measure, index: Any, /) -> Measure:
         )
     check_record(mu, type(mu), "mu")
     xp = array_namespace(mu[0])
-    index = xp.asarray(index, device=device(mu[0]))
+    index = on_device_of(mu[0], index)
     return type(mu)(*(xp.take(part, index, axis=0) for part in mu))
 
 

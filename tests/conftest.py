@@ -1,8 +1,9 @@
 """What the tests share: array libraries in both float types, and modest settings for property tests.
 
 ``REFWFM_TEST_XP`` chooses the libraries (a comma-separated list), ``REFWFM_TEST_DEVICE`` the device of torch.
-Two devices of array-api-strict are libraries of their own: ``array_api_strict:device1`` stands for a GPU,
-whose arrays NumPy cannot read, and ``array_api_strict:no_float64`` for one without float64.
+A library may name its device: ``torch:cuda``, ``jax:cuda``; ``cupy`` has the current one. Two devices of
+array-api-strict are libraries of their own: ``array_api_strict:device1`` stands for a GPU, whose arrays NumPy
+cannot read, and ``array_api_strict:no_float64`` for one without float64.
 
 ``REFWFM_TEST_THOROUGH=1`` asks everything of everything. Without it the slowest products of tests and cases
 are asked in a third of the cases (``thirds``), on JAX without optimisation (``pytest_configure``).
@@ -55,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     None is of ``slow`` tests that the fixture ``library`` asks of all, on other libraries all the same; at
     least one is of each test that names JAX, or compares libraries in a file of ``JAXS_OWN``.
     """
-    if THOROUGH or LIBRARIES == ["jax"]:
+    if THOROUGH or JAX_ALONE:
         return
     cases = defaultdict(list)
     left_out = set()
@@ -81,7 +82,7 @@ def pytest_collection_finish() -> None:
 def on_jax(item: pytest.Function) -> bool:
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
     names = [value[0] if isinstance(value, tuple) and value else value for value in values]
-    return any(isinstance(name, str) and name in ("jax", "jax:cpu") for name in names)
+    return any(isinstance(name, str) and name.partition(":")[0] == "jax" for name in names)
 
 
 # The same examples in every run; the machine may be slow.
@@ -93,6 +94,7 @@ LIBRARIES = os.environ.get(
     "numpy,array_api_strict,array_api_strict:device1,array_api_strict:no_float64,torch,jax",
 ).split(",")
 DEVICE = os.environ.get("REFWFM_TEST_DEVICE", "cpu")
+JAX_ALONE = {name.partition(":")[0] for name in LIBRARIES} == {"jax"}
 
 
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -112,7 +114,7 @@ def arrays_in(tree: Any) -> list[Any]:
 
 
 class Library(NamedTuple):
-    """An array library in one floating dtype, on one device (of array-api-strict; "" is its CPU)."""
+    """An array library in one floating dtype, on one device ("" is the library's CPU)."""
 
     name: str
     dtype: str
@@ -137,9 +139,14 @@ class Library(NamedTuple):
         host = host.astype(self.dtype) if host.dtype.kind == "f" else host
         if self.name == "torch":
             torch = pytest.importorskip("torch")
-            return torch.asarray(host, device=DEVICE)
+            return torch.asarray(host, device=self.device or DEVICE)
+        if self.name == "cupy":
+            return pytest.importorskip("cupy").asarray(host)
         if self.name == "jax":
-            return pytest.importorskip("jax.numpy").asarray(host)
+            jax = pytest.importorskip("jax")
+            if not self.device:
+                return jax.numpy.asarray(host)
+            return jax.device_put(host, jax.devices({"cuda": "gpu"}.get(self.device, self.device))[0])
         if self.name == "array_api_strict":
             strict = pytest.importorskip("array_api_strict")
             return strict.asarray(host, device=strict.Device(self.device or "CPU_DEVICE"))
@@ -182,6 +189,8 @@ def library_of(name: str, dtype: str) -> Library:
         import jax
 
         jax.config.update("jax_enable_x64", True)
+        if place:  # a GPU would take ten bits of a factor
+            jax.config.update("jax_default_matmul_precision", "highest")
     if name == "array_api_strict":
         import array_api_strict
 
@@ -200,7 +209,7 @@ COLUMNS = [
     for name in LIBRARIES
     if not (name.endswith(":no_float64") and dtype == "float64")
     if not (name.endswith(":device1") and dtype == "float32" and "array_api_strict" in LIBRARIES)
-    if not (name == "jax" and dtype == "float64" and LIBRARIES != ["jax"])
+    if not (name == "jax" and dtype == "float64" and not JAX_ALONE)
 ]
 """What the fixture ``library`` goes through.
 

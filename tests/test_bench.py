@@ -125,6 +125,18 @@ def test_sizes_are_those_of_training_steps():
         assert words in result.stderr
 
 
+def test_a_backend_is_for_what_runs_on_devices(monkeypatch):
+    asked = []
+    module = SimpleNamespace(rows=lambda repeats, backend: asked.append((repeats, backend)) or ROWS)
+    monkeypatch.setattr(info, "import_module", lambda name: module)
+    for name in info.ON_DEVICES:
+        assert refwfm(name, "--repeats", 2, "--backend", "strict:device1").exit_code == 0
+    assert asked == [(2, "strict:device1")] * len(info.ON_DEVICES)
+    result = refwfm("bures", "--backend", "torch:cuda")
+    assert result.exit_code == 2
+    assert "takes no --backend; sinkhorn, train-bw, train-clouds do" in result.stderr
+
+
 def test_imports_are_timed_in_processes_of_their_own(monkeypatch):
     asked = []
     monkeypatch.setattr(import_time, "seconds", lambda module: asked.append(module) or float(len(asked)))

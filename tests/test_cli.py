@@ -367,7 +367,7 @@ def test_info_lists_versions_and_every_backend(monkeypatch):
     for name in INSTALL:
         assert f"backend {name} " in out
     assert f"{np.__version__} on cpu" in out
-    assert "refwfm[cupy]" in out.replace("\n", "")
+    assert "refwfm[cupy12]" in out.replace("\n", "")
 
 
 # Every command

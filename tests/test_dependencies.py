@@ -1,6 +1,8 @@
 """The record of dependencies says what pyproject.toml asks for, all of it and nothing else."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,3 +54,28 @@ def test_the_check_can_see(monkeypatch, tmp_path, change):
         (tmp_path / name).write_text(text.replace(*change) if name[0] == "p" else text, encoding="utf-8")
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert recorded() != asked()
+
+
+PACKAGES = {"ot": "pot", "ott": "ott-jax", "sklearn": "scikit-learn", "PIL": "pillow"}
+"""Packages whose module has another name."""
+
+
+def imported_by_benches():
+    """Packages of other people that a benchmark imports, wherever in it."""
+    found = set()
+    for path in sorted((ROOT / "validation" / "bench").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_module":
+                names += [part.value for part in node.args[:1] if isinstance(part, ast.Constant)]
+            found |= {name.partition(".")[0] for name in names}
+    return {PACKAGES.get(name, name) for name in found - sys.stdlib_module_names - {"refwfm"}}
+
+
+def test_the_extra_of_benchmarks_holds_their_peers():
+    extras = {name: asked_by for (name, _), asked_by in asked().items() if not asked_by}
+    extras |= {name: asked_by for (name, _), asked_by in asked().items() if "bench" in asked_by}
+    found = imported_by_benches()
+    assert {"torch", "jax", "ott-jax", "pot", "playwright", "mpmath"} <= found  # the search can see
+    assert found <= {*extras}

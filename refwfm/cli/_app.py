@@ -79,6 +79,11 @@ COMMANDS = {
         "Show versions, backends and devices, or the card of a model that ships.",
         "refwfm info niches",
     ),
+    "doctor": _Entry(
+        "doctor.doctor",
+        "Say what is installed and what computes, what would fail, and the command that mends it.",
+        "refwfm doctor --backend torch:cuda",
+    ),
     "bench": _Entry(
         "info.bench",
         "Measure the speed beside that of a peer library: medians of runs taken in turns.",

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 import refwfm
 from refwfm.backends import available
+from refwfm.backends.machine import SHOWN, installed
 from refwfm.cli._common import console, say
 from refwfm.cli._errors import clear_errors
 
@@ -32,6 +33,10 @@ BENCHES = {
 }
 
 
+ON_DEVICES = ("sinkhorn", "train-bw", "train-clouds")
+"""Those that can be measured on a device by name."""
+
+
 def info(
     model: Annotated[
         str | None,
@@ -46,11 +51,9 @@ def info(
     table = Table(title=f"refwfm {refwfm.__version__}", show_header=False)
     table.add_row("refwfm", f"{refwfm.__version__} in {Path(refwfm.__file__).parent}")
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
-    for name in ("numpy", "scipy", "POT", "array-api-compat", "safetensors", "matplotlib"):
-        try:
-            table.add_row(name, metadata.version(name))
-        except metadata.PackageNotFoundError:
-            table.add_row(name, "not installed")
+    packages = installed()
+    for name in SHOWN:
+        table.add_row(name, packages.get(name, "not installed"))
     table.add_section()
     for name, state in available().items():
         table.add_row(f"backend {name}", escape(state))  # "refwfm[torch]" is not markup
@@ -97,6 +100,13 @@ def bench(
         str,
         typer.Option(help="Sizes of the training steps: those of the papers, or of a laptop's networks."),
     ] = "paper",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Backend to measure, such as torch:cuda, of sinkhorn, train-bw and train-clouds "
+            "(default those of the CPU)."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Measure the speed beside that of a peer library: medians of runs taken in turns."""
@@ -107,6 +117,8 @@ def bench(
             raise ValueError(f"unknown sizes {sizes!r}; choose paper or laptop")
         if sizes == "laptop" and name not in ("train-bw", "train-clouds"):
             raise ValueError(f"benchmark {name!r} has no sizes; train-bw and train-clouds have")
+        if backend is not None and name not in ON_DEVICES:
+            raise ValueError(f"benchmark {name!r} takes no --backend; {', '.join(ON_DEVICES)} do")
         from refwfm.validation.bench.measure import table, to_json
 
         try:
@@ -114,7 +126,8 @@ def bench(
         except ModuleNotFoundError as error:
             hint = 'pip install "refwfm[bench]"'
             raise ModuleNotFoundError(f"the benchmark needs {error.name}: {hint}") from error
-        rows = module.rows(repeats) if sizes == "paper" else module.laptop_rows(repeats)
+        measure = module.rows if sizes == "paper" else module.laptop_rows
+        rows = measure(repeats) if backend is None else measure(repeats, backend)
         if as_json:
             say(json.dumps(to_json(name, rows)))
         else:

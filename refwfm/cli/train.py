@@ -30,6 +30,7 @@ from refwfm.cli._common import (
 )
 from refwfm.cli._errors import EXPECTED, clear_errors, in_words
 from refwfm.cli._options import with_options
+from refwfm.cli._transfers import counting
 from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
 from refwfm.datasets import (
@@ -97,6 +98,9 @@ def train(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
+    count_transfers: Annotated[
+        bool, typer.Option("--count-transfers", help="Count what crosses between host and device.")
+    ] = False,
     **given: Any,
 ) -> None:
     """Train a model over Gaussians, clouds, pairs or populations; its folder holds all that the run is."""
@@ -133,6 +137,7 @@ def train(
         try:
             title = f"{family.name} {title_of(chosen)}"
             with (
+                counting(count_transfers, place, folder) as counted,
                 training_progress(title, chosen.steps, quiet=quiet or team.share.rank > 0) as bars,
                 _signals.handled(stopping.handler),
             ):
@@ -149,7 +154,7 @@ def train(
                     checkpoint_every=run["checkpoint_every"],
                     progress=bars.trained,
                     aligned=bars.aligned,
-                    prepared=_say_outer,
+                    prepared=counted(_say_outer),
                     paced=_say_pace(chosen),
                     stop=stopping,
                     team=team,

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, check_integer, device
+from refwfm._array import Array, array_namespace, asarray_like, check_integer, device, to_host
+from refwfm._derivatives import is_differentiated
 from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import check_cloud_pair, in_order, moments
 from refwfm.measures import PointCloud, check_measure
@@ -90,11 +91,15 @@ def pairwise_sq_wasserstein2(x: PointCloud, y: PointCloud, /, *, n_jobs: int = -
     [[64.0, 1.0], [1.0, 64.0]]
     """
     x, y = _checked_families(x, y)
+    like, here = x.points, is_differentiated(*x, *y)
+    if not here:  # once to the host, and not again for each row
+        x, y = (PointCloud(*map(to_host, family)) for family in (x, y))
     rows = [
         sq_wasserstein2(PointCloud(*(part[i, ...] for part in x)), y, validate=False, n_jobs=n_jobs)
         for i in range(x.points.shape[0])
     ]
-    return array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
+    costs = array_namespace(x.points).stack(rows) if rows else _no_costs(x, y)
+    return costs if here else asarray_like(costs, like)
 
 
 class CostOptions(NamedTuple):

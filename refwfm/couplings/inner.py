@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device, take_along, take_rows
+from refwfm._array import Array, array_namespace, asarray_like, device, on_device_of, take_along, take_rows
 from refwfm._derivatives import is_known
 from refwfm.clouds import alike, check_cloud_pair, in_order
 from refwfm.measures import PointCloud
@@ -199,10 +199,8 @@ def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
             "use 'entropic' or 'exact' for others"
         )
     cost, solution = _solved(x, y, options)
-    logs = log_plan(cost, x.weights, y.weights, solution)
-    return _mapped(
-        x, take_rows(y.points, greedy_rounding(logs, x.weights, y.weights)), _worst(solution), options
-    )
+    logs = log_plan(cost, x.weights, y.weights, solution)  # -inf at padding, which goes to padding then
+    return _mapped(x, take_rows(y.points, greedy_rounding(logs)), _worst(solution), options)
 
 
 def _entropic(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
@@ -237,7 +235,7 @@ def _sliced(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
         perms = sorted_permutations(x, y, theta, validate=False)  # (B, K, n)
         batch, _, n = perms.shape
         xp = array_namespace(perms)
-        direction = xp.asarray(options.draws.integers(options.n_proj, size=(batch, n)), device=device(perms))
+        direction = on_device_of(perms, options.draws.integers(options.n_proj, size=(batch, n)))
         cells = direction * n + xp.arange(n, dtype=direction.dtype, device=device(perms))
         targets = take_along(xp.reshape(perms, (batch, -1)), cells)
     else:

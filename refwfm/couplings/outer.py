@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, check_floating, device, to_host
+from refwfm._array import Array, array_namespace, asarray_like, check_floating, device, on_device_of, to_host
 from refwfm._derivatives import without_derivative
 from refwfm.bures import pairwise_sq_distance
 from refwfm.couplings.costs import COSTS, outer_cost
@@ -75,7 +75,7 @@ def match_minibatch(
     # Costs between groups are never looked at, and most pairs of a batch are of two groups.
     target = np.arange(mu.mean.shape[0])
     for members in _members_of(groups, len(target)):
-        index = array_namespace(mu.mean).asarray(members, device=device(mu.mean))
+        index = on_device_of(mu.mean, members)
         pairs = outer_pairs(cost(take(mu, index), take(nu, index), validate=False))
         target[members] = members[pairs.target]
     return target
@@ -197,7 +197,7 @@ def _pairs_within(groups: np.ndarray, cost: Array, **options: Any) -> Pairs:
     xp = array_namespace(cost)
     source, target = np.arange(cost.shape[0]), np.arange(cost.shape[0])
     for members in _members_of(groups, cost.shape[0]):
-        index = xp.asarray(members, device=device(cost))
+        index = on_device_of(cost, members)
         pairs = outer_pairs(xp.take(xp.take(cost, index, axis=0), index, axis=1), **options)
         source[members], target[members] = members[pairs.source], members[pairs.target]
     return Pairs(source, target)

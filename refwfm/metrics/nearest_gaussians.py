@@ -8,9 +8,9 @@ from refwfm._array import (
     Array,
     array_namespace,
     check_floating,
-    device,
     expanded_sq_distance,
     machine_eps,
+    on_device_of,
     sq_norm,
     to_host,
 )
@@ -89,7 +89,7 @@ def nearest(
     left, right = factor(generated.cov), factor(reference.cov)
     distances = []
     for start in range(0, len(rows), PAIR_BLOCK):
-        i, j = (xp.asarray(part[start : start + PAIR_BLOCK], device=device(left)) for part in (rows, columns))
+        i, j = (on_device_of(left, part[start : start + PAIR_BLOCK]) for part in (rows, columns))
         distances.append(
             factored_sq_distance(
                 xp.take(generated.mean, i, axis=0),
@@ -102,7 +102,7 @@ def nearest(
     # Pairs come row by row: sorted within a row by distance, the first of each row is the nearest.
     order = np.lexsort((to_host(exact), rows))
     first = order[np.searchsorted(rows, np.arange(generated.mean.shape[0]))]
-    return Nearest(xp.take(exact, xp.asarray(first, device=device(exact)), axis=0), columns[first])
+    return Nearest(xp.take(exact, on_device_of(exact, first), axis=0), columns[first])
 
 
 def _own(exclude: np.ndarray | None, generated: Gaussian, reference: Gaussian) -> Array | None:
@@ -116,8 +116,7 @@ def _own(exclude: np.ndarray | None, generated: Gaussian, reference: Gaussian) -
             f"exclude must be {n} integers from 0 to {m - 1}, of at least two members; "
             f"got {index.dtype} of shape {index.shape}, and {m} members"
         )
-    xp = array_namespace(generated.mean)
-    return xp.asarray(index[:, None] == np.arange(m), device=device(generated.mean))
+    return on_device_of(generated.mean, index[:, None] == np.arange(m))
 
 
 def _may_be_nearest(generated: Gaussian, reference: Gaussian, own: Array | None = None) -> Array:

@@ -20,6 +20,7 @@ from refwfm._array import (
     check_floating,
     check_integer,
     device,
+    on_device_of,
     transpose,
 )
 
@@ -328,7 +329,7 @@ def vech(matrix: Array, /) -> tuple[Array, Pullback]:
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"matrix must have shape (..., d, d); got {tuple(matrix.shape)}")
     d = matrix.shape[-1]
-    lower = xp.asarray([i * d + j for i in range(d) for j in range(i + 1)], device=device(matrix))
+    lower = on_device_of(matrix, [i * d + j for i in range(d) for j in range(i + 1)])
     y = xp.take(xp.reshape(matrix, (*matrix.shape[:-2], d * d)), lower, axis=-1)
     return y, lambda d_y: xp.tril(unvech(d_y, d)[0])
 
@@ -367,7 +368,7 @@ def unvech(vector: Array, d: int, /) -> tuple[Array, Pullback]:
         )
     xp = array_namespace(vector)
     entry = [max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for i in range(d) for j in range(d)]
-    flat = xp.take(vector, xp.asarray(entry, device=device(vector)), axis=-1)
+    flat = xp.take(vector, on_device_of(vector, entry), axis=-1)
 
     def pullback(d_y: Array) -> Array:
         return vech(d_y + xp.tril(transpose(d_y), k=-1))[0]

@@ -21,8 +21,8 @@ from refwfm._array import (
     asarray_like,
     check_floating,
     check_integer,
-    device,
     nonnegative,
+    on_device_of,
     transpose,
 )
 from refwfm.evidence import decompose
@@ -236,7 +236,7 @@ def sample_pure_noise(
     scale = rng.uniform(law.low, law.high, (len(sizes), 1, 1))
     z, weights = _draw(rng.standard_normal, sizes, d, like)
     xp = array_namespace(z)
-    mean, scale = (xp.asarray(part, dtype=z.dtype, device=device(z)) for part in (mean, scale))
+    mean, scale = (asarray_like(part, z) for part in (mean, scale))
     return PointCloud(xp.where((weights > 0)[..., None], mean + scale * z, 0.0), weights)
 
 
@@ -281,7 +281,7 @@ def sample_barycentric_noise(
         some = rng.permutation(n)[:rest] if rest else np.zeros(0, dtype=np.int64)
         row[:size] = np.concatenate([np.tile(np.arange(n), whole), some])
     xp = array_namespace(reference)
-    index = xp.asarray(rows.reshape(-1), device=device(reference))
+    index = on_device_of(reference, rows.reshape(-1))
     centres = xp.reshape(xp.take(reference, index, axis=0), z.shape)
     return PointCloud(xp.where((weights > 0)[..., None], centres + sigma * z, 0.0), weights)
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, device, to_host
+from refwfm._array import Array, array_namespace, on_device_of, to_host
 from refwfm.bures import pairwise_sq_distance
 from refwfm.clouds import moments
 from refwfm.couplings.members import Lifted, gaussian_costs, lift, lifted_costs, vectors_of
@@ -68,7 +68,7 @@ def fit_clouds(
     xp = array_namespace(seen[0])
     members = []
     for part in parts:
-        index = xp.asarray(part, device=device(seen[0]))
+        index = on_device_of(seen[0], part)
         mine = [xp.take(each, index, axis=0) for each in seen]
         members.append(Members(Gaussian(*mine) if len(seen) == 2 else lift(mine[0]), theta))
 

@@ -134,7 +134,8 @@ def _on_paths(
     """Lines 4 and 5: a time, and the points and velocities of the paths at it."""
     mine = members(share, config.batch)
     t, shown = asarray_like(config.times(rng)[mine], setting.like), None if shown is None else shown[mine]
-    x_t, velocity = displacement(moved.x, moved.y, t), displacement_velocity(moved.x, moved.y)
+    x_t = displacement(moved.x, moved.y, t, validate=False)
+    velocity = displacement_velocity(moved.x, moved.y)
     return CloudBatch(x_t, moved.weights, velocity, t, on_backend(shown, t), moved.error, moved.n_iter)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm._array import Array, array_namespace, asarray_like, device
+from refwfm._array import Array, asarray_like, on_device_of
 from refwfm.training.labels import wanted_labels
 
 Floats = NDArray[np.float64]
@@ -100,7 +100,7 @@ def on_backend(shown: np.ndarray | None, like: Array, /) -> Array | None:
     """
     if shown is None or shown.dtype.kind == "f":
         return None if shown is None else asarray_like(shown, like)
-    return array_namespace(like).asarray(shown, device=device(like))
+    return on_device_of(like, shown)
 
 
 def network_sizes(setting: Any, /) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm._array import Array, array_namespace, asarray_like, device
+from refwfm._array import Array, asarray_like, on_device_of
 from refwfm.populations import objective
 from refwfm.populations.embedding import init_population_embedding
 from refwfm.populations.graphs import knn_graph
@@ -258,7 +258,7 @@ def _small_populations(
         row[:count] = source.offsets[i] + rng.choice(source.sizes[i], count, replace=False)
     marks = None if family.marks is None else asarray_like(family.marks[rows], setting.like)
     live = np.arange(size) < counts[:, None]
-    mask = array_namespace(setting.like).asarray(live, device=device(setting.like))
+    mask = on_device_of(setting.like, live)
     return with_graph(config, to_model(setting, source.points[rows], turn), marks, mask)
 
 

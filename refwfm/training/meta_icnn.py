@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, check_floating, check_integer, device
+from refwfm._array import Array, array_namespace, check_floating, check_integer, on_device_of
 from refwfm.clouds import moments
 from refwfm.measures import Gaussian
 from refwfm.meta import hypernetwork as networks
@@ -104,7 +104,7 @@ def take(clouds: Clouds, index: np.ndarray, /) -> Clouds:
     (2, 7, 3)
     """
     xp = array_namespace(clouds.points)
-    at = xp.asarray(index, device=device(clouds.points))
+    at = on_device_of(clouds.points, index)
     mean, cov = (xp.take(part, at, axis=0) for part in clouds.moments)
     points, features = (xp.take(part, at, axis=0) for part in (clouds.points, clouds.features))
     return Clouds(points, features, Gaussian(mean, cov))

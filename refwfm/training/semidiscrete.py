@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, device, to_host
+from refwfm._array import Array, array_namespace, asarray_like, device, on_device_of, to_host
 from refwfm.couplings.outer import OUTER
 from refwfm.evidence import ConvergenceError
 from refwfm.storage.cache import cached
@@ -217,7 +217,7 @@ def assigned(
     xp, target = array_namespace(plan.g), np.empty(len(groups), dtype=np.int64)
     for k in np.unique(groups):
         mine = np.flatnonzero(groups == k)
-        g = xp.take(plan.g, xp.asarray(parts[k], device=device(plan.g)))
+        g = xp.take(plan.g, on_device_of(plan.g, parts[k]))
         target[mine] = parts[k][to_host(assign(g, costs(k, mine)))]
     return target
 

@@ -17,7 +17,7 @@ from refwfm._array import (
     array_namespace,
     asarray_like,
     check_floating,
-    device,
+    on_device_of,
     sq_distances,
     take_along,
     to_host,
@@ -212,9 +212,7 @@ def transport_plan(
         asarray_like(np.asarray([one.proof[k] for one in solved]).reshape(batch), cost) for k in range(4)
     )
     xp = array_namespace(cost)
-    holds = xp.asarray(
-        np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch), device=device(cost)
-    )
+    holds = on_device_of(cost, np.asarray([one.proof.holds for one in solved], dtype=bool).reshape(batch))
     if not is_differentiated(*arrays):
         return TransportPlan(plan, total, f, g, gap, row_error, col_error, holds)
 

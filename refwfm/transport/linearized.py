@@ -18,6 +18,7 @@ from refwfm._array import (
     array_namespace,
     check_floating,
     device,
+    on_device_of,
     sq_distances,
     take_rows,
 )
@@ -81,7 +82,7 @@ def align_to_reference(
         for points in (reference, clouds.points)
     )
     found = _assign(S, X, n_jobs, progress)
-    return xp.asarray(found.reshape((*batch, found.shape[-1])), device=device(X))
+    return on_device_of(X, found.reshape((*batch, found.shape[-1])))
 
 
 def align(

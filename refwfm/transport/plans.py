@@ -18,6 +18,7 @@ from refwfm._array import (
     check_integer,
     device,
     machine_eps,
+    on_device_of,
     running_sum,
     take_rows,
 )
@@ -133,7 +134,7 @@ def greedy_rounding_sequential(log_plan: Array, /) -> Array:
             rest = xp.where((index[:, None] == i) | (index == j), -math.inf, rest)
         perms.append([perm[i] for i in range(n)])
     host = np.asarray(perms, dtype=np.int64).reshape(log_plan.shape[:-1])
-    return xp.asarray(host, device=device(log_plan))
+    return on_device_of(log_plan, host)
 
 
 def greedy_rounding(log_plan: Array, a: Array | None = None, b: Array | None = None, /) -> Array:

@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refwfm._array import Array, all_finite, array_namespace, check_floating, device, machine_eps
+from refwfm._array import (
+    Array,
+    all_finite,
+    array_namespace,
+    asarray_like,
+    check_floating,
+    device,
+    machine_eps,
+)
 from refwfm._derivatives import detached
 from refwfm.measures import check_broadcast
 
@@ -109,9 +117,10 @@ def check_eps(eps: float | Array, like: Array, /, *, validate: bool = True) -> A
     xp = array_namespace(like)
     if isinstance(eps, float | Real):  # NumPy's numbers too
         given = float(eps)
-        eps = xp.asarray(given, dtype=like.dtype, device=device(like))
-        smallest = given if not given > 0 else float(eps)
-        if given > 0 and not smallest > 0:
+        eps = asarray_like(given, like)
+        # What rounds to 0 is known without asking the device for it.
+        info, smallest = xp.finfo(like.dtype), given
+        if 0 < given <= 0.5 * float(info.smallest_normal) * float(info.eps):
             raise ValueError(
                 f"eps = {given:.3g} is 0 in {like.dtype}; give it in larger units, or use float64"
             )

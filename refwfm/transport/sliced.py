@@ -22,6 +22,7 @@ from refwfm._array import (
     device,
     machine_eps,
     nonnegative,
+    on_device_of,
     sq_distances,
     sq_norm,
     take_along,
@@ -36,7 +37,6 @@ from refwfm.transport.quantiles import Sorted
 
 SLICED_BLOCK = 2**22
 """Elements of the largest temporary that a function here makes (or those of one direction and one cloud)."""
-
 
 # Directions
 
@@ -326,8 +326,8 @@ def sample_sliced_pairs(
     [(0, 1), (1, 0)]
     """
     x, y = _check(x, y, theta, validate)
-    xp, batch, size = array_namespace(theta), _batch_shape(x, y, theta), check_integer(size, "size", low=0)
-    direction = xp.asarray(rng.integers(theta.shape[-2], size=(*batch, size)), device=device(x.points))
+    batch, size = _batch_shape(x, y, theta), check_integer(size, "size", low=0)
+    direction = on_device_of(x.points, rng.integers(theta.shape[-2], size=(*batch, size)))
     level = asarray_like(rng.random((*batch, size)), x.points)
     return Pairs(*(_atoms_at(cloud, theta, direction, level) for cloud in (x, y)))
 

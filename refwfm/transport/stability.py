@@ -20,6 +20,7 @@ from refwfm._array import (
     device,
     machine_eps,
     nonnegative,
+    on_device_of,
     sq_distances,
     sq_frobenius,
     to_host,
@@ -96,11 +97,11 @@ def stability_radius(reference: Array, clouds: PointCloud, /, *, validate: bool 
             "stability_radius_bound gives a lower bound"
         )
     orders = np.array(list(permutations(range(n))), dtype=np.int64)
-    index = xp.asarray(orders.reshape(-1), device=device(reference))
+    index = on_device_of(reference, orders.reshape(-1))
     X = align(reference, clouds, validate=False)  # P X
     images = xp.reshape(xp.take(X, index, axis=-2), (*X.shape[:-2], len(orders), n, d))  # all Q X
     cost = sq_distances(reference, X)
-    flat = xp.asarray((n * np.arange(n) + orders).reshape(-1), device=device(reference))
+    flat = on_device_of(reference, (n * np.arange(n) + orders).reshape(-1))
     costs = xp.take(xp.reshape(cost, (*cost.shape[:-2], n * n)), flat, axis=-1)
     costs = xp.reshape(costs, (*cost.shape[:-2], len(orders), n)) - xp.linalg.diagonal(cost)[..., None, :]
     gap = 0.5 * xp.sum(costs, axis=-1)  # (‖S - Q X‖² - ‖S - P X‖²) / 2
@@ -232,7 +233,7 @@ def laziness_report(
         raise ValueError(f"sigma must be finite and at least 0; got {sigma}")
     size = check_integer(size, "size", low=1)
     xp = array_namespace(reference)
-    index = xp.asarray(rng.integers(clouds.points.shape[0], size=size), device=device(reference))
+    index = on_device_of(reference, rng.integers(clouds.points.shape[0], size=size))
     drawn = PointCloud(*(xp.take(part, index, axis=0) for part in clouds))
     noise = sigma * asarray_like(rng.standard_normal((size, *reference.shape)), reference)
     Z = reference + noise

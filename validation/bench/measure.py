@@ -67,6 +67,13 @@ def compare(
     return Row(case, ours_s, peer_name, peer_s, peer_s / ours_s, *errors)
 
 
+def peer_device(backend: Any, /) -> str:
+    """Where torch as a peer runs: on a GPU if it sees one and the backend is on a device, else on the CPU."""
+    import torch
+
+    return "cuda" if backend.device not in ("cpu", "device1") and torch.cuda.is_available() else "cpu"
+
+
 def table(name: str, rows: list[Row]) -> Table:
     """Lay the rows out for the terminal."""
     result = Table(title=f"bench {name}")

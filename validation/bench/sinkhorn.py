@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refwfm.backends import Backend, load
 from refwfm.backends._numpy_sinkhorn import sinkhorn
 from refwfm.clouds import uniform
 from refwfm.measures import PointCloud
@@ -44,8 +45,13 @@ class Problem(NamedTuple):
     eps: np.ndarray
 
 
-def rows(repeats: int = 5) -> list[Row]:
-    """Time ours and a peer's in turns; raise if an error is above 1e-3."""
+def rows(repeats: int = 5, backend: str | None = None) -> list[Row]:
+    """Time ours and a peer's in turns; raise if an error is above 1e-3.
+
+    Of a backend, where one is named: its solver on costs that are there, against NumPy's.
+    """
+    if backend is not None:
+        return _rows_on(load(backend, dtype="float32"), repeats)
     result = []
     for case, (pairs, n) in SIZES.items():
         for scale in (None, "max"):
@@ -73,6 +79,39 @@ def rows(repeats: int = 5) -> list[Row]:
                     )
                 )
     return result
+
+
+def _rows_on(backend: Backend, repeats: int) -> list[Row]:
+    result = []
+    for case, (pairs, n) in SIZES.items():
+        problem = make(pairs, n, "max")
+        result.append(
+            compare(
+                f"{case}, cost / max, {backend.name}",
+                ours_on(problem, backend),
+                partial(ours, problem),
+                "ours on NumPy",
+                repeats=min(repeats, SLOW),
+                error=lambda mine, theirs, problem=problem: (
+                    worst_error(problem, *mine, required=True),
+                    worst_error(problem, theirs.f, theirs.g, required=True),
+                ),
+            )
+        )
+    return result
+
+
+def ours_on(problem: Problem, backend: Backend) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """Return a function that solves by a backend's solver, with its start, and brings the potentials back."""
+    x, y = (PointCloud(*map(backend.asarray, cloud)) for cloud in problem[:2])
+    cost, eps = backend.asarray(problem.cost), backend.asarray(problem.eps)
+
+    def run() -> tuple[np.ndarray, np.ndarray]:
+        start = gaussian_potential(x, y)
+        found = backend.ops.sinkhorn(cost, x.weights, y.weights, eps=eps, tol=TOLERANCE, f_init=start)
+        return backend.to_numpy(found.f), backend.to_numpy(found.g)
+
+    return run
 
 
 def make(pairs: int, n: int, scale: str | None) -> Problem:

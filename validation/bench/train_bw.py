@@ -20,30 +20,34 @@ from refwfm.measures import Gaussian
 from refwfm.networks import Params, identity_scaling, init_bures_mlp
 from refwfm.training.optim import init_adam, tree_map
 from refwfm.training.regression import GaussianBatch
-from refwfm.validation.bench.measure import Row, compare
+from refwfm.validation.bench.measure import Row, compare, peer_device
 
 D, BATCH, N_FREQUENCIES, LEARNING_RATE = 16, 128, 16, 1e-4
 
 
+BACKENDS = ("numpy", "torch:cpu")
 LAPTOP = ((2, 128), (16, 128), (2, 256))
 """Dimension, and width of networks three blocks deep."""
 
 
-def rows(repeats: int = 7) -> list[Row]:
-    """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss."""
-    return _rows("training step", D, {}, repeats)
+def rows(repeats: int = 7, backend: str | None = None) -> list[Row]:
+    """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss.
+
+    Of another backend, where one is named: against torch on the GPU, if it sees one.
+    """
+    return _rows("training step", D, {}, repeats, backend)
 
 
-def laptop_rows(repeats: int = 7) -> list[Row]:
+def laptop_rows(repeats: int = 7, backend: str | None = None) -> list[Row]:
     """Time steps at the sizes of ``LAPTOP``."""
     return [
         row
         for d, width in LAPTOP
-        for row in _rows(f"d = {d}, 3 × {width}", d, {"width": width, "depth": 3}, repeats)
+        for row in _rows(f"d = {d}, 3 × {width}", d, {"width": width, "depth": 3}, repeats, backend)
     ]
 
 
-def _rows(case: str, d: int, sizes: dict[str, int], repeats: int) -> list[Row]:
+def _rows(case: str, d: int, sizes: dict[str, int], repeats: int, backend: str | None) -> list[Row]:
     keep_freed_memory()  # as the command line does; to the peer it makes no difference
     # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
@@ -52,14 +56,14 @@ def _rows(case: str, d: int, sizes: dict[str, int], repeats: int) -> list[Row]:
     batch = draw_batch(rng, d)
     return [
         compare(
-            f"{case}, {backend.name}",
-            our_step(params, batch, backend),
-            torch_step(params, batch),
-            "torch.nn and torch.optim",
+            f"{case}, {ours.name}",
+            our_step(params, batch, ours),
+            torch_step(params, batch, device := peer_device(ours)),
+            f"torch.nn and torch.optim, {device}",
             repeats=repeats,
             error=lambda ours, peer: (abs(ours - peer) / peer, None),
         )
-        for backend in (load("numpy", dtype="float32"), load("torch:cpu", dtype="float32"))
+        for ours in (load(name, dtype="float32") for name in ([backend] if backend else BACKENDS))
     ]
 
 
@@ -136,17 +140,19 @@ def torch_adam(params: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(params, lr=LEARNING_RATE, foreach=True)
 
 
-def torch_step(params: Params, batch: GaussianBatch) -> Callable[[], float]:
+def torch_step(params: Params, batch: GaussianBatch, device: str = "cpu") -> Callable[[], float]:
     """Return a function that takes one step with torch.nn and torch.optim, and returns the loss before it."""
-    mean_net, matrix_net = nets = nn.ModuleList(torch_mlp(params[name]["mlp"]) for name in ("mean", "matrix"))
+    nets = nn.ModuleList(torch_mlp(params[name]["mlp"]) for name in ("mean", "matrix")).to(device)
+    mean_net, matrix_net = nets
     optimizer = torch_adam(list(nets.parameters()))
-    to = torch.zeros(0)
+    to = torch.zeros(0, device=device)
     mean, cov, t, mean_dot, target = (asarray_like(x, to) for x in (*batch.mu_t, batch.t, *batch.target))
     d = mean.shape[-1]
     row, column = torch.tril_indices(d, d)
     entry = torch.zeros(d, d, dtype=torch.int64)
     entry[row, column] = entry[column, row] = torch.arange(len(row))
-    frequency = torch.pi * torch.arange(1, N_FREQUENCIES + 1)
+    frequency = torch.pi * torch.arange(1, N_FREQUENCIES + 1, device=device)
+    row, column, entry = (index.to(device) for index in (row, column, entry))
 
     def step() -> float:
         angle = t[:, None] * frequency

@@ -22,21 +22,27 @@ from refwfm.training.optim import init_adam, tree_map
 from refwfm.training.regression import CloudBatch
 from refwfm.transport.exact import assignment
 from refwfm.transport.sinkhorn import sq_euclidean_cost
-from refwfm.validation.bench.measure import Row, compare
+from refwfm.validation.bench.measure import Row, compare, peer_device
 
 D, N, BATCH, HEADS, N_FREQUENCIES = 3, 512, 8, 4, 16
 LEARNING_RATE, MAX_NORM, EMA = 1e-4, 1.0, 0.999
+BACKENDS = ("numpy", "torch:cpu")
 LAPTOP = ((16, 100), (32, 64))
 """Clouds of a batch, and points of each."""
 SMALL = {"width": 64, "depth": 3, "hidden": 128}
 
 
-def rows(repeats: int = 5) -> list[Row]:
-    """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss."""
+def rows(repeats: int = 5, backend: str | None = None) -> list[Row]:
+    """Time the steps of the NumPy and the torch backend; errors are relative differences of the last loss.
+
+    Of another backend, where one is named: against torch on the GPU, if it sees one, and without the plans.
+    """
     rng = np.random.default_rng(0)
     params = init_transformer(rng, D, heads=HEADS, n_frequencies=N_FREQUENCIES, like=np.zeros(0, np.float32))
     batch = draw_batch(rng)
-    steps = _steps("training step", params, batch, repeats)
+    steps = _steps("training step", params, batch, repeats, backend)
+    if backend is not None:
+        return steps
     plans = compare(
         "transport: exact assignments of the batch",
         lambda: transport(batch),
@@ -47,30 +53,31 @@ def rows(repeats: int = 5) -> list[Row]:
     return [*steps, plans]
 
 
-def laptop_rows(repeats: int = 5) -> list[Row]:
+def laptop_rows(repeats: int = 5, backend: str | None = None) -> list[Row]:
     """Time steps of a small transformer at the sizes of ``LAPTOP``."""
     rng, result = np.random.default_rng(0), []
     for size, n in LAPTOP:
         like = np.zeros(0, np.float32)
         params = init_transformer(rng, D, heads=HEADS, n_frequencies=N_FREQUENCIES, like=like, **SMALL)
-        result += _steps(f"{size} clouds of {n} points, 3 × 64", params, draw_batch(rng, size, n), repeats)
+        case = f"{size} clouds of {n} points, 3 × 64"
+        result += _steps(case, params, draw_batch(rng, size, n), repeats, backend)
     return result
 
 
-def _steps(case: str, params: Params, batch: CloudBatch, repeats: int) -> list[Row]:
+def _steps(case: str, params: Params, batch: CloudBatch, repeats: int, backend: str | None) -> list[Row]:
     keep_freed_memory()  # as the command line does; to the peer it makes no difference
     # What NumPy's matrix products use, unless OMP_NUM_THREADS holds both libraries to fewer.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     return [
         compare(
-            f"{case}, {name}",
-            our_step(params, batch, load(name, dtype="float32")),
-            torch_step(params, batch),
-            "torch.nn and torch.optim",
+            f"{case}, {ours.name}",
+            our_step(params, batch, ours),
+            torch_step(params, batch, device := peer_device(ours)),
+            f"torch.nn and torch.optim, {device}",
             repeats=repeats,
             error=lambda ours, peer: (abs(ours - peer) / peer, None),
         )
-        for name in ("numpy", "torch:cpu")
+        for ours in (load(name, dtype="float32") for name in ([backend] if backend else BACKENDS))
     ]
 
 
@@ -137,7 +144,7 @@ class Transformer(nn.Module):
 
     def forward(self, points: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Velocities, (B, n, d)."""
-        angle = t[:, None] * torch.pi * torch.arange(1, N_FREQUENCIES + 1)
+        angle = t[:, None] * torch.pi * torch.arange(1, N_FREQUENCIES + 1, device=t.device)
         condition = torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1)
         h = self.embed(points)
         for block in self.blocks:
@@ -158,11 +165,12 @@ class Transformer(nn.Module):
             module.load_state_dict({"weight": torch.tensor(weight.T), "bias": torch.tensor(bias)})
 
 
-def torch_step(params: Params, batch: CloudBatch) -> Callable[[], float]:
+def torch_step(params: Params, batch: CloudBatch, device: str = "cpu") -> Callable[[], float]:
     """Return a function that takes one step with torch.nn and torch.optim, and returns the loss before it."""
     width, hidden = params["blocks"]["0"]["feed"]["in"]["weight"].shape
     net = Transformer(width, len(params["blocks"]), hidden)
     net.copy_weights(params)
+    net.to(device)
     leaves = list(net.parameters())
     averages = [leaf.detach().clone() for leaf in leaves]
     update = get_ema_multi_avg_fn(EMA)
@@ -170,7 +178,7 @@ def torch_step(params: Params, batch: CloudBatch) -> Callable[[], float]:
         optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE, fused=True)
     except RuntimeError:  # an older torch has no fused Adam for the CPU
         optimizer = torch.optim.Adam(leaves, lr=LEARNING_RATE, foreach=True)
-    points, weights, target, t = (torch.tensor(x, dtype=torch.float32) for x in batch[:4])
+    points, weights, target, t = (torch.tensor(x, dtype=torch.float32, device=device) for x in batch[:4])
 
     def step() -> float:
         loss = torch.mean(torch.sum(weights[..., None] * (net(points, t) - target) ** 2, dim=(-2, -1)))

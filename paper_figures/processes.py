@@ -1,11 +1,10 @@
 """The runs of an experiment: on all cores, and kept in files as they finish."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import joblib
 
 from refwfm import backends
 from refwfm.backends._memory import keep_freed_memory
+from refwfm.backends.cluster import Cluster, without_ctrl_c
 from refwfm.storage import atomic, records
 from refwfm.storage.records import RecordError
 from refwfm.transport.programme import POT_ALONE
@@ -26,6 +26,7 @@ def in_processes(
     *,
     backend: str | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     done: Callable[[Any], None] = lambda outcome: None,
     folder: Path | None = None,
     resume: bool = False,
@@ -40,6 +41,8 @@ def in_processes(
         ``task -> outcome``, which has the ``task``.
     jobs : int, optional
         Processes; as many as there are cores when left out, one on a GPU.
+    cluster : Cluster, optional
+        Whose workers do them instead, as many at a time as they are. Files are written here all the same.
     done : callable, optional
         Called with each outcome as it comes.
     folder : path, optional
@@ -61,13 +64,11 @@ def in_processes(
             done(outcome)
     finished = [outcome.task for outcome in outcomes]
     left = [task for task in tasks if task not in finished]
-    if jobs is None:
-        on_gpu = backends.load(backend).device.startswith("cuda")
-        jobs = 1 if on_gpu else max(1, min(len(left), os.cpu_count() or 1))
-    workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
-    parent, busy = os.getpid(), jobs >= (os.cpu_count() or 1)
-    with _without_ctrl_c():  # the processes that start here are ended by this one
-        running = workers(joblib.delayed(_in_worker)(function, task, parent, busy) for task in left)
+    running, end = (
+        _started(function, left, backend, jobs)
+        if cluster is None
+        else (cluster.outcomes(function, left), lambda: None)
+    )
     try:
         for outcome in running:
             if folder is not None:
@@ -76,23 +77,23 @@ def in_processes(
             outcomes.append(outcome)
             done(outcome)
     except BaseException:
-        if jobs > 1:
-            _end_workers()
+        end()
         raise
     return sorted(outcomes, key=lambda outcome: tasks.index(outcome.task))
 
 
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Hold Ctrl-C back: what is started meanwhile never gets it, and this process does afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _started(
+    function: Callable[[Any], Any], tasks: list[Any], backend: str | None, jobs: int | None
+) -> tuple[Iterator[Any], Callable[[], None]]:
+    """Outcomes as they come from processes of this machine, and what ends these before they are done."""
+    if jobs is None:
+        on_gpu = backends.load(backend).device.startswith("cuda")
+        jobs = 1 if on_gpu else max(1, min(len(tasks), os.cpu_count() or 1))
+    workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", **_one_thread_each(jobs))
+    parent, busy = os.getpid(), jobs >= (os.cpu_count() or 1)
+    with without_ctrl_c():  # the processes that start here are ended by this one
+        running = workers(joblib.delayed(_in_worker)(function, task, parent, busy) for task in tasks)
+    return running, _end_workers if jobs > 1 else lambda: None
 
 
 def _in_worker(function: Callable[[Any], Any], task: Any, parent: int, busy: bool) -> Any:

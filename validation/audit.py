@@ -14,6 +14,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 import refwfm
 from refwfm import backends
 from refwfm.backends import Backend, BackendError
+from refwfm.backends.cluster import Cluster
 from refwfm.validation import check, ledger
 from refwfm.validation.check import Item, ItemResult
 
@@ -134,12 +135,14 @@ def perform(
     seed: int = 0,
     every_draw: bool = False,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     advance: Callable[[ItemResult], None] = lambda result: None,
 ) -> None:
     """Run all checks and put the outcomes into the parts' results.
 
     Sections run in parallel processes of one thread each, ``jobs`` of them (left out: as many as there are
-    cores; for few formulas, all here, unless a library compiles). ``advance`` is called after each formula.
+    cores; for few formulas, all here, unless a library compiles), or on a cluster. ``advance`` is called
+    after each formula.
     Wrong variants run once in each dtype, with its first part: they live on the host.
     """
     if jobs is None:
@@ -153,7 +156,11 @@ def perform(
         for title in sorted(part.sections, key=lambda title: -_size(part.sections[title]))  # long ones first
     ]
     by_name = {(part.backend, part.dtype): part for part in parts}
-    for results in _in_processes(tasks, jobs) if jobs > 1 else _here(tasks):
+    if cluster is not None:
+        outcomes: Iterator[Any] = cluster.outcomes(_told_section, [_by_names(*task, "") for task in tasks])
+    else:
+        outcomes = _in_processes(tasks, jobs) if jobs > 1 else _here(tasks)
+    for results in outcomes:
         for result in results:
             by_name[result.backend, result.dtype].results[result.id] = result
             advance(result)
@@ -171,10 +178,7 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[list[ItemResult]]:
     flags = quick_flags() if any(_compiles(part) for part, _, _ in tasks) else ""
     with parallel_config(backend="loky", inner_max_num_threads=1):
         yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
-            delayed(_section)(
-                part.backend, part.dtype, title, [item.id for item in part.sections[title]], options, flags
-            )
-            for part, title, options in tasks
+            delayed(_told_section)(_by_names(*task, flags)) for task in tasks
         )
 
 
@@ -197,10 +201,19 @@ def quick_flags() -> str:
     )
 
 
+def _by_names(part: Part, title: str, options: dict[str, Any], flags: str) -> tuple[Any, ...]:
+    """Arguments of ``_section``: items cannot travel to another process, names can."""
+    return part.backend, part.dtype, title, [item.id for item in part.sections[title]], options, flags
+
+
+def _told_section(arguments: tuple[Any, ...]) -> list[ItemResult]:
+    return _section(*arguments)
+
+
 def _section(
     backend: str, dtype: str, title: str, ids: list[str], options: dict[str, Any], flags: str
 ) -> list[ItemResult]:
-    """Results of some items of a section, in a process of its own: items cannot travel, names can."""
+    """Results of some items of a section, in a process of its own."""
     if flags:
         os.environ.setdefault("XLA_FLAGS", flags)  # read when JAX starts
     loaded, sections = _everything(backend, dtype)

@@ -31,6 +31,16 @@ from refwfm.training.flows import kind_of
 Backend = Annotated[str | None, typer.Option(help=TABLES["run"]["backend"].help)]
 """Option ``--backend`` of every command that has one."""
 
+Executor = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Where runs and pools are: loky (processes of this machine), dask (a cluster made here), or "
+        "dask://HOST:PORT.",
+    ),
+]
+"""Option ``--executor`` of every command that has one."""
+
 EVERY = 30.0
 """Seconds between lines that say how far something is, where there is no terminal for a bar."""
 

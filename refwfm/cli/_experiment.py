@@ -25,6 +25,8 @@ class Request(NamedTuple):
         Override those of the scale.
     resume : bool
         Keep the finished runs in ``out``.
+    executor : str
+        Where the runs are, as for ``refwfm.backends.cluster.connected``.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Request(NamedTuple):
     steps: int | None = None
     seeds: int | None = None
     resume: bool = False
+    executor: str = "loky"
 
 
 class Kind(NamedTuple):

@@ -15,7 +15,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from refwfm.cli._common import console, named_path, say
+from refwfm.backends.cluster import connected
+from refwfm.cli._common import Executor, console, named_path, say
 from refwfm.cli._errors import clear_errors
 from refwfm.storage import atomic
 
@@ -59,6 +60,7 @@ def verify(
         typer.Option(parser=named_path, metavar="PATH", help="Also write the whole audit to this HTML file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    executor: Executor = "loky",
 ) -> None:
     """Check every formula against an independent oracle, and every check against wrong variants."""
     with clear_errors():
@@ -67,8 +69,10 @@ def verify(
         if report is not None and not report.parent.is_dir():
             raise FileNotFoundError(f"no folder {str(report.parent)!r} to write the report into")
         parts = audit.prepare(backend, dtype, only or [])
-        with _progress(sum(len(part.items) for part in parts), quiet=as_json) as advance:
-            audit.perform(parts, seed=seed, every_draw=every_draw, jobs=jobs, advance=advance)
+        formulas = sum(len(part.items) for part in parts)
+        with connected(executor, jobs=jobs) as cluster, _progress(formulas, quiet=as_json) as advance:
+            options = {"seed": seed, "every_draw": every_draw, "jobs": jobs, "cluster": cluster}
+            audit.perform(parts, **options, advance=advance)
         if report is not None:
             from refwfm.validation.museum import catalogue, exhibit
             from refwfm.validation.report import page

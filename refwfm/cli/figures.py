@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from refwfm.backends.cluster import Cluster, connected
 from refwfm.cli import (
     ablation_figures,
     cloud_figures,
@@ -21,7 +22,7 @@ from refwfm.cli import (
     meta_figures,
     population_figures,
 )
-from refwfm.cli._common import Backend, console, named_path, runs_progress, say, write_numbers
+from refwfm.cli._common import Backend, Executor, console, named_path, runs_progress, say, write_numbers
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._experiment import Kind, Request
 from refwfm.storage import atomic
@@ -108,6 +109,7 @@ def reproduce(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue after the finished runs that --out holds.")
     ] = False,
+    executor: Executor = "loky",
 ) -> None:
     """Reproduce a table or figure of the paper: our numbers beside the paper's."""
 
@@ -123,7 +125,8 @@ def reproduce(
             near = nearest(name, FIGURES, listed="this line")
             raise ValueError(f"unknown figure or table {name!r}; {near}: {', '.join(FIGURES)}")
         _need_matplotlib()
-        perform(Request(name, FIGURES[name], scale.value, out, backend, jobs, data, steps, seeds, resume))
+        named = Request(name, FIGURES[name], scale.value, out, backend, jobs, data, steps, seeds, resume)
+        perform(named._replace(executor=executor))
 
 
 def perform(asked: Request, /) -> None:
@@ -133,14 +136,15 @@ def perform(asked: Request, /) -> None:
         _measure(figure, asked)
         return
     kind = KINDS[figure.KIND]()
-    tasks, words = kind.plan(figure, asked)
-    with atomic.made_folder(asked.out):
+    with connected(asked.executor, jobs=asked.jobs) as cluster, atomic.made_folder(asked.out):
+        tasks, words = kind.plan(figure, asked)
         start = time.perf_counter()
         atomic.sweep(asked.out)
-        say(f"{figure.TITLE}\n{len(tasks)} runs{words}")
+        where = "" if cluster is None else f"; {cluster.workers} workers of {asked.executor}"
+        say(f"{figure.TITLE}\n{len(tasks)} runs{words}{where}")
         early: list[Path] = []
         outcomes = _outcomes(
-            kind, tasks, asked, lambda outcome: early.extend(_drawn(figure, outcome, asked, start))
+            kind, tasks, asked, cluster, lambda outcome: early.extend(_drawn(figure, outcome, asked, start))
         )
         for part in kind.show(figure, outcomes):
             _print(part)
@@ -156,7 +160,9 @@ def _drawn(figure: Any, outcome: Any, asked: Request, start: float) -> list[Path
     return paths
 
 
-def _outcomes(kind: Kind, tasks: list[Any], asked: Request, each: Callable[[Any], None]) -> list[Any]:
+def _outcomes(
+    kind: Kind, tasks: list[Any], asked: Request, cluster: Cluster | None, each: Callable[[Any], None]
+) -> list[Any]:
     from refwfm.paper_figures.processes import in_processes
 
     with runs_progress(len(tasks)) as progress:
@@ -173,6 +179,7 @@ def _outcomes(kind: Kind, tasks: list[Any], asked: Request, each: Callable[[Any]
             tasks,
             backend=asked.backend,
             jobs=asked.jobs,
+            cluster=cluster,
             done=done,
             folder=asked.out / f"{asked.name}-runs",
             resume=asked.resume,
@@ -183,9 +190,10 @@ def _outcomes(kind: Kind, tasks: list[Any], asked: Request, each: Callable[[Any]
 
 def _measure(figure: Any, asked: Request) -> None:
     """Time a module that trains nothing."""
-    if asked.data or asked.steps or asked.seeds or asked.resume:
+    if asked.data or asked.steps or asked.seeds or asked.resume or asked.executor != "loky":
         raise ValueError(
-            f"{asked.name} trains nothing: --data, --steps, --seeds and --resume have no meaning there"
+            f"{asked.name} trains nothing: --data, --steps, --seeds, --resume and --executor have no meaning "
+            "there"
         )
     with atomic.made_folder(asked.out):
         start = time.perf_counter()

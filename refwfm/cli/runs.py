@@ -7,9 +7,11 @@ import typer
 from rich.table import Table
 
 from refwfm.backends import load as load_backend
+from refwfm.backends.cluster import pools_on
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs, population_runs
 from refwfm.cli._common import (
     Backend,
+    Executor,
     console,
     explained,
     mean_and_spread,
@@ -80,6 +82,7 @@ def evaluate(
     backend: Backend = None,
     dtype: Dtype = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    executor: Executor = "loky",
 ) -> None:
     """Measure a model: min W2², 1-NN accuracies of clouds, iterations (Meta OT), distances (populations)."""
     with clear_errors():
@@ -96,17 +99,19 @@ def evaluate(
             "--particles": (particles, None),
             "--size": (size, None),
             "--seeds": (seeds, 3),
+            "--executor": (executor, "loky"),
         }
         _check_effect(model, {name for name, (value, default) in asked.items() if value != default})
         if isinstance(model.config, MetaFMConfig):
             populations = own_data(run, model)[0] if data is None else population_runs.load_own(data)
-            population_runs.evaluate_run(
-                model,
-                populations,
-                particles=particles or population_runs.PARTICLES,
-                n_steps=steps or population_runs.STEPS,
-                as_json=as_json,
-            )
+            with pools_on(executor):
+                population_runs.evaluate_run(
+                    model,
+                    populations,
+                    particles=particles or population_runs.PARTICLES,
+                    n_steps=steps or population_runs.STEPS,
+                    as_json=as_json,
+                )
             return
         steps = steps or 50
         if isinstance(model.config, meta_runs.CONFIGS):
@@ -123,20 +128,21 @@ def evaluate(
             own, held = own_data(run, model)
             family = cloud_runs.held_out(own, held) if data is None else load(data)
             _check_comparable(model, family)
-            numbers = cloud_runs.evaluate(
-                model,
-                own,
-                family,
-                place,
-                source=start_of(run, model),
-                size=size,
-                n_steps=steps,
-                seeds=seeds,
-                guidance=guidance,
-                squared=emd == "squared",
-                method=solver,
-                times=times,
-            )
+            with pools_on(executor):
+                numbers = cloud_runs.evaluate(
+                    model,
+                    own,
+                    family,
+                    place,
+                    source=start_of(run, model),
+                    size=size,
+                    n_steps=steps,
+                    seeds=seeds,
+                    guidance=guidance,
+                    squared=emd == "squared",
+                    method=solver,
+                    times=times,
+                )
         else:
             own, held = (None, None) if data is not None else own_data(run, model)
             family = load(data) if data is not None else own if held is None else held
@@ -188,8 +194,9 @@ def _check_effect(model: models.Model[Any], asked: set[str]) -> None:
     """Raise ``ValueError`` for options that would change nothing for a model of this kind."""
     of_sources = {"--size", "--seeds"}
     kind, effective = "point clouds", {"--steps", "--solver", "--times", "--guidance", "--emd", *of_sources}
+    effective |= {"--executor"}
     if isinstance(model.config, MetaFMConfig):
-        kind, effective = "populations", {"--steps", "--particles"}
+        kind, effective = "populations", {"--steps", "--particles", "--executor"}
     elif isinstance(model.config, meta_runs.CONFIGS):
         kind, effective = "Meta OT", of_sources
     elif not isinstance(model.config, CloudConfig):

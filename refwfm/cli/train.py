@@ -31,6 +31,7 @@ from refwfm.cli._common import (
 from refwfm.cli._errors import EXPECTED, clear_errors, in_words
 from refwfm.cli._options import with_options
 from refwfm.cli._transfers import counting
+from refwfm.cli.dry_run import only_json, tell
 from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
 from refwfm.datasets import (
@@ -101,10 +102,16 @@ def train(
     count_transfers: Annotated[
         bool, typer.Option("--count-transfers", help="Count what crosses between host and device.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what memory and time the run takes; write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print it as JSON.")] = False,
     **given: Any,
 ) -> None:
     """Train a model over Gaussians, clouds, pairs or populations; its folder holds all that the run is."""
-    with clear_errors(), _processes.joined() as team:
+    with clear_errors(), only_json(dry_run and as_json), _processes.joined() as team:
+        if as_json and not dry_run:
+            raise ValueError("--json is for --dry-run; a run's numbers are in its folder's log.jsonl")
         run, options, folder = _collected(config, out, given, resume=resume)
         if "rectify" in run:
             run, options = rectified_runs.tables(run, options, given, folder)
@@ -133,6 +140,9 @@ def train(
             )
         if by_default:
             say(f"--data was not given: {family.name} is the default (refwfm data list names others)")
+        if dry_run:
+            tell(chosen, family, place, source=start, teacher=teacher, as_json=as_json)
+            return
         stopping = _signals.Stopping()
         try:
             title = f"{family.name} {title_of(chosen)}"

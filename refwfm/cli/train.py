@@ -12,6 +12,7 @@ import typer
 
 from refwfm.backends import load as load_backend
 from refwfm.cli import _signals, cloud_runs, gaussian_runs, meta_runs, population_runs, rectified_runs
+from refwfm.cli._arithmetic import arithmetic_of
 from refwfm.cli._common import (
     duration,
     family_in_words,
@@ -108,6 +109,7 @@ def train(
         options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options, run.pop("preset"))
         _check_effect(chosen, given)
+        trainer = arithmetic_of(place, run, chosen)
         family, held = _held_out(run, chosen, family, folder, resume=resume)
         rectified_runs.check_data(run, teacher, family)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
@@ -128,7 +130,7 @@ def train(
                 model: models.Model[Any] = folders.train(
                     chosen,
                     family,
-                    place,
+                    trainer,
                     folder,
                     source=start,
                     teacher=teacher,

@@ -8,6 +8,7 @@ from refwfm.backends._float64 import pairwise_sq_distance, path
 from refwfm.backends._grids import grid_softmin
 from refwfm.backends._torch_ops import adam, clip_by_global_norm, ema, gaussian_loss_and_grad
 from refwfm.backends._torch_sinkhorn import sinkhorn
+from refwfm.backends._torch_streaming import streamed_softmin
 from refwfm.backends._torch_transformer import cloud_velocity, transformer
 from refwfm.training import regression
 from refwfm.training.ops import REFERENCE
@@ -36,6 +37,7 @@ def load(device: str, dtype: str, /) -> Backend:
             pairwise_sq_distance=pairwise_sq_distance,
             path=path,
             sinkhorn=sinkhorn,
+            streamed_softmin=streamed_softmin,
             grid_softmin=grid_softmin,
             gaussian_loss_and_grad=gaussian_loss_and_grad,
             cloud_loss_and_grad=cloud_loss_and_grad,

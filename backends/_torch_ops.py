@@ -5,6 +5,8 @@ The optimiser works *in place*: parameters, moments, averages, and gradients tha
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -94,28 +96,45 @@ def gaussian_loss_and_grad(
 
 
 def bures_mlp(
-    params: Params, scaling: Params, mu: Gaussian, t: torch.Tensor, /, labels: torch.Tensor | None = None
+    params: Params,
+    scaling: Params,
+    mu: Gaussian,
+    t: torch.Tensor,
+    /,
+    labels: torch.Tensor | None = None,
+    *,
+    layers: "Layers | None" = None,
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], Callable[[tuple[torch.Tensor, torch.Tensor]], Params]]:
     """Twin of ``refwfm.networks.bures_mlp``: fused layer norms, and autograd for the pullback.
 
-    The pullback can be called once: it frees what the forward pass stored.
+    The pullback can be called once: it frees what the forward pass stored. ``layers`` and ``around`` say how
+    the network is computed, as for the twin of the transformer.
     """
+    layers = layers or mlp_layers
     x = input_features(params, scaling, mu, t, labels)
     leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(params).items()}
-    with torch.enable_grad():
+    with torch.enable_grad(), around():
         tree = unflatten(leaves)
-        mean = _labelled_mlp(tree["mean"], x, labels) * scaling["mean_scale"]
-        entries = _labelled_mlp(tree["matrix"], x, labels) * scaling["matrix_scale"]
+        mean = _labelled_mlp(tree["mean"], x, labels, layers) * scaling["mean_scale"]
+        entries = _labelled_mlp(tree["matrix"], x, labels, layers) * scaling["matrix_scale"]
         matrix = unvech(entries, mu.mean.shape[-1])[0]
 
     def pullback(d_output: tuple[torch.Tensor, torch.Tensor]) -> Params:
-        grads = torch.autograd.grad((mean, matrix), list(leaves.values()), d_output)
+        with around():
+            grads = torch.autograd.grad((mean, matrix), list(leaves.values()), d_output)
         return unflatten(dict(zip(leaves, grads, strict=True)))
 
     return (mean.detach(), matrix.detach()), pullback
 
 
-def _labelled_mlp(params: Params, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+Layers = Callable[[Params, torch.Tensor], torch.Tensor]
+"""``mlp_layers``, or the same computed in another way."""
+
+
+def _labelled_mlp(
+    params: Params, x: torch.Tensor, labels: torch.Tensor | None, layers: Layers
+) -> torch.Tensor:
     if labels is not None:
         table = params["labels"].get("table")
         vectors = table is None  # conditions
@@ -123,10 +142,17 @@ def _labelled_mlp(params: Params, x: torch.Tensor, labels: torch.Tensor | None) 
             feature_embedding(params["labels"], labels)[0] if vectors else functional.embedding(labels, table)
         )
         x = torch.cat([x, embedded], dim=-1)
-    net = params["mlp"]
+    return layers(params["mlp"], x)
+
+
+def mlp_layers(
+    net: Params, x: torch.Tensor, inner: Callable[[torch.device], AbstractContextManager[Any]] = nullcontext
+) -> torch.Tensor:
+    """All layers of the perceptron; ``inner`` is a context for those between the first and the last."""
     h = _dense(net["in"], x)
-    for _, block in in_order(net["blocks"]):
-        h = h + torch.relu(_dense(block["dense"], _layer_norm(block["norm"], h)))
+    with inner(h.device):
+        for _, block in in_order(net["blocks"]):
+            h = h + torch.relu(_dense(block["dense"], _layer_norm(block["norm"], h)))
     return _dense(net["out"], _layer_norm(net["norm"], h))
 
 

@@ -1,6 +1,8 @@
 """Twin of the transformer for torch: fused attention and layer norms, and autograd for the pullback."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -22,10 +24,13 @@ def transformer(
     labels: torch.Tensor | None = None,
     *,
     heads: int,
+    layers: "Layers | None" = None,
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[torch.Tensor, Callable[[torch.Tensor], Params]]:
     """Twin of ``refwfm.networks.transformer``.
 
-    The pullback can be called once: it frees what the forward pass stored.
+    The pullback can be called once: it frees what the forward pass stored. ``layers`` and ``around`` say how
+    the network is computed (``arithmetic``): what its layers are, and a context for them and their pullback.
     """
     shape = points.shape
     given = check_inputs(params, points, mask, t, labels, heads=heads)
@@ -33,10 +38,11 @@ def transformer(
     leaves = {path: leaf.detach().requires_grad_() for path, leaf in flatten(learned).items()}
     with torch.enable_grad():
         tree = {**params, **unflatten(leaves)}
-        velocity = _velocity(tree, *given, heads=heads).reshape(shape)
+        velocity = _velocity(tree, *given, heads=heads, layers=layers, around=around).reshape(shape)
 
     def pullback(d_velocity: torch.Tensor) -> Params:
-        grads = torch.autograd.grad(velocity, list(leaves.values()), d_velocity)
+        with around():
+            grads = torch.autograd.grad(velocity, list(leaves.values()), d_velocity)
         return {**unflatten(dict(zip(leaves, grads, strict=True))), **without_gradient(params)}
 
     return velocity.detach(), pullback
@@ -52,10 +58,12 @@ def cloud_velocity(
     /,
     *,
     heads: int,
+    layers: "Layers | None" = None,
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> torch.Tensor:
     """Twin of ``training.regression.cloud_velocity``: nothing is kept for a pullback."""
     given = check_inputs(params, points, mask, t, labels, heads=heads)
-    return _velocity(params, *given, heads=heads).reshape(points.shape)
+    return _velocity(params, *given, heads=heads, layers=layers, around=around).reshape(points.shape)
 
 
 def _velocity(
@@ -66,17 +74,41 @@ def _velocity(
     labels: torch.Tensor | None,
     *,
     heads: int,
+    layers: "Layers | None",
+    around: Callable[[], AbstractContextManager[Any]],
 ) -> torch.Tensor:
     read = with_features(params, points, points)
     if mask is not None and mask.device.type == "cpu" and bool(mask.all()):  # on a GPU this would wait
         mask = None
     bias = None if mask is None else _attention_bias(mask, points.dtype)
     condition, _ = embed_condition(params, t, labels)
-    h = _dense(params["in"], read)
-    for _, block in in_order(params["blocks"]):
-        h = _block(block, h, condition, bias, heads)
-    velocity = _dense(params["out"], _layer_norm(params["norm"], h))
+    with around():
+        velocity = (layers or transformer_layers)(params, read, condition, bias, heads)
     return velocity if mask is None else velocity.masked_fill(~mask[..., None], 0.0)
+
+
+Layers = Callable[[Params, torch.Tensor, torch.Tensor, torch.Tensor | None, int], torch.Tensor]
+"""``transformer_layers``, or the same computed in another way."""
+
+
+def transformer_layers(
+    params: Params,
+    read: torch.Tensor,
+    condition: torch.Tensor,
+    bias: torch.Tensor | None,
+    heads: int,
+    inner: Callable[[torch.device], AbstractContextManager[Any]] = nullcontext,
+) -> torch.Tensor:
+    """All layers, from what is read of each point to its velocity.
+
+    ``inner`` is a context for what is between the first layer and the last: these two, the residual stream
+    that they begin and end, and the embeddings before them are computed as the parameters are.
+    """
+    h = _dense(params["in"], read)
+    with inner(h.device):
+        for _, block in in_order(params["blocks"]):
+            h = _block(block, h, condition, bias, heads)
+    return _dense(params["out"], _layer_norm(params["norm"], h))
 
 
 def _attention_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

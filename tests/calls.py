@@ -56,6 +56,7 @@ from refwfm.transport import (
     grids,
     linearized,
     plans,
+    point_problem,
     problem,
     programme,
     quantiles,
@@ -68,6 +69,8 @@ from refwfm.transport import (
     sphere,
     stability,
     starts,
+    streamed_plans,
+    streaming,
 )
 from refwfm.transport.families import Family, RandomCoupling
 
@@ -158,6 +161,20 @@ GRID_EPS = np.array([0.3, 0.5])
 POTENTIAL = _filled(potentials.init_potential_mlp(_DRAW, 5, 4, like=LIKE, width=3, depth=2))
 CLOUD_POTENTIAL = _filled(cloud_potentials.init_cloud_potential(_DRAW, 2, like=LIKE, width=3))
 ADAM = optim.AdamState(DENSE, optim.tree_map(np.abs, DENSE), 3)
+
+
+GIVEN = (WX.points, WY.points, WX.weights, WY.weights)
+
+
+def _streamed(function):
+    """The function of two clouds and their entropic transport, in blocks of three."""
+
+    def call(x, y, a, b):
+        solution = streaming.sinkhorn_points(x, y, a, b, eps=1.0, tol=None, max_iter=40, block=3)
+        return function(x, y, a, b, solution, block=3)
+
+    return call
+
 
 tight = partial(sinkhorn.sinkhorn, eps=1.0, tol=None, max_iter=40)
 """Sinkhorn with so many steps that its result no longer moves."""
@@ -902,6 +919,63 @@ CALLS = {
         COST,
         A,
         B,
+    ),
+    "transport.point_problem.cut": (lambda: point_problem.cut(5, 2),),
+    "transport.point_problem.block_side": (
+        lambda x, y: point_problem.block_side(x, y, None),
+        WX.points,
+        WY.points,
+    ),
+    "transport.point_problem.live": (
+        lambda a, b: point_problem.live(a, b, slice(1, 3), slice(0, 2)),
+        WX.weights,
+        WY.weights,
+    ),
+    "transport.point_problem.streamed_scale": (
+        lambda *given: point_problem.streamed_scale(*given, "mean", block=2),
+        *GIVEN,
+    ),
+    "transport.point_problem.streamed_scale, max": (
+        lambda *given: point_problem.streamed_scale(*given, "max", block=2),
+        *GIVEN,
+    ),
+    "transport.streaming.streamed_softmin": (
+        partial(streaming.streamed_softmin, block=3),
+        QUERY,
+        WY.points,
+        G,
+        WY.weights,
+        np.array([0.5, 2.0]),
+    ),
+    "transport.streaming.sinkhorn_points": (
+        partial(streaming.sinkhorn_points, eps=1.0, tol=None, max_iter=40, block=3),
+        *GIVEN,
+    ),
+    "transport.streaming.streamed_marginal_errors": (
+        lambda x, y, a, b, f, g: streaming.streamed_marginal_errors(
+            point_problem.check_point_problem(x, y, a, b, eps=2.0), f, g, block=3
+        ),
+        *GIVEN,
+        F,
+        G,
+    ),
+    "transport.streamed_plans.streamed_transport_cost": (
+        _streamed(streamed_plans.streamed_transport_cost),
+        *GIVEN,
+    ),
+    "transport.streamed_plans.streamed_dual_value": (_streamed(streamed_plans.streamed_dual_value), *GIVEN),
+    "transport.streamed_plans.streamed_entropic_map": (
+        partial(streamed_plans.streamed_entropic_map, eps=0.5, block=3),
+        QUERY,
+        WY.points,
+        WY.weights,
+        G,
+    ),
+    "transport.streamed_plans.sample_streamed_targets": (
+        _streamed(
+            lambda *given, block: streamed_plans.sample_streamed_targets(*given, rng=rng(), block=block)
+        ),
+        *GIVEN,
     ),
     "interop.to_pot": (partial(interop.to_pot, eps=1.0), _random(2, 5), _random(2, 5), A, A),
     "interop.from_pot": (partial(interop.from_pot, eps=1.0), _random(2, 5), _random(2, 5), A, A),

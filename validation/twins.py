@@ -15,7 +15,7 @@ from refwfm.transport.grids import Grid, grid_softmin
 from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import plan, sinkhorn
 from refwfm.transport.starts import error_curve
-from refwfm.validation import cloud_twins
+from refwfm.validation import cloud_twins, streamed_checks
 from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.draws import Draw
 from refwfm.validation.plain_network import random_parameters, random_scaling
@@ -28,6 +28,7 @@ TITLES = {
     "cloud_loss_and_grad": "loss and gradient of a training step on clouds",
     "cloud_velocity": "velocities of a step of generation of clouds",
     "sinkhorn": "Sinkhorn",
+    "streamed_softmin": "soft minimum without the costs",
     "grid_softmin": "soft minimum on a grid",
     "semidual_value_and_gradient": "semi-dual and its gradient",
     "error_curve": "marginal errors of Sinkhorn's iterates",
@@ -51,6 +52,7 @@ def _item(name: str, twin: Callable[..., Any]) -> Item:
         "cloud_loss_and_grad": _cloud_losses,
         "cloud_velocity": cloud_twins.velocities,
         "sinkhorn": _sinkhorns,
+        "streamed_softmin": streamed_checks.twin_check,
         "grid_softmin": _grid_softmins,
         "semidual_value_and_gradient": _semiduals,
         "error_curve": _error_curves,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refwfm.backends import load as load_backend
 from refwfm.cli import cloud_runs, gaussian_runs, meta_runs
+from refwfm.cli._arithmetic import generating
 from refwfm.cli._common import (
     Backend,
     duration,
@@ -96,6 +97,13 @@ def generate(
     ] = None,
     backend: Backend = None,
     dtype: Dtype = "float32",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Arithmetic of the transformer's layers on torch: float32, tf32 (on GPUs) or bf16.",
+            rich_help_panel=CLOUD,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file that exists, and do what seems too large.")
     ] = False,
@@ -126,6 +134,7 @@ def generate(
                 f"{run} is a run of Meta Flow Matching: it moves given populations, and generates nothing; "
                 "refwfm predict says where those of --data go"
             )
+        place = generating(place, precision, model.config)
         if figure is not None and model.setting.shift.shape[0] < 2:
             raise ValueError("--figure: a picture needs two coordinates; the model's measures are 1-D")
         names: list[str] = model.about["label_names"]

@@ -20,6 +20,7 @@ from refwfm.cli import (
     population_runs,
     rectified_runs,
 )
+from refwfm.cli._arithmetic import arithmetic_of
 from refwfm.cli._common import (
     duration,
     family_in_words,
@@ -130,6 +131,7 @@ def train(
         options |= _baseline(family, options)
         chosen = _configuration(run["kind"], family, options, run.pop("preset"))
         _check_effect(chosen, given)
+        trainer = _processes.trained_together(arithmetic_of(place, run, chosen), team)
         family, held = _held_out(run, chosen, family, folder, resume=resume)
         rectified_runs.check_data(run, teacher, family)
         say(f"{title_of(chosen)} on {family.name}: {family_in_words(family)}, {place.name}")
@@ -141,7 +143,7 @@ def train(
         if by_default:
             say(f"--data was not given: {family.name} is the default (refwfm data list names others)")
         if dry_run:
-            tell(chosen, family, place, source=start, teacher=teacher, as_json=as_json)
+            tell(chosen, family, trainer, source=start, teacher=teacher, as_json=as_json)
             return
         stopping = _signals.Stopping()
         try:
@@ -154,7 +156,7 @@ def train(
                 model: models.Model[Any] = folders.train(
                     chosen,
                     family,
-                    _processes.trained_together(place, team),
+                    trainer,
                     folder,
                     source=start,
                     teacher=teacher,

@@ -109,6 +109,13 @@ class RunOptions:
     )
     dtype: str = option("float32", "Floating type of the run.", choices=("float32", "float64"))
     reference: bool = option(False, "Use the plain functions and no faster twins.")
+    precision: str | None = option(
+        None,
+        "Arithmetic of the network's layers on torch, tf32 on GPUs only; transport, loss and optimiser stay "
+        "in --dtype.",
+        choices=("float32", "tf32", "bf16"),
+    )
+    compile: bool = option(False, "Whether torch compiles the network's layers and their pullback.")
     log_every: int = option(50, "Steps between two lines of the log.", low=1)
     checkpoint_every: int = option(
         1000,

@@ -18,6 +18,7 @@ from refwfm.transport.grids import Cost, Grid, Softmin, grid_softmin
 from refwfm.transport.semidual import semidual_value_and_gradient
 from refwfm.transport.sinkhorn import Sinkhorn, sinkhorn
 from refwfm.transport.starts import error_curve
+from refwfm.transport.streaming import StreamedSoftmin, streamed_softmin
 
 
 class PairwiseSqDistance(Protocol):
@@ -146,6 +147,7 @@ class Ops(NamedTuple):
     pairwise_sq_distance: PairwiseSqDistance
     path: Path
     sinkhorn: SinkhornSolver
+    streamed_softmin: StreamedSoftmin
     grid_softmin: GridSoftmin
     error_curve: ErrorCurve
     semidual_value_and_gradient: SemidualValueAndGradient
@@ -161,6 +163,7 @@ REFERENCE = Ops(
     pairwise_sq_distance,
     path,
     sinkhorn,
+    streamed_softmin,
     grid_softmin,
     error_curve,
     semidual_value_and_gradient,

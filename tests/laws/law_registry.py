@@ -12,6 +12,7 @@ import law_of_plans  # noqa: F401
 import law_of_populations  # noqa: F401
 import law_of_potentials  # noqa: F401
 import law_of_slices  # noqa: F401
+import law_of_streaming  # noqa: F401
 import law_of_training  # noqa: F401
 from law_record import REGISTRY
 
@@ -53,6 +54,9 @@ LAWLESS = {
     "populations.pairs.indicators": "constants",
     "training.muon.is_hidden": "a question about a name and a number of axes",
     "transport.grids.unit_grid": "constants",
+    "transport.point_problem.cut": "where blocks begin, which has no effect on results",
+    "transport.point_problem.block_side": "how much to take at once, which has no effect on results",
+    "transport.point_problem.live": "a question about weights: laws of padding hold what is made of it",
     "transport.programme.blocks": "how much to take at once, which has no effect on results",
     "transport.programme.mean_cost": "a mean on the host; laws of exact.sq_wasserstein2 and emd.emd hold it",
     "transport._parallel.each": "one call after the other, or several at once: the values of its argument",

@@ -12,7 +12,8 @@ from refwfm.transport.entropic import (
     entropic_map,
     extend_potential,
 )
-from refwfm.validation import corners
+from refwfm.transport.streamed_plans import streamed_entropic_map
+from refwfm.validation import corners, streamed_checks
 from refwfm.validation.check import Check, Item, Misprint, Tolerance, differences, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -206,8 +207,9 @@ def wfm_13() -> Item:
             "The mean of the target under the plan's conditional law, at any point; on the sample the plan's "
             "barycentric projection. Debiased, it leaves a cloud that is its own target where it is."
         ),
-        functions=(entropic_map, barycentric_projection, debiased_entropic_map),
+        functions=(entropic_map, barycentric_projection, debiased_entropic_map, streamed_entropic_map),
         checks=(
+            streamed_checks.map_check(),
             Check(
                 "finite differences of the extended potential",
                 map_is_the_gradient,

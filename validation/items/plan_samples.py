@@ -3,7 +3,8 @@
 import numpy as np
 
 from refwfm.transport.plans import sample_pairs, sample_targets
-from refwfm.validation import corners
+from refwfm.transport.streamed_plans import sample_streamed_targets
+from refwfm.validation import corners, streamed_checks
 from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item
 
 DRAWS = 20000
@@ -23,7 +24,7 @@ def gwfm_29() -> Item:
         title="pairs of atoms drawn from a plan",
         latex=r"(i_k,j_k)\sim\hat\pi,\quad k=1,\dots,n,\qquad X_t=(1-t)\,(x_{i_k})_k+t\,(y_{j_k})_k",
         statement="Independent pairs with the plan's probabilities; never a pair of probability zero.",
-        functions=(sample_pairs, sample_targets),
+        functions=(sample_pairs, sample_targets, sample_streamed_targets),
         checks=(
             Check(
                 "frequencies of all pairs, Monte Carlo",
@@ -73,6 +74,7 @@ def gwfm_29() -> Item:
                 dimensions=(6, 16),
             ),
             corners.permutation_check(),
+            streamed_checks.sampling_check(),
         ),
     )
 

@@ -18,7 +18,7 @@ from refwfm.transport.sinkhorn import (
     sq_euclidean_cost,
     transport_cost,
 )
-from refwfm.validation import corners, stopping
+from refwfm.validation import corners, stopping, streamed_checks
 from refwfm.validation.check import Check, Item, Tolerance, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -112,8 +112,9 @@ def wfm_12() -> Item:
             marginal_errors,
             cost_scale,
             log_weights,
+            *streamed_checks.FUNCTIONS,
         ),
-        checks=(*_plans(), *_values(), *_parts(), *stopping.sinkhorn_checks(), corners.nan_scale_check()),
+        checks=_plans() + _values() + _parts() + stopping.sinkhorn_checks() + streamed_checks.checks(),
     )
 
 
@@ -344,6 +345,7 @@ def _parts():
             roundings(30, "a mean of 30 numbers"),
             dimensions=(1, 3),
         ),
+        corners.nan_scale_check(),
     )
 
 

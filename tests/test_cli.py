@@ -13,6 +13,7 @@ from command import assert_error, refwfm, succeed
 from refwfm import datasets
 from refwfm.backends import INSTALL
 from refwfm.backends import load as load_backend
+from refwfm.cli import _asked as asked
 from refwfm.cli import figures, gaussian_runs, info
 from refwfm.cli import generate as generate_command
 from refwfm.cli import runs as commands
@@ -221,7 +222,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     def broken(*_, **__):
         raise AssertionError("a bug")
 
-    monkeypatch.setattr(train_command, "load", broken)
+    monkeypatch.setattr(asked, "load", broken)
     assert isinstance(refwfm("train", *TINY).exception, AssertionError)
 
 
@@ -349,7 +350,7 @@ def test_a_library_that_is_not_installed_is_one_line_that_says_what_to_install(w
     monkeypatch.delitem(sys.modules, "refwfm.backends._cupy", raising=False)
     command = commands_with_a_backend(moons)[which]
     for result in (refwfm(*command, "--backend", "cupy"), refwfm(*command, REFWFM_BACKEND="cupy")):
-        assert_error(result, "backend 'cupy' is not installed", 'pip install "refwfm[cupy]"')
+        assert_error(result, "backend 'cupy' is not installed", 'pip install "refwfm[cupy12]"')
 
 
 def test_the_option_goes_before_the_environment(tmp_path):

@@ -80,7 +80,7 @@ def check(words):
         if words[0] == "museum" and values["id"]:
             assert catalogue.find(values["id"], catalogue.by_id())
         data = values.get("data")
-        assert not data or "." in str(data) or str(data) in {*CATALOGUE, *PAIRS, *POPULATIONS}
+        assert not data or {".", "/"} & set(str(data)) or str(data) in {*CATALOGUE, *PAIRS, *POPULATIONS}
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2])
         if words[2] == "refwfm.validation.mutations":

@@ -11,7 +11,7 @@ import numpy as np
 from refwfm import backends, datasets
 from refwfm.runs import models
 from refwfm.training import algorithm, optim
-from refwfm.training.config import CloudConfig, GaussianConfig, MetaFMConfig, MetaOTConfig
+from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.team import ALONE, Share
 
 STEPS = 50
@@ -34,9 +34,13 @@ def cases():
             GaussianConfig(batch=5, steps=STEPS, width=8, depth=1, ema=0.9),
             datasets.load("cities"),
         ),
-        "sampled": (CloudConfig(inner="sampled", source_size="data", **small), clouds([3, 5])),
+        "sampled": (
+            replace(CloudConfig(inner="sampled", source_size="data", **small), steps=10),
+            clouds([3, 5]),
+        ),
         "twin": (replace(CloudConfig(inner="entropic", inner_tol=1e-3, **small), steps=5), clouds([48])),
         "meta-ot": (MetaOTConfig(batch=5, steps=5, width=8, depth=1), datasets.load_pairs("strokes")),
+        "meta-clouds": (MetaCloudsConfig(batch=5, steps=5), clouds([4, 6])),
         "meta-fm": (
             MetaFMConfig(batch=3, steps=4, width=8, depth=1, particles=6),
             datasets.load_populations("synthetic-screen"),

@@ -1,5 +1,6 @@
 """Families in folders: the numbers of those in memory, and no more is read than what is asked for."""
 
+import json
 import shutil
 import tracemalloc
 
@@ -244,3 +245,18 @@ def test_a_zarr_group_is_the_family(tmp_path):
     shutil.rmtree(tmp_path / "f.zarr" / "offsets")
     with pytest.raises(FileNotFoundError, match="lacks offsets"):
         datasets.load(tmp_path / "f.zarr")
+
+
+def test_broken_chunks_are_refused(tmp_path):
+    """Bytes of anything, and a group that says that a few bytes hold more than memory."""
+    for kind in ("bytes", "shape"):
+        folder = tmp_path / f"{kind}.zarr"
+        zarr_of(folder, clouds())
+        if kind == "bytes":
+            (chunk,) = (folder / "points" / "c" / "0").iterdir()
+            chunk.write_bytes(b"no chunk of ours")
+        else:
+            about = json.loads((folder / "offsets" / "zarr.json").read_text())
+            (folder / "offsets" / "zarr.json").write_text(json.dumps({**about, "shape": [10**12]}))
+        with pytest.raises((ValueError, OSError), match=f"{kind}.zarr"):
+            datasets.load(folder)

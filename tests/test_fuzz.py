@@ -24,8 +24,8 @@ from refwfm.storage import cards, checkpoints, records
 from refwfm.validation import fuzz, guided_fuzz
 
 KINDS = (
-    *("IDX", "IDX, gzip", "npy", "npz", "npz, compressed", "family", "safetensors", "TOML"),
-    *("OFF", "PLY", "OBJ", "points", "CSV", "PLY, binary", "STL", "record", "populations"),
+    *("IDX", "IDX, gzip", "npy", "npz", "npz, compressed", "family", "folder", "safetensors"),
+    *("TOML", "OFF", "PLY", "OBJ", "points", "CSV", "PLY, binary", "STL", "record", "populations"),
 )
 
 

@@ -15,9 +15,9 @@ from thirds import THOROUGH
 from refwfm.backends import BackendError, _processes
 from refwfm.couplings.inner import INNER, couple
 from refwfm.measures import PointCloud
-from refwfm.runs import models
+from refwfm.runs import models, together
 from refwfm.training.optim import flatten
-from refwfm.training.team import Share, members, part_of
+from refwfm.training.team import ALONE, Share, members, part_of
 from refwfm.transport.sinkhorn import sinkhorn
 
 HERE = Path(__file__).parent
@@ -171,6 +171,27 @@ def test_all_end_when_one_does(tmp_path, ending, words):
     assert said == [f"{words}; continue from step {step} with: refwfm train --resume --out {out}"]
     assert models.load_model(out, models.Host("float64")).state.step == step
     succeed("train", "--resume", "--out", out, "--steps", step + 2, "--quiet")
+
+
+def test_other_options_or_data_are_refused():
+    own = {"batch": 5, "fingerprint": "a", "log_every": 50}
+    together._check_terms(own, dict(own))
+    with pytest.raises(ValueError, match="another value of batch, the data than process 0"):
+        together._check_terms(own, {**own, "batch": 6, "fingerprint": "b"})
+
+
+def test_stopping_is_agreed_on():
+    """What the other wants is what this one does; alone it is asked itself."""
+    told = iter([np.zeros(2), np.asarray([0.0, 1.0]), np.asarray([1.0, 0.0])])
+    team = ALONE._replace(share=Share(0, 2), largest=lambda mine: np.maximum(mine, next(told)))
+    agreed = together.Agreed(team, lambda: False)
+    due = agreed.due(lambda state, metrics: False)
+    assert [(due(None, None), agreed.stop()) for _ in range(3)] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
+    assert together.Agreed(ALONE, lambda: True).stop()
 
 
 @pytest.mark.parametrize("name", ["strict", "jax", "cupy"])

@@ -2,17 +2,20 @@
 
 import os
 import re
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from refwfm.backends import ENVIRONMENT, Backend, BackendError
 from refwfm.cli import _common, _signals
 from refwfm.cli._errors import EXPECTED, in_words
+from refwfm.runs import models
 from refwfm.training.team import ALONE, Share, Team, TeamError
 
 
@@ -59,7 +62,7 @@ def joined() -> Iterator[Team]:
 def _leave_word(team: Team, tell: Callable[[str], bool], error: BaseException) -> None:
     """Tell the other processes what this one has failed of, unless it is that one of them has."""
     if isinstance(error, KeyboardInterrupt):
-        check_team(team, error, "stopped")
+        check_team(team, error)
     if team.share.rank and isinstance(error, TeamError):
         if _left_alone(team) and tell(str(error)):
             _common.console.quiet, _common.console.stderr = False, True
@@ -79,11 +82,23 @@ def _left_alone(team: Team) -> bool:
     return True
 
 
-def check_team(team: Team, error: BaseException, rest: str, /) -> None:
-    """Raise what another process has failed of, and the rest, where that is behind an error of this one."""
+def check_team(team: Team, error: BaseException, folder: Path | None = None, /) -> None:
+    """Raise what another process has failed of, and what is left, where that is behind this one's error."""
     words = team.heard()
     if words or isinstance(error, TeamError):
+        rest = "stopped" if folder is None else stopped(folder)
+        if team.share.rank and folder is not None and not models.checkpoints_in(folder):
+            rest = "process 0, on another machine, keeps the run's folder"
         raise TeamError(f"{words or error}; {rest}") from None
+
+
+def stopped(folder: Path, /) -> str:
+    """What is left of a run that was stopped."""
+    found = models.checkpoints_in(folder)
+    if not found or not (folder / "config.toml").exists():
+        return "stopped before the first step; nothing was kept"
+    again = f"refwfm train --resume --out {shlex.quote(str(folder))}"
+    return f"stopped; continue from step {models.step_of(found[-1])} with: {again}"
 
 
 def _code(error: KeyboardInterrupt | typer.Exit) -> int:

@@ -151,8 +151,8 @@ def train(
                     team=team,
                 )
         except (KeyboardInterrupt, TeamError) as error:
-            _processes.check_team(team, error, _stopped(folder))
-            say(_stopped(folder))
+            _processes.check_team(team, error, folder)
+            say(_processes.stopped(folder))
             raise typer.Exit(stopping.exit_code) from None
     if team.share.rank:
         return
@@ -228,15 +228,6 @@ def _held_out(
         if group != "cluster" and how[0].isdigit():
             say(f"a {group} shares cells with others; --hold-out COLUMN keeps whole sections out")
     return training, held
-
-
-def _stopped(folder: Path) -> str:
-    """What is left of a run that was stopped."""
-    found = models.checkpoints_in(folder)
-    if not found or not (folder / "config.toml").exists():
-        return "stopped before the first step; nothing was kept"
-    again = f"refwfm train --resume --out {shlex.quote(str(folder))}"
-    return f"stopped; continue from step {models.step_of(found[-1])} with: {again}"
 
 
 def _saved(folder: Path) -> str:

@@ -1,6 +1,5 @@
 """What is read of an AnnData file (.h5ad) or store (.zarr): expression, entries of obsm, columns of obs."""
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refwfm.datasets._chunks import DENSEST, LARGE, check_chunks
+from refwfm.datasets._chunks import check_group, check_size
 from refwfm.datasets._grouping import missing_in, refuse_missing
 from refwfm.datasets._hdf5 import check_texts
 from refwfm.datasets.cells import nearest, principal_components, sparse_components, standardize
@@ -81,29 +80,16 @@ def _check_sizes(path: Path, is_store: bool) -> None:
     if is_store:
         import zarr
 
-        _check_group(zarr.open_group(path, mode="r"), path)
+        check_group(zarr.open_group(path, mode="r"), path)
         return
     import h5py
 
     def check(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
-            _check_size(name, item, item.id.get_storage_size())
+            check_size(name, item, item.id.get_storage_size())
 
     with h5py.File(path, "r") as file:
         file.visititems(check)
-
-
-def _check_group(group: Any, folder: Path) -> None:
-    for name, array in group.arrays():
-        _check_size(f"{folder.name}/{name}", array, check_chunks(array, folder / name))
-    for name, each in group.groups():
-        _check_group(each, folder / name)
-
-
-def _check_size(name: str, array: Any, stored: int) -> None:
-    size = math.prod(array.shape) * array.dtype.itemsize
-    if size > LARGE and size > DENSEST * stored:
-        raise ValueError(f"{name} is to have shape {tuple(array.shape)}, and has {stored} bytes in the file")
 
 
 def matrix_of(data: Any, layer: str | None = None, use_raw: bool = False, /) -> tuple[Any, Any, str]:

@@ -56,3 +56,18 @@ def _check_texts(array: Any, codec: Any, file: Path) -> None:
     count = int.from_bytes(bytes((codec.decode(content) if codec else content)[:4]), "little")
     if count > math.prod(array.chunks):
         raise ValueError(f"the chunk {file.name} of {file.parent.name} says that it holds {count} texts")
+
+
+def check_group(group: Any, folder: Path, /) -> None:
+    """Look at all arrays of a group, and of the groups in it; errors as for ``check_chunks``."""
+    for name, array in group.arrays():
+        check_size(f"{folder.name}/{name}", array, check_chunks(array, folder / name))
+    for name, each in group.groups():
+        check_group(each, folder / name)
+
+
+def check_size(name: str, array: Any, stored: int, /) -> None:
+    """Raise ``ValueError`` where so many bytes in a file cannot hold an array of this shape."""
+    size = math.prod(array.shape) * array.dtype.itemsize
+    if size > LARGE and size > DENSEST * stored:
+        raise ValueError(f"{name} is to have shape {tuple(array.shape)}, and has {stored} bytes in the file")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refwfm.datasets._chunks import check_group
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import BASIS, CONDITIONS, FORMATS, GROUPS, family_arrays, family_of, read_npy
@@ -184,6 +185,7 @@ def _zarr_readers(path: Path) -> dict[str, Callable[[bool], Any]]:
         raise ModuleNotFoundError(f'{path} is a Zarr group: pip install "refwfm[zarr]" ({error})') from None
     try:
         group: Any = zarr.open_group(str(path), mode="r")
+        check_group(group, path)
         names = sorted(name for name in group.array_keys() if _is_known(name))
         arrays = {name: group[name] for name in names}
         about = {name: np.array(value, dtype=np.str_) for name, value in dict(group.attrs).items()}

@@ -88,7 +88,12 @@ class StoredRows:
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _read(self, start: int, stop: int) -> NDArray[np.float64]:
-        return np.asarray(self.source[start:stop]).astype(np.float64, copy=True)
+        try:
+            return np.asarray(self.source[start:stop]).astype(np.float64, copy=True)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # what unpacks chunks can raise anything on bytes of anything
+            raise ValueError(f"rows {start} to {stop} cannot be read: {error}") from error
 
 
 def blocks(offsets: NDArray[np.int64], /) -> Iterator[tuple[int, int]]:

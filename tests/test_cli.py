@@ -349,7 +349,7 @@ def test_a_library_that_is_not_installed_is_one_line_that_says_what_to_install(w
     monkeypatch.delitem(sys.modules, "refwfm.backends._cupy", raising=False)
     command = commands_with_a_backend(moons)[which]
     for result in (refwfm(*command, "--backend", "cupy"), refwfm(*command, REFWFM_BACKEND="cupy")):
-        assert_error(result, "backend 'cupy' is not installed", 'pip install "refwfm[cupy]"')
+        assert_error(result, "backend 'cupy' is not installed", 'pip install "refwfm[cupy12]"')
 
 
 def test_the_option_goes_before_the_environment(tmp_path):

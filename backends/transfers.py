@@ -4,7 +4,8 @@ Arrays cross in ``_array.to_host``, ``asarray_like`` and ``on_device_of``, which
 Single numbers cross where Python asks an array for one, ``float(x)``, ``bool(x)``, ``x[mask]`` (its length):
 while something is counted the class of the arrays tells that, too. Nothing is changed outside of ``counted``.
 
-What a library waits for on its own account, such as an error code of a decomposition, it does not tell.
+What a library waits for on its own account, an error code of a decomposition, the length of ``nonzero``, it
+does not tell.
 """
 
 import sys

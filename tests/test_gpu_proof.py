@@ -185,6 +185,24 @@ def test_bounds_on_what_benches_return(monkeypatch, tmp_path, error, fine):
     assert parts.bench("numpy", "smoke", tmp_path)[0] == fine
 
 
+MEBI = 2**20
+TOLD = {
+    "torch:cuda": SimpleNamespace(cuda=SimpleNamespace(max_memory_allocated=lambda: 3 * MEBI)),
+    "cupy": SimpleNamespace(get_default_memory_pool=lambda: SimpleNamespace(total_bytes=lambda: 3 * MEBI)),
+    "jax:cuda": SimpleNamespace(
+        devices=lambda kind: [SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 3 * MEBI})]
+    ),
+}
+
+
+@pytest.mark.parametrize("device", TOLD)
+def test_memory_is_what_the_library_tells(monkeypatch, device):
+    monkeypatch.setitem(sys.modules, device.partition(":")[0], TOLD[device])
+    assert parts.memory(device)["device_mib"] == 3.0
+    monkeypatch.setitem(sys.modules, device.partition(":")[0], SimpleNamespace())  # one that does not tell
+    assert {*parts.memory(device)} == {"process_mib", "children_mib"}
+
+
 # The whole, at a small size
 
 

@@ -239,6 +239,7 @@ PLANS = {
 def row_of(plan):
     """A row of the table: bytes a step, and how often something crosses."""
     found = crossed(*PLANS[plan])
+    assert {why for _, why in found} <= {*transfers.PLACES.values()}  # in words, and no name of a function
     cells = [plan]
     for direction in (TO_DEVICE, TO_HOST):
         parts = [numbers for (way, _), numbers in found.items() if way == direction]

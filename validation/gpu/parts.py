@@ -3,6 +3,7 @@
 A part returns ``(ok, words, figures)``; what it raises is the outcome of its process.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -180,18 +181,26 @@ def memory(device: str) -> dict[str, float]:
         resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     found = {"process_mib": own, "children_mib": children}
-    library, place = device.partition(":")[0], device.partition(":")[2]
-    module = sys.modules.get({"torch": "torch", "cupy": "cupy", "jax": "jax"}.get(library, ""))
-    if module is None:
-        return found
-    if library == "torch" and place.startswith("cuda"):
-        found["device_mib"] = module.cuda.max_memory_allocated() / 2**20
-    if library == "cupy":
-        found["device_mib"] = module.get_default_memory_pool().total_bytes() / 2**20
-    if library == "jax" and place == "cuda":
-        told = module.devices("gpu")[0].memory_stats() or {}
-        found["device_mib"] = told.get("peak_bytes_in_use", 0) / 2**20
+    with contextlib.suppress(Exception):  # a library that does not tell spoils no part
+        peak = _device_peak(device)
+        if peak is not None:
+            found["device_mib"] = peak / 2**20
     return found
+
+
+def _device_peak(device: str) -> int | None:
+    """Bytes that a library has held on a device, at most, None where there is none."""
+    library, _, place = device.partition(":")
+    module = sys.modules.get(library)
+    if module is None or place == "cpu":
+        return None
+    if library == "torch":
+        return int(module.cuda.max_memory_allocated())
+    if library == "cupy":
+        return int(module.get_default_memory_pool().total_bytes())
+    if library == "jax":
+        return int(module.devices("gpu")[0].memory_stats()["peak_bytes_in_use"])
+    return None
 
 
 def main(kind: str, device: str, size: str, folder: str, out: str) -> None:
@@ -200,7 +209,7 @@ def main(kind: str, device: str, size: str, folder: str, out: str) -> None:
     ok, words, figures = KINDS[kind](device, size, Path(folder))
     seconds = time.perf_counter() - began
     record = {"ok": ok, "words": words, "seconds": seconds, "memory": memory(device), "figures": figures}
-    atomic.write_text(Path(out), json.dumps(record))
+    atomic.write_text(Path(out), json.dumps(record, default=float))
 
 
 if __name__ == "__main__":

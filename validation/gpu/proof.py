@@ -141,7 +141,12 @@ def perform(
         "REFWFM_GPU_TESTS": str(tests),
         "REFWFM_GPU_AT_ONCE": str(at_once),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share the card
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),  # and what they compile
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+    if not part.device.endswith(":cpu"):
+        environment.setdefault("XLA_FLAGS", "")  # the flags with which tests compile faster are for CPUs
     began, outcome, words = time.monotonic(), "ok", ""
     log = out.with_suffix(".log")
     with log.open("wb") as file:

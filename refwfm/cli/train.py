@@ -20,7 +20,7 @@ from refwfm.cli._common import (
     title_of,
     training_progress,
 )
-from refwfm.cli._errors import EXPECTED, clear_errors, in_words
+from refwfm.cli._errors import clear_errors, in_words, is_expected
 from refwfm.cli._options import with_options
 from refwfm.cli.dry_run import only_json, tell
 from refwfm.cli.population_data import are_populations
@@ -247,8 +247,8 @@ def _trained(folder: Path) -> Iterator[None]:
     """Add to what goes wrong after training that the training is saved."""
     try:
         yield
-    except EXPECTED as error:
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+    except Exception as error:
+        if not is_expected(error) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
             raise
         raise OSError(f"{in_words(error)}; {_saved(folder)}") from error
 

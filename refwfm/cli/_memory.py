@@ -14,6 +14,8 @@ MARKS = ("RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory", "std::b
 SIZES = ("batch", "n_points", "particles", "reads", "width")
 """Options of a configuration on which the memory of a step depends."""
 
+STEP = "in a step of training"
+
 COMMANDS = {
     "generate": ("generating", "--size or --points"),
     "predict": ("predicting", "number of --population"),
@@ -46,7 +48,8 @@ def advice(error: BaseException, /) -> str:
     said = " ".join(str(error).split())
     first = (said.split(". ")[0] if len(said) > 200 else said).rstrip(".")  # torch adds a page
     words = f"out of memory {doing}".rstrip() + (f": {first}" if first else "")
-    return f"{words}; a smaller {less} takes less"
+    told = "; --dry-run tells how much" if doing == STEP else ""
+    return f"{words}; a smaller {less} takes less{told}"
 
 
 def _stage(error: BaseException) -> Stage:
@@ -67,7 +70,7 @@ def _stage(error: BaseException) -> Stage:
     if within("refwfm.runs.rectified"):
         return "making the pairs", f"--rectified-pairs{_now(config, 'rectified_pairs')}"
     if within("refwfm.training.algorithm.step"):
-        return "in a step of training", f"{_sizes(config)} (--dry-run tells what it takes)"
+        return STEP, _sizes(config)
     if within("refwfm.training.semidiscrete"):
         points = f"--n-points{_now(config, 'n_points')} or another --outer-cost"
         return "fitting the semidiscrete plan", points if hasattr(config, "n_points") else "family"

@@ -16,13 +16,14 @@ from refwfm.cli._common import (
     duration,
     family_in_words,
     named_path,
+    only_json,
     say,
     title_of,
     training_progress,
 )
 from refwfm.cli._errors import clear_errors, in_words, is_expected
 from refwfm.cli._options import with_options
-from refwfm.cli.dry_run import only_json, tell
+from refwfm.cli.dry_run import tell
 from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
 from refwfm.datasets import (

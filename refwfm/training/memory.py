@@ -44,7 +44,7 @@ ROWS = 1024
 
 
 PACKED = 2**17
-"""Numbers in the parameters from which on NumPy's optimiser packs no arrays."""
+"""About as many numbers as NumPy's optimiser copies at most, to have small arrays as one."""
 
 Rows = list[tuple[str, str, float]]
 """Names of arrays, their shapes in words, and how many numbers they have."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from refwfm import backends
 from refwfm.backends._memory import keep_freed_memory
@@ -76,6 +77,12 @@ def in_processes(
                 records.save(_file_of(folder, outcome.task), outcome)
             outcomes.append(outcome)
             done(outcome)
+    except TerminatedWorkerError:
+        end()
+        raise MemoryError(
+            "the system ended a process, as it does with one that takes more memory than there is; finished "
+            "runs are kept, and --resume goes on after them"
+        ) from None
     except BaseException:
         end()
         raise

@@ -467,3 +467,18 @@ def test_numpy_integers_are_integers():
     assert k_nearest(np.array([[2.0, 1.0]]), k=np.int64(1)).tolist() == [[1]]
     with pytest.raises(TypeError, match="distance must be an array"):
         k_nearest([[2.0, 1.0]], k=1)
+
+
+def test_a_backend_that_gives_all_at_once_gives_the_same(rng):
+    """As Ray's backend of joblib does."""
+    joblib = pytest.importorskip("joblib")
+
+    class AtOnce(joblib.parallel.SequentialBackend):
+        supports_return_generator = False
+
+    xs = family(rng, [3, 4, 5])
+    joblib.register_parallel_backend("at-once", AtOnce)
+    with joblib.parallel_config("at-once"):
+        assert isinstance(joblib.parallel.get_active_backend()[0], AtOnce)
+        result = pairwise_emd(xs, squared=True)
+    np.testing.assert_array_equal(result, pairwise_emd(xs, squared=True))

@@ -15,6 +15,8 @@ from command import assert_error, refwfm, succeed
 from refwfm import backends, datasets
 from refwfm.cli import dry_run
 from refwfm.cli.meta_runs import load_measures
+from refwfm.clouds import pad
+from refwfm.couplings import inner
 from refwfm.runs import models
 from refwfm.training import algorithm, memory
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
@@ -157,6 +159,29 @@ def test_parameters_and_moments_are_what_they_are():
     state = model.state
     trees = (state.params, state.adam.first, state.adam.second, state.ema)
     assert held == sum(leaf.nbytes for tree in trees for leaf in tree_leaves(tree))
+
+
+@pytest.mark.parametrize(
+    "sizes", [((5, 7, 4), (5, 7, 4)), ((5, 7, 4), (6, 3, 4))], ids=["alike", "not alike"]
+)
+def test_exact_plans_in_blocks_are_the_same_in_less_memory(rng, monkeypatch, sizes):
+    x, y = (pad([rng.standard_normal((30 * n, 2)) for n in each]) for each in sizes)
+
+    def coupled():
+        gc.collect()
+        tracemalloc.start()
+        found = inner.couple(x, y, "exact", rng=np.random.default_rng(0), solve=None)
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found, size
+
+    coupled()  # imports what solves
+    whole, much = coupled()
+    monkeypatch.setattr(inner, "BLOCK", 1)
+    parts, little = coupled()
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert little < 0.75 * much
 
 
 # The command

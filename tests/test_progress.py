@@ -1,6 +1,7 @@
 """How far something is: a bar on a terminal, elsewhere a line now and then, and nothing of what is short."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -51,3 +52,10 @@ def test_the_closing_evaluation_says_how_far_it_is(monkeypatch, tmp_path, rng, u
     assert done == sorted(done)
     assert (np.diff(done) >= 0).all()
     assert f"of {70 if kind == 'clouds' else 8}," in said
+
+
+@pytest.mark.parametrize("name", ["cities", "fours"])
+def test_json_stands_alone_however_long_it_takes(monkeypatch, name):
+    monkeypatch.setattr(_common, "EVERY", -1.0)
+    json.loads(succeed("evaluate", name, "--size", 6, "--steps", 2, "--seeds", 1, "--json"))
+    assert " to come" in succeed("evaluate", name, "--size", 6, "--steps", 2, "--seeds", 1)

@@ -54,6 +54,16 @@ def say(line: str, /) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+@contextmanager
+def only_json(wanted: bool, /) -> Iterator[None]:
+    """Print nothing within the block where JSON is wanted; ``typer.echo`` still does."""
+    before, console.quiet = console.quiet, wanted or console.quiet
+    try:
+        yield
+    finally:
+        console.quiet = before
+
+
 def named_path(text: str | Path, /) -> Path:
     """Path of an option; not the empty one, which would be the current folder."""
     if not str(text):

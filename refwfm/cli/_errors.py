@@ -13,6 +13,7 @@ from rich.text import Text
 
 from refwfm.backends import BackendError
 from refwfm.cli import _signals
+from refwfm.cli._memory import advice, is_out_of_memory
 from refwfm.evidence import ConvergenceError
 from refwfm.runs.folders import RunError
 from refwfm.storage.checkpoints import CheckpointWarning
@@ -41,22 +42,27 @@ def clear_errors(*, stopped: str | Callable[[], str] = "stopped") -> Iterator[No
     except KeyboardInterrupt as signal:
         _print(Text(stopped if isinstance(stopped, str) else stopped()))
         raise typer.Exit(_signals.exit_code(signal)) from None
-    except EXPECTED as error:
+    except Exception as error:
+        if not is_expected(error):
+            raise
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise  # the reader of a pipe has seen enough (`| head`); typer ends quietly
         line = " ".join(in_words(error).split())
-        if isinstance(error, MemoryError):
-            line = (
-                f"out of memory{': ' * bool(line)}{line}; a smaller --width, --batch or --points takes less"
-            )
         if isinstance(error, RunError):
             line += FLAGS
         _print(Text("error: ", style="bold red").append(line, style="default"))
         raise typer.Exit(2) from error
 
 
+def is_expected(error: BaseException, /) -> bool:
+    """Whether a user can cause an error; memory runs out by each library's own kind of error."""
+    return isinstance(error, EXPECTED) or is_out_of_memory(error)
+
+
 def in_words(error: BaseException, /) -> str:
     """What an error says; one of the system without its number, which tells nobody anything."""
+    if is_out_of_memory(error):
+        return advice(error)
     if isinstance(error, OSError) and isinstance(error.strerror, str):
         if error.filename is not None:
             return f"{error.filename}: {error.strerror}"

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -31,16 +30,6 @@ except ImportError:  # Windows
 
 STEPS = 2
 """Steps that are timed, after one that may compile."""
-
-
-@contextmanager
-def only_json(wanted: bool, /) -> Iterator[None]:
-    """Nothing on standard output within the block but what ``tell`` prints, where JSON is wanted."""
-    before, console.quiet = console.quiet, wanted or console.quiet
-    try:
-        yield
-    finally:
-        console.quiet = before
 
 
 def tell(

@@ -15,6 +15,7 @@ from refwfm.cli._common import (
     console,
     explained,
     mean_and_spread,
+    only_json,
     say,
     title_of,
 )
@@ -128,7 +129,7 @@ def evaluate(
             own, held = own_data(run, model)
             family = cloud_runs.held_out(own, held) if data is None else load(data)
             _check_comparable(model, family)
-            with pools_on(executor):
+            with pools_on(executor), only_json(as_json):
                 numbers = cloud_runs.evaluate(
                     model,
                     own,
@@ -147,15 +148,16 @@ def evaluate(
             own, held = (None, None) if data is not None else own_data(run, model)
             family = load(data) if data is not None else own if held is None else held
             _check_comparable(model, family)
-            numbers = gaussian_runs.evaluate(
-                *(model, family, place),
-                size=size,
-                n_steps=steps,
-                seeds=seeds,
-                training=own,
-                method=solver,
-                times=times,
-            )
+            with only_json(as_json):
+                numbers = gaussian_runs.evaluate(
+                    *(model, family, place),
+                    size=size,
+                    n_steps=steps,
+                    seeds=seeds,
+                    training=own,
+                    method=solver,
+                    times=times,
+                )
     if as_json:
         about = {"run": str(run), "data": family.name, "size": size, "steps": steps, "seeds": seeds}
         about |= {"solver": solver, "times": times, "calls": steps * len(RUNGE_KUTTA[solver][0])}

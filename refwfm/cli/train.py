@@ -25,14 +25,15 @@ from refwfm.cli._common import (
     duration,
     family_in_words,
     named_path,
+    only_json,
     say,
     title_of,
     training_progress,
 )
-from refwfm.cli._errors import EXPECTED, clear_errors, in_words
+from refwfm.cli._errors import clear_errors, in_words, is_expected
 from refwfm.cli._options import with_options
 from refwfm.cli._transfers import counting
-from refwfm.cli.dry_run import only_json, tell
+from refwfm.cli.dry_run import tell
 from refwfm.datasets import (
     CloudFamily,
     Family,
@@ -239,7 +240,7 @@ def _trained(folder: Path) -> Iterator[None]:
     """Add to what goes wrong after training that the training is saved."""
     try:
         yield
-    except EXPECTED as error:
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+    except Exception as error:
+        if not is_expected(error) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
             raise
         raise OSError(f"{in_words(error)}; {_saved(folder)}") from error

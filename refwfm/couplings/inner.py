@@ -54,6 +54,10 @@ class Coupled(NamedTuple):
     n_iter: int = 0
 
 
+BLOCK = 2**23
+"""Entries of the costs of exact plans that are made at a time (or those of one pair of clouds)."""
+
+
 class Options(NamedTuple):
     """What inner plans need besides the clouds; see ``couple``."""
 
@@ -183,13 +187,35 @@ def couple(
 
 
 def _exact(x: PointCloud, y: PointCloud, options: Options) -> Coupled:
-    cost = sq_euclidean_cost(x.points, y.points)
     if options.permutable():
-        return _mapped(x, take_rows(y.points, assignment(cost, x.weights, y.weights)), _no_error(x), options)
-    optimal = transport_plan(cost, x.weights, y.weights).plan
+        return _mapped(x, _in_blocks(_assigned, x, y), _no_error(x), options)
     if options.replace:
+        optimal = transport_plan(sq_euclidean_cost(x.points, y.points), x.weights, y.weights).plan
         return _drawn_from(optimal, x, y, _no_error(x), options)
-    return _mapped(x, barycentric_projection(optimal, y.points), _no_error(x), options)
+    return _mapped(x, _in_blocks(_mean_targets, x, y), _no_error(x), options)
+
+
+def _assigned(x: PointCloud, y: PointCloud) -> Array:
+    cost = sq_euclidean_cost(x.points, y.points)
+    return take_rows(y.points, assignment(cost, x.weights, y.weights))
+
+
+def _mean_targets(x: PointCloud, y: PointCloud) -> Array:
+    cost = sq_euclidean_cost(x.points, y.points)
+    return barycentric_projection(transport_plan(cost, x.weights, y.weights).plan, y.points)
+
+
+def _in_blocks(images: Callable[[PointCloud, PointCloud], Array], x: PointCloud, y: PointCloud) -> Array:
+    """Images (B, n, d) of points, of so many pairs of clouds at a time that ``BLOCK`` bounds their costs."""
+    size, n = x.weights.shape
+    step = max(1, BLOCK // max(1, n * y.weights.shape[-1]))
+    if step >= size:
+        return images(x, y)
+    blocks = (slice(start, min(start + step, size)) for start in range(0, size, step))
+    parts = [
+        images(*(PointCloud(*(part[rows, ...] for part in cloud)) for cloud in (x, y))) for rows in blocks
+    ]
+    return array_namespace(x.points).concat(parts, axis=0)
 
 
 def _rounded(x: PointCloud, y: PointCloud, options: Options) -> Coupled:

@@ -21,6 +21,7 @@ import numpy as np
 
 from refwfm.bures_metric import PAIRWISE_BLOCK
 from refwfm.couplings.costs import COSTS
+from refwfm.couplings.inner import BLOCK as COSTS_AT_ONCE
 from refwfm.couplings.inner import ENTROPIC
 from refwfm.populations.graphs import ELEMENTS
 from refwfm.training.base_config import TrainingConfig
@@ -43,7 +44,7 @@ ROWS = 1024
 
 
 PACKED = 2**17
-"""Numbers in the parameters from which on NumPy's optimiser packs no arrays."""
+"""About as many numbers as NumPy's optimiser copies at most, to have small arrays as one."""
 
 Rows = list[tuple[str, str, float]]
 """Names of arrays, their shapes in words, and how many numbers they have."""
@@ -250,9 +251,11 @@ def _clouds(config: CloudConfig, setting: Any, data: Any, padded: bool, cores: i
 def _inner(config: CloudConfig, setting: Any, sizes: Sizes) -> tuple[str, str, float]:
     """The inner plans of a batch: cost, a copy without padding, plan, and one of them under way."""
     B, n = config.batch, sizes.most
-    if config.inner in ("auto", *ENTROPIC, "exact"):
-        copies = 5 if config.inner == "exact" else 4  # some of those of exact ones are in float64
-        return "costs and inner plans", f"{copies} × ({B}, {n}, {n})", float(copies * B * n * n)
+    if config.inner in ("auto", *ENTROPIC):
+        return "costs and inner plans", f"4 × ({B}, {n}, {n})", 4.0 * B * n * n
+    if config.inner == "exact":  # some of these are in float64
+        at_once = min(B, max(1, COSTS_AT_ONCE // (n * n)))
+        return "costs and inner plans", f"5 × ({at_once}, {n}, {n})", 5.0 * at_once * n * n
     if config.inner != "sliced":
         return "inner plans", f"({B}, {n})", 4.0 * B * n
     if len(np.unique(setting.sizes)) == 1:

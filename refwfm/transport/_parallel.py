@@ -23,11 +23,18 @@ def in_parallel(function: Callable[..., Any], arguments: Arguments, /, *, n_jobs
 def as_they_come(function: Callable[..., Any], arguments: Arguments, /, *, n_jobs: int) -> Iterator[Any]:
     """Values of a function, in order, each as soon as it and those before it are there.
 
+    Where joblib's backend gives only all of them at once, as Ray's, they come then.
+
     Examples
     --------
     >>> list(as_they_come(pow, [(2, 3), (3, 2)], n_jobs=1))
     [8, 9]
     """
+    from joblib.parallel import get_active_backend
+
+    backend, _ = get_active_backend(prefer="threads")
+    if not backend.supports_return_generator:
+        return iter(in_parallel(function, arguments, n_jobs=n_jobs))
     return iter(_values(function, arguments, n_jobs=n_jobs, return_as="generator"))
 
 

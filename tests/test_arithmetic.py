@@ -252,7 +252,8 @@ TRAIN += ["--backend", "torch:cpu"]
 
 def test_a_run_says_how_it_was_computed_and_can_go_on_otherwise(tmp_path, undrawn):
     out = str(tmp_path / "run")
-    succeed(*TRAIN, "--data", "cities", "--out", out, "--precision", "bf16")
+    said = succeed(*TRAIN, "--data", "cities", "--out", out, "--precision", "bf16")
+    assert "layers of the network: bf16\n" in said
     tables = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert tables["run"]["precision"] == "bf16"
     assert "precision" not in tables["train"]

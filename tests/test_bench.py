@@ -70,7 +70,7 @@ def test_json_has_the_name_the_machine_and_a_row_for_each_case():
     assert set(found) == {"name", "machine", "rows"}
     assert found["name"] == "bures"
     assert {"cpu", "cores", "python", "numpy", "torch"} <= set(found["machine"])
-    keys = {"case", "ours_s", "peer", "peer_s", "speedup", "ours_error", "peer_error"}
+    keys = {"case", "ours_s", "peer", "peer_s", "speedup", "ours_error", "peer_error", "ours_mb", "peer_mb"}
     assert [set(row) for row in found["rows"]] == [keys, keys]
     assert found["rows"][0]["peer_error"] == 2e-8
     assert found["rows"][1]["ours_error"] is None

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from refwfm.transport import entropic, point_problem
 from refwfm.transport.plans import sample_targets
 from refwfm.transport.sinkhorn import (
     CHECK_EVERY,
+    Sinkhorn,
     dual_value,
     plan,
     sinkhorn,
@@ -205,6 +207,42 @@ def test_eps_is_relative_to_the_cost(rng, scale):
     ours = sinkhorn_points(*given, eps=0.1, scale_cost=scale, block=5, require=False, max_iter=1)
     truth = dense(*given, eps=0.1, scale_cost=scale, require=False, max_iter=1)
     assert ours.eps == pytest.approx(float(truth.eps), rel=1e-13)
+
+
+def gradients(value, arrays):
+    """A value of two members, and its derivatives in all arrays along (1, -2)."""
+    torch = pytest.importorskip("torch")
+    given = [torch.tensor(v, requires_grad=True) for v in arrays]
+    zero = torch.zeros(2)
+    result = value(*given[:4], Sinkhorn(*given[4:], zero, zero, 1, zero == 0))
+    found = torch.autograd.grad(result, given, torch.tensor([1.0, -2.0], dtype=torch.float64))
+    return result.detach().numpy(), [part.numpy() for part in found]
+
+
+def test_the_dual_value_has_the_dense_derivatives(rng):
+    """Of random potentials, where the plan's mass is not 1, with axes that broadcast and far from 0."""
+    x, y, a, b = problem(rng, 9, 8, batch=(2,))
+    f, g = 0.3 * rng.normal(size=(9,)), 0.3 * rng.normal(size=(2, 8))
+    b[:, 3] = g[:, 3] = 0.0
+    arrays = (x[0] + 1e3, y + 1e3, a, b, f, g, np.full(2, 0.3))
+
+    def stored(x, y, a, b, solution):
+        return dual_value(sq_euclidean_cost(x, y), a, b, solution)
+
+    ours, found = gradients(partial(streamed_dual_value, block=4), arrays)
+    value, truth = gradients(stored, arrays)
+    np.testing.assert_allclose(ours, value, rtol=1e-12)
+    for mine, theirs in zip(found, truth, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-9)
+        assert np.any(mine)
+
+
+def test_for_infinite_eps_the_derivative_is_that_of_the_product_plan(rng):
+    x, y, a, b = problem(rng, 9, 8, batch=(2,))
+    solved = sinkhorn_points(x, y, a, b, eps=math.inf)
+    found = gradients(partial(streamed_dual_value, block=4), (x, y, a, b, solved.f, solved.g, solved.eps))[1]
+    truth = 2.0 * a[..., None] * (x - np.einsum("bj,bjd->bd", b, y)[:, None])
+    np.testing.assert_allclose(found[0], truth * np.array([1.0, -2.0])[:, None, None], atol=1e-12)
 
 
 # Properties

@@ -4,6 +4,7 @@ from typing import Any
 
 from refwfm.backends import Backend
 from refwfm.backends.arithmetic import with_arithmetic
+from refwfm.cli._common import say
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig
 
@@ -25,7 +26,11 @@ def arithmetic_of(place: Backend, run: dict[str, Any], config: TrainingConfig, /
     if not isinstance(config, GaussianConfig | CloudConfig):
         raise ValueError(f"{option} is for flows of Gaussians and of clouds (--kind flow); got {run['kind']}")
     _check_network(config, option)
-    return with_arithmetic(place, precision=precision, compiled=compiled)
+    found = with_arithmetic(place, precision=precision, compiled=compiled)
+    how = ([precision] if precision in ("tf32", "bf16") else []) + (["compiled"] if compiled else [])
+    wait = ": the first step waits for the compiler" if compiled else ""
+    say(f"layers of the network: {', '.join(how)}{wait}")
+    return found
 
 
 def generating(place: Backend, precision: str | None, config: TrainingConfig, /) -> Backend:

@@ -21,6 +21,7 @@ BENCHES = {
     "train-bw": "a training step of the default networks against plain torch",
     "step-parts": "the parts of that step, product by product, NumPy against torch",
     "sinkhorn": "Sinkhorn to a marginal error against OTT-JAX and POT",
+    "streaming": "Sinkhorn without stored costs against dense solvers, OTT-JAX and GeomLoss: time, memory",
     "rounding": "rounding a plan against the sequential rule",
     "train-clouds": "a training step of the transformer against plain torch",
     "one-nn": "exact 1-NN in EMD and Chamfer against loops over SciPy",

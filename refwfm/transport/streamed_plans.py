@@ -5,12 +5,24 @@ the plan ``Pᵢⱼ = aᵢ bⱼ exp((fᵢ + gⱼ - ‖xᵢ - yⱼ‖²) / eps)`` 
 dense functions of the same meaning are in ``sinkhorn``, ``entropic`` and ``plans``.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from refwfm._array import Array, array_namespace, asarray_like, machine_eps, running_sum, sq_distances
-from refwfm._derivatives import refuse_gradient
+from refwfm._array import (
+    Array,
+    array_namespace,
+    asarray_like,
+    expand,
+    machine_eps,
+    matvec,
+    running_sum,
+    sq_distances,
+    summed_to,
+    transpose,
+)
+from refwfm._derivatives import refuse_gradient, with_pullback
 from refwfm.transport.point_problem import block_side, check_points, cut, live
 from refwfm.transport.problem import check_eps, check_weights, clear_points, log_weights
 from refwfm.transport.sinkhorn import Sinkhorn
@@ -60,6 +72,12 @@ def streamed_dual_value(
 
     Equation: WFM-12. ``dual_value``, over blocks. Parameters as for ``streamed_transport_cost``.
 
+    Notes
+    -----
+    Its derivatives are those of ``dual_value``: at fixed potentials ``2 Σⱼ Pᵢⱼ (xᵢ - yⱼ)`` in a point, f and
+    g in the weights. They take one more pass over blocks, and none of them is kept: with a solution of
+    detached arrays, a loss between clouds of any size.
+
     Examples
     --------
     >>> from refwfm.transport.streaming import sinkhorn_points
@@ -68,18 +86,77 @@ def streamed_dual_value(
     >>> round(float(streamed_dual_value(x, x, half, half, solution)), 9)
     0.5
     """
-    x, y, excess = *_cleared(x, y, a, b), 0.0
-    xp, side = array_namespace(x), block_side(x, y, block)
+    points = _cleared(x, y, a, b)
     f, g, eps = _potentials(solution, a, b)
+    side = block_side(*points, block)
+    return with_pullback(partial(_dual_value, side), partial(_dual_pullback, side), *points, a, b, f, g, eps)
+
+
+def _dual_value(side: int, x: Array, y: Array, a: Array, b: Array, f: Array, g: Array, eps: Array) -> Array:
+    xp, excess = array_namespace(x), 0.0
     for rows in cut(x.shape[-2], side):
         for columns in cut(y.shape[-2], side):
-            cost = sq_distances(x[..., rows, :], y[..., columns, :])
-            exponents = (f[..., rows, None] + g[..., None, columns] - cost) / eps[..., None, None]
-            exponents = xp.where(live(a, b, rows, columns), exponents, xp.zeros_like(exponents))
+            exponents = _exponents(x, y, a, b, f, g, eps, rows, columns)
             surplus = a[..., rows, None] * b[..., None, columns] * xp.expm1(exponents)  # Σ P - 1
             excess = excess + xp.sum(surplus, axis=(-2, -1))
-    excess = xp.where(xp.isinf(eps), xp.zeros_like(eps), eps) * excess
+    excess = _finite(eps) * excess
     return xp.sum(f * a, axis=-1) + xp.sum(g * b, axis=-1) - excess
+
+
+def _dual_pullback(
+    side: int, d_value: Array, x: Array, y: Array, a: Array, b: Array, f: Array, g: Array, eps: Array
+) -> tuple[Array, ...]:
+    """Derivatives of ``_dual_value`` in each of its arrays, of their shapes."""
+    xp, given = array_namespace(x), (x, y, a, b, f, g, eps)
+    middle = xp.mean(y, axis=-2, keepdims=True)  # far from the origin, sums of yⱼ and of xᵢ would cancel
+    x, y = x - middle, y - middle
+    blocks, by_rows, d_eps = cut(y.shape[-2], side), [], 0.0
+    by_columns: list[Any] = [(0.0, 0.0, 0.0)] * len(blocks)
+    for rows in cut(x.shape[-2], side):
+        row: Any = (0.0, 0.0, 0.0)
+        for k, columns in enumerate(blocks):
+            exponents = _exponents(x, y, a, b, f, g, eps, rows, columns)
+            more, product = xp.expm1(exponents), a[..., rows, None] * b[..., None, columns]
+            P = product * (1.0 + more)
+            of_rows = (xp.sum(P, axis=-1), matvec(more, b[..., columns]), P @ y[..., columns, :])
+            of_columns = (
+                xp.sum(P, axis=-2),
+                matvec(transpose(more), a[..., rows]),
+                transpose(P) @ x[..., rows, :],
+            )
+            row = tuple(old + new for old, new in zip(row, of_rows, strict=True))
+            by_columns[k] = tuple(old + new for old, new in zip(by_columns[k], of_columns, strict=True))
+            d_eps = d_eps + xp.sum(P * exponents - product * more, axis=(-2, -1))
+        by_rows.append(row)
+
+    def gradients(points: Array, weights: Array, potential: Array, parts: list[Any]) -> tuple[Array, ...]:
+        mass, excess = (xp.concat([part[i] for part in parts], axis=-1) for i in (0, 1))
+        moved = xp.concat([part[2] for part in parts], axis=-2)
+        d_points = 2.0 * (mass[..., None] * points - moved)
+        return d_points, potential - _finite(eps)[..., None] * excess, weights - mass
+
+    (d_x, d_a, d_f), (d_y, d_b, d_g) = gradients(x, a, f, by_rows), gradients(y, b, g, by_columns)
+    found = (d_x, d_y, d_a, d_b, d_f, d_g, d_eps)
+    d_value = d_value + xp.zeros_like(d_eps)
+    return tuple(
+        summed_to(gradient * expand(d_value, gradient.ndim - d_value.ndim), tuple(of.shape))
+        for gradient, of in zip(found, given, strict=True)
+    )
+
+
+def _exponents(
+    x: Array, y: Array, a: Array, b: Array, f: Array, g: Array, eps: Array, rows: slice, columns: slice
+) -> Array:
+    """``(fᵢ + gⱼ - Kᵢⱼ) / eps`` of a block, zeros at padding."""
+    xp, cost = array_namespace(x), sq_distances(x[..., rows, :], y[..., columns, :])
+    exponents = (f[..., rows, None] + g[..., None, columns] - cost) / eps[..., None, None]
+    return xp.where(live(a, b, rows, columns), exponents, xp.zeros_like(exponents))
+
+
+def _finite(eps: Array) -> Array:
+    """Eps, and 0 where it is infinite: what it multiplies is then 0."""
+    xp = array_namespace(eps)
+    return xp.where(xp.isinf(eps), xp.zeros_like(eps), eps)
 
 
 def streamed_entropic_map(

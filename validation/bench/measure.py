@@ -15,7 +15,8 @@ from rich.table import Table
 class Row(NamedTuple):
     """One comparison: median seconds of both sides, and their errors where there is a truth to compare with.
 
-    ``speedup`` is ``peer_s / ours_s``: above one when ours is faster.
+    ``speedup`` is ``peer_s / ours_s``: above one when ours is faster. Where memory was measured, it is in
+    megabytes beyond what the process had before.
     """
 
     case: str
@@ -25,6 +26,8 @@ class Row(NamedTuple):
     speedup: float
     ours_error: float | None
     peer_error: float | None
+    ours_mb: float | None = None
+    peer_mb: float | None = None
 
 
 def compare(
@@ -77,13 +80,15 @@ def peer_device(backend: Any, /) -> str:
 def table(name: str, rows: list[Row]) -> Table:
     """Lay the rows out for the terminal."""
     result = Table(title=f"bench {name}")
-    for heading in ("case", "ours", "peer", "peer's time", "speedup", "our error", "peer's error"):
+    headings = ["case", "ours", "peer", "peer's time", "speedup", "our error", "peer's error"]
+    memory = any(row.ours_mb is not None for row in rows)
+    for heading in (*headings, *(("our MB", "peer's MB") if memory else ())):
         result.add_column(heading, justify="left" if heading in ("case", "peer") else "right")
     for row in rows:
         errors = ("" if e is None else f"{e:.1e}" for e in (row.ours_error, row.peer_error))
-        result.add_row(
-            row.case, _seconds(row.ours_s), row.peer, _seconds(row.peer_s), f"{row.speedup:.2f}", *errors
-        )
+        sizes = ("" if mb is None else f"{mb:.0f}" for mb in (row.ours_mb, row.peer_mb)) if memory else ()
+        seconds = _seconds(row.ours_s), row.peer, _seconds(row.peer_s)
+        result.add_row(row.case, *seconds, f"{row.speedup:.2f}", *errors, *sizes)
     return result
 
 

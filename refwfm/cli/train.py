@@ -40,6 +40,8 @@ from refwfm.datasets import (
     PairFamily,
     PopulationFamily,
     hold_out,
+    holds_gaussians,
+    is_folder_of_arrays,
     is_own,
     load,
 )
@@ -386,4 +388,6 @@ def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
 
 def _is_gaussian(data: str) -> bool:
     entry = CATALOGUE.get(data)
+    if entry is None and is_folder_of_arrays(data):
+        return holds_gaussians(data)
     return entry.kind == "Gaussians" if entry is not None else isinstance(load(data), Family)

@@ -8,7 +8,17 @@ from refwfm.cli import meta_runs, population_runs, rectified_runs
 from refwfm.cli._common import named_path, say
 from refwfm.cli.population_data import are_populations
 from refwfm.couplings.inner import ENTROPIC
-from refwfm.datasets import CATALOGUE, PAIRS, CloudFamily, Family, PairFamily, PopulationFamily, load
+from refwfm.datasets import (
+    CATALOGUE,
+    PAIRS,
+    CloudFamily,
+    Family,
+    PairFamily,
+    PopulationFamily,
+    holds_gaussians,
+    is_folder_of_arrays,
+    load,
+)
 from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import folders, shipped
 from refwfm.runs.folders import TABLES, RunError, RunOptions
@@ -168,4 +178,6 @@ def _default_folder(run: dict[str, Any], train: dict[str, Any]) -> Path:
 
 def _is_gaussian(data: str) -> bool:
     entry = CATALOGUE.get(data)
+    if entry is None and is_folder_of_arrays(data):
+        return holds_gaussians(data)
     return entry.kind == "Gaussians" if entry is not None else isinstance(load(data), Family)

@@ -40,6 +40,7 @@ def joined() -> Iterator[Team]:
         yield ALONE
         return
     _common.console.quiet = mine.rank > 0
+    _share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     try:
         from refwfm.backends import _processes
     except ImportError as error:
@@ -57,6 +58,12 @@ def joined() -> Iterator[Team]:
         if isinstance(error, typer.Exit):
             _end(_code(error))
         raise
+
+
+def _share_cores(processes: int) -> None:
+    """Leave each process of a machine as many cores for plans on the host as there are for each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cores // processes)))  # joblib reads it
 
 
 def _leave_word(team: Team, tell: Callable[[str], bool], error: BaseException) -> None:

@@ -14,7 +14,7 @@ from refwfm.datasets._anndata import is_anndata
 from refwfm.datasets._cloud_family import CloudFamily
 from refwfm.datasets._family import Family
 from refwfm.datasets._files import load_family, save_family, save_populations
-from refwfm.datasets._folders import is_folder_of_arrays, is_own, load_folder, save_folder
+from refwfm.datasets._folders import holds_gaussians, is_folder_of_arrays, is_own, load_folder, save_folder
 from refwfm.datasets._pair_family import PairFamily
 from refwfm.datasets._population_family import PopulationBatch, PopulationFamily
 from refwfm.datasets._tables import is_table
@@ -61,7 +61,9 @@ __all__ = [
     "gaussians_of",
     "held_out",
     "hold_out",
+    "holds_gaussians",
     "intensity_clouds",
+    "is_folder_of_arrays",
     "is_own",
     "jitter_clouds",
     "load",

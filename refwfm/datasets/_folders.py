@@ -47,6 +47,11 @@ def is_own(name: str, /) -> bool:
     return name.lower().endswith(".npz") or is_folder_of_arrays(name)
 
 
+def holds_gaussians(name: str, /) -> bool:
+    """Whether a folder of arrays is one of Gaussians: told by its files, none of which is read."""
+    return not any((Path(name) / each).exists() for each in ("points", "points.npy"))
+
+
 def save_folder(path: str | os.PathLike[str], family: Family | CloudFamily, /) -> Path:
     """Write a family to a new folder of ``.npy`` files, completely or not at all; return its path.
 

@@ -45,7 +45,7 @@ CASES = {
     "Gaussians, wider": ("cities", replace(GAUSSIANS, width=256)),
     "Gaussians, matched": ("cities", replace(GAUSSIANS, batch=512, matching=True)),
     "Gaussians, 16-D": ("niches", GAUSSIANS),
-    "Gaussians, 16-D, matched": ("niches", replace(GAUSSIANS, batch=640, matching=True)),
+    "Gaussians, 16-D, matched": ("niches", replace(GAUSSIANS, batch=400, matching=True)),
     "Meta OT": ("sphere-pairs", MetaOTConfig(steps=100, batch=16, width=128)),
     "Meta OT, grid": ("strokes", MetaOTConfig(steps=100, batch=64, width=128)),
     "Meta OT, clouds": ("fours", MetaCloudsConfig(steps=100, batch=8)),

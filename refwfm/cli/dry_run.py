@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -22,11 +21,6 @@ from refwfm.training.base_config import TrainingConfig
 from refwfm.training.memory import Part
 from refwfm.training.ops import REFERENCE
 from refwfm.training.optim import tree_leaves
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 STEPS = 2
 """Steps that are timed, after one that may compile."""
@@ -65,7 +59,7 @@ def tell(
             "parts": [part._asdict() for part in parts],
             "process_bytes": own,
             "peak_bytes": total,
-            "measured_bytes": measured if fits else None,
+            "measured_bytes": measured if fits and measured else None,
             "free_bytes": free,
             "parameters": parameters,
             "prepared_s": prepared,
@@ -105,18 +99,23 @@ def resident() -> float:
 
 
 def most_resident() -> float:
-    """Most bytes that this process has held; 0 where the system does not say."""
-    if resource is None:
-        return 0.0
-    most = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return most if sys.platform == "darwin" else 1024.0 * most
+    """Most bytes that this process has held; 0 where the system does not say.
+
+    Not ``ru_maxrss``, which a process inherits from the one that started it.
+    """
+    return _kilobytes("/proc/self/status", "VmHWM") or 0.0
 
 
 def available() -> float | None:
     """Bytes that can be had without swapping, None where the system does not say."""
+    return _kilobytes("/proc/meminfo", "MemAvailable")
+
+
+def _kilobytes(file: str, name: str) -> float | None:
+    """Bytes of a line such as ``MemAvailable: 12 kB``."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        lines = Path(file).read_text(encoding="ascii").splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
     except (OSError, ValueError, StopIteration):
         return None
 

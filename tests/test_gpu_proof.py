@@ -154,6 +154,17 @@ def test_another_curve_is_noticed(monkeypatch, tmp_path):
     assert found["another_seed_rejected"]
 
 
+def test_only_rounded_plans_on_jax_take_fewer_steps():
+    few = {
+        (case, name)
+        for case in training.CASES
+        for name in ("torch:cuda", "cupy", "jax:cuda")
+        if training.steps_of(case, name, "full") < training.SIZES["full"]
+    }
+    assert few == {("clouds, rounded", "jax:cuda")}
+    assert training.SIZES["full"] == 300
+
+
 def test_a_curve_of_nan_is_never_the_same():
     assert not training._same(np.full(100, np.nan), "float32")
     assert training._same(np.r_[np.full(99, 0.5), 2.0], "float32")

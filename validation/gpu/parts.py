@@ -112,7 +112,7 @@ def train(device: str, size: str, folder: Path) -> Outcome:
         for case, each in cases.items()
         if not each["ok"]
     ]
-    steps = training.SIZES[size]
+    steps = max(each["steps"] for cases in figures.values() for each in cases.values())
     words = (
         f"{len(training.CASES)} trainings of {steps} steps in {', '.join(figures)} are NumPy's to rounding"
     )

@@ -21,6 +21,9 @@ from refwfm.training.config import CloudConfig, GaussianConfig
 SIZES = {"full": 300, "smoke": 6}
 """Steps."""
 
+FEW = 20
+"""Steps of rounded plans on JAX, which compiles anew for each number of points that still propose."""
+
 ROUNDING, GROWTH = 100.0, 0.1
 """A loss at step k may be off by ``ROUNDING (1 + GROWTH k)`` machine epsilons of the largest loss so far."""
 
@@ -99,8 +102,14 @@ def compare(name: str, dtype: str, size: str, folder: Path) -> dict[str, Any]:
     folder : path
         Where NumPy's curves are kept for the next backend.
     """
-    steps, backend = SIZES[size], load(name, dtype=dtype)
-    return {case: _compared(case, backend, steps, folder) for case in CASES}
+    backend = load(name, dtype=dtype)
+    return {case: _compared(case, backend, steps_of(case, name, size), folder) for case in CASES}
+
+
+def steps_of(case: str, name: str, size: str) -> int:
+    """Steps of a case on a backend."""
+    few = name.startswith("jax") and case.endswith("rounded")
+    return min(FEW, SIZES[size]) if few else SIZES[size]
 
 
 def _compared(case: str, backend: Backend, steps: int, folder: Path) -> dict[str, Any]:

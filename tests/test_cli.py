@@ -18,7 +18,8 @@ from refwfm.cli import figures, gaussian_runs, info
 from refwfm.cli import generate as generate_command
 from refwfm.cli import runs as commands
 from refwfm.cli import train as train_command
-from refwfm.runs import folders, models
+from refwfm.runs import models
+from refwfm.runs.config_file import read_config
 from refwfm.storage import atomic, checkpoints
 from refwfm.training.config import GaussianConfig
 
@@ -27,7 +28,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def saved_config(folder):
-    run, train = folders.read_config(folder / "config.toml")
+    run, train = read_config(folder / "config.toml")
     return {**run, **train}
 
 

@@ -68,6 +68,8 @@ def parse(words):
 
 
 def check(words):
+    if words[0] == "torchrun":
+        words = words[words.index("-m") + 1 :]
     if words[0] == "refwfm":
         words = [word for word in words[1:] if word != "..."]
         values = parse(words).params

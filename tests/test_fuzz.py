@@ -19,7 +19,7 @@ from safetensors.numpy import load, save, save_file
 from refwfm import datasets
 from refwfm.datasets import _files, _hdf5, meshes
 from refwfm.datasets._idx import read_idx
-from refwfm.runs import folders
+from refwfm.runs import config_file
 from refwfm.storage import cards, checkpoints, records
 from refwfm.validation import fuzz, guided_fuzz
 
@@ -235,13 +235,13 @@ def test_numbers_and_brackets_beyond_what_a_reader_holds(tmp_path):
         meshes.read_off(tmp_path / "a.off")
     for text in ("a = " + "[" * 5000, "a = " + "9" * 5000, ".".join(["a"] * 20000) + " = 1"):
         (tmp_path / "a.toml").write_text(text)
-        answer, wrong = fuzz.tried(folders.read_config, tmp_path / "a.toml")
+        answer, wrong = fuzz.tried(config_file.read_config, tmp_path / "a.toml")
         assert (answer, wrong) == ("refused", "")
         with pytest.raises(ValueError, match=r"a\.toml is no TOML file: "):
-            folders.read_config(tmp_path / "a.toml")
-    (tmp_path / "a.toml").write_text("#" * folders.LARGEST + "\n")
+            config_file.read_config(tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text("#" * config_file.LARGEST + "\n")
     with pytest.raises(ValueError, match=r"a\.toml is no configuration: it has more than \d+ bytes"):
-        folders.read_config(tmp_path / "a.toml")
+        config_file.read_config(tmp_path / "a.toml")
     (tmp_path / cards.CARD).write_text("[" * 100000)
     with pytest.raises(checkpoints.CheckpointError, match="is no card"):
         cards.load(tmp_path)

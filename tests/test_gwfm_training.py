@@ -17,7 +17,7 @@ from refwfm.couplings.inner import INNER
 from refwfm.couplings.outer import OUTER
 from refwfm.datasets import load_family, save_family
 from refwfm.runs import models
-from refwfm.runs.folders import read_config
+from refwfm.runs.config_file import read_config
 from refwfm.sources.clouds import PureNoise, sample_barycentric_noise, sample_pure_noise
 from refwfm.storage.cache import cache_folder
 from refwfm.training import alignment, cloud_generation, clouds, optim

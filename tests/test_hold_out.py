@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from refwfm.cli import cloud_runs
 from refwfm.datasets import clouds_from_arrays, gaussians_of, hold_out, load, save_family, split
-from refwfm.runs import folders
+from refwfm.runs.config_file import read_config
 
 TINY = ("--steps", 2, "--batch", 3, "--width", 8, "--depth", 1, "--n-frequencies", 2)
 CLOUD = ("--heads", 2, "--hidden", 8)
@@ -140,7 +140,7 @@ def test_a_tenth_of_ones_own_clouds_is_held_out(place, tmp_path):
     assert "held out: 4 of the 40 members, by --hold-out 0.1" in said
     assert "36 clouds of 3 points" in said
     assert "against 4 clouds of own, held out" in said
-    assert folders.read_config(run / "config.toml")[0]["hold_out"] == "0.1"
+    assert read_config(run / "config.toml")[0]["hold_out"] == "0.1"
     said = succeed("evaluate", run, "--seeds", 1, "--steps", 1)
     assert "on own, held out, step 2" in said
     assert "compared with the 4 members that the run held out; it was trained on 36" in said
@@ -194,7 +194,7 @@ def test_when_nothing_is_held_out(place, tmp_path):
     named = succeed("train", "--data", "spiral-16", *TINY, "--out", tmp_path / "b")
     assert "held out:" not in named
     assert "the 16 training members (none held out)" in named
-    assert "hold_out" not in folders.read_config(tmp_path / "b" / "config.toml")[0]
+    assert "hold_out" not in read_config(tmp_path / "b" / "config.toml")[0]
     some = succeed("train", "--data", "spiral-16", *TINY, "--hold-out", 0.25, "--out", tmp_path / "c")
     assert "held out: 4 of the 16 members" in some
 

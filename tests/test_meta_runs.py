@@ -22,6 +22,7 @@ from refwfm.paper_figures.meta import experiment
 from refwfm.paper_figures.meta.experiment import dense
 from refwfm.paper_figures.meta.pictures import great_circles, logarithms, view_of
 from refwfm.runs import folders, models
+from refwfm.runs.config_file import read_config
 from refwfm.runs.evaluate_meta import THRESHOLDS, compare_starts
 from refwfm.storage import checkpoints
 from refwfm.training import algorithm, meta_clouds, meta_ot
@@ -579,7 +580,7 @@ def test_train_evaluate_and_resume_on_the_command_line(tmp_path):
     for words in ("zeros", "Gaussian", "Meta OT", "to 0.01", "refwfm evaluate runs/strokes-meta-ot"):
         assert words in said
     assert matplotlib.image.imread(folder / "figures" / "errors.png").shape[0] > 300
-    run, options = folders.read_config(folder / "config.toml")
+    run, options = read_config(folder / "config.toml")
     assert (run["kind"], options["baseline"]) == ("meta-ot", "gaussian")
     numbers = json.loads(succeed("evaluate", folder, "--size", 3, "--seeds", 2, "--json"))
     assert len(numbers["starts"]["meta"]["iterations"]["0.01"]) == 6
@@ -608,7 +609,7 @@ def test_own_pairs_on_the_command_line(tmp_path, rng):
     assert "20 rows, the last 2 held out" in said
     assert "2 held-out pairs of mine" in said
     assert "Gaussian" not in said.split("held-out pairs of mine")[1]
-    assert folders.read_config(tmp_path / "runs" / "mine-meta-ot" / "config.toml")[1]["baseline"] == "none"
+    assert read_config(tmp_path / "runs" / "mine-meta-ot" / "config.toml")[1]["baseline"] == "none"
     assert "baseline none" not in succeed("train", "--resume", "--out", "runs/mine-meta-ot", "--steps", 6)
     said = succeed("evaluate", "runs/mine-meta-ot", "--size", 20, "--seeds", 3)
     assert "\n2 held-out pairs; " in said

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refwfm.cli import app
-from refwfm.runs.folders import TABLES, RunOptions, read_config
+from refwfm.runs.config_file import TABLES, RunOptions, read_config
 from refwfm.training.config import CloudConfig, GaussianConfig
 from refwfm.training.options import check_options, option, options_of
 

@@ -20,6 +20,7 @@ from refwfm import datasets
 from refwfm.backends import load as load_backend
 from refwfm.measures import Gaussian
 from refwfm.runs import folders, models
+from refwfm.runs.config_file import read_config
 from refwfm.storage import checkpoints
 from refwfm.training import algorithm
 from refwfm.training.algorithm import trained
@@ -150,7 +151,7 @@ def assert_same_end(folder, other):
 def test_folder_holds_configuration_log_and_the_last_two_checkpoints(tmp_path, backend):
     seen = []
     model = train(tmp_path, backend, progress=seen.append)
-    run, asked = folders.read_config(tmp_path / "config.toml")
+    run, asked = read_config(tmp_path / "config.toml")
     assert run == RUN
     assert GaussianConfig(**asked) == TINY
     assert [entry["step"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
@@ -302,7 +303,7 @@ def test_a_run_can_be_extended(tmp_path, backend):
     train(tmp_path / "extended", backend)
     train(tmp_path / "extended", backend, longer, resume=True)
     assert_same_end(tmp_path / "extended", tmp_path / "whole")
-    assert folders.read_config(tmp_path / "extended" / "config.toml")[1]["steps"] == 10
+    assert read_config(tmp_path / "extended" / "config.toml")[1]["steps"] == 10
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path, backend):
@@ -472,7 +473,7 @@ def test_a_configuration_that_makes_no_sense_is_refused_by_name(tmp_path, text, 
     path = tmp_path / "run.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message):
-        folders.read_config(path)
+        read_config(path)
 
 
 def test_the_fingerprint_is_of_numbers_and_labels():

@@ -39,7 +39,7 @@ from refwfm.datasets import (
 )
 from refwfm.datasets._idx import read_idx
 from refwfm.datasets.meshes import read_mesh
-from refwfm.runs.folders import read_config
+from refwfm.runs.config_file import read_config
 from refwfm.storage import checkpoints, records
 
 DECLARED = (ValueError, OSError)

@@ -29,6 +29,7 @@ from refwfm import backends
 from refwfm.cli._run_data import own_data
 from refwfm.datasets import CATALOGUE
 from refwfm.runs import evaluate_clouds, evaluate_gaussians, folders, models, shipped
+from refwfm.runs.config_file import read_config
 from refwfm.runs.recorder import checkpoint
 from refwfm.storage import cards
 from refwfm.training.algorithm import only_trained
@@ -74,10 +75,7 @@ def train(name: str, run: Path, /, *, steps: int | None, resume: bool) -> None:
         shutil.rmtree(run)
     known, took = run.with_suffix(".json"), 0.0
     if begun:
-        if (
-            models.step_of(models.newest_checkpoint(run))
-            == folders.read_config(run / "config.toml")[1]["steps"]
-        ):
+        if models.step_of(models.newest_checkpoint(run)) == read_config(run / "config.toml")[1]["steps"]:
             return
         took = json.loads(known.read_text())
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
@@ -97,7 +95,7 @@ def check_options(
     asked |= dict(zip(words[::2], words[1::2], strict=True))
     known = {
         "preset": asked["--preset"],
-        **folders.read_config(run / "config.toml")[0],
+        **read_config(run / "config.toml")[0],
         **asdict(model.config),
     }
     for option, value in asked.items():

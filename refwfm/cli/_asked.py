@@ -21,7 +21,8 @@ from refwfm.datasets import (
 )
 from refwfm.datasets.own_pairs import is_pair_file
 from refwfm.runs import folders, shipped
-from refwfm.runs.folders import TABLES, RunError, RunOptions
+from refwfm.runs.config_file import TABLES, RunOptions, check_run_options, read_config
+from refwfm.runs.folders import RunError
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
 from refwfm.training.noise import FAMILY, SOURCES
@@ -45,7 +46,7 @@ def collected(
     config: Path | None, out: Path | None, given: dict[str, Any], *, resume: bool
 ) -> tuple[dict[str, Any], dict[str, Any], Path]:
     """Tables [run] and [train]: what was given, else a file's, else the defaults; and the run's folder."""
-    run, options = ({}, {}) if config is None else folders.read_config(config)
+    run, options = ({}, {}) if config is None else read_config(config)
     _check_named({**run, **given}, resume=resume)
     folder = out or _default_folder({**run, **given}, {**options, **given})
     if config is None and resume:
@@ -53,13 +54,13 @@ def collected(
             if str(folder) in shipped.names():
                 raise RunError(folders.NOT_RESUMED.format(shipped.folder(str(folder))))
             raise ValueError(f"nothing to resume in {folder}: it holds no run (--out names the run's folder)")
-        run, options = folders.read_config(folder / "config.toml")
+        run, options = read_config(folder / "config.toml")
         _check_named({**run, **given})
     defaults = {name: each.default for name, each in TABLES["run"].items() if each.default is not None}
     defaults.pop("data")
     run = {**defaults, **run, **{name: value for name, value in given.items() if name in TABLES["run"]}}
     run.pop("out", None)
-    folders.check_run_options(run)
+    check_run_options(run)
     options = {**options, **{name: value for name, value in given.items() if name in TABLES["train"]}}
     return run, options, folder
 

@@ -21,7 +21,7 @@ from rich.progress import (
 
 from refwfm.datasets import CloudFamily, Family, PairFamily, PopulationFamily
 from refwfm.metrics.copying import NEAR
-from refwfm.runs.folders import TABLES
+from refwfm.runs.config_file import TABLES
 from refwfm.runs.recorder import Progress as Report
 from refwfm.storage import atomic
 from refwfm.training.base_config import TrainingConfig

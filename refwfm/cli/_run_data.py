@@ -9,7 +9,8 @@ import typer
 from refwfm.cli import meta_runs, population_runs
 from refwfm.cli._common import named_path
 from refwfm.datasets import CATALOGUE, CloudFamily, hold_out, load
-from refwfm.runs import folders, models, shipped
+from refwfm.runs import models, shipped
+from refwfm.runs.config_file import read_config
 from refwfm.training.config import CloudConfig, MetaCloudsConfig, MetaFMConfig
 
 
@@ -64,7 +65,7 @@ def run_table(run: Path) -> dict[str, Any]:
     """The table [run] of the configuration that a run's folder, or a checkpoint's, holds."""
     config = folder_of(run) / "config.toml"
     if config.exists() and (run.is_dir() or run.absolute().parent.name == "checkpoints"):
-        return folders.read_config(config)[0]
+        return read_config(config)[0]
     return {}
 
 

@@ -9,7 +9,7 @@ import typer
 from refwfm.cli._common import say
 from refwfm.cli._errors import clear_errors
 from refwfm.cli._run_data import named_run
-from refwfm.runs import folders
+from refwfm.runs.config_file import read_config
 
 ALWAYS = ("refwfm", "haviv2025wasserstein")
 KINDS = {"meta-ot": "amos2023meta", "meta-ot-clouds": "amos2023meta", "meta-fm": "atanackovic2025meta"}
@@ -53,7 +53,7 @@ def cite(
     with clear_errors():
         keys = list(ALWAYS)
         if run is not None:
-            keys += used(*folders.read_config(run / "config.toml"))
+            keys += used(*read_config(run / "config.toml"))
         known = entries()
         say("\n\n".join(known[key] for key in dict.fromkeys(keys)))
 

@@ -42,7 +42,8 @@ from refwfm.datasets import (
     is_own,
 )
 from refwfm.runs import folders, models
-from refwfm.runs.folders import RunError, RunOptions
+from refwfm.runs.config_file import RunOptions, read_config
+from refwfm.runs.folders import RunError
 from refwfm.runs.recorder import Pace
 from refwfm.training.base_config import TrainingConfig
 from refwfm.training.config import CloudConfig, GaussianConfig, MetaCloudsConfig, MetaFMConfig, MetaOTConfig
@@ -208,7 +209,7 @@ def _held_out(
     paired = isinstance(config, CloudConfig) and config.outer == "paired"
     whole = paired or not isinstance(family, Family | CloudFamily)
     if resume and began.exists():
-        before = folders.read_config(began)[0].get("hold_out", "0")
+        before = read_config(began)[0].get("hold_out", "0")
         if how not in (None, before):
             raise RunError(f"{folder} was started with hold_out = {before} (now {how}); resume with the same")
         how = before

@@ -69,6 +69,7 @@ def test_a_table_has_the_same_numbers_to_the_last_bit(address, tmp_path):
 
 
 def test_a_cluster_of_this_machine_is_made_and_ended():
+    pytest.importorskip("distributed")
     with connected("dask", jobs=1) as own:
         assert own.workers == 1
         (process,) = own.client.run(os.getpid).values()
@@ -299,6 +300,8 @@ def test_workers_run_what_this_process_runs(address, monkeypatch):
 
 
 def test_workers_of_another_python_and_without_refwfm_are_one_line():
+    pytest.importorskip("distributed")
+
     def answering(python, ours):
         return SimpleNamespace(
             wait_for_workers=lambda number, timeout: None,

@@ -8,23 +8,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from refwfm.transport.point_problem import PointProblem, streamed_scale
 from refwfm.transport.sinkhorn import dual_value, sinkhorn, sq_euclidean_cost, transport_cost
 from refwfm.transport.streamed_plans import (
-    sample_streamed_targets,
     streamed_dual_value,
-    streamed_entropic_map,
     streamed_transport_cost,
 )
 from refwfm.transport.streaming import sinkhorn_points, streamed_marginal_errors, streamed_softmin
-from refwfm.validation.check import STANDARD_ERRORS, Check, roundings, worst_of
+from refwfm.validation.check import Check, roundings, worst_of
 from refwfm.validation.entropic_problems import ITERATED, even, padded, plan_of, plans_of_pot, problem
+from refwfm.validation.streamed_plan_checks import BLOCK, STEPS, dual_check, given
 from refwfm.validation.textbook import relative
-
-BLOCK, STEPS, DRAWS = 4, 80, 4000
 
 FUNCTIONS = (
     sinkhorn_points,
@@ -78,13 +74,9 @@ class Found(NamedTuple):
 
 def solve(x, y, eps, *, minimum=streamed_softmin, steps=STEPS):
     """Solve, and value, without a plan."""
-    found = sinkhorn_points(*_given(x, y), eps=eps, tol=None, max_iter=steps, block=BLOCK, minimum=minimum)
-    values = (f(*_given(x, y), found, block=BLOCK) for f in (streamed_transport_cost, streamed_dual_value))
+    found = sinkhorn_points(*given(x, y), eps=eps, tol=None, max_iter=steps, block=BLOCK, minimum=minimum)
+    values = (f(*given(x, y), found, block=BLOCK) for f in (streamed_transport_cost, streamed_dual_value))
     return Found(found.f, found.g, (found.row_error, found.col_error), *values)
-
-
-def _given(x, y):
-    return x.points, y.points, x.weights, y.weights
 
 
 def checks():
@@ -122,9 +114,42 @@ def checks():
             partial(streamed_softmin, block=BLOCK),
             {name: partial(fault, block=BLOCK) for name, fault in FAULTS.items()}
             | {"half of eps": lambda x, y, p, w, eps: streamed_softmin(x, y, p, w, 0.5 * eps, block=BLOCK)},
-            roundings(300, "exponents up to 40, a sum of 6 terms"),
+            roundings(300, "exponents of the size of the cost, a sum of 6 terms"),
             dimensions=(1, 3, 6),
         ),
+        Check(
+            "for infinite eps the mean, of clouds in blocks",
+            means_of_the_gaps,
+            partial(streamed_softmin, block=BLOCK),
+            {
+                "without the potential": lambda x, y, p, w, eps: streamed_softmin(
+                    x, y, 0 * p, w, eps, block=BLOCK
+                ),
+                "weights forgotten": lambda x, y, p, w, eps: streamed_softmin(
+                    x, y, p, even(w), eps, block=BLOCK
+                ),
+                "the least gap": lambda x, y, p, w, eps: streamed_softmin(
+                    x, y, p, w, np.full_like(eps, 1e-3), block=BLOCK
+                ),
+            },
+            roundings(100, "a sum of 6 terms"),
+            dimensions=(1, 3, 6),
+        ),
+        Check(
+            "the dense solver, when it stops, of clouds in blocks",
+            stops_where_the_dense_one_does,
+            _until,
+            {
+                "one iteration more": lambda *given, tol, every: _until(*given, tol=tol, every=every, more=1),
+                "when one marginal is right": lambda *given, tol, every: _until(*given, tol=1.0, every=every),
+                "looking each time": lambda *given, tol, every: _until(*given, tol=tol, every=1),
+            },
+            roundings(300, "marginal errors, absolute; exponents up to ten"),
+            dimensions=(2,),
+            repeats=1,
+            many_shapes=True,
+        ),
+        dual_check(),
         Check(
             "marginal errors of clouds in blocks, by sums",
             errors_of_the_marginals,
@@ -191,19 +216,49 @@ def values_are_pots(solve, draw):
 
 
 def soft_minima(softmin, draw):
-    """Soft minima at 5 points, one weight of 7 zero, for eps of a twentieth of the cost, and as much as it.
+    """Soft minima at 5 points, one weight of 7 zero, for eps of a thousandth of the cost, and as much as it.
 
     The columns come by their potential, the largest last: a maximum has to be carried over.
     """
     x, y, cost, _ = problem(draw)
     largest = np.max(cost, axis=(1, 2))
-    eps = draw.rounded(largest * [0.05, 0.2, 1.0])
+    eps = draw.rounded(largest * [0.001, 0.2, 1.0])
     p = draw.rounded(np.sort(draw.rng.random((3, 6)), axis=-1) * largest[:, None])
     gaps, far = p[:, None] - cost, padded(y, 1)
     truth = -eps[:, None] * logsumexp(gaps / eps[:, None, None], b=y.weights[:, None], axis=-1)
     p = np.pad(p, [(0, 0), (0, 1)])
     found = draw.call(softmin, x.points, np.nan_to_num(far.points), p, far.weights, eps)
     return relative(found, truth, largest[:, None])
+
+
+def means_of_the_gaps(softmin, draw):
+    """``Σⱼ wⱼ (Kᵢⱼ - pⱼ)`` at 5 points, one weight of 7 zero."""
+    x, y, cost, _ = problem(draw)
+    p, far = draw.normal(draw.size, 6), padded(y, 1)
+    truth = np.einsum("kij,kj->ki", cost - p[:, None], y.weights)
+    given = (np.nan_to_num(far.points), np.pad(p, [(0, 0), (0, 1)]), far.weights)
+    found = draw.call(softmin, x.points, *given, np.full(draw.size, np.inf))
+    return relative(found, truth, np.max(cost, axis=(1, 2))[:, None])
+
+
+def _until(x, y, eps, *, tol, every, more=0):
+    options = {"eps": eps, "tol": tol, "max_iter": 60, "check_every": every, "require": False}
+    found = sinkhorn_points(*given(x, y), **options, block=BLOCK)
+    return found._replace(n_iter=found.n_iter + more)
+
+
+def stops_where_the_dense_one_does(until, draw):
+    """Difference of the errors, and one where iterations or the verdict differ; a fast and a slow problem."""
+    x, y, cost, eps = problem(draw)
+    eps, cost, worst = draw.rounded(eps * [1.0, 0.2, 0.1]), draw.rounded(cost), 0.0
+    for tol, every in ((1e-2, 4), (1e-3, 3), (1e-12, 1)):
+        found = draw.call(partial(until, tol=tol, every=every), x, y, eps)
+        options = {"eps": eps, "tol": tol, "max_iter": 60, "check_every": every, "require": False}
+        truth = sinkhorn(cost, x.weights, y.weights, **options)
+        same = found.n_iter == truth.n_iter and np.array_equal(found.converged, truth.converged)
+        same = same or (draw.dtype == "float32" and tol < 1e-6 and found.n_iter == 60)
+        worst = worst_of(worst, relative(found.col_error, truth.col_error, 1.0), float(not same))
+    return worst
 
 
 def _errors(x, y, a, b, eps, f, g):
@@ -215,7 +270,7 @@ def errors_of_the_marginals(errors, draw):
     x, y, cost, eps = problem(draw)
     f, g = (draw.rounded(0.5 * eps[:, None] * draw.rng.standard_normal((draw.size, n))) for n in (5, 6))
     P = plan_of(cost, x.weights, y.weights, eps, f, g)
-    found = draw.call(errors, *_given(x, y), eps, f, g)
+    found = draw.call(errors, *given(x, y), eps, f, g)
     truth = (np.abs(P.sum(axis=-1) - x.weights), np.abs(P.sum(axis=-2) - y.weights))
     return worst_of(*(relative(e, t.sum(axis=-1), 1.0) for e, t in zip(found, truth, strict=True)))
 
@@ -225,11 +280,14 @@ def _scales(x, y, a, b):
 
 
 def scales_of_the_cost(scales, draw):
-    """Largest and mean cost of 5 x 6 live pairs."""
+    """Largest and mean cost of 5 x 6 live pairs, and of points that are all the same."""
     x, y, cost, _ = problem(draw)
     flat = cost.reshape(draw.size, -1)
-    found = draw.call(scales, *_given(*(padded(cloud, 1) for cloud in (x, y))))
-    return worst_of(*(relative(*pair) for pair in zip(found, (flat.max(1), flat.mean(1)), strict=True)))
+    found = draw.call(scales, *given(*(padded(cloud, 1) for cloud in (x, y))))
+    one = np.zeros((draw.size, 2, draw.d))  # for costs of zeros, any scale will do: 1
+    ones = draw.call(_scales, one, one, *np.full((2, draw.size, 2), 0.5))
+    truths = zip((*found, *ones), (flat.max(1), flat.mean(1), *np.ones((2, draw.size))), strict=True)
+    return worst_of(*(relative(*pair) for pair in truths))
 
 
 def twin_check(twin):
@@ -258,101 +316,3 @@ def soft_minima_agree(twin, draw):
     p = draw.rounded(0.2 * largest[:, None] * draw.rng.standard_normal((3, 7)))
     given = (x.points, np.nan_to_num(y.points), p, y.weights, eps)
     return relative(draw.call(twin, *given), draw.call(streamed_softmin, *given), largest[:, None])
-
-
-# WFM-13
-
-
-def map_check():
-    """Check of the map on the sample."""
-    return Check(
-        "POT's plan: mean of each row, of clouds in blocks",
-        means_of_rows,
-        _images,
-        {
-            "weights forgotten": lambda x, y, eps: _images(x, y._replace(weights=even(y.weights)), eps),
-            "twice eps": lambda x, y, eps: _images(x, y, 2.0 * eps),
-            "the last block dropped": lambda x, y, eps: _images(
-                x, y._replace(weights=_unit(y.weights * (np.arange(y.weights.shape[-1]) < BLOCK))), eps
-            ),
-        },
-        ITERATED,
-        dimensions=(1, 3),
-        repeats=1,
-        needs="ot",
-        many_shapes=True,
-    )
-
-
-def _unit(weights):
-    return weights / np.sum(weights, axis=-1, keepdims=True)
-
-
-def _images(x, y, eps):
-    g = sinkhorn_points(*_given(x, y), eps=eps, tol=None, max_iter=STEPS, block=BLOCK).g
-    return streamed_entropic_map(x.points, y.points, y.weights, g, eps=eps, block=BLOCK)
-
-
-def means_of_rows(images, draw):
-    """Images of the source's atoms, relative to the largest coordinate."""
-    x, y, _, eps = problem(draw)
-    P = plans_of_pot(x, y, eps)
-    return relative(draw.call(images, x, padded(y, 1), eps), (P @ y.points) / P.sum(axis=2, keepdims=True))
-
-
-# GWFM-29
-
-
-def sampling_check():
-    """Check of targets that are drawn without a plan."""
-    return Check(
-        "frequencies of each point's targets without a plan, Monte Carlo",
-        frequencies_are_the_rows,
-        _targets,
-        {
-            "weights forgotten": lambda x, y, a, b, s, *, rng: _targets(x, y, a, even(b), s, rng=rng),
-            "uniform": lambda x, y, a, b, s, *, rng: rng.integers(6, size=a.shape),
-            "from one block only": lambda x, y, a, b, s, *, rng: np.minimum(
-                _targets(x, y, a, b, s, rng=rng), BLOCK - 1
-            ),
-            "one uniform number for all": lambda x, y, a, b, s, *, rng: np.broadcast_to(
-                _targets(x, y, a, b, s, rng=rng)[:1], a.shape
-            ),
-        },
-        STANDARD_ERRORS,
-        dimensions=(1, 3),
-        repeats=1,
-    )
-
-
-def _targets(x, y, a, b, solution, *, rng):
-    return sample_streamed_targets(x, y, a, b, solution, rng=rng, block=BLOCK)
-
-
-def frequencies_are_the_rows(targets, draw):
-    """Largest deviation of a target's count in its row, in standard deviations; infinite if impossible."""
-    x, y, _, eps = (part[:1] if isinstance(part, np.ndarray) else part for part in problem(draw))
-    x, y = (type(c)(*(part[0] for part in c)) for c in (x, y))
-    solution = sinkhorn(
-        cdist(x.points, y.points, "sqeuclidean"), x.weights, y.weights, eps=0.4 * float(eps[0]), tol=1e-9
-    )
-    rows = plan_of(cdist(x.points, y.points, "sqeuclidean"), x.weights, y.weights, *_named(solution))
-    y = padded(y._replace(points=y.points[None], weights=y.weights[None]), 1)
-    y, solution = type(y)(y.points[0], y.weights[0]), solution._replace(g=np.pad(solution.g, (0, 1)))
-    many = [np.broadcast_to(part, (DRAWS, *part.shape)) for part in (*x, *y)]
-    given = (many[0], np.nan_to_num(many[2]), many[1], many[3])
-    fixed = solution._replace(
-        f=np.broadcast_to(solution.f, (DRAWS, 5)),
-        g=np.broadcast_to(solution.g, (DRAWS, 7)),
-        eps=np.broadcast_to(solution.eps, DRAWS),
-    )
-    found = np.asarray(draw.call(lambda *v: targets(*v, rng=draw.rng), *given, fixed))
-    counts = np.stack([np.bincount(found[:, i], minlength=7) for i in range(5)])
-    if np.any(counts[:, 6:]):
-        return np.inf
-    shares = rows / rows.sum(axis=-1, keepdims=True)
-    return np.max(np.abs(counts[:, :6] - DRAWS * shares) / np.sqrt(DRAWS * shares * (1.0 - shares)))
-
-
-def _named(solution):
-    return solution.eps, solution.f, solution.g

@@ -26,9 +26,6 @@ from refwfm.transport.problem import check_eps, check_range, check_start, check_
 CACHED, ON_DEVICE = 2**18, 2**24
 """Costs of all members that are made at a time, by default: on a CPU they stay in its cache."""
 
-SCALES = ("max", "mean")
-"""Statistics of the costs that a pass over blocks can find. A median would need them all at once."""
-
 
 class PointProblem(NamedTuple):
     """Checked arguments of a solver that makes its costs from points.
@@ -174,42 +171,37 @@ def streamed_scale(
     check_points(x, y, x=a, y=b)
     xp = array_namespace(x)
     if isinstance(scale_cost, str):
-        if scale_cost not in SCALES:
+        if scale_cost not in _STATISTICS:  # those that a pass over blocks can find
             why = " (a median needs all costs at once: sinkhorn has it)" if scale_cost == "median" else ""
             raise ValueError(f"scale_cost must be None, 'max', 'mean' or a number; got {scale_cost!r}{why}")
-        return _STATISTICS[scale_cost](x, y, a, b, block_side(x, y, block))
+        scale = _STATISTICS[scale_cost](x, y, a, b, block_side(x, y, block))
+        return xp.where(scale <= 0, xp.ones_like(scale), scale)  # NaN stays NaN
     number = 1.0 if scale_cost is None else float(scale_cost)
     if not 0 < number < math.inf:
         raise ValueError(f"scale_cost must be positive and finite; got {scale_cost}")
     return xp.asarray(number, dtype=x.dtype, device=device(x))
 
 
-def _statistic(of_block: Callable[..., Array], together: Callable[..., Array]) -> Callable[..., Array]:
-    """A statistic over pairs of live atoms, from one number for each block."""
-
-    def statistic(x: Array, y: Array, a: Array, b: Array, side: int) -> Array:
-        xp, found = array_namespace(x), []
-        for rows in cut(x.shape[-2], side):
-            for columns in cut(y.shape[-2], side):
-                cost = sq_distances(x[..., rows, :], y[..., columns, :])
-                counted = live(a, b, rows, columns)
-                found.append(of_block(xp, xp.where(counted, cost, xp.zeros_like(cost))))
-        value = together(xp, xp.stack(found, axis=-1), a, b)
-        return xp.where(value <= 0, xp.ones_like(value), value)  # NaN stays NaN
-
-    return statistic
+def _largest(x: Array, y: Array, a: Array, b: Array, side: int) -> Array:
+    xp = array_namespace(x)
+    return xp.max(_of_blocks(lambda cost: xp.max(cost, axis=(-2, -1)), x, y, a, b, side), axis=-1)
 
 
-def _count(xp: Array, weights: Array) -> Array:
-    return xp.sum(xp.astype(weights > 0, weights.dtype), axis=-1)
+def _mean(x: Array, y: Array, a: Array, b: Array, side: int) -> Array:
+    xp = array_namespace(x)
+    total = xp.sum(_of_blocks(lambda cost: xp.sum(cost, axis=(-2, -1)), x, y, a, b, side), axis=-1)
+    rows, columns = (xp.sum(xp.astype(weights > 0, x.dtype), axis=-1) for weights in (a, b))
+    return total / (rows * columns)
 
 
-_STATISTICS = {
-    "max": _statistic(
-        lambda xp, cost: xp.max(cost, axis=(-2, -1)), lambda xp, found, a, b: xp.max(found, axis=-1)
-    ),
-    "mean": _statistic(
-        lambda xp, cost: xp.sum(cost, axis=(-2, -1)),
-        lambda xp, found, a, b: xp.sum(found, axis=-1) / (_count(xp, a) * _count(xp, b)),
-    ),
-}
+def _of_blocks(number: Callable[[Array], Array], x: Array, y: Array, a: Array, b: Array, side: int) -> Array:
+    """One number for each block of costs, zeros at padding; shape (..., blocks)."""
+    xp, found = array_namespace(x), []
+    for rows in cut(x.shape[-2], side):
+        for columns in cut(y.shape[-2], side):
+            cost = sq_distances(x[..., rows, :], y[..., columns, :])
+            found.append(number(xp.where(live(a, b, rows, columns), cost, xp.zeros_like(cost))))
+    return xp.stack(found, axis=-1)
+
+
+_STATISTICS: dict[str, Callable[..., Array]] = {"max": _largest, "mean": _mean}

@@ -13,7 +13,7 @@ from refwfm.transport.entropic import (
     extend_potential,
 )
 from refwfm.transport.streamed_plans import streamed_entropic_map
-from refwfm.validation import corners, streamed_checks
+from refwfm.validation import corners, streamed_plan_checks
 from refwfm.validation.check import Check, Item, Misprint, Tolerance, differences, roundings, worst_of
 from refwfm.validation.entropic_problems import (
     ITERATED,
@@ -209,7 +209,8 @@ def wfm_13() -> Item:
         ),
         functions=(entropic_map, barycentric_projection, debiased_entropic_map, streamed_entropic_map),
         checks=(
-            streamed_checks.map_check(),
+            streamed_plan_checks.map_check(),
+            streamed_plan_checks.softmax_check(),
             Check(
                 "finite differences of the extended potential",
                 map_is_the_gradient,

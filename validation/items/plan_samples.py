@@ -4,7 +4,7 @@ import numpy as np
 
 from refwfm.transport.plans import sample_pairs, sample_targets
 from refwfm.transport.streamed_plans import sample_streamed_targets
-from refwfm.validation import corners, streamed_checks
+from refwfm.validation import corners, streamed_plan_checks
 from refwfm.validation.check import EXACT, STANDARD_ERRORS, Check, Item
 
 DRAWS = 20000
@@ -74,7 +74,7 @@ def gwfm_29() -> Item:
                 dimensions=(6, 16),
             ),
             corners.permutation_check(),
-            streamed_checks.sampling_check(),
+            streamed_plan_checks.sampling_check(),
         ),
     )
 

@@ -234,10 +234,25 @@ def _client(address: str) -> Iterator[Any]:
         raise ClusterError(
             f"no scheduler of Dask answers at {address} within {SECONDS:g} s{reason}"
         ) from None
+    with _quiet():
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's own log is not shown: a cluster that is lost is an error of ours, in one line."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        yield client
+        yield
     finally:
-        client.close()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _checked(client: Any, there: str) -> int:

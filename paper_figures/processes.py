@@ -14,7 +14,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from refwfm import backends
 from refwfm.backends._memory import keep_freed_memory
-from refwfm.backends.cluster import Cluster, without_ctrl_c
+from refwfm.backends.cluster import Cluster, ClusterError, without_ctrl_c
 from refwfm.storage import atomic, records
 from refwfm.storage.records import RecordError
 from refwfm.transport.programme import POT_ALONE
@@ -83,6 +83,9 @@ def in_processes(
             "the system ended a process, as it does with one that takes more memory than there is; finished "
             "runs are kept, and --resume goes on after them"
         ) from None
+    except ClusterError as error:
+        kept = "; finished runs are kept, and --resume goes on after them" if folder and outcomes else ""
+        raise ClusterError(f"{error}{kept}") from None
     except BaseException:
         end()
         raise

@@ -1,6 +1,7 @@
 """Runs and pools on a cluster of Dask: the numbers of one machine, whatever happens to a worker."""
 
 import json
+import logging
 import os
 import platform
 import signal
@@ -197,6 +198,24 @@ def test_a_cluster_that_ends_is_one_line():
         own.close()
         with pytest.raises(ClusterError, match="the cluster lost a run"):
             next(outcomes)
+
+
+def test_what_was_finished_before_is_kept_and_said(tmp_path):
+    tasks = experiment.tasks_of({"sphere": SMALL._replace(steps=1)}, methods=("riemannian",))
+
+    class Lost:
+        def outcomes(self, function, tasks):
+            yield function(tasks[0])
+            raise ClusterError("the cluster lost a run")
+
+    with pytest.raises(ClusterError, match=r"lost a run; finished runs are kept, and --resume"):
+        in_processes(experiment.run, tasks, cluster=Lost(), folder=tmp_path, kinds=experiment.RECORDS)
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_dask_s_log_is_quiet_while_connected(workers):
+    log = logging.getLogger("distributed.client")
+    assert log.level == logging.CRITICAL
 
 
 # Pools

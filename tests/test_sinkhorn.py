@@ -533,6 +533,17 @@ def test_gradients_are_finite_differences(rng):
     assert not torch.autograd.grad(dual_value(*inputs[:3], found), inputs[0])[0][4].any()
 
 
+def test_the_value_of_infinite_eps_has_the_product_plan_as_derivative(rng):
+    torch = pytest.importorskip("torch")
+    K, a, b = (torch.asarray(v) for v in problem(rng, 4, 5))
+    for scale in (1.0, 1e8):
+        cost = (scale * K).requires_grad_()
+        value = dual_value(cost, a, b, sinkhorn(scale * K, a, b, eps=math.inf))
+        (gradient,) = torch.autograd.grad(value, cost)
+        np.testing.assert_allclose(gradient, a[:, None] * b, rtol=1e-14)
+        np.testing.assert_allclose(value.detach(), scale * torch.sum(a[:, None] * b * K), rtol=1e-13)
+
+
 # Properties
 
 

@@ -208,7 +208,9 @@ def train(
                     f"the loss became {losses[first]} at step {failed} (seed {config.seed}) and its "
                     f"gradient's norm {norms[first]}; {_advice(config, failed)}"
                 )
-            plans = team.largest(np.asarray([[float(m.plan_error), m.plan_iterations] for m in pending]))
+            plans = np.zeros((1, 2))
+            if report is not None or team.share.size > 1:  # of several, all have to ask
+                plans = team.largest(np.asarray([[float(m.plan_error), m.plan_iterations] for m in pending]))
             if report is not None:
                 worst = np.max(plans[:, 0])  # NaN is the worst
                 iterations = float(np.mean(plans[:, 1]))

@@ -384,9 +384,13 @@ def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     """
     f, g, eps = solution[:3]
     xp = array_namespace(cost)
-    exponents = clear_padding(_exponents(clear_padding(cost, a, b), f, g, eps), a, b)
-    excess = xp.sum(a[..., :, None] * b[..., None, :] * xp.expm1(exponents), axis=(-2, -1))  # Σ P - 1
-    surplus = xp.where(xp.isinf(eps), xp.zeros_like(eps), eps) * excess
+    infinite = xp.isinf(eps)  # where eps (Σ P - 1) is its limit, Σ aᵢ bⱼ (fᵢ + gⱼ - Kᵢⱼ)
+    unit = xp.where(infinite, xp.ones_like(eps), eps)
+    exponents = clear_padding(_exponents(clear_padding(cost, a, b), f, g, unit), a, b)
+    limit = infinite[..., None, None]
+    finite = xp.expm1(xp.where(limit, xp.zeros_like(exponents), exponents))  # no overflow that is not used
+    excess = xp.where(limit, exponents, finite)
+    surplus = unit * xp.sum(a[..., :, None] * b[..., None, :] * excess, axis=(-2, -1))
     return xp.sum(f * a, axis=-1) + xp.sum(g * b, axis=-1) - surplus
 
 

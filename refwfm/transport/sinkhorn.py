@@ -301,8 +301,7 @@ def certified(solution: Sinkhorn, /, *, tol: float | None, require: bool) -> Sin
 
 
 def _all_below(errors: tuple[Array, Array], tol: float) -> bool:
-    xp = array_namespace(*errors)
-    return bool(xp.all((errors[0] <= tol) & (errors[1] <= tol)))
+    return bool(array_namespace(*errors).all((errors[0] <= tol) & (errors[1] <= tol)))
 
 
 def _logsumexp(x: Array) -> Array:
@@ -385,11 +384,9 @@ def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     f, g, eps = solution[:3]
     xp = array_namespace(cost)
     infinite = xp.isinf(eps)  # where eps (Σ P - 1) is its limit, Σ aᵢ bⱼ (fᵢ + gⱼ - Kᵢⱼ)
-    unit = xp.where(infinite, xp.ones_like(eps), eps)
+    unit, limit = xp.where(infinite, 1.0, eps), infinite[..., None, None]
     exponents = clear_padding(_exponents(clear_padding(cost, a, b), f, g, unit), a, b)
-    limit = infinite[..., None, None]
-    finite = xp.expm1(xp.where(limit, xp.zeros_like(exponents), exponents))  # no overflow that is not used
-    excess = xp.where(limit, exponents, finite)
+    excess = xp.where(limit, exponents, xp.expm1(xp.where(limit, 0.0, exponents)))
     surplus = unit * xp.sum(a[..., :, None] * b[..., None, :] * excess, axis=(-2, -1))
     return xp.sum(f * a, axis=-1) + xp.sum(g * b, axis=-1) - surplus
 

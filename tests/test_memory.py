@@ -165,7 +165,7 @@ def test_parameters_and_moments_are_what_they_are():
     "sizes", [((5, 7, 4), (5, 7, 4)), ((5, 7, 4), (6, 3, 4))], ids=["alike", "not alike"]
 )
 def test_exact_plans_in_blocks_are_the_same_in_less_memory(rng, monkeypatch, sizes):
-    x, y = (pad([rng.standard_normal((30 * n, 2)) for n in each]) for each in sizes)
+    x, y = (pad([rng.standard_normal((16 * n, 2)) for n in each]) for each in sizes)
 
     def coupled():
         gc.collect()

@@ -203,12 +203,16 @@ def test_the_command_says_that_nothing_can_cross_on_numpy(tmp_path):
     ("data", "more"),
     [
         ("cities", ()),
-        ("fours", ("--n-points", 8, "--heads", 2, "--inner", "rounded")),
-        ("fours", ("--n-points", 8, "--heads", 2, "--inner", "exact", "--outer", "sliced")),
+        ("clouds", ("--heads", 2, "--inner", "rounded")),
+        ("clouds", ("--heads", 2, "--inner", "exact", "--outer", "sliced")),
     ],
 )
-def test_runs_train_generate_and_evaluate(tmp_path, place, data, more):
+def test_runs_train_generate_and_evaluate(tmp_path, rng, place, data, more):
     run = tmp_path / "run"
+    if data == "clouds":
+        data, arrays = tmp_path / "clouds.npz", tmp_path / "arrays.npz"
+        np.savez(arrays, points=rng.standard_normal((20 * 8, 2)), offsets=8 * np.arange(21))
+        succeed("data", "clouds", arrays, "--out", data)
     succeed("train", "--data", data, *TINY, *more, "--out", run, "--backend", place, "--hold-out", "0.2")
     losses = [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
     succeed("generate", run, "--size", 3, "--steps", 2, "--out", tmp_path / "new.npz", "--backend", place)

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def tell(
         raise ValueError("--dry-run: a rectified run first makes its pairs, which takes as long as it takes")
     own = resident()
     start = time.perf_counter()
-    model, members = models.prepare(config, family, place, source=source)
+    with no_more_than_free():
+        model, members = models.prepare(config, family, place, source=source)
     prepared = time.perf_counter() - start
     parameters = sum(math.prod(leaf.shape) for leaf in tree_leaves(model.state.params))
     on_host = place.device == "cpu"
@@ -109,6 +111,27 @@ def most_resident() -> float:
 def available() -> float | None:
     """Bytes that can be had without swapping, None where the system does not say."""
     return _kilobytes("/proc/meminfo", "MemAvailable")
+
+
+@contextmanager
+def no_more_than_free() -> Iterator[None]:
+    """Let what takes more memory than is free fail with ``MemoryError``.
+
+    A network too wide is made before its parameters are counted; the system would end a process for it.
+    """
+    held, free = _kilobytes("/proc/self/status", "VmData"), available()
+    if held is None or free is None:
+        yield
+        return
+    import resource  # not on Windows, which has no /proc either
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = min([int(held + free), *(each for each in before if each != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _kilobytes(file: str, name: str) -> float | None:

@@ -1,6 +1,7 @@
 """Families in folders: the numbers of those in memory, and no more is read than what is asked for."""
 
 import json
+import os
 import shutil
 import tracemalloc
 
@@ -168,6 +169,16 @@ def damage(folder, name, values):
     np.save(folder / f"{name}.npy", values)
 
 
+def replace_by_a_pipe(file):
+    file.unlink()
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("the system has no pipes with names")
+    os.mkfifo(file)
+
+
+SHORT = b"{'descr': '<f8', 'fortran_order': False, 'shape': (6, 2), }"
+LONG = b"\x93NUMPY\x02\x00" + (100_000).to_bytes(4, "little") + SHORT.ljust(99_999) + b"\n"
+
 DAMAGE = {
     "order": (lambda f: damage(f, "offsets", [0, 4, 3, 6]), "cloud 1 runs from row 4 to row 3"),
     "end": (lambda f: damage(f, "offsets", [0, 2, 7]), "number of rows of points, 6; got 0 ... 7"),
@@ -189,6 +200,11 @@ DAMAGE = {
     "objects": (
         lambda f: np.save(f / "points.npy", np.asarray([{}] * 6, dtype=object), allow_pickle=True),
         "points.npy is truncated or not",
+    ),
+    "pipe": (lambda f: replace_by_a_pipe(f / "points.npy"), "points.npy is no file of an array"),
+    "header": (
+        lambda f: (f / "points.npy").write_bytes(LONG + bytes(96)),
+        "points.npy is truncated or not a .npy file (a header of 100000 bytes, more than 10000)",
     ),
     "labels": (lambda f: damage(f, "labels", [0]), "labels must have shape (2,)"),
     "weights": (lambda f: damage(f, "weights", np.ones(6)), "weights must sum to 1 in every cloud"),

@@ -8,6 +8,7 @@ group has arrays of the same names, and texts among its attributes.
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,8 @@ def _npy_readers(path: Path) -> dict[str, Callable[[bool], Any]]:
 
     def reader(file: Path) -> Callable[[bool], Any]:
         def read(mapped: bool) -> Any:
+            if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+                raise ValueError(f"{file} is no file of an array")
             if not mapped:
                 return read_npy(file)
             try:

@@ -207,7 +207,7 @@ def connected(name: str, /, *, jobs: int | None = None) -> Iterator[Cluster | No
                 silence_logs=logging.CRITICAL,  # they would stand between our lines
             )
     try:
-        with _client(cluster.scheduler_address if cluster else f"tcp://{there}") as client:
+        with _quiet(), _client(cluster.scheduler_address if cluster else f"tcp://{there}") as client:
             yield Cluster(client, _checked(client, there))
     finally:
         if cluster is not None:
@@ -220,6 +220,20 @@ def _is_address(text: str) -> bool:
         return bool(parts.hostname and parts.port) and parts.netloc == text
     except ValueError:
         return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's client from printing tracebacks of its own where a scheduler ends: we say so in a line."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

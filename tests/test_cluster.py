@@ -1,6 +1,7 @@
 """Runs and pools on a cluster of Dask: the numbers of one machine, whatever happens to a worker."""
 
 import json
+import logging
 import os
 import platform
 import signal
@@ -197,6 +198,15 @@ def test_a_cluster_that_ends_is_one_line():
         own.close()
         with pytest.raises(ClusterError, match="the cluster lost a run"):
             next(outcomes)
+
+
+def test_what_dask_logs_stands_not_between_our_lines(address):
+    """A client whose scheduler is killed logs a traceback; the line that we say of it is enough."""
+    ours = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [each.level for each in ours]
+    with connected(f"dask://{address}"):
+        assert not any(each.isEnabledFor(logging.ERROR) for each in ours)
+    assert [each.level for each in ours] == before
 
 
 # Pools

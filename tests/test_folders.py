@@ -238,7 +238,18 @@ def test_the_command_trains_on_a_folder(tmp_path, undrawn):
     said = succeed("train", "--data", tmp_path / "f", "--steps", 2, *options, "--out", out, "--quiet")
     assert "held out: 3 of the 30 members" in said
     succeed("train", "--resume", "--out", out, "--data", tmp_path / "f.npz", "--steps", 3, "--quiet")
-    succeed("evaluate", out, "--seeds", 1, "--size", 3, "--steps", 2)
+    evaluate = ("evaluate", out, "--seeds", 1, "--size", 3, "--steps", 2)
+    assert "copies" in succeed(*evaluate)
+    said = succeed(*evaluate, "--data", tmp_path / "f")
+    assert "copies" in said
+    os.remove(tmp_path / "f.npz")  # what the run was trained on has gone: others can be compared with still
+    assert_error(refwfm(*evaluate), "cannot be loaded", "--data", "no such file")
+    found = refwfm(*evaluate, "--data", tmp_path / "f")
+    assert found.exit_code == 0
+    assert "the members trained on have gone or changed" in found.stderr
+    assert "no copy rate: it needs the members trained on" in found.stdout
+    assert "1-NN accuracy, EMD" in found.stdout
+    assert_error(refwfm("data", "show", tmp_path / "g"), f"no such file or folder: {tmp_path / 'g'}")
 
 
 def zarr_of(folder, family, **more):

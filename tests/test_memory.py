@@ -235,6 +235,16 @@ def test_where_it_does_not_fit_no_step_is_tried(here, monkeypatch):
     assert "--width (now 64)" in said
 
 
+def test_of_a_run_that_is_resumed_the_steps_to_come_are_told(here):
+    succeed("train", "--data", "cities", "--width", 8, "--depth", 1, "--batch", 4, "--steps", 3, "--out", "r")
+    resumed = ("train", "--resume", "--out", "r", "--dry-run")
+    for more, left in (((), 0), (("--steps", 10), 7)):
+        found = json.loads(succeed(*resumed, *more, "--json"))
+        assert found["steps_left"] == left
+        assert found["total_s"] == pytest.approx(left * found["step_s"])
+        assert f"for {left} steps;" in succeed(*resumed, *more)
+
+
 @pytest.mark.skipif(not dry_run.available(), reason="the system does not say what is free")
 def test_a_network_that_does_not_fit_is_not_made(here, monkeypatch):
     monkeypatch.setattr(dry_run, "available", lambda: 2e7)

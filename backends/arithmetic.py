@@ -38,9 +38,7 @@ def with_arithmetic(backend: Backend, /, *, precision: str | None = None, compil
     if library == "jax" and not reduced:
         raise BackendError("jax compiles the network of every run by itself; leave compile out")
     if library != "torch":
-        raise BackendError(
-            f"{asked} needs torch (--backend torch); {library} computes in {backend.dtype} only"
-        )
+        raise BackendError(f"{asked} needs torch (--backend torch); {library} has nothing of the kind")
     from refwfm.backends import _torch_arithmetic
     from refwfm.training.ops import REFERENCE
 

@@ -144,7 +144,9 @@ def _of_computations(
     """What did not work, where no rule has said why already."""
     for each in computed:
         library = each.backend.partition(":")[0]
-        said = any(found.about == library and found.kind == FAULT for found in known)
+        chosen = each.backend == machine.variables.get(ENVIRONMENT)  # then a rule has looked at it
+        about = (library, ENVIRONMENT) if chosen else (library,)
+        said = any(found.about in about and found.kind == FAULT for found in known)
         if each.fault and not said and (each.backend == asked or each.dtype == DTYPES[0]):
             fix = _fix_of_start(machine, library, each.fault)
             yield Finding(FAULT, library, f"{each.backend} does not start: {each.fault}", fix)
@@ -165,7 +167,8 @@ def _of_computations(
 def _fix_of_start(machine: Machine, library: str, fault: str) -> str:
     """What helps where a backend does not start."""
     if library not in INSTALL:
-        return f"unset {ENVIRONMENT}"
+        chosen = machine.variables.get(ENVIRONMENT, "").partition(":")[0] == library
+        return f"unset {ENVIRONMENT}" if chosen else "refwfm doctor --backend numpy"
     if "not installed" in fault:
         return _cupy_for(machine) if library == "cupy" else INSTALL[library]
     instead = f"export {ENVIRONMENT}={library if library in ('torch', 'jax') else 'numpy'}"
@@ -285,7 +288,12 @@ def data_folder(machine: Machine, /) -> Iterator[Finding]:
 
 
 def threads(machine: Machine, /) -> Iterator[Finding]:
-    """More threads than cores, over all processes of a job here."""
+    """More threads than cores, over all processes of a job here; a number of threads that is none."""
+    asked = machine.variables.get("OMP_NUM_THREADS")
+    if asked and not re.fullmatch(r"\s*0*[1-9]\d*\s*(,.*)?", asked):  # of nested loops, a list
+        words = f"OMP_NUM_THREADS={asked} is no number of threads; libraries take as many as they like"
+        yield Finding(ADVICE, "threads", words, f"export OMP_NUM_THREADS={machine.cores}")
+        return
     counts = [machine.variables.get(name, "") for name in TASKS]
     processes = max([int(text) for text in counts if text.isdecimal()], default=1)
     largest = max([count for _, count in machine.blas], default=1)
@@ -345,5 +353,7 @@ def _cupys(machine: Machine) -> list[str]:
 
 
 def _cupy_for(machine: Machine) -> str:
-    major = 13 if machine.driver_cuda is None else max(12, min(machine.driver_cuda[0], 13))
+    if machine.driver_cuda is None:
+        return INSTALL["cupy"]
+    major = max(12, min(machine.driver_cuda[0], 13))
     return f'pip install "refwfm[cupy{major}]"'

@@ -13,7 +13,7 @@ import pytest
 from command import refwfm, succeed
 
 from refwfm import backends
-from refwfm.backends import diagnosis, machine, probes
+from refwfm.backends import INSTALL, diagnosis, machine, probes
 from refwfm.backends.diagnosis import ADVICE, FAULT
 
 EXTRAS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
@@ -103,6 +103,11 @@ CASES = {
         {"variables": {"LOCAL_WORLD_SIZE": "4"}},
         (ADVICE, "4 process(es) of 8 threads on 8 core(s)", "export OMP_NUM_THREADS=2"),
     ),
+    "no number of threads": (
+        diagnosis.threads,
+        {"variables": {"OMP_NUM_THREADS": "many"}},
+        (ADVICE, "OMP_NUM_THREADS=many is no number of threads", "export OMP_NUM_THREADS=8"),
+    ),
     "float64 of jax": (
         diagnosis.float64_of_jax,
         {"jax_float64": False},
@@ -150,7 +155,7 @@ def test_what_is_wrong_is_one_line_and_the_command_that_mends_it(case):
 @pytest.mark.parametrize(
     ("library", "driver", "fault", "fix"),
     [
-        ("cupy", None, "is not installed (No module)", 'pip install "refwfm[cupy13]"'),
+        ("cupy", None, "is not installed (No module)", INSTALL["cupy"]),
         ("cupy", (12, 4), "is not installed (No module)", 'pip install "refwfm[cupy12]"'),
         ("jax", None, "is not installed (No module)", 'pip install "refwfm[jax]"'),
         ("cupy", None, "sees no CUDA device", "export REFWFM_BACKEND=numpy  # there is no NVIDIA driver"),
@@ -161,12 +166,28 @@ def test_what_is_wrong_is_one_line_and_the_command_that_mends_it(case):
             "export REFWFM_BACKEND=torch:cpu  # there is no NVIDIA driver",
         ),
         ("jax", (13, 0), "sees no CUDA device", "export REFWFM_BACKEND=jax:cpu"),
-        ("tensorflow", None, "unknown backend", "unset REFWFM_BACKEND"),
+        ("tensorflow", None, "unknown backend", "refwfm doctor --backend numpy"),
     ],
 )
 def test_what_helps_where_a_backend_does_not_start(library, driver, fault, fix):
     """To install what is installed already would help nobody."""
     assert diagnosis._fix_of_start(SOUND._replace(driver_cuda=driver), library, fault) == fix
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked", "fixes"),
+    [
+        ("tensorflow", None, ["unset REFWFM_BACKEND"]),
+        ("numpy", "tensorflow", ["refwfm doctor --backend numpy"]),
+        ("tensorflow", "tensorflow", ["unset REFWFM_BACKEND"]),
+    ],
+)
+def test_a_name_that_is_none_is_told_once(monkeypatch, chosen, asked, fixes):
+    monkeypatch.setattr(diagnosis, "_devices", lambda name, machine: ["not installed"])
+    machine = SOUND._replace(variables={"REFWFM_BACKEND": chosen})
+    found = diagnosis.examine(machine, asked)
+    assert not found.works
+    assert [each.fix for each in found.findings if each.kind == FAULT] == fixes
 
 
 def test_every_rule_has_a_case():

@@ -1,6 +1,7 @@
 """Families in folders: the numbers of those in memory, and no more is read than what is asked for."""
 
 import json
+import os
 import shutil
 import tracemalloc
 
@@ -168,6 +169,16 @@ def damage(folder, name, values):
     np.save(folder / f"{name}.npy", values)
 
 
+def replace_by_a_pipe(file):
+    file.unlink()
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("the system has no pipes with names")
+    os.mkfifo(file)
+
+
+SHORT = b"{'descr': '<f8', 'fortran_order': False, 'shape': (6, 2), }"
+LONG = b"\x93NUMPY\x02\x00" + (100_000).to_bytes(4, "little") + SHORT.ljust(99_999) + b"\n"
+
 DAMAGE = {
     "order": (lambda f: damage(f, "offsets", [0, 4, 3, 6]), "cloud 1 runs from row 4 to row 3"),
     "end": (lambda f: damage(f, "offsets", [0, 2, 7]), "number of rows of points, 6; got 0 ... 7"),
@@ -190,6 +201,12 @@ DAMAGE = {
         lambda f: np.save(f / "points.npy", np.asarray([{}] * 6, dtype=object), allow_pickle=True),
         "points.npy is truncated or not",
     ),
+    "pipe": (lambda f: replace_by_a_pipe(f / "points.npy"), "points.npy is no file of an array"),
+    "header": (
+        lambda f: (f / "points.npy").write_bytes(LONG + bytes(96)),
+        "points.npy is truncated or not a .npy file (a header of 100000 bytes, more than 10000)",
+    ),
+    "both": (lambda f: damage(f, "mean", np.zeros((2, 2))), "holds points and mean"),
     "labels": (lambda f: damage(f, "labels", [0]), "labels must have shape (2,)"),
     "weights": (lambda f: damage(f, "weights", np.ones(6)), "weights must sum to 1 in every cloud"),
     "fewer": (lambda f: damage(f, "weights", np.ones(5)), "number of rows of weights, 5"),
@@ -222,7 +239,18 @@ def test_the_command_trains_on_a_folder(tmp_path, undrawn):
     said = succeed("train", "--data", tmp_path / "f", "--steps", 2, *options, "--out", out, "--quiet")
     assert "held out: 3 of the 30 members" in said
     succeed("train", "--resume", "--out", out, "--data", tmp_path / "f.npz", "--steps", 3, "--quiet")
-    succeed("evaluate", out, "--seeds", 1, "--size", 3, "--steps", 2)
+    evaluate = ("evaluate", out, "--seeds", 1, "--size", 3, "--steps", 2)
+    assert "copies" in succeed(*evaluate)
+    said = succeed(*evaluate, "--data", tmp_path / "f")
+    assert "copies" in said
+    os.remove(tmp_path / "f.npz")  # what the run was trained on has gone: others can be compared with still
+    assert_error(refwfm(*evaluate), "cannot be loaded", "--data", "no such file")
+    found = refwfm(*evaluate, "--data", tmp_path / "f")
+    assert found.exit_code == 0
+    assert "the members trained on have gone or changed" in found.stderr
+    assert "no copy rate: it needs the members trained on" in found.stdout
+    assert "1-NN accuracy, EMD" in found.stdout
+    assert_error(refwfm("data", "show", tmp_path / "g"), f"no such file or folder: {tmp_path / 'g'}")
 
 
 def zarr_of(folder, family, **more):

@@ -227,12 +227,32 @@ def test_json_is_all_that_is_printed(here):
 
 
 def test_where_it_does_not_fit_no_step_is_tried(here, monkeypatch):
-    monkeypatch.setattr(dry_run, "available", lambda: 1e6)
+    monkeypatch.setattr(dry_run, "available", lambda: 2e7)
     monkeypatch.setattr(algorithm, "step", None)
-    said = succeed("train", "--data", "cities", *SMALL, "--batch", 4096, "--width", 64)
+    said = succeed("train", "--data", "cities", *SMALL, "--batch", 65536, "--width", 64)
     assert "no step was tried" in said
-    assert "--batch (now 4096)" in said
+    assert "--batch (now 65536)" in said
     assert "--width (now 64)" in said
+
+
+def test_of_a_run_that_is_resumed_the_steps_to_come_are_told(here):
+    succeed("train", "--data", "cities", "--width", 8, "--depth", 1, "--batch", 4, "--steps", 3, "--out", "r")
+    resumed = ("train", "--resume", "--out", "r", "--dry-run")
+    for more, left in (((), 0), (("--steps", 10), 7)):
+        found = json.loads(succeed(*resumed, *more, "--json"))
+        assert found["steps_left"] == left
+        assert found["total_s"] == pytest.approx(left * found["step_s"])
+        assert f"for {left} steps;" in succeed(*resumed, *more)
+
+
+@pytest.mark.skipif(not dry_run.available(), reason="the system does not say what is free")
+def test_a_network_that_does_not_fit_is_not_made(here, monkeypatch):
+    monkeypatch.setattr(dry_run, "available", lambda: 2e7)
+    wide = ("train", "--data", "cities", "--batch", 4, "--width", 4096, "--dry-run", "--json")
+    assert_error(refwfm(*wide), "out of memory preparing", "a smaller --width (now 4096) takes less")
+    held = np.ones(2**25)  # and what comes after may take more
+    assert held.nbytes > 2e7
+    assert list(here.iterdir()) == []
 
 
 def test_what_a_dry_run_does_not_take_is_one_line(here):

@@ -184,7 +184,7 @@ def generate(
 
 def evaluate(
     model: Model[CloudConfig],
-    family: CloudFamily,
+    family: CloudFamily | None,
     reference: CloudFamily,
     backend: Backend,
     /,
@@ -198,10 +198,13 @@ def evaluate(
     method: str = "euler",
     times: str = "uniform",
 ) -> dict[str, list[Any]]:
-    """Numbers of Tables 3 and 4, one for each seed, beside those of the source and of real clouds."""
+    """Numbers of Tables 3 and 4, one for each seed, beside those of the source and of real clouds.
+
+    Without the family of the training, only what needs none: no copies, and no real clouds beside real ones.
+    """
     config = model.config
-    size = min(size, len(reference), len(family))
-    alone, training_profiles = reference is family, known(family, config)
+    size = min(size, len(reference), len(reference if family is None else family))
+    alone, training_profiles = reference is family, None if family is None else known(family, config)
     numbers: dict[str, list[Any]] = {}
 
     def note(**values: float) -> None:
@@ -235,19 +238,20 @@ def evaluate(
             result = compared(1, generated=generated, reference=reals)
             note(one_nn_chamfer=result.chamfer.accuracy, one_nn_emd=result.emd.accuracy)
             note(coverage=result.coverage, mmd=result.mmd)
-            if len(family) > 1:
+            if family is not None and training_profiles is not None and len(family) > 1:
                 own = members_of_subsample(family, size, seed=seed) if alone else None
                 rate = copies(generated, real, training_profiles, own=own)
                 note(copy_rate=rate.generated, real_copy_rate=rate.held_out)
             start = draw_source(model, size=size, seed=seed, source=source)
             untrained = compared(3, generated=start, reference=reals)
             note(source_one_nn_chamfer=untrained.chamfer.accuracy, source_one_nn_emd=untrained.emd.accuracy)
-            if not alone:  # else they would be compared with themselves
+            if family is not None and not alone:  # else they would be compared with themselves
                 training = subsample(family, size, config, seed=seed)
                 truth = compared(5, generated=training, reference=reals)
                 note(real_one_nn_chamfer=truth.chamfer.accuracy, real_one_nn_emd=truth.emd.accuracy)
                 note(real_coverage=truth.coverage, real_mmd=truth.mmd)
-            if labels is not None and family.labels is not None and reference.labels is not None:
+            known_labels = family is not None and family.labels is not None and reference.labels is not None
+            if family is not None and labels is not None and known_labels:
                 found = label_accuracies(generated, labels, family, reference, config, size=size, seed=seed)
                 note(label_accuracy=found.generated, real_label_accuracy=found.held_out)
     return numbers

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,18 @@ STEPS = 2
 
 
 def tell(
-    config: TrainingConfig, family: Any, place: Any, /, *, source: Any, teacher: Any, as_json: bool
+    config: TrainingConfig, family: Any, place: Any, /, *, source: Any, teacher: Any, done: int, as_json: bool
 ) -> None:
-    """Print the sizes of a run's arrays, its predicted peak of memory, and how long its steps take."""
+    """Print the sizes of a run's arrays, its predicted peak of memory, and how long its steps take.
+
+    A run that is resumed has ``done`` some of them.
+    """
     if teacher is not None:
         raise ValueError("--dry-run: a rectified run first makes its pairs, which takes as long as it takes")
     own = resident()
     start = time.perf_counter()
-    model, members = models.prepare(config, family, place, source=source)
+    with no_more_than_free():
+        model, members = models.prepare(config, family, place, source=source)
     prepared = time.perf_counter() - start
     parameters = sum(math.prod(leaf.shape) for leaf in tree_leaves(model.state.params))
     on_host = place.device == "cpu"
@@ -52,7 +57,7 @@ def tell(
     ]
     total, free = memory.peak(parts) + own, available()
     fits = not on_host or free is None or total - own <= free
-    pace = _pace(model, members, family, place, parameters) if fits else None
+    pace = _pace(model, members, family, place, parameters, done) if fits else None
     measured = most_resident()
     if as_json:
         found = {
@@ -66,6 +71,7 @@ def tell(
             "step_s": None if pace is None else pace.seconds,
             "total_s": None if pace is None else pace.seconds * pace.left,
             "steps": config.steps,
+            "steps_left": max(config.steps - done, 0),
         }
         typer.echo(json.dumps(found))
         return
@@ -109,6 +115,27 @@ def most_resident() -> float:
 def available() -> float | None:
     """Bytes that can be had without swapping, None where the system does not say."""
     return _kilobytes("/proc/meminfo", "MemAvailable")
+
+
+@contextmanager
+def no_more_than_free() -> Iterator[None]:
+    """Let what takes more memory than is free fail with ``MemoryError``.
+
+    A network too wide is made before its parameters are counted; the system would end a process for it.
+    """
+    held, free = _kilobytes("/proc/self/status", "VmData"), available()
+    if held is None or free is None:
+        yield
+        return
+    import resource  # not on Windows, which has no /proc either
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = min([int(held + free), *(each for each in before if each != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _kilobytes(file: str, name: str) -> float | None:
@@ -158,7 +185,9 @@ def _bytes(array: Any, seen: set[int]) -> int:
     return int(size) if isinstance(size, int) else 8 * int(np.prod(array.shape))
 
 
-def _pace(model: models.Model[Any], members: Any, family: Any, place: Any, parameters: int) -> Pace:
+def _pace(
+    model: models.Model[Any], members: Any, family: Any, place: Any, parameters: int, before: int
+) -> Pace:
     """Seconds a step, from real ones; the first is left out, as it may compile."""
     config, state = model.config, model.state
     start = 0.0
@@ -167,7 +196,7 @@ def _pace(model: models.Model[Any], members: Any, family: Any, place: Any, param
             start = time.perf_counter()
         state, metrics = algorithm.step(config, model.setting, members, family.labels, state, ops=place.ops)
         float(metrics.loss)  # waits for the device
-    return Pace(parameters, (time.perf_counter() - start) / STEPS, config.steps)
+    return Pace(parameters, (time.perf_counter() - start) / STEPS, max(config.steps - before, 0))
 
 
 def _smaller(config: TrainingConfig) -> str:

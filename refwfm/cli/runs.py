@@ -1,6 +1,7 @@
 """``refwfm evaluate``: options, files, and which kind of model it is."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -126,8 +127,9 @@ def evaluate(
         numbers: dict[str, list[Any]]
         family: Any
         if clouds:
-            own, held = own_data(run, model)
-            family = cloud_runs.held_out(own, held) if data is None else load(data)
+            family = None if data is None else load(data)
+            own, held = own_data(run, model) if family is None else _own_data_if_there(run, model)
+            family = cloud_runs.held_out(own, held) if family is None else family
             _check_comparable(model, family)
             with pools_on(executor), only_json(as_json):
                 numbers = cloud_runs.evaluate(
@@ -178,11 +180,22 @@ def evaluate(
         for line in explained(len(own), unseen):
             say(line)
     else:
-        say("no copy rate: the members trained on are not looked up where --data names others")
+        say("no copy rate: it needs the members trained on, and --data names others")
     how = f"{steps} steps" + (
         f" of {solver} at {times} times" if (solver, times) != ("euler", "uniform") else ""
     )
     say(f"mean ± spread over {seeds} draws of {size} sources, {how}{note}")
+
+
+def _own_data_if_there(run: Path, model: models.Model[Any]) -> tuple[Any, Any]:
+    """``own_data``, or nothing where it has gone or changed: what is compared with was named beside it."""
+    try:
+        return own_data(run, model)
+    except (ValueError, OSError):
+        typer.echo(
+            "note: the members trained on have gone or changed; nothing is compared with them", err=True
+        )
+        return None, None
 
 
 def _compared_with(data: str | None, family: Any, own: Any) -> str:

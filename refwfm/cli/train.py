@@ -124,7 +124,9 @@ def train(
         if by_default:
             say(f"--data was not given: {family.name} is the default (refwfm data list names others)")
         if dry_run:
-            tell(chosen, family, trainer, source=start, teacher=teacher, as_json=as_json)
+            kept = models.checkpoints_in(folder) if resume else []
+            done = models.step_of(kept[-1]) if kept else 0
+            tell(chosen, family, trainer, source=start, teacher=teacher, done=done, as_json=as_json)
             return
         stopping = _signals.Stopping()
         try:

@@ -160,6 +160,8 @@ def _no_family(text: str) -> ValueError | FileNotFoundError:
                 for kind in (("clouds",) if what == "a folder" else ("clouds", "gaussians"))
             )
             return ValueError(f"{text} is {what}, not a family: {makers} makes one, in a file ending in .npz")
+    if path.name != text and not path.exists():  # no name has a folder in it
+        return FileNotFoundError(f"no such file or folder: {text}")
     return ValueError(
         f"unknown family {text!r}: expected a path ending in .npz or a name; "
         + nearest(text, CATALOGUE, listed="refwfm data list")

@@ -8,6 +8,7 @@ group has arrays of the same names, and texts among its attributes.
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,8 @@ def load_folder(path: str | os.PathLike[str], /) -> Family | CloudFamily:
     zarr = any((path / each).is_file() for each in ZARR)
     readers = _zarr_readers(path) if zarr else _npy_readers(path)
     kind = next(kind for kind, names in MEASURES.items() if any(name in readers for name in names))
+    if {"points", "mean"} <= set(readers):
+        raise ValueError(f"{path} holds points and mean: a family is of clouds or of Gaussians")
     if "format" in readers and str(readers["format"](False)) != kind:
         raise ValueError(f"{path}: format is {readers['format'](False)}, and the arrays are those of {kind}")
     missing = [name for name in MEASURES[kind] if name not in readers]
@@ -162,6 +165,8 @@ def _npy_readers(path: Path) -> dict[str, Callable[[bool], Any]]:
 
     def reader(file: Path) -> Callable[[bool], Any]:
         def read(mapped: bool) -> Any:
+            if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+                raise ValueError(f"{file} is no file of an array")
             if not mapped:
                 return read_npy(file)
             try:

@@ -11,6 +11,9 @@ import numpy as np
 DEFLATED = 1032
 """Bytes that one byte of a deflated file can stand for."""
 
+HEADER = 10_000
+"""Bytes of the longest header, as NumPy has it; what reads one takes time and memory by its length."""
+
 
 def load_npy(path: Path, /) -> np.ndarray:
     """Read the array in a ``.npy`` file; never unpickles.
@@ -62,6 +65,8 @@ def _check_header(file: IO[bytes], size: int) -> None:
     length = int.from_bytes(file.read(width), "little")
     if start + width + length > size:
         raise ValueError(f"a header of {length} bytes does not fit {size}")
+    if length > HEADER:  # NumPy's words for it advise to unpickle
+        raise ValueError(f"a header of {length} bytes, more than {HEADER}")
     file.seek(start)
     read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -7,7 +7,7 @@ that nothing they held, NaN included, can leak.
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -217,6 +217,25 @@ def check_start(f_init: Array, a: Array, f: Array, validate: bool, /) -> Array:
     if validate and not all_finite(f_init):
         raise ValueError("f_init must be finite where a is positive; got NaN or infinity")
     return f_init
+
+
+def check_solution(solution: Any, a: Array, b: Array, /) -> tuple[Array, Array, Array]:
+    """Raise unless a ``Sinkhorn`` has one potential for each weight, in their dtype; return f, g and eps.
+
+    Potentials of another problem would broadcast where that had one point, and answer another question.
+    """
+    if not hasattr(solution, "eps"):  # its class is of the solver, which imports this module
+        raise TypeError(f"solution must be a Sinkhorn, as sinkhorn returns; got {type(solution).__name__}")
+    f, g, eps = solution[:3]
+    check_floating(**{"solution.f": f, "solution.g": g, "solution.eps": eps, "a": a, "b": b})
+    for name, potential, weights in (("f", f, a), ("g", g, b)):
+        count = weights.shape[-1] if weights.ndim else 0
+        if potential.ndim < 1 or potential.shape[-1] != count:
+            raise ValueError(
+                f"solution.{name} must have shape (..., {count}), one potential for each weight of "
+                f"{'a' if name == 'f' else 'b'}; got {tuple(potential.shape)}"
+            )
+    return f, g, eps
 
 
 # Padding

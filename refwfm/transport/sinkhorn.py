@@ -35,7 +35,7 @@ from refwfm._array import (
     transpose,
 )
 from refwfm.evidence import ConvergenceError
-from refwfm.transport.problem import Problem, check_problem, clear_padding, log_weights
+from refwfm.transport.problem import Problem, check_problem, check_solution, clear_padding, log_weights
 
 TOLERANCE = 1e-3
 """Marginal error (of a total mass of 1) at which a solution counts as converged by default."""
@@ -335,7 +335,7 @@ def log_plan(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     >>> float(log_plan(np.eye(1), one, one, sinkhorn(np.eye(1), one, one, eps=1.0))[0, 0])
     0.0
     """
-    f, g, eps = solution[:3]
+    f, g, eps = check_solution(solution, a, b)
     return _log_plan(Problem(clear_padding(cost, a, b), a, b, eps, f), f, g)
 
 
@@ -381,7 +381,7 @@ def dual_value(cost: Array, a: Array, b: Array, solution: Sinkhorn, /) -> Array:
     >>> round(float(dual_value(cost, half, half, sinkhorn(cost, half, half, eps=np.inf))), 9)
     0.5
     """
-    f, g, eps = solution[:3]
+    f, g, eps = check_solution(solution, a, b)
     xp = array_namespace(cost)
     infinite = xp.isinf(eps)  # where eps (Σ P - 1) is its limit, Σ aᵢ bⱼ (fᵢ + gⱼ - Kᵢⱼ)
     unit, limit = xp.where(infinite, 1.0, eps), infinite[..., None, None]

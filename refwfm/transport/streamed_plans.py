@@ -24,7 +24,13 @@ from refwfm._array import (
 )
 from refwfm._derivatives import refuse_gradient, with_pullback
 from refwfm.transport.point_problem import block_side, check_points, cut, live
-from refwfm.transport.problem import check_eps, check_weights, clear_points, log_weights
+from refwfm.transport.problem import (
+    check_eps,
+    check_solution,
+    check_weights,
+    clear_points,
+    log_weights,
+)
 from refwfm.transport.sinkhorn import Sinkhorn
 
 
@@ -239,6 +245,11 @@ def sample_streamed_targets(
     -------
     array, shape (..., n), integers; 0 at padding, never a target of weight 0
 
+    Raises
+    ------
+    ValueError
+        If a potential is not finite, or a row of the plan that weighs something has no finite mass.
+
     Examples
     --------
     >>> from refwfm.transport.streaming import sinkhorn_points
@@ -247,14 +258,14 @@ def sample_streamed_targets(
     >>> sample_streamed_targets(x, x, half, half, solution, rng=np.random.default_rng(0)).tolist()
     [0, 1]
     """
-    refuse_gradient("sample_streamed_targets", x, y, a, b, *solution[:3])
     x, y = _cleared(x, y, a, b)
-    xp, side, logs = array_namespace(x), block_side(x, y, block), log_weights(b)
     f, g, eps = _potentials(solution, a, b)
+    refuse_gradient("sample_streamed_targets", x, y, a, b, f, g, eps)
+    xp, side, logs = array_namespace(x), block_side(x, y, block), log_weights(b)
     if not bool(xp.all(xp.isfinite(f))) or not bool(xp.all(xp.isfinite(g))):
         raise ValueError("solution must have finite potentials, to draw targets from; got NaN or infinity")
     batch = (*eps.shape, x.shape[-2])
-    draws, targets = asarray_like(rng.random(batch), x), []
+    draws, targets, masses = asarray_like(rng.random(batch), x), [], []
 
     def shares(rows: slice, columns: slice) -> Array:
         """Masses of a block's columns, relative to that of the row's atom."""
@@ -265,6 +276,7 @@ def sample_streamed_targets(
     for rows in cut(x.shape[-2], side):
         blocks = cut(y.shape[-2], side)
         total = sum(xp.sum(shares(rows, columns), axis=-1) for columns in blocks)
+        masses.append(total)
         below = xp.minimum(draws[..., rows] * total, total * (1.0 - 4.0 * machine_eps(x)))
         before = xp.zeros_like(total)
         chosen = xp.full_like(total, -1.0, dtype=xp.int64)
@@ -279,7 +291,13 @@ def sample_streamed_targets(
             last = xp.where(xp.any(positive, axis=-1), final, last)
             before = before + mass[..., -1]
         targets.append(xp.where(chosen < 0, last, chosen))  # a sum in another order may end a little lower
-    found = xp.concat(targets, axis=-1)
+    found, mass = xp.concat(targets, axis=-1), xp.concat(masses, axis=-1)
+    drawn = (mass > 0) & xp.isfinite(mass)  # an integer cannot be NaN, as what the others return would be
+    if not bool(xp.all(xp.where(a > 0, drawn, a == 0))):
+        raise ValueError(
+            "rows of the plan must have a finite mass above 0, to draw targets from; got NaN, infinity or 0: "
+            "is the solution of these points and weights?"
+        )
     return xp.where(a > 0, found, xp.zeros_like(found))
 
 
@@ -290,6 +308,6 @@ def _cleared(x: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
 
 def _potentials(solution: Sinkhorn, a: Array, b: Array) -> tuple[Array, Array, Array]:
     """Potentials with zeros at padding, and eps."""
-    f, g, eps = solution[:3]
+    f, g, eps = check_solution(solution, a, b)
     xp = array_namespace(f)
     return xp.where(a > 0, f, xp.zeros_like(f)), xp.where(b > 0, g, xp.zeros_like(g)), eps

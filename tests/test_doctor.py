@@ -115,7 +115,7 @@ CASES = {
     ),
     "cache": (
         diagnosis.cache,
-        {"cache": "/root/.cache cannot be written to"},
+        {"cache": "/cache cannot be written to"},
         (ADVICE, "nothing is kept", "export REFWFM_CACHE="),
     ),
     "driver without cards": (

@@ -35,7 +35,8 @@ def problem(rng, n=40, m=50, d=3, dtype=np.float64):
 
 
 def true_errors(cost, a, b, s):
-    P = plan(*(v.astype(float) for v in (cost, a, b)), s._replace(f=s.f.astype(float), g=s.g.astype(float)))
+    solution = s._replace(f=s.f.astype(float), g=s.g.astype(float), eps=s.eps.astype(float))
+    P = plan(*(v.astype(float) for v in (cost, a, b)), solution)
     return np.sum(np.abs(P.sum(-1) - a), axis=-1), np.sum(np.abs(P.sum(-2) - b), axis=-1)
 
 

@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-MARKS = ("RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory", "std::bad_alloc")
-"""What a ``RuntimeError`` of torch, JAX or CUDA says then."""
+MARKS = (
+    "RESOURCE_EXHAUSTED",
+    "can't allocate memory",
+    "out of memory",
+    "std::bad_alloc",
+    "can't start new thread",
+)
+"""What a ``RuntimeError`` of torch, JAX, CUDA or Python, whose threads want memory for a stack, says then."""
 
 SIZES = ("batch", "n_points", "particles", "reads", "width")
 """Options of a configuration on which the memory of a step depends."""
